@@ -1,0 +1,83 @@
+# make          build bin/davit (static; needs Go, gcc and libseccomp's static library: `make deps`)
+# make demo     install what is missing, build, and show a container from the inside
+# make test     install what is missing, build, and run the everyday tests (as root: all of them)
+# make lint     Go, C and shell linters
+# make bench    davit beside crun, runc and the floor (QUICK=1: two minutes)
+# make test-vm  what only a virtual machine can show: all cgroup v2 controllers, systemd, AppArmor
+# make install  PREFIX=/usr/local DESTDIR=
+
+PREFIX  ?= /usr/local
+SBINDIR ?= $(PREFIX)/sbin
+CC      ?= gcc
+GO      ?= go
+
+VERSION := $(shell cat VERSION)
+# Without a .git (a release tarball) the packager may give COMMIT=.
+COMMIT  ?= $(shell git describe --always --dirty --abbrev=12 --exclude='*' 2>/dev/null)
+
+# The same sources give the same bytes in every directory.
+export CGO_ENABLED := 0
+export GOAMD64     := v1
+GOTAGS  := urfave_cli_no_docs
+GOFLAGS_BUILD := -trimpath -buildvcs=false -tags $(GOTAGS)
+LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+GOLDFLAGS_BUILD := -ldflags "$(LDFLAGS)"
+
+WARNINGS := -std=gnu11 -Wall -Wextra -Werror -Wshadow -Wvla -Wundef -Wpointer-arith \
+            -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition
+SMALL    := -Os -fno-asynchronous-unwind-tables -fno-ident -ffile-prefix-map=$(CURDIR)=. \
+            -ffunction-sections -fdata-sections -Wl,--gc-sections -Wl,--build-id=none -s
+
+# The stage stands alone: no libc, no start files, two segments, as few pages as there can be.
+STAGE_CFLAGS := $(WARNINGS) $(SMALL) -ffreestanding -nostdlib -static -no-pie -fno-pie \
+                -fno-stack-protector -fcf-protection=none -fno-tree-loop-distribute-patterns \
+                -Wl,-z,noseparate-code -Wl,-z,norelro -Wl,-z,max-page-size=4096 -Wl,-z,noexecstack
+# The compiler of seccomp filters: libseccomp and libc linked in, run only for a filter not yet cached.
+COMPILER_CFLAGS := $(WARNINGS) $(SMALL) -static
+
+STAGE    := nsenter/stage.elf
+COMPILER := seccomp/compiler.elf
+ELFS     := $(STAGE) $(COMPILER)
+
+.PHONY: all deps demo generate install lint test clean
+.DELETE_ON_ERROR:
+
+all: bin/davit
+
+.PHONY: bin/davit # go build knows better than make what is up to date
+bin/davit: $(ELFS)
+	$(GO) build $(GOFLAGS_BUILD) $(GOLDFLAGS_BUILD) -o $@ .
+
+$(STAGE): nsenter/stage.c $(wildcard nsenter/*.c nsenter/*.h) Makefile
+	$(CC) $(STAGE_CFLAGS) -o $@ $<
+
+$(COMPILER): seccomp/compiler.c $(wildcard seccomp/*.c seccomp/*.h) Makefile
+	$(CC) $(COMPILER_CFLAGS) -o $@ $< -lseccomp
+
+deps:
+	tests/deps build test
+
+demo:
+	@tests/deps build test
+	@$(MAKE) --no-print-directory all
+	@tests/demo
+
+# Results end with the skipped tests, by reason; CI=true refuses a reason that tests/skips/allowed.txt lacks.
+test:
+	@tests/deps build test
+	@$(MAKE) --no-print-directory all
+	DAVIT=$(CURDIR)/bin/davit $(GO) run ./tests/skips -tags $(GOTAGS) .
+
+lint: $(ELFS)
+	@tests/deps build lint
+	@GOTAGS=$(GOTAGS) STAGE_CFLAGS='$(STAGE_CFLAGS)' COMPILER_CFLAGS='$(COMPILER_CFLAGS)' tests/lint
+
+# The numbers and layouts that Go and C share have one definition; this writes them for the other language.
+generate:
+	$(GO) generate ./...
+
+install: bin/davit
+	install -D -m 755 bin/davit $(DESTDIR)$(SBINDIR)/davit
+
+clean:
+	rm -rf bin $(ELFS)

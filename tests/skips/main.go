@@ -1,0 +1,236 @@
+// Skips runs `go test` and closes with what was skipped, by reason, and one line of
+// counts. A skipped test proves nothing: with CI=true a reason that allowed.txt does not
+// list fails the run, so that no test stops running without anyone noticing.
+//
+//	skips [-tags TAGS] [-run REGEXP] [-v] MODULE-DIR...
+//	skips -stdin        read `go tool test2json` from stdin: the tests ran elsewhere
+package main
+
+import (
+	"bufio"
+	_ "embed"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"regexp"
+	"sort"
+	"strings"
+)
+
+//go:embed allowed.txt
+var allowedText string
+
+func main() {
+	tags := flag.String("tags", "", "build tags, as for go test")
+	run := flag.String("run", "", "only the tests that match, as for go test")
+	verbose := flag.Bool("v", false, "print the output of every test")
+	stdin := flag.Bool("stdin", false, "read test2json's output from stdin")
+	flag.Parse()
+
+	r := results{verbose: *verbose, reasons: map[string][]string{}, output: map[string][]string{}}
+	var err error
+	if *stdin {
+		err = r.read(os.Stdin)
+	}
+	for _, dir := range flag.Args() {
+		if err2 := r.goTest(dir, *tags, *run); err == nil {
+			err = err2
+		}
+	}
+	if err != nil {
+		fmt.Println("skips:", err)
+	}
+	ok := r.print(os.Getenv("CI") == "true")
+	if err != nil || !ok {
+		os.Exit(1)
+	}
+}
+
+// event is one line of `go test -json` (see `go doc test2json`).
+type event struct {
+	Action     string
+	Package    string
+	ImportPath string // of build-output
+	Test       string
+	Output     string
+	Elapsed    float64 // seconds
+}
+
+type results struct {
+	verbose                 bool
+	passed, failed, skipped int
+	output                  map[string][]string // by package and test, until its end
+	reasons                 map[string][]string // the tests skipped for each reason
+	failures                []string
+}
+
+// goTest runs all tests of the module in dir, none of them from the cache: what they
+// prove depends on a binary and on a host that the cache does not know of.
+func (r *results) goTest(dir, tags, run string) error {
+	args := []string{"test", "-json", "-count=1", "-timeout=20m", "-tags=" + tags}
+	if run != "" {
+		args = append(args, "-run="+run)
+	}
+	cmd := exec.Command("go", append(args, "./...")...)
+	cmd.Dir = dir
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	if err := r.read(out); err != nil {
+		return err
+	}
+	if err := cmd.Wait(); err != nil {
+		return fmt.Errorf("go test in %s: %w", dir, err)
+	}
+	return nil
+}
+
+func (r *results) read(in io.Reader) error {
+	lines := bufio.NewReader(in)
+	for {
+		line, err := lines.ReadBytes('\n')
+		if len(line) > 0 {
+			var e event
+			if json.Unmarshal(line, &e) == nil && e.Action != "" {
+				r.take(e)
+			} else {
+				os.Stdout.Write(line) // not a test's: of a build, or of the machine that ran them
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (r *results) take(e event) {
+	key := e.Package + " " + e.Test
+	switch e.Action {
+	case "build-output":
+		fmt.Print(e.Output)
+	case "output":
+		if r.verbose {
+			fmt.Print(e.Output)
+		}
+		r.output[key] = append(r.output[key], e.Output)
+	case "pass", "fail", "skip":
+		if e.Test == "" {
+			r.endPackage(e)
+		} else {
+			r.endTest(e)
+		}
+		delete(r.output, key)
+	}
+}
+
+func (r *results) endTest(e event) {
+	output := r.output[e.Package+" "+e.Test]
+	switch e.Action {
+	case "pass":
+		r.passed++
+	case "skip":
+		r.skipped++
+		why := reason(output)
+		r.reasons[why] = append(r.reasons[why], e.Test)
+	case "fail":
+		r.failed++
+		r.failures = append(r.failures, e.Package+" "+e.Test)
+		if !r.verbose {
+			fmt.Print(strings.Join(output, ""))
+		}
+	}
+}
+
+// endPackage prints the package's own output only when it failed without a test that did:
+// a panic, an exit, a build that broke.
+func (r *results) endPackage(e event) {
+	if e.Action == "fail" {
+		if !r.verbose {
+			fmt.Print(strings.Join(r.output[e.Package+" "], ""))
+		}
+		if !r.failedIn(e.Package) {
+			r.failed++
+			r.failures = append(r.failures, e.Package)
+		}
+	}
+	if e.Action != "skip" { // a package without tests
+		fmt.Printf("%-4s %-40s %6.1f s\n", e.Action, e.Package, e.Elapsed)
+	}
+}
+
+func (r *results) failedIn(pkg string) bool {
+	for _, f := range r.failures {
+		if strings.HasPrefix(f, pkg+" ") {
+			return true
+		}
+	}
+	return false
+}
+
+// origin is what the testing package puts before a logged line: its file and line.
+var origin = regexp.MustCompile(`^\s*[\w.-]+\.go:\d+: `)
+
+// reason is the last line that a skipped test logged; t.Skip logs its arguments.
+func reason(output []string) string {
+	for i := len(output) - 1; i >= 0; i-- {
+		if at := origin.FindString(output[i]); at != "" {
+			return strings.TrimSpace(output[i][len(at):])
+		}
+	}
+	return "no reason given"
+}
+
+// print ends the run and reports whether all is well. The last line has the form that
+// tools that count tests read.
+func (r *results) print(ci bool) bool {
+	ok := r.failed == 0
+	for _, why := range sortedKeys(r.reasons) {
+		tests := r.reasons[why]
+		note := ""
+		if !allowed(why) {
+			note = " (not in tests/skips/allowed.txt)"
+			ok = ok && !ci
+		}
+		fmt.Printf("skipped %d: %s%s\n        %s\n", len(tests), why, note, strings.Join(tests, " "))
+	}
+	for _, f := range r.failures {
+		fmt.Println("failed:", f)
+	}
+	if r.passed+r.failed == 0 {
+		fmt.Println("no test ran")
+		ok = false
+	}
+	fmt.Printf("%d passed, %d failed, %d skipped\n", r.passed, r.failed, r.skipped)
+	return ok
+}
+
+// allowed says whether a line of allowed.txt begins the reason.
+func allowed(why string) bool {
+	for _, line := range strings.Split(allowedText, "\n") {
+		line = strings.TrimSpace(line)
+		if line != "" && line[0] != '#' && strings.HasPrefix(why, line) {
+			return true
+		}
+	}
+	return false
+}
+
+func sortedKeys(m map[string][]string) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	return keys
+}
