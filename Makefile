@@ -35,9 +35,12 @@ STAGE_CFLAGS := $(WARNINGS) $(SMALL) -ffreestanding -nostdlib -static -no-pie -f
 # The compiler of seccomp filters: libseccomp and libc linked in, run only for a filter not yet cached.
 COMPILER_CFLAGS := $(WARNINGS) $(SMALL) -static
 
-STAGE    := nsenter/stage.elf
-COMPILER := seccomp/compiler.elf
-ELFS     := $(STAGE) $(COMPILER)
+# In directories of their own: go build refuses C beside Go where there is no cgo.
+STAGE      := nsenter/stage.elf
+STAGE_C    := $(wildcard nsenter/stage/*.c)
+COMPILER   := seccomp/compiler.elf
+COMPILER_C := $(wildcard seccomp/compiler/*.c)
+ELFS       := $(STAGE) $(COMPILER)
 
 .PHONY: all deps demo generate install lint test clean
 .DELETE_ON_ERROR:
@@ -48,11 +51,11 @@ all: bin/davit
 bin/davit: $(ELFS)
 	$(GO) build $(GOFLAGS_BUILD) $(GOLDFLAGS_BUILD) -o $@ .
 
-$(STAGE): nsenter/stage.c $(wildcard nsenter/*.c nsenter/*.h) Makefile
-	$(CC) $(STAGE_CFLAGS) -o $@ $<
+$(STAGE): $(STAGE_C) $(wildcard nsenter/stage/*.h) Makefile
+	$(CC) $(STAGE_CFLAGS) -o $@ $(STAGE_C)
 
-$(COMPILER): seccomp/compiler.c $(wildcard seccomp/*.c seccomp/*.h) Makefile
-	$(CC) $(COMPILER_CFLAGS) -o $@ $< -lseccomp
+$(COMPILER): $(COMPILER_C) $(wildcard seccomp/compiler/*.h) Makefile
+	$(CC) $(COMPILER_CFLAGS) -o $@ $(COMPILER_C) -lseccomp
 
 deps:
 	tests/deps build test
@@ -70,7 +73,9 @@ test:
 
 lint: $(ELFS)
 	@tests/deps build lint
-	@GOTAGS=$(GOTAGS) STAGE_CFLAGS='$(STAGE_CFLAGS)' COMPILER_CFLAGS='$(COMPILER_CFLAGS)' tests/lint
+	@GOTAGS=$(GOTAGS) STAGE_C='$(STAGE_C)' COMPILER_C='$(COMPILER_C)' \
+		STAGE_CFLAGS='$(STAGE_CFLAGS)' COMPILER_CFLAGS='$(COMPILER_CFLAGS)' \
+		tests/lint
 
 # The numbers and layouts that Go and C share have one definition; this writes them for the other language.
 generate:
