@@ -1,8 +1,10 @@
 package spec
 
 import (
-	"encoding/json"
 	"io"
+
+	"davit/spec/jsonx"
+	"davit/spec/specjson"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -126,12 +128,12 @@ func rootlessMounts(mounts []specs.Mount) []specs.Mount {
 	return out
 }
 
-// Write writes s as JSON, indented by tabs, with a newline at the end.
+// Write writes s as JSON, indented by tabs, with a line break at the end. The same
+// spec always gives the same text.
 func Write(w io.Writer, s *specs.Spec) error {
-	b, err := json.MarshalIndent(s, "", "\t")
-	if err != nil {
-		return err
-	}
-	_, err = w.Write(append(b, '\n'))
+	e := jsonx.Encoder{Indent: "\t"}
+	specjson.EncodeSpec(&e, s)
+	e.Newline()
+	_, err := w.Write(e.Bytes())
 	return err
 }

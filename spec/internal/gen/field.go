@@ -1,0 +1,52 @@
+package main
+
+import (
+	"fmt"
+	"go/types"
+	"reflect"
+	"slices"
+	"strings"
+)
+
+// field is a property of the JSON object that a struct becomes.
+type field struct {
+	name      string // of the property
+	path      string // of the Go field, from the struct: Weight, or Inner.Major
+	typ       types.Type
+	omitEmpty bool
+}
+
+// fields lists the properties of a struct, those of embedded structs in their place.
+func (g *generator) fields(s *types.Struct, prefix string) ([]field, error) {
+	var out []field
+	for i := range s.NumFields() {
+		v := s.Field(i)
+		tag := reflect.StructTag(s.Tag(i))
+		if platforms := tag.Get("platform"); platforms != "" && !slices.Contains(strings.Split(platforms, ","), g.platform) {
+			continue
+		}
+		name, opts, _ := strings.Cut(tag.Get("json"), ",")
+		if name == "-" && opts == "" {
+			continue
+		}
+		if inner, ok := v.Type().Underlying().(*types.Struct); ok && v.Embedded() && name == "" {
+			fs, err := g.fields(inner, prefix+v.Name()+".")
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, fs...)
+			continue
+		}
+		if !v.Exported() {
+			continue
+		}
+		if opts != "" && opts != "omitempty" {
+			return nil, fmt.Errorf("field %s: json tag option %q is not supported", v.Name(), opts)
+		}
+		if name == "" {
+			name = v.Name()
+		}
+		out = append(out, field{name: name, path: prefix + v.Name(), typ: v.Type(), omitEmpty: opts == "omitempty"})
+	}
+	return out, nil
+}

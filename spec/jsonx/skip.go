@@ -1,0 +1,80 @@
+package jsonx
+
+// Skip reads a value of any kind and forgets it. It must be well-formed.
+func (d *Decoder) Skip() {
+	switch d.peek() {
+	case '{':
+		if d.Object() {
+			for d.Next() {
+				d.Skip()
+			}
+		}
+	case '[':
+		if d.Array() {
+			for d.More() {
+				d.Skip()
+			}
+		}
+	case '"':
+		d.text()
+	case 't', 'f':
+		d.Bool()
+	case 'n':
+		if !d.Null() {
+			d.unexpected("a value")
+		}
+	case '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
+		if end, _ := d.number(d.pos); end >= 0 {
+			d.pos = end
+		}
+	default:
+		d.unexpected("a value")
+	}
+}
+
+// Raw is a value of any kind as JSON text.
+type Raw string
+
+// Raw reads a value of any kind as the text that it is.
+func (d *Decoder) Raw() Raw {
+	d.peek()
+	start := d.pos
+	if d.Skip(); d.err != nil {
+		return ""
+	}
+	return Raw(d.data[start:d.pos])
+}
+
+// maxCount bounds what Count answers: a file of nothing but commas must not make
+// its reader allocate a hundred times its size.
+const maxCount = 512
+
+// Count looks ahead in an array that was just begun: how many elements it has, at
+// most maxCount. It is for sizing a slice and may be wrong if the array is malformed.
+func (d *Decoder) Count() int {
+	if d.peek() == ']' {
+		return 0
+	}
+	n, open := 1, 0
+	for i := d.pos; i < len(d.data) && n < maxCount; i++ {
+		switch d.data[i] {
+		case '"':
+			for i++; i < len(d.data) && d.data[i] != '"'; i++ {
+				if d.data[i] == '\\' {
+					i++
+				}
+			}
+		case '{', '[':
+			open++
+		case '}', ']':
+			if open--; open < 0 {
+				return n
+			}
+		case ',':
+			if open == 0 {
+				n++
+			}
+		}
+	}
+	return n
+}

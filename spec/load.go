@@ -1,0 +1,73 @@
+package spec
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// ConfigFile is the name of the configuration in a bundle (runtime-spec, bundle.md).
+const ConfigFile = "config.json"
+
+// maxConfig is the largest file that Load reads, in bytes. Engines write some
+// ten kilobytes; a thousand times as much is a mistake.
+const maxConfig = 16 << 20
+
+// Load reads and decodes bundle/config.json. It does not validate: see Validate.
+// A relative bundle is taken from the working directory. Errors of reading wrap a
+// unix.Errno, those of decoding are of type *jsonx.Error.
+func Load(bundle string) (*specs.Spec, error) {
+	data, err := readFile(filepath.Join(bundle, ConfigFile))
+	if err != nil {
+		return nil, err
+	}
+	return Decode(data)
+}
+
+// readFile reads a regular file of at most maxConfig bytes. os.ReadFile would
+// start Go's poller first: four system calls more, which nothing here needs.
+func readFile(path string) ([]byte, error) {
+	// O_NONBLOCK: do not wait for the writer of a fifo, which is refused below.
+	fd, err := retry(func() (int, error) {
+		return unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return nil, fmt.Errorf("stat %s: %w", path, err)
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return nil, fmt.Errorf("%s is not a regular file", path)
+	}
+	if st.Size > maxConfig {
+		return nil, fmt.Errorf("%s has %d bytes, more than the %d that a config may have", path, st.Size, maxConfig)
+	}
+	data := make([]byte, st.Size)
+	for n := 0; n < len(data); {
+		got, err := retry(func() (int, error) { return unix.Read(fd, data[n:]) })
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", path, err)
+		}
+		if got == 0 { // it was cut while being read
+			data = data[:n]
+		}
+		n += got
+	}
+	return data, nil
+}
+
+// retry calls f until no signal interrupts it.
+func retry(f func() (int, error)) (int, error) {
+	for {
+		n, err := f()
+		if !errors.Is(err, unix.EINTR) {
+			return n, err
+		}
+	}
+}
