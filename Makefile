@@ -8,7 +8,6 @@
 
 PREFIX  ?= /usr/local
 SBINDIR ?= $(PREFIX)/sbin
-CC      ?= gcc
 GO      ?= go
 
 VERSION := $(shell cat VERSION)
