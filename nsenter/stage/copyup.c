@@ -1,0 +1,85 @@
+/* tmpcopyup: a new tmpfs gets what the directory under it held. */
+#include "stage.h"
+
+#include <linux/stat.h>
+
+enum { DEEPEST = 64, PIECE = 1 << 30 };
+
+struct dirent {
+	uint64_t ino;
+	int64_t off;
+	uint16_t len;
+	uint8_t type;
+	char name[];
+};
+
+static void copy_tree(struct stage *c, int from, int to, int depth);
+
+static void copy_file(struct stage *c, int from, int to, const char *name, uint32_t mode)
+{
+	int in = (int)must(c, sys(__NR_openat, from, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC), "openat", name);
+	int out = (int)must(c, sys(__NR_openat, to, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode), "openat", name);
+
+	while (must(c, sys(__NR_sendfile, out, in, 0, PIECE), "sendfile", name) > 0)
+		;
+	sys(__NR_close, in);
+	sys(__NR_close, out);
+}
+
+static void copy_entry(struct stage *c, int from, int to, const char *name, int depth)
+{
+	struct statx st;
+	char link[4096];
+
+	must(c, sys(__NR_statx, from, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &st), "statx", name);
+	uint32_t type = st.stx_mode & S_IFMT, mode = st.stx_mode & 07777;
+	if (type == S_IFREG) {
+		copy_file(c, from, to, name, mode);
+	} else if (type == S_IFLNK) {
+		long n = must(c, sys(__NR_readlinkat, from, name, link, sizeof(link) - 1), "readlinkat", name);
+		link[n] = 0;
+		must(c, sys(__NR_symlinkat, link, to, name), "symlinkat", name);
+	} else if (type == S_IFDIR) {
+		must(c, sys(__NR_mkdirat, to, name, mode), "mkdirat", name);
+		int in = (int)must(c, sys(__NR_openat, from, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), "openat", name);
+		int out = (int)must(c, sys(__NR_openat, to, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), "openat", name);
+		copy_tree(c, in, out, depth + 1);
+		sys(__NR_close, in);
+		sys(__NR_close, out);
+	} else {
+		uint64_t dev = (uint64_t)st.stx_rdev_major << 8 | (st.stx_rdev_minor & 0xff) | (uint64_t)(st.stx_rdev_minor & 0xffffff00) << 12;
+		must(c, sys(__NR_mknodat, to, name, st.stx_mode, dev), "mknodat", name);
+	}
+	must(c, sys(__NR_fchownat, to, name, st.stx_uid, st.stx_gid, AT_SYMLINK_NOFOLLOW), "fchownat", name);
+	if (type != S_IFLNK && mode & 06000) /* chown cleared them */
+		must(c, sys(__NR_fchmodat, to, name, mode), "fchmodat", name);
+}
+
+static void copy_tree(struct stage *c, int from, int to, int depth)
+{
+	_Alignas(uint64_t) char buf[2048];
+	long n;
+
+	if (depth > DEEPEST)
+		fail(c, "getdents64", -ELOOP, "tmpcopyup of directories more than 64 deep");
+	while ((n = must(c, sys(__NR_getdents64, from, buf, sizeof(buf)), "getdents64", "")) > 0)
+		for (long i = 0; i < n; i += ((struct dirent *)(buf + i))->len) {
+			const char *name = ((struct dirent *)(buf + i))->name;
+			if (name[0] == '.' && (!name[1] || (name[1] == '.' && !name[2])))
+				continue;
+			copy_entry(c, from, to, name, depth);
+		}
+}
+
+void copy_up(struct stage *c, int from, const char *path)
+{
+	struct statx st;
+	int to = (int)must(c, lookup(c, path, O_RDONLY | O_DIRECTORY, 0), "openat2", path);
+
+	must(c, sys(__NR_statx, from, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &st), "statx", path);
+	must(c, sys(__NR_fchownat, to, "", st.stx_uid, st.stx_gid, AT_EMPTY_PATH), "fchownat", path);
+	must(c, sys(__NR_fchmod, to, st.stx_mode & 07777), "fchmod", path);
+	copy_tree(c, from, to, 0);
+	sys(__NR_close, from);
+	sys(__NR_close, to);
+}

@@ -1,0 +1,112 @@
+/* Namespaces: joining, making, and what belongs to a new one. */
+#include "stage.h"
+
+#include <linux/keyctl.h>
+#include <linux/prctl.h>
+#include <linux/sched.h>
+#include <linux/sockios.h>
+
+void do_join(struct stage *c, const struct plan_step *s)
+{
+	must(c, sys(__NR_setns, fd(c, s, JOIN_FD_FD), s->n[JOIN_N_TYPES]), "setns", str(c, s, JOIN_S_NAME));
+}
+
+void do_unshare(struct stage *c, const struct plan_step *s)
+{
+	must(c, sys(__NR_unshare, s->n[UNSHARE_N_TYPES]), "unshare", "");
+}
+
+/* The new process takes the place of this one: a child of the same parent, which
+ * learns its pid as this process sees it, from outside of a pid namespace. */
+void do_fork(struct stage *c, const struct plan_step *s)
+{
+	struct clone_args args = {.flags = s->n[FORK_N_TYPES] | CLONE_PARENT};
+	long pid = must(c, sys(__NR_clone3, &args, sizeof(args)), "clone3", "");
+
+	if (pid > 0) {
+		tell(c, MSG_FORKED, pid, 0);
+		sys(__NR_exit_group, 0);
+	}
+	/* The mappings of a process that is not dumpable can only be written by root. */
+	if (s->n[FORK_N_MAPPABLE])
+		sys(__NR_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0);
+}
+
+void do_identity(struct stage *c, const struct plan_step *s)
+{
+	(void)s;
+	sys(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
+	must(c, sys(__NR_setresgid, 0, 0, 0), "setresgid", "0");
+	must(c, sys(__NR_setresuid, 0, 0, 0), "setresuid", "0");
+	sys(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
+}
+
+void do_sync(struct stage *c, const struct plan_step *s)
+{
+	tell(c, MSG_PHASE, (int64_t)s->n[SYNC_N_PHASE], 0);
+	c->pid = hear(c);
+}
+
+void do_keyring(struct stage *c, const struct plan_step *s)
+{
+	const char *name = str(c, s, KEYRING_S_NAME);
+	long ring = sys(__NR_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name);
+
+	if (ring == -ENOSYS) /* a kernel without keys has none to keep apart */
+		return;
+	must(c, ring, "keyctl", name);
+}
+
+static void write_proc(struct stage *c, int proc, const char *name, const char *text, uint32_t len)
+{
+	int f = (int)must(c, sys(__NR_openat, proc, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW), "openat", name);
+
+	must(c, sys(__NR_write, f, text, len), "write", name);
+	sys(__NR_close, f);
+}
+
+void do_time_offsets(struct stage *c, const struct plan_step *s)
+{
+	must(c, sys(__NR_unshare, CLONE_NEWTIME), "unshare", "");
+	write_proc(c, fd(c, s, TIME_OFFSETS_FD_PROC), "self/timens_offsets", str(c, s, TIME_OFFSETS_S_TEXT), size(s, TIME_OFFSETS_S_TEXT));
+}
+
+void do_sysctl(struct stage *c, const struct plan_step *s)
+{
+	char path[4096] = "sys/";
+	const char *key = str(c, s, SYSCTL_S_KEY);
+
+	if (size(s, SYSCTL_S_KEY) + 5 > sizeof(path))
+		fail(c, "openat", -36 /* ENAMETOOLONG */, key);
+	memcpy(path + 4, key, size(s, SYSCTL_S_KEY) + 1);
+	write_proc(c, fd(c, s, SYSCTL_FD_PROC), path, str(c, s, SYSCTL_S_VALUE), size(s, SYSCTL_S_VALUE));
+}
+
+void do_label(struct stage *c, const struct plan_step *s)
+{
+	write_proc(c, fd(c, s, LABEL_FD_PROC), str(c, s, LABEL_S_FILE), str(c, s, LABEL_S_TEXT), size(s, LABEL_S_TEXT));
+}
+
+void do_hostname(struct stage *c, const struct plan_step *s)
+{
+	must(c, sys(__NR_sethostname, str(c, s, HOSTNAME_S_NAME), size(s, HOSTNAME_S_NAME)), "sethostname", "");
+}
+
+void do_domainname(struct stage *c, const struct plan_step *s)
+{
+	must(c, sys(__NR_setdomainname, str(c, s, DOMAINNAME_S_NAME), size(s, DOMAINNAME_S_NAME)), "setdomainname", "");
+}
+
+void do_loopback(struct stage *c, const struct plan_step *s)
+{
+	struct {
+		char name[16];
+		int16_t flags;
+		char rest[22];
+	} lo = {.name = "lo", .flags = 1 /* IFF_UP */};
+	int f = (int)must(c, sys(__NR_socket, AF_INET, SOCK_DGRAM | O_CLOEXEC, 0), "socket", "");
+
+	(void)s;
+	must(c, sys(__NR_ioctl, f, SIOCSIFFLAGS, &lo), "ioctl", "SIOCSIFFLAGS of lo");
+	sys(__NR_close, f);
+}

@@ -1,0 +1,189 @@
+/* From "created" to the container process: finding the program, waiting for
+ * start, hooks, the filter, exec. */
+#include "stage.h"
+
+#include <linux/fcntl.h>
+#include <linux/sched.h>
+#include <linux/seccomp.h>
+#include <linux/wait.h>
+
+enum { CLOEXEC_FLAG = 1 };
+
+void do_program(struct stage *c, const struct plan_step *s)
+{
+	const char *name = str(c, s, PROGRAM_S_NAME);
+	long r, wrong = -ENOENT;
+
+	for (char **p = strings(c, s, PROGRAM_L_PATHS); *p; p++) {
+		int f = (int)(r = sys(__NR_openat, AT_FDCWD, *p, O_PATH | O_CLOEXEC));
+		if (r >= 0) {
+			r = (mode_of(c, f, 0) & S_IFMT) == S_IFDIR ? -EACCES : sys(__NR_faccessat2, AT_FDCWD, *p, 1 /* X_OK */, AT_EACCESS);
+			sys(__NR_close, f);
+		}
+		if (r == 0) {
+			c->program = *p;
+			return;
+		}
+		if (r != -ENOENT && r != -ENOTDIR)
+			wrong = r;
+	}
+	fail(c, "execve", wrong, name);
+}
+
+void do_ready(struct stage *c, const struct plan_step *s)
+{
+	(void)s;
+	tell(c, MSG_READY, 0, 0);
+}
+
+void do_wait_start(struct stage *c, const struct plan_step *s)
+{
+	int socket = fd(c, s, WAIT_START_FD_SOCKET);
+	long r;
+
+	if (socket < 0) { /* the creator starts it */
+		hear(c);
+		return;
+	}
+	c->channel = -1;
+	sys(__NR_close, c->control);
+	do
+		r = sys(__NR_accept4, socket, 0, 0, O_CLOEXEC);
+	while (r == -EINTR || r == -103 /* ECONNABORTED */);
+	must(c, r, "accept4", "");
+	c->channel = (int)r;
+}
+
+/* In the hook's process, up to its exec. */
+static _Noreturn void become_hook(struct stage *c, const struct plan_step *s, int input)
+{
+	char **args = (char **)(c->data + s->s[HOOK_L_ARGS].off), **env = (char **)(c->data + s->s[HOOK_L_ENV].off);
+
+	sys(__NR_dup3, input, 0, 0);
+	fail(c, "execve", sys(__NR_execve, str(c, s, HOOK_S_PATH), args, env), str(c, s, HOOK_S_PATH));
+}
+
+void do_hook(struct stage *c, const struct plan_step *s)
+{
+	const char *path = str(c, s, HOOK_S_PATH), *text = str(c, s, HOOK_S_STATE);
+	int pipe[2], pidfd = -1, status[32] = {0};
+	struct clone_args args = {.flags = CLONE_PIDFD, .pidfd = (uint64_t)&pidfd, .exit_signal = SIGCHLD};
+	int64_t timeout[2] = {(int64_t)s->n[HOOK_N_TIMEOUT], 0};
+	long r;
+
+	strings(c, s, HOOK_L_ARGS);
+	strings(c, s, HOOK_L_ENV);
+	fill_pid(c, s, HOOK_S_STATE);
+	must(c, sys(__NR_pipe2, pipe, O_CLOEXEC), "pipe2", path);
+	if (must(c, sys(__NR_clone3, &args, sizeof(args)), "clone3", path) == 0)
+		become_hook(c, s, pipe[0]);
+	sys(__NR_close, pipe[0]);
+	/* A hook need not read its state; SIGPIPE is left to its default nowhere else. */
+	uint64_t sigpipe = 1 << (13 - 1);
+	sys(__NR_rt_sigprocmask, 0 /* SIG_BLOCK */, &sigpipe, 0, sizeof(sigpipe));
+	sys(__NR_write, pipe[1], text, size(s, HOOK_S_STATE));
+	sys(__NR_close, pipe[1]);
+	struct pollfd p = {.fd = pidfd, .events = 1 /* POLLIN */};
+	do
+		r = sys(__NR_ppoll, &p, 1, timeout[0] ? timeout : 0, 0, 0); /* the kernel updates what is left */
+	while (r == -EINTR);
+	if (r == 0) {
+		sys(__NR_pidfd_send_signal, pidfd, SIGKILL, 0, 0);
+		sys(__NR_waitid, P_PIDFD, pidfd, status, WEXITED, 0);
+		fail(c, "hook", -ETIMEDOUT, path);
+	}
+	must(c, sys(__NR_waitid, P_PIDFD, pidfd, status, WEXITED, 0), "waitid", path);
+	sys(__NR_close, pidfd);
+	/* siginfo: [2] is si_code (1: exited), [6] is si_status */
+	if (status[6])
+		fail(c, status[2] == 1 ? "hook exit status" : "hook signal", -status[6], path);
+	/* A pending SIGPIPE of the write above goes with the block. */
+	int64_t zero[2] = {0, 0};
+	sys(__NR_rt_sigtimedwait, &sigpipe, 0, zero, sizeof(sigpipe));
+	sys(__NR_rt_sigprocmask, 1 /* SIG_UNBLOCK */, &sigpipe, 0, sizeof(sigpipe));
+}
+
+/* The notification descriptor is sent by a second thread, which the filter
+ * does not bind: any call of the first might be one that it notifies or refuses. */
+struct notifier {
+	struct stage *c;
+	const struct plan_step *s;
+	volatile int fd;   /* -1 until the filter is loaded */
+	volatile int sent; /* 1, or a negative errno */
+};
+
+static __attribute__((used)) _Noreturn void notify(struct notifier *n)
+{
+	while (n->fd == -1)
+		sys(__NR_sched_yield);
+	if (n->fd >= 0) {
+		int r = send_fd(fd(n->c, n->s, SECCOMP_FD_LISTENER), n->fd, str(n->c, n->s, SECCOMP_S_STATE), size(n->s, SECCOMP_S_STATE));
+		n->sent = r < 0 ? r : 1;
+	}
+	for (;;)
+		sys(__NR_exit, 0);
+}
+
+static long start_thread(struct notifier *n, char *stack_end)
+{
+	long flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
+#if defined(__x86_64__)
+	long r;
+	register long r10 __asm__("r10") = 0;
+	register long r8 __asm__("r8") = 0;
+	register struct notifier *arg __asm__("r12") = n;
+	__asm__ volatile("syscall\n\ttest %%rax,%%rax\n\tjnz 1f\n\txor %%ebp,%%ebp\n\tmov %%r12,%%rdi\n\tcall notify\n1:"
+			 : "=a"(r)
+			 : "a"(__NR_clone), "D"(flags), "S"(stack_end), "d"(0L), "r"(r10), "r"(r8), "r"(arg)
+			 : "rcx", "r11", "memory");
+	return r;
+#else
+	register long x8 __asm__("x8") = __NR_clone;
+	register long x0 __asm__("x0") = flags;
+	register char *x1 __asm__("x1") = stack_end;
+	register long x2 __asm__("x2") = 0;
+	register long x3 __asm__("x3") = 0;
+	register long x4 __asm__("x4") = 0;
+	register struct notifier *x20 __asm__("x20") = n;
+	__asm__ volatile("svc 0\n\tcbnz x0, 1f\n\tmov x0, x20\n\tbl notify\n1:"
+			 : "+r"(x0)
+			 : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x20)
+			 : "memory", "x30");
+	return x0;
+#endif
+}
+
+void do_seccomp(struct stage *c, const struct plan_step *s)
+{
+	static _Alignas(16) char stack[8192];
+	struct {
+		uint16_t len;
+		const void *filter;
+	} prog = {(uint16_t)(size(s, SECCOMP_S_PROGRAM) / 8), str(c, s, SECCOMP_S_PROGRAM)};
+	struct notifier n = {.c = c, .s = s, .fd = -1};
+	uint64_t flags = s->n[SECCOMP_N_FLAGS];
+
+	if (flags & SECCOMP_FILTER_FLAG_NEW_LISTENER) {
+		fill_pid(c, s, SECCOMP_S_STATE);
+		must(c, start_thread(&n, stack + sizeof(stack)), "clone", "");
+	}
+	c->filtered = 1;
+	long r = sys(__NR_seccomp, SECCOMP_SET_MODE_FILTER, flags, &prog);
+	if (flags & SECCOMP_FILTER_FLAG_NEW_LISTENER) {
+		n.fd = r < 0 ? -2 : (int)r;
+		while (r >= 0 && n.sent == 0)
+			__asm__ volatile("" ::: "memory");
+		if (n.sent < 0)
+			fail(c, "sendmsg", n.sent, "the seccomp listener");
+	}
+	must(c, r, "seccomp", "");
+}
+
+void do_exec(struct stage *c, const struct plan_step *s)
+{
+	char **args = strings(c, s, EXEC_L_ARGS), **env = strings(c, s, EXEC_L_ENV);
+
+	if (!c->program)
+		fail(c, "plan", -EINVAL, "exec without a program");
+	fail(c, "execve", sys(__NR_execve, c->program, args, env), c->program);
+}

@@ -1,0 +1,223 @@
+/* The stage's entry, the check of the plan, the loop over its steps, and the talk with the parent. */
+#include "stage.h"
+
+#include <linux/close_range.h>
+#include <linux/mman.h>
+#include <linux/prctl.h>
+
+static step_fn *const handlers[OP_COUNT] = {
+	[OP_JOIN] = do_join, [OP_UNSHARE] = do_unshare, [OP_FORK] = do_fork, [OP_IDENTITY] = do_identity,
+	[OP_SYNC] = do_sync, [OP_KEYRING] = do_keyring, [OP_TIME_OFFSETS] = do_time_offsets,
+	[OP_PROPAGATION] = do_propagation, [OP_ROOT] = do_root, [OP_MOUNT] = do_mount, [OP_BIND] = do_bind,
+	[OP_REMOUNT] = do_remount, [OP_SYMLINK] = do_symlink, [OP_DEVICE] = do_device, [OP_CONSOLE] = do_console,
+	[OP_MASK] = do_mask, [OP_READ_ONLY] = do_read_only, [OP_ROOT_READ_ONLY] = do_root_read_only,
+	[OP_PIVOT] = do_pivot, [OP_ROOT_PROPAGATION] = do_root_propagation, [OP_SYSCTL] = do_sysctl,
+	[OP_HOSTNAME] = do_hostname, [OP_DOMAINNAME] = do_domainname, [OP_LOOPBACK] = do_loopback,
+	[OP_HOOK] = do_hook, [OP_SETSID] = do_setsid, [OP_RLIMIT] = do_rlimit, [OP_SCHEDULER] = do_scheduler,
+	[OP_IO_PRIORITY] = do_io_priority, [OP_AFFINITY] = do_affinity, [OP_MEMORY_POLICY] = do_memory_policy,
+	[OP_PERSONALITY] = do_personality, [OP_UMASK] = do_umask, [OP_NO_NEW_PRIVILEGES] = do_no_new_privileges,
+	[OP_LABEL] = do_label, [OP_STDIO_OWNER] = do_stdio_owner, [OP_BOUNDING] = do_bounding, [OP_USER] = do_user,
+	[OP_CAPABILITIES] = do_capabilities, [OP_CHDIR] = do_chdir, [OP_PROGRAM] = do_program, [OP_READY] = do_ready,
+	[OP_WAIT_START] = do_wait_start, [OP_SECCOMP] = do_seccomp, [OP_EXEC] = do_exec,
+};
+
+/* The compiler may call these for copies of structures, even without a libc. */
+void *memcpy(void *to, const void *from, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		((volatile char *)to)[i] = ((const char *)from)[i];
+	return to;
+}
+
+void *memset(void *to, int c, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		((volatile char *)to)[i] = (char)c;
+	return to;
+}
+
+static long send_message(int socket, const struct message *m, const char *detail)
+{
+	struct iovec iov[2] = {{m, sizeof(*m)}, {detail, detail ? len_of(detail) : 0}};
+	struct msghdr msg = {.iov = iov, .iovlen = 2};
+	return sys(__NR_sendmsg, socket, &msg, MSG_NOSIGNAL);
+}
+
+_Noreturn void fail(struct stage *c, const char *call, long err, const char *detail)
+{
+	struct message m = {.kind = MSG_ERROR, .step = c->step, .err = (int32_t)-err};
+
+	for (size_t i = 0; call[i] && i + 1 < sizeof(m.call); i++)
+		m.call[i] = call[i];
+	if (c->channel >= 0)
+		send_message(c->channel, &m, detail);
+	for (;;)
+		sys(__NR_exit_group, 1);
+}
+
+void tell(struct stage *c, uint32_t kind, int64_t value, int64_t end)
+{
+	struct message m = {.kind = kind, .step = c->step, .value = value, .end = end};
+
+	if (c->channel >= 0)
+		must(c, send_message(c->channel, &m, 0), "sendmsg", "");
+}
+
+int64_t hear(struct stage *c)
+{
+	struct message m;
+	long r;
+
+	do
+		r = sys(__NR_recvfrom, c->control, &m, sizeof(m), 0, 0, 0);
+	while (r == -EINTR);
+	if (r == 0) /* the creator is gone, and nobody can use this container */
+		sys(__NR_exit_group, 1);
+	if (must(c, r, "recvfrom", "") != sizeof(m) || m.kind != MSG_PROCEED)
+		fail(c, "recvfrom", -EPROTO, "a message out of turn");
+	return m.value;
+}
+
+int send_fd(int socket, int fd, const char *text, size_t len)
+{
+	struct cmsg_fd cmsg = {.len = sizeof(size_t) + 3 * sizeof(int32_t), .level = SOL_SOCKET, .type = SCM_RIGHTS, .fd = fd};
+	struct iovec iov = {text, len};
+	struct msghdr msg = {.iov = &iov, .iovlen = 1, .control = &cmsg, .controllen = sizeof(cmsg)};
+	return (int)sys(__NR_sendmsg, socket, &msg, MSG_NOSIGNAL);
+}
+
+/* An argument that is a list: an array of offsets, turned into pointers here. */
+char **strings(struct stage *c, const struct plan_step *s, int slot)
+{
+	uint64_t *v = (uint64_t *)(c->data + s->s[slot].off);
+	uint32_t n = s->s[slot].len / sizeof(*v), limit = c->h->size - c->h->data;
+
+	if (s->s[slot].off % sizeof(*v) || n == 0 || v[n - 1] != 0)
+		fail(c, "plan", -EINVAL, "a list without an end");
+	for (uint32_t i = 0; i + 1 < n; i++) {
+		if (v[i] == 0 || v[i] >= limit)
+			fail(c, "plan", -EINVAL, "a string outside the plan");
+		v[i] += (uint64_t)c->data;
+	}
+	return (char **)v;
+}
+
+/* Overwrites the marks for the pid in a text with its digits. */
+void fill_pid(struct stage *c, const struct plan_step *s, int slot)
+{
+	char *p = c->data + s->s[slot].off, digits[24];
+	int n = 0;
+
+	for (int64_t v = c->pid; v > 0 && n < PLAN_PID_MARK_LEN; v /= 10)
+		digits[n++] = (char)('0' + v % 10);
+	for (uint32_t i = 0; i < size(s, slot); i++)
+		if (p[i] == PLAN_PID_MARK_BYTE) {
+			int k = 0;
+			for (; k < PLAN_PID_MARK_LEN && i + (uint32_t)k < size(s, slot) && p[i + k] == PLAN_PID_MARK_BYTE; k++)
+				p[i + k] = k < n ? digits[n - 1 - k] : ' ';
+			i += (uint32_t)k - 1;
+		}
+}
+
+/* Invariant 7: what a plan says about itself is checked before any of it is used.
+ * What a list holds is checked by strings(). */
+const char *check_plan(const char *plan, uint64_t len, uint32_t nfds)
+{
+	const struct plan_header *h = (const void *)plan;
+	const struct plan_step *s = (const void *)(plan + sizeof(*h));
+
+	if (len < sizeof(*h) + 1 || len > PLAN_MAX_SIZE || h->magic != PLAN_MAGIC || h->fingerprint != PLAN_FINGERPRINT)
+		return "not a plan of this build";
+	if (h->size != len || h->nsteps == 0 || h->nsteps > PLAN_MAX_STEPS || h->nfds != nfds ||
+	    h->data != sizeof(*h) + h->nsteps * sizeof(*s) || h->data >= len || plan[len - 1] != 0)
+		return "sizes that disagree";
+	for (uint32_t i = 0; i < h->nsteps; i++) {
+		if (s[i].op >= OP_COUNT)
+			return "an unknown step";
+		for (int k = 0; k < PLAN_FDS; k++)
+			if (s[i].fd[k] > nfds)
+				return "a descriptor that was not given";
+		for (int k = 0; k < PLAN_REFS; k++) {
+			uint64_t end = (uint64_t)s[i].s[k].off + s[i].s[k].len;
+			if (end >= len - h->data || plan[h->data + end] != 0)
+				return "a string outside the plan";
+		}
+	}
+	return 0;
+}
+
+static int64_t now(void)
+{
+	struct {
+		int64_t sec, nsec;
+	} t = {0, 0};
+	sys(__NR_clock_gettime, 1 /* CLOCK_MONOTONIC */, &t);
+	return t.sec * 1000000000 + t.nsec;
+}
+
+static void run(struct stage *c)
+{
+	for (uint32_t i = 0; i < c->h->nsteps; i++) {
+		const struct plan_step *s = &c->steps[i];
+		int64_t begin = c->h->trace ? now() : 0;
+
+		c->step = i;
+		if (c->h->trace && s->op == OP_EXEC && !c->filtered)
+			tell(c, MSG_TRACE, begin, begin);
+		handlers[s->op](c, s);
+		c->step = i;
+		if (c->h->trace && !c->filtered)
+			tell(c, MSG_TRACE, begin, now());
+	}
+}
+
+static uint64_t number(const char *s)
+{
+	uint64_t n = 0;
+	while (*s >= '0' && *s <= '9')
+		n = n * 10 + (uint64_t)(*s++ - '0');
+	return n;
+}
+
+/* argv: name, number of the plan's descriptor, the plan's size, how many
+ * descriptors follow. The control socket comes right after the plan. */
+_Noreturn void stage_main(long *sp);
+__attribute__((used)) _Noreturn void stage_main(long *sp)
+{
+	char **argv = (char **)(sp + 1);
+	struct stage c = {.root = -1, .null = -1, .masked = -1, .channel = -1};
+	uint64_t none = 0;
+	const char *wrong;
+
+	if (sp[0] != 4)
+		sys(__NR_exit_group, 2);
+	/* Invariant 5, before anything else: nobody may look in. */
+	sys(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
+	int plan = (int)number(argv[1]);
+	uint64_t len = number(argv[2]);
+	uint32_t nfds = (uint32_t)number(argv[3]);
+	c.control = c.channel = plan + 1;
+	c.base = plan + 2;
+	/* Invariant 2: whatever else there is, nothing above stdio passes an exec unless do_exec says so. */
+	must(&c, sys(__NR_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC), "close_range", "");
+	sys(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, &none, 0, sizeof(none));
+	sys(__NR_prctl, PR_SET_NAME, "davit-stage", 0, 0, 0);
+
+	long map = sys(__NR_mmap, 0, len, PROT_READ | PROT_WRITE, MAP_PRIVATE, plan, 0);
+	must(&c, map < 0 && map > -4096 ? map : 0, "mmap", "the plan");
+	wrong = check_plan((const char *)map, len, nfds);
+	if (wrong)
+		fail(&c, "plan", -EINVAL, wrong);
+	c.h = (const struct plan_header *)map;
+	c.steps = (const struct plan_step *)(map + (long)sizeof(*c.h));
+	c.data = (char *)map + c.h->data;
+	sys(__NR_umask, 0);
+	run(&c);
+	fail(&c, "plan", -EINVAL, "no exec at the end");
+}
+
+#if defined(__x86_64__)
+__asm__(".globl _start\n_start:\n\txor %ebp,%ebp\n\tmov %rsp,%rdi\n\tand $-16,%rsp\n\tcall stage_main\n");
+#else
+__asm__(".globl _start\n_start:\n\tmov x29,#0\n\tmov x0,sp\n\tb stage_main\n");
+#endif

@@ -1,0 +1,223 @@
+/* Mounts and what the root filesystem needs beside them. */
+#include "stage.h"
+
+#include <linux/mount.h>
+#include <linux/openat2.h>
+#include <linux/magic.h>
+
+static void set_attributes(struct stage *c, int tree, int flags, const struct mount_attr *a, const char *path)
+{
+	if (a->attr_set || a->attr_clr || a->propagation)
+		must(c, sys(__NR_mount_setattr, tree, "", AT_EMPTY_PATH | flags, a, sizeof(*a)), "mount_setattr", path);
+}
+
+void do_propagation(struct stage *c, const struct plan_step *s)
+{
+	must(c, sys(__NR_mount, 0, "/", 0, s->n[PROPAGATION_N_FLAGS], 0), "mount", "/");
+}
+
+/* The tree is attached over the directory it was copied from, since hooks look
+ * for the root filesystem at its path on the host. */
+void do_root(struct stage *c, const struct plan_step *s)
+{
+	const char *path = str(c, s, ROOT_S_PATH);
+	struct mount_attr a = {.propagation = s->n[ROOT_N_PROPAGATION]};
+	int tree = fd(c, s, ROOT_FD_TREE);
+
+	if (tree < 0)
+		tree = (int)must(c, sys(__NR_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE), "open_tree", path);
+	set_attributes(c, tree, AT_RECURSIVE, &a, path);
+	must(c, sys(__NR_move_mount, tree, "", AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH), "move_mount", path);
+	c->root = tree;
+}
+
+/* The filesystem is mounted on the working directory, which is the descriptor
+ * that the target was resolved to: no path is resolved twice. */
+void do_mount(struct stage *c, const struct plan_step *s)
+{
+	const char *path = str(c, s, MOUNT_S_TARGET), *data = str(c, s, MOUNT_S_DATA);
+	uint64_t resolve = s->n[MOUNT_N_NOFOLLOW] ? RESOLVE_NO_SYMLINKS : 0;
+	int at = target(c, path, 1, resolve), old = -1;
+
+	if (s->n[MOUNT_N_COPYUP])
+		old = (int)must(c, lookup(c, path, O_RDONLY | O_DIRECTORY, resolve), "openat2", path);
+	must(c, sys(__NR_fchdir, at), "fchdir", path);
+	must(c, sys(__NR_mount, str(c, s, MOUNT_S_SOURCE), ".", str(c, s, MOUNT_S_TYPE), s->n[MOUNT_N_FLAGS], *data ? data : 0), "mount", path);
+	sys(__NR_close, at);
+	if (old >= 0)
+		copy_up(c, old, path);
+	if (s->n[MOUNT_N_PROPAGATION]) {
+		at = (int)must(c, lookup(c, path, O_PATH | O_DIRECTORY, resolve), "openat2", path);
+		must(c, sys(__NR_fchdir, at), "fchdir", path);
+		must(c, sys(__NR_mount, 0, ".", 0, s->n[MOUNT_N_PROPAGATION], 0), "mount", path);
+		sys(__NR_close, at);
+	}
+}
+
+void do_bind(struct stage *c, const struct plan_step *s)
+{
+	const char *path = str(c, s, BIND_S_TARGET), *source = str(c, s, BIND_S_SOURCE);
+	int tree = fd(c, s, BIND_FD_TREE), userns = fd(c, s, BIND_FD_USERNS), rec = s->n[BIND_N_RECURSIVE] ? AT_RECURSIVE : 0;
+	struct mount_attr all = {
+		.attr_set = s->n[BIND_N_RECSET], .attr_clr = s->n[BIND_N_RECCLEAR], .propagation = s->n[BIND_N_PROPAGATION],
+	};
+	struct mount_attr top = {.attr_set = s->n[BIND_N_SET], .attr_clr = s->n[BIND_N_CLEAR]};
+	struct mount_attr map = {.attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)userns};
+
+	if (tree < 0)
+		tree = (int)must(c, sys(__NR_open_tree, AT_FDCWD, source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | rec), "open_tree", source);
+	if (userns >= 0)
+		set_attributes(c, tree, s->n[BIND_N_RECIDMAP] ? AT_RECURSIVE : 0, &map, path);
+	set_attributes(c, tree, rec, &all, path);
+	set_attributes(c, tree, 0, &top, path);
+	int at = lookup(c, path, O_PATH, 0);
+	if (at == -ENOENT)
+		at = target(c, path, (mode_of(c, tree, 0) & S_IFMT) == S_IFDIR, 0);
+	must(c, at, "openat2", path);
+	attach(c, tree, at, path);
+	sys(__NR_close, at);
+}
+
+void do_remount(struct stage *c, const struct plan_step *s)
+{
+	const char *path = str(c, s, REMOUNT_S_TARGET);
+	struct mount_attr a = {
+		.attr_set = s->n[REMOUNT_N_SET], .attr_clr = s->n[REMOUNT_N_CLEAR], .propagation = s->n[REMOUNT_N_PROPAGATION],
+	};
+	int at = (int)must(c, lookup(c, path, O_PATH, 0), "openat2", path);
+
+	set_attributes(c, at, 0, &a, path);
+	sys(__NR_close, at);
+}
+
+void do_symlink(struct stage *c, const struct plan_step *s)
+{
+	const char *path = str(c, s, SYMLINK_S_LINK), *name;
+	int dir = parent_of(c, path, &name);
+	long r = sys(__NR_symlinkat, str(c, s, SYMLINK_S_TARGET), dir, name);
+
+	if (r != -EEXIST)
+		must(c, r, "symlinkat", path);
+	sys(__NR_close, dir);
+}
+
+static uint64_t device_number(uint64_t rdev) { return rdev >> 32 << 8 | (rdev & 0xff) | (rdev & 0xffffff00) << 12; }
+
+void do_device(struct stage *c, const struct plan_step *s)
+{
+	const char *path = str(c, s, DEVICE_S_PATH), *name;
+	uint32_t mode = (uint32_t)s->n[DEVICE_N_MODE];
+	uint64_t rdev = s->n[DEVICE_N_RDEV], have;
+	int dir = parent_of(c, path, &name);
+	long r = sys(__NR_mknodat, dir, name, mode, device_number(rdev));
+
+	if (r == -EEXIST) {
+		int node = (int)must(c, sys(__NR_openat, dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC), "openat", path);
+		uint32_t is = mode_of(c, node, &have);
+		if ((is & S_IFMT) != (mode & S_IFMT) || have != rdev)
+			fail(c, "mknodat", r, path);
+		sys(__NR_close, node);
+		/* Made anew, since a name is no safe way to change owner and mode. */
+		must(c, sys(__NR_unlinkat, dir, name, 0), "unlinkat", path);
+		r = sys(__NR_mknodat, dir, name, mode, device_number(rdev));
+	}
+	must(c, r, "mknodat", path);
+	if (s->n[DEVICE_N_UID] || s->n[DEVICE_N_GID])
+		must(c, sys(__NR_fchownat, dir, name, s->n[DEVICE_N_UID], s->n[DEVICE_N_GID], AT_SYMLINK_NOFOLLOW), "fchownat", path);
+	sys(__NR_close, dir);
+}
+
+/* The host's /dev/null, checked to be one (CVE-2025-31133), before the host's root is left. */
+static void open_null(struct stage *c)
+{
+	uint64_t rdev;
+
+	c->null = (int)must(c, sys(__NR_openat, AT_FDCWD, "/dev/null", O_PATH | O_CLOEXEC), "openat", "/dev/null of the host");
+	if ((mode_of(c, c->null, &rdev) & S_IFMT) != S_IFCHR || rdev != ((uint64_t)1 << 32 | 3))
+		fail(c, "openat", -ENODEV, "/dev/null of the host is not the null device");
+}
+
+static int copy_mount(struct stage *c, int of, int flags, const char *path)
+{
+	return (int)must(c, sys(__NR_open_tree, of, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | flags), "open_tree", path);
+}
+
+/* All masked directories share one empty filesystem: a superblock each costs
+ * the host dearly (runc issue 5275). */
+void do_mask(struct stage *c, const struct plan_step *s)
+{
+	const char *path = str(c, s, MASK_S_PATH);
+	int at = lookup(c, path, O_PATH, 0), tree;
+
+	if (at == -ENOENT || at == -ENOTDIR)
+		return;
+	must(c, at, "openat2", path);
+	if ((mode_of(c, at, 0) & S_IFMT) != S_IFDIR) {
+		if (c->null < 0)
+			open_null(c);
+		tree = copy_mount(c, c->null, 0, path);
+	} else if (c->masked < 0) {
+		tree = (int)must(c, sys(__NR_fsopen, "tmpfs", FSOPEN_CLOEXEC), "fsopen", "tmpfs");
+		must(c, sys(__NR_fsconfig, tree, FSCONFIG_SET_STRING, "nr_inodes", "2", 0), "fsconfig", "tmpfs nr_inodes");
+		must(c, sys(__NR_fsconfig, tree, FSCONFIG_SET_FLAG, "ro", 0, 0), "fsconfig", "tmpfs ro");
+		must(c, sys(__NR_fsconfig, tree, FSCONFIG_CMD_CREATE, 0, 0, 0), "fsconfig", "tmpfs");
+		int fs = tree;
+		tree = (int)must(c, sys(__NR_fsmount, fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC), "fsmount", "tmpfs");
+		sys(__NR_close, fs);
+		attach(c, tree, at, path);
+		c->masked = tree;
+		sys(__NR_close, at);
+		return;
+	} else {
+		tree = copy_mount(c, c->masked, 0, path);
+	}
+	attach(c, tree, at, path);
+	sys(__NR_close, tree);
+	sys(__NR_close, at);
+}
+
+void do_read_only(struct stage *c, const struct plan_step *s)
+{
+	const char *path = str(c, s, READ_ONLY_S_PATH);
+	struct mount_attr a = {.attr_set = MOUNT_ATTR_RDONLY};
+	int at = lookup(c, path, O_PATH, 0);
+
+	if (at == -ENOENT || at == -ENOTDIR)
+		return;
+	must(c, at, "openat2", path);
+	int tree = copy_mount(c, at, AT_RECURSIVE, path);
+	set_attributes(c, tree, AT_RECURSIVE, &a, path);
+	attach(c, tree, at, path);
+	sys(__NR_close, tree);
+	sys(__NR_close, at);
+}
+
+void do_root_read_only(struct stage *c, const struct plan_step *s)
+{
+	struct mount_attr a = {.attr_set = MOUNT_ATTR_RDONLY};
+
+	(void)s;
+	set_attributes(c, c->root, 0, &a, "/");
+}
+
+void do_pivot(struct stage *c, const struct plan_step *s)
+{
+	must(c, sys(__NR_fchdir, c->root), "fchdir", "/");
+	if (s->n[PIVOT_N_MOVE]) {
+		/* What a move hides is still there, and would count as a visible procfs or sysfs for user namespaces. */
+		sys(__NR_umount2, "/proc", UMOUNT_DETACH);
+		sys(__NR_umount2, "/sys", UMOUNT_DETACH);
+		must(c, sys(__NR_mount, ".", "/", 0, 8192 /* MS_MOVE */, 0), "mount", "/");
+		must(c, sys(__NR_chroot, "."), "chroot", ".");
+	} else {
+		must(c, sys(__NR_pivot_root, ".", "."), "pivot_root", ".");
+		/* The old root lies over the new one: pivot_root(2), "pivot_root(".", ".")". */
+		must(c, sys(__NR_umount2, ".", UMOUNT_DETACH), "umount2", ".");
+	}
+	must(c, sys(__NR_chdir, "/"), "chdir", "/");
+}
+
+void do_root_propagation(struct stage *c, const struct plan_step *s)
+{
+	must(c, sys(__NR_mount, 0, "/", 0, s->n[ROOT_PROPAGATION_N_FLAGS], 0), "mount", "/");
+}

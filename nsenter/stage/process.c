@@ -1,0 +1,170 @@
+/* The attributes of the container process. */
+#include "stage.h"
+
+#include <linux/capability.h>
+#include <linux/prctl.h>
+#include <linux/stat.h>
+#include <asm/ioctls.h>
+#include <asm/termios.h>
+#include <linux/magic.h>
+#include <linux/mount.h>
+#include <linux/openat2.h>
+
+void do_setsid(struct stage *c, const struct plan_step *s)
+{
+	(void)s;
+	must(c, sys(__NR_setsid), "setsid", "");
+}
+
+void do_rlimit(struct stage *c, const struct plan_step *s)
+{
+	uint64_t limit[2] = {s->n[RLIMIT_N_SOFT], s->n[RLIMIT_N_HARD]};
+
+	must(c, sys(__NR_prlimit64, 0, s->n[RLIMIT_N_RESOURCE], limit, 0), "prlimit64", str(c, s, RLIMIT_S_NAME));
+}
+
+void do_scheduler(struct stage *c, const struct plan_step *s)
+{
+	must(c, sys(__NR_sched_setattr, 0, str(c, s, SCHEDULER_S_ATTR), 0), "sched_setattr", "");
+}
+
+void do_io_priority(struct stage *c, const struct plan_step *s)
+{
+	must(c, sys(__NR_ioprio_set, 1 /* IOPRIO_WHO_PROCESS */, 0, s->n[IO_PRIORITY_N_VALUE]), "ioprio_set", "");
+}
+
+void do_affinity(struct stage *c, const struct plan_step *s)
+{
+	must(c, sys(__NR_sched_setaffinity, 0, size(s, AFFINITY_S_MASK), str(c, s, AFFINITY_S_MASK)), "sched_setaffinity", "");
+}
+
+void do_memory_policy(struct stage *c, const struct plan_step *s)
+{
+	const char *nodes = size(s, MEMORY_POLICY_S_NODES) ? str(c, s, MEMORY_POLICY_S_NODES) : 0;
+
+	must(c, sys(__NR_set_mempolicy, s->n[MEMORY_POLICY_N_MODE], nodes, s->n[MEMORY_POLICY_N_MAX]), "set_mempolicy", "");
+}
+
+void do_personality(struct stage *c, const struct plan_step *s)
+{
+	must(c, sys(__NR_personality, s->n[PERSONALITY_N_VALUE]), "personality", "");
+}
+
+void do_umask(struct stage *c, const struct plan_step *s)
+{
+	(void)c;
+	sys(__NR_umask, s->n[UMASK_N_MASK]);
+}
+
+void do_no_new_privileges(struct stage *c, const struct plan_step *s)
+{
+	(void)s;
+	must(c, sys(__NR_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl", "PR_SET_NO_NEW_PRIVS");
+}
+
+/* So that the process can open /dev/stdout again, as people expect. Whose
+ * filesystem cannot change owners keeps them. */
+void do_stdio_owner(struct stage *c, const struct plan_step *s)
+{
+	struct statx st;
+	(void)c;
+	for (int i = 0; i < 3; i++) {
+		if (sys(__NR_statx, i, "", AT_EMPTY_PATH, STATX_TYPE | STATX_UID, &st) < 0)
+			continue;
+		uint32_t null = st.stx_rdev_major == 1 && st.stx_rdev_minor == 3;
+		if (st.stx_uid != s->n[STDIO_OWNER_N_UID] && !((st.stx_mode & S_IFMT) == S_IFCHR && null))
+			sys(__NR_fchown, i, s->n[STDIO_OWNER_N_UID], -1L);
+	}
+}
+
+void do_bounding(struct stage *c, const struct plan_step *s)
+{
+	for (unsigned cap = 0; cap < 64; cap++) {
+		if (s->n[BOUNDING_N_KEEP] >> cap & 1)
+			continue;
+		long r = sys(__NR_prctl, PR_CAPBSET_DROP, cap, 0, 0, 0);
+		if (r == -EINVAL) /* past the last capability of this kernel */
+			return;
+		must(c, r, "prctl", "PR_CAPBSET_DROP");
+	}
+}
+
+void do_user(struct stage *c, const struct plan_step *s)
+{
+	uint32_t gid = (uint32_t)s->n[USER_N_GID], uid = (uint32_t)s->n[USER_N_UID];
+
+	must(c, sys(__NR_prctl, PR_SET_KEEPCAPS, 1, 0, 0, 0), "prctl", "PR_SET_KEEPCAPS");
+	if (!s->n[USER_N_KEEPGROUPS])
+		must(c, sys(__NR_setgroups, size(s, USER_S_GROUPS) / 4, str(c, s, USER_S_GROUPS)), "setgroups", "");
+	must(c, sys(__NR_setresgid, gid, gid, gid), "setresgid", "");
+	must(c, sys(__NR_setresuid, uid, uid, uid), "setresuid", "");
+}
+
+void do_capabilities(struct stage *c, const struct plan_step *s)
+{
+	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct set[2];
+
+	for (int i = 0; i < 2; i++) {
+		set[i].effective = (uint32_t)(s->n[CAPABILITIES_N_EFFECTIVE] >> 32 * i);
+		set[i].permitted = (uint32_t)(s->n[CAPABILITIES_N_PERMITTED] >> 32 * i);
+		set[i].inheritable = (uint32_t)(s->n[CAPABILITIES_N_INHERITABLE] >> 32 * i);
+	}
+	must(c, sys(__NR_capset, &head, set), "capset", "");
+	for (unsigned cap = 0; s->n[CAPABILITIES_N_AMBIENT] >> cap; cap++)
+		if (s->n[CAPABILITIES_N_AMBIENT] >> cap & 1)
+			must(c, sys(__NR_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0), "prctl", "PR_CAP_AMBIENT_RAISE");
+}
+
+/* Entered as the container's user; what that user may not enter, davit may
+ * still, as long as it keeps its capabilities. */
+void do_chdir(struct stage *c, const struct plan_step *s)
+{
+	const char *path = str(c, s, CHDIR_S_PATH);
+	uint32_t owner[2] = {(uint32_t)s->n[CHDIR_N_UID], (uint32_t)s->n[CHDIR_N_GID]};
+	char cwd[4096];
+	long r = sys(__NR_chdir, path);
+
+	if (r == -ENOENT && s->n[CHDIR_N_CREATE]) {
+		sys(__NR_close, make_directories(c, path, owner));
+		r = sys(__NR_chdir, path);
+	}
+	must(c, r, "chdir", path);
+	r = must(c, sys(__NR_getcwd, cwd, sizeof(cwd)), "getcwd", path);
+	if (cwd[0] != '/') /* "(unreachable)": a directory of the host, CVE-2024-21626 */
+		fail(c, "chdir", -EPERM, "outside of the container");
+}
+
+/* The pseudoterminal is the container's own, and only descriptors lead to its
+ * other end (CVE-2025-52565). */
+void do_console(struct stage *c, const struct plan_step *s)
+{
+	struct winsize ws = {.ws_row = (uint16_t)s->n[CONSOLE_N_ROWS], .ws_col = (uint16_t)s->n[CONSOLE_N_COLS]};
+	uint64_t fs[16]; /* struct statfs */
+	int unlock = 0, at, tree;
+
+	if (c->root < 0)
+		c->root = (int)must(c, sys(__NR_openat, AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC), "openat", "/");
+	int master = (int)must(c, lookup(c, "dev/pts/ptmx", O_RDWR | O_NOCTTY, RESOLVE_NO_SYMLINKS), "openat2", "/dev/pts/ptmx");
+	must(c, sys(__NR_fstatfs, master, fs), "fstatfs", "/dev/pts/ptmx");
+	if (fs[0] != DEVPTS_SUPER_MAGIC)
+		fail(c, "openat2", -ENODEV, "/dev/pts is not a devpts");
+	must(c, sys(__NR_ioctl, master, TIOCSPTLCK, &unlock), "ioctl", "TIOCSPTLCK");
+	int slave = (int)must(c, sys(__NR_ioctl, master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC), "ioctl", "TIOCGPTPEER");
+	if (s->n[CONSOLE_N_UID])
+		must(c, sys(__NR_fchown, slave, s->n[CONSOLE_N_UID], -1L), "fchown", "the terminal");
+	if (ws.ws_row || ws.ws_col)
+		must(c, sys(__NR_ioctl, master, TIOCSWINSZ, &ws), "ioctl", "TIOCSWINSZ");
+	if (s->n[CONSOLE_N_MOUNT]) {
+		at = target(c, "dev/console", 0, RESOLVE_NO_SYMLINKS);
+		tree = (int)must(c, sys(__NR_open_tree, slave, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH), "open_tree", "the terminal");
+		attach(c, tree, at, "/dev/console");
+		sys(__NR_close, tree);
+		sys(__NR_close, at);
+	}
+	must(c, send_fd(fd(c, s, CONSOLE_FD_SOCKET), master, "/dev/ptmx", 9), "sendmsg", "the console socket");
+	sys(__NR_close, master);
+	for (int i = 0; i < 3; i++)
+		must(c, sys(__NR_dup3, slave, i, 0), "dup3", "the terminal");
+	must(c, sys(__NR_ioctl, 0, TIOCSCTTY, 0), "ioctl", "TIOCSCTTY");
+}

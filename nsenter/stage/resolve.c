@@ -1,0 +1,115 @@
+/* Names inside the container, resolved under its root by the kernel
+ * (openat2(2), Linux 5.6): invariant 3. */
+#include "stage.h"
+
+#include <linux/mount.h>
+#include <linux/openat2.h>
+#include <linux/stat.h>
+
+enum { PATH_MAX = 4096 };
+
+/* Renames beside us make openat2 give up with EAGAIN; an attacker who keeps
+ * renaming gets an error in the end, never a wrong file. */
+enum { RETRIES = 1024 };
+
+int lookup(struct stage *c, const char *path, int flags, uint64_t resolve)
+{
+	struct open_how how = {
+		.flags = (uint64_t)(flags | O_CLOEXEC),
+		.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | resolve,
+	};
+	long r = -EAGAIN;
+
+	for (int i = 0; i < RETRIES && r == -EAGAIN; i++)
+		r = sys(__NR_openat2, c->root, path, &how, sizeof(how));
+	return (int)r;
+}
+
+uint32_t mode_of(struct stage *c, int fd, uint64_t *rdev)
+{
+	struct statx st;
+
+	must(c, sys(__NR_statx, fd, "", AT_EMPTY_PATH, STATX_TYPE | STATX_MODE, &st), "statx", "");
+	if (rdev)
+		*rdev = (uint64_t)st.stx_rdev_major << 32 | st.stx_rdev_minor;
+	return st.stx_mode;
+}
+
+/* One missing component: made in the directory that was resolved, then opened
+ * without following anything that someone may have put there meanwhile. */
+static int make(struct stage *c, int parent, const char *name, int directory, const char *path)
+{
+	long r = directory ? sys(__NR_mkdirat, parent, name, 0755) : sys(__NR_mknodat, parent, name, S_IFREG | 0644, 0);
+
+	if (r < 0 && r != -EEXIST)
+		fail(c, directory ? "mkdirat" : "mknodat", r, path);
+	return (int)must(c, sys(__NR_openat, parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC), "openat", path);
+}
+
+/* Walks path, making what is missing: directories, and at the end a directory
+ * or an empty file. Every component that exists is resolved from the root, so
+ * that symbolic links stay inside it. */
+static int walk(struct stage *c, const char *path, int directory, uint64_t resolve, const uint32_t *owner)
+{
+	char prefix[PATH_MAX], *name;
+	size_t n = 0;
+	int at = lookup(c, "/", O_PATH | O_DIRECTORY, 0);
+
+	must(c, at, "openat2", "/");
+	if (len_of(path) >= sizeof(prefix))
+		fail(c, "openat2", -36 /* ENAMETOOLONG */, path);
+	while (*path) {
+		while (*path == '/')
+			prefix[n++] = *path++;
+		if (!*path)
+			break;
+		name = prefix + n;
+		while (*path && *path != '/')
+			prefix[n++] = *path++;
+		prefix[n] = 0;
+		int next = lookup(c, prefix, O_PATH, resolve);
+		if (next == -ENOENT) {
+			next = make(c, at, name, *path || directory, prefix);
+			if (owner)
+				must(c, sys(__NR_fchownat, next, "", owner[0], owner[1], AT_EMPTY_PATH), "fchownat", prefix);
+		}
+		must(c, next, "openat2", prefix);
+		sys(__NR_close, at);
+		at = next;
+	}
+	return at;
+}
+
+int target(struct stage *c, const char *path, int directory, uint64_t resolve)
+{
+	int r = lookup(c, path, O_PATH, resolve);
+
+	if (r == -ENOENT)
+		r = walk(c, path, directory, resolve, 0);
+	return (int)must(c, r, "openat2", path);
+}
+
+int make_directories(struct stage *c, const char *path, const uint32_t *owner) { return walk(c, path, 1, 0, owner); }
+
+/* The directory that holds path, made if missing, and path's last component. */
+int parent_of(struct stage *c, const char *path, const char **name)
+{
+	char dir[PATH_MAX];
+	size_t n = len_of(path);
+
+	if (n >= sizeof(dir))
+		fail(c, "openat2", -36 /* ENAMETOOLONG */, path);
+	while (n > 0 && path[n - 1] != '/')
+		n--;
+	*name = path + n;
+	if (n == 0)
+		return (int)must(c, lookup(c, "/", O_PATH | O_DIRECTORY, 0), "openat2", path);
+	memcpy(dir, path, n);
+	dir[n] = 0;
+	return target(c, dir, 1, 0);
+}
+
+void attach(struct stage *c, int tree, int fd, const char *path)
+{
+	must(c, sys(__NR_move_mount, tree, "", fd, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH), "move_mount", path);
+}

@@ -1,0 +1,99 @@
+/* The stage carries out a plan, step by step, and then becomes the container
+ * process. It decides nothing, allocates nothing, and runs without a libc.
+ *
+ * What goes over the control socket (SOCK_SEQPACKET), and after the connection
+ * of `start` over that:
+ *
+ *   stage  -> parent  ERROR    a step failed; the stage exits
+ *   stage  -> parent  FORKED   value: pid of the process that goes on
+ *   stage  -> parent  PHASE    value: enum plan_phase; the stage waits
+ *   parent -> stage   PROCEED  value: pid of the container process
+ *   stage  -> parent  READY    the container is created
+ *   stage  -> parent  TRACE    value, end: monotonic ns of a step (when asked for)
+ *
+ * End of file on the control socket means that the creator is gone: the stage
+ * exits. End of file on the connection of `start` means that exec succeeded.
+ */
+#ifndef STAGE_H
+#define STAGE_H
+
+#include "plan.h"
+#include "sys.h"
+
+enum message_kind { MSG_ERROR = 1, MSG_FORKED, MSG_PHASE, MSG_PROCEED, MSG_READY, MSG_TRACE };
+
+struct message {
+	uint32_t kind, step;
+	int32_t err;
+	uint32_t pad;
+	int64_t value, end;
+	char call[24];
+};
+_Static_assert(sizeof(struct message) == 56, "nsenter/message.go has the same");
+
+struct stage {
+	const struct plan_header *h;
+	char *data;
+	const struct plan_step *steps;
+	uint32_t step;	   /* the one being done */
+	int control;	   /* to the parent, until created */
+	int channel;	   /* where errors go: control, then start's connection; or -1 */
+	int base;	   /* number of the first descriptor of the plan */
+	int root;	   /* the container's root directory */
+	int null;	   /* the host's /dev/null */
+	int masked;	   /* the empty directory that masks directories */
+	int filtered;	   /* a seccomp filter is loaded: say nothing but errors */
+	int64_t pid;	   /* the container process, as the parent sees it */
+	const char *program; /* what to exec */
+};
+
+typedef void step_fn(struct stage *c, const struct plan_step *s);
+
+_Noreturn void fail(struct stage *c, const char *call, long err, const char *detail);
+void tell(struct stage *c, uint32_t kind, int64_t value, int64_t end);
+int64_t hear(struct stage *c); /* waits for PROCEED */
+
+static inline const char *str(struct stage *c, const struct plan_step *s, int slot)
+{
+	return c->data + s->s[slot].off;
+}
+static inline uint32_t size(const struct plan_step *s, int slot) { return s->s[slot].len; }
+static inline int fd(struct stage *c, const struct plan_step *s, int slot)
+{
+	return s->fd[slot] ? c->base + (int)s->fd[slot] - 1 : -1;
+}
+
+/* Checks a system call's result: on failure the step has failed. */
+static inline long must(struct stage *c, long r, const char *call, const char *detail)
+{
+	if (r < 0)
+		fail(c, call, r, detail);
+	return r;
+}
+
+/* main.c */
+const char *check_plan(const char *plan, uint64_t len, uint32_t nfds); /* what is wrong with it, or 0 */
+char **strings(struct stage *c, const struct plan_step *s, int slot);
+void fill_pid(struct stage *c, const struct plan_step *s, int slot);
+
+/* resolve.c */
+int lookup(struct stage *c, const char *path, int flags, uint64_t resolve); /* fd or -errno */
+int target(struct stage *c, const char *path, int directory, uint64_t resolve);
+int parent_of(struct stage *c, const char *path, const char **name);
+uint32_t mode_of(struct stage *c, int fd, uint64_t *rdev);
+int make_directories(struct stage *c, const char *path, const uint32_t *owner);
+void attach(struct stage *c, int tree, int fd, const char *path);
+
+/* copyup.c */
+void copy_up(struct stage *c, int from, const char *path);
+
+int send_fd(int socket, int fd, const char *text, size_t len);
+
+step_fn do_join, do_unshare, do_fork, do_identity, do_sync, do_keyring, do_time_offsets, do_propagation, do_root, do_mount,
+	do_bind, do_remount, do_symlink, do_device, do_console, do_mask, do_read_only, do_root_read_only, do_pivot,
+	do_root_propagation, do_sysctl, do_hostname, do_domainname, do_loopback, do_hook, do_setsid, do_rlimit,
+	do_scheduler, do_io_priority, do_affinity, do_memory_policy, do_personality, do_umask, do_no_new_privileges,
+	do_label, do_stdio_owner, do_bounding, do_user, do_capabilities, do_chdir, do_program, do_ready, do_wait_start,
+	do_seccomp, do_exec;
+
+#endif

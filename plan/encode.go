@@ -1,0 +1,122 @@
+package plan
+
+import (
+	"encoding/binary"
+	"errors"
+)
+
+// The encoded plan: a header, the records of the steps, then data, all in the
+// machine's byte order (both sides are the same machine). The C side's view of
+// the same is generated from these constants by CHeader.
+const (
+	Magic      = 0x44565431 // "DVT1"
+	headerSize = 32
+	recordSize = 112
+	maxNums    = 8
+	maxRefs    = 4
+	maxFDs     = 2
+	maxSteps   = 4096
+)
+
+// A record: op u32, fd [2]i32, padding u32, n [8]u64, s [4]{offset, length u32}.
+const (
+	offFD  = 4
+	offNum = 16
+	offRef = offNum + 8*maxNums
+)
+
+var order = binary.NativeEndian
+
+// ErrTooLarge is the error of a plan that the stage would refuse.
+var ErrTooLarge = errors.New("the configuration is too large: more than 4096 steps or 64 MiB")
+
+// MaxSize is the greatest size of an encoded plan, in bytes.
+const MaxSize = 64 << 20
+
+// Encode returns the form that the stage reads.
+func (p *Plan) Encode() ([]byte, error) {
+	if len(p.Steps) > maxSteps {
+		return nil, ErrTooLarge
+	}
+	data := headerSize + len(p.Steps)*recordSize
+	e := encoder{buf: make([]byte, data+8, data+8192), data: data}
+	for i := range p.Steps {
+		e.record = headerSize + i*recordSize
+		e.nums, e.refs, e.fds = 0, 0, 0
+		order.PutUint32(e.buf[e.record:], uint32(p.Steps[i].Step.op()))
+		p.Steps[i].Step.visit(&e)
+	}
+	e.buf = append(e.buf, 0) // every string ends before the end
+	if len(e.buf) > MaxSize {
+		return nil, ErrTooLarge
+	}
+	h := e.buf
+	order.PutUint32(h[0:], Magic)
+	order.PutUint32(h[4:], fingerprint)
+	order.PutUint32(h[8:], uint32(len(e.buf)))
+	order.PutUint32(h[12:], uint32(len(p.Steps)))
+	order.PutUint32(h[16:], uint32(data))
+	order.PutUint32(h[20:], uint32(len(p.Descriptors)))
+	order.PutUint32(h[24:], uint32(flag(p.Trace)))
+	return e.buf, nil
+}
+
+// fingerprint changes with the layout, so that a stage never carries out a
+// plan of another build.
+const fingerprint = uint32(opExec)<<16 | recordSize
+
+type encoder struct {
+	buf             []byte
+	data            int // where the data area begins
+	record          int // the record being filled
+	nums, refs, fds int
+}
+
+func (e *encoder) num(_ string, v uint64, _ format) {
+	order.PutUint64(e.buf[e.record+offNum+8*e.nums:], v)
+	e.nums++
+}
+
+func (e *encoder) fd(_ string, v FD) {
+	order.PutUint32(e.buf[e.record+offFD+4*e.fds:], uint32(v))
+	e.fds++
+}
+
+func (e *encoder) ref(off, size int) {
+	at := e.record + offRef + 8*e.refs
+	order.PutUint32(e.buf[at:], uint32(off-e.data))
+	order.PutUint32(e.buf[at+4:], uint32(size))
+	e.refs++
+}
+
+// put stores a string with its NUL and returns where.
+func (e *encoder) put(s string) int {
+	off := len(e.buf)
+	e.buf = append(append(e.buf, s...), 0)
+	return off
+}
+
+func (e *encoder) str(_, s string) {
+	if s == "" {
+		e.ref(e.data, 0) // the data area begins with a NUL
+		return
+	}
+	e.ref(e.put(s), len(s))
+}
+
+// list stores a zero-terminated array of the strings' offsets, which the stage
+// turns into pointers in place.
+func (e *encoder) list(_ string, v []string) {
+	for (len(e.buf)-e.data)%8 != 0 {
+		e.buf = append(e.buf, 0)
+	}
+	at := len(e.buf)
+	for range len(v) + 1 {
+		e.buf = append(e.buf, 0, 0, 0, 0, 0, 0, 0, 0)
+	}
+	e.buf = append(e.buf, 0) // as after every string
+	for i, s := range v {
+		order.PutUint64(e.buf[at+8*i:], uint64(e.put(s)-e.data))
+	}
+	e.ref(at, 8*(len(v)+1))
+}

@@ -1,0 +1,94 @@
+// Package plan is the hinge of davit: everything that is to be done to make a
+// container is decided in Go and written down as an ordered list of typed
+// steps; the stage carries them out in the new namespaces and decides nothing.
+//
+// A plan is data: it is printed by `davit explain`, compared in golden tests,
+// encoded for the stage (see [Plan.Encode]) and, because each step remembers
+// the field of config.json that it comes from, it turns a failed step back into
+// an error that names that field. The package does no I/O.
+//
+//go:generate go run ./gen
+package plan
+
+// Plan is what one process of a container needs, in the order of doing.
+type Plan struct {
+	// Clone are the CLONE_NEW* flags with which the stage itself is cloned.
+	Clone uint64
+	// Descriptors are opened by the parent, in order, before anything is
+	// cloned. Steps refer to them by FD.
+	Descriptors []Descriptor
+	// Steps are carried out by the stage.
+	Steps []Entry
+	// Trace makes the stage record when each step began and ended.
+	Trace bool
+}
+
+// Entry is a step and the field of config.json that asked for it, as in
+// "mounts[3]". The field is empty for what davit does for every container.
+type Entry struct {
+	Field string
+	Step  Step
+}
+
+// Step is one thing to do. The concrete types of this package are all there are.
+type Step interface {
+	op() Op
+	// visit names every argument once, for the encoding, for explain and for
+	// the generated C header alike.
+	visit(v visitor)
+}
+
+// FD refers to a descriptor by its index in Plan.Descriptors. The zero value
+// refers to none.
+type FD int32
+
+// NoFD is the reference to no descriptor.
+const NoFD FD = 0
+
+// Kind says how the parent opens a Descriptor.
+type Kind uint8
+
+// The kinds of descriptors.
+const (
+	// Path is opened with O_PATH.
+	Path Kind = iota
+	// Tree is a detached copy of the mount at Path (open_tree, Linux 5.2).
+	Tree
+	// TreeRecursive is a Tree with all mounts below it.
+	TreeRecursive
+	// Namespace is a namespace file, checked to be of type Flags (CLONE_NEW*).
+	Namespace
+	// Proc is the host's procfs, checked to be one.
+	Proc
+	// Listen is the socket in the state directory on which the stage waits for start.
+	Listen
+	// Connect is a connection to the unix socket at Path.
+	Connect
+	// Given is a descriptor that the caller already holds, known by Path as its name.
+	Given
+	// UserNamespace is a new user namespace with the mappings of Data, for an
+	// idmapped mount.
+	UserNamespace
+)
+
+var kindNames = [...]string{"path", "tree", "tree with submounts", "namespace", "procfs", "start socket", "connection", "descriptor", "user namespace for mappings"}
+
+func (k Kind) String() string { return kindNames[k] }
+
+// Descriptor is something of the host that the stage gets as an open descriptor.
+type Descriptor struct {
+	Kind  Kind
+	Path  string
+	Flags uint64 // Namespace: the CLONE_NEW* type
+	Data  string // UserNamespace: uid_map, NUL, gid_map
+	Field string // of config.json
+}
+
+// Add appends a step.
+func (p *Plan) Add(field string, s Step) { p.Steps = append(p.Steps, Entry{field, s}) }
+
+// Open appends a descriptor and returns the reference to it.
+func (p *Plan) Open(d Descriptor) FD {
+	p.Descriptors = append(p.Descriptors, d)
+	return FD(len(p.Descriptors))
+}

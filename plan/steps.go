@@ -1,0 +1,265 @@
+package plan
+
+// The steps, in about the order in which a plan has them. What a field means
+// to the kernel is in the man page of the system call that the step names.
+
+// Join enters a namespace, or with a pidfd the several namespaces of that
+// process (setns(2)). A pid namespace takes effect at the next Fork.
+type Join struct {
+	FD    FD
+	Types uint64 // CLONE_NEW*
+	Name  string // path or process, for people
+}
+
+// Unshare creates namespaces for the stage itself (unshare(2)).
+type Unshare struct{ Types uint64 }
+
+// Fork goes on in a new process, a child of the stage's parent (clone3(2) with
+// CLONE_PARENT), in new namespaces of the given types. It is needed to enter a
+// pid namespace that exists, and to create or join a user namespace.
+type Fork struct {
+	Types uint64
+	// Mappable lets an unprivileged parent write the mappings: for that
+	// moment the process is dumpable.
+	Mappable bool
+}
+
+// Identity takes user and group 0 of a new user namespace.
+type Identity struct{}
+
+// Sync tells the parent that a phase is reached and waits for its answer.
+type Sync struct{ Phase Phase }
+
+// Keyring joins a new session keyring (keyctl(2)).
+type Keyring struct{ Name string }
+
+// TimeOffsets unshares a time namespace and writes its clocks' offsets
+// (time_namespaces(7)).
+type TimeOffsets struct {
+	Proc FD
+	Text string
+}
+
+// Propagation changes how mount events travel, for every mount below "/" of
+// the new mount namespace.
+type Propagation struct{ Flags uint64 }
+
+// Root attaches the root filesystem's mount tree at its own path, from where
+// everything else is resolved.
+type Root struct {
+	Tree FD     // or, without one, the stage copies Path itself
+	Path string // on the host
+	// Propagation of the tree, MS_* flags; 0 leaves it as it is.
+	Propagation uint64
+}
+
+// Mount mounts a new filesystem instance on Target, which is made if missing.
+type Mount struct {
+	Type, Source, Target, Data string
+	Flags                      uint64 // MS_*
+	Propagation                uint64 // MS_*, 0: none asked for
+	// NoFollow refuses a symbolic link in Target (CVE-2023-27561).
+	NoFollow bool
+	// CopyUp fills the new filesystem with what Target held.
+	CopyUp bool
+}
+
+// Bind attaches a copy of a mount tree of the host on Target.
+type Bind struct {
+	Tree        FD     // or, without one, the stage copies Source itself
+	Source      string // on the host
+	Target      string
+	Recursive   bool
+	Set, Clear  uint64 // MOUNT_ATTR_*, of the top mount
+	RecSet      uint64 // MOUNT_ATTR_*, of all mounts of the tree
+	RecClear    uint64
+	Propagation uint64 // MS_*
+	UserNS      FD     // its mappings are applied (MOUNT_ATTR_IDMAP, Linux 5.12)
+	RecIDMap    bool
+}
+
+// Remount changes attributes of the mount on Target (mount_setattr(2)).
+type Remount struct {
+	Target      string
+	Set, Clear  uint64
+	Propagation uint64
+}
+
+// Symlink makes a symbolic link. One that exists is left alone.
+type Symlink struct{ Target, Link string }
+
+// Device makes a device node or fifo (mknod(2)). One that exists must be alike.
+type Device struct {
+	Path     string
+	Mode     uint64 // S_IF* and permissions
+	Rdev     uint64
+	UID, GID uint64 // in the container
+}
+
+// Console makes a pseudoterminal in the container's devpts, makes it the
+// process's stdio and controlling terminal, and sends its master to Socket.
+type Console struct {
+	Socket FD
+	Rows   uint64
+	Cols   uint64
+	UID    uint64 // owner of the slave
+	Mount  bool   // bind it on /dev/console
+}
+
+// Mask hides a path behind /dev/null or an empty directory, if it exists.
+type Mask struct{ Path string }
+
+// ReadOnly makes what is at a path read-only, if it exists.
+type ReadOnly struct{ Path string }
+
+// RootReadOnly makes the root filesystem's mount read-only.
+type RootReadOnly struct{}
+
+// Pivot makes the root filesystem the root (pivot_root(2)), and lets go of the host's.
+type Pivot struct {
+	// Move uses MS_MOVE and chroot(2) instead, for hosts that run from an initramfs.
+	Move bool
+}
+
+// RootPropagation sets the propagation of the mount that is now "/".
+type RootPropagation struct{ Flags uint64 }
+
+// Sysctl writes a kernel parameter through the host's procfs.
+type Sysctl struct {
+	Proc       FD
+	Key, Value string // Key with slashes
+}
+
+// Hostname sets the UTS namespace's host name.
+type Hostname struct{ Name string }
+
+// Domainname sets the UTS namespace's NIS domain name.
+type Domainname struct{ Name string }
+
+// Loopback brings the network namespace's lo up.
+type Loopback struct{}
+
+// Hook runs a program of the config with the container's state on its stdin.
+type Hook struct {
+	Path    string
+	Args    []string
+	Env     []string
+	Timeout uint64 // seconds; 0: none
+	State   string // JSON; PIDMark in it becomes the process's pid
+}
+
+// Setsid starts a new session.
+type Setsid struct{}
+
+// Rlimit sets a resource limit (prlimit(2)).
+type Rlimit struct {
+	Name       string
+	Resource   uint64
+	Soft, Hard uint64
+}
+
+// Scheduler sets policy and parameters (sched_setattr(2)).
+type Scheduler struct{ Attr string }
+
+// IOPriority sets the class and level (ioprio_set(2)).
+type IOPriority struct{ Value uint64 }
+
+// Affinity sets the CPUs (sched_setaffinity(2)).
+type Affinity struct{ Mask string }
+
+// MemoryPolicy sets the NUMA policy (set_mempolicy(2)).
+type MemoryPolicy struct {
+	Mode  uint64
+	Nodes string // bit mask
+	Max   uint64 // bits in it
+}
+
+// Personality sets the execution domain (personality(2)).
+type Personality struct{ Value uint64 }
+
+// Umask sets the file mode creation mask.
+type Umask struct{ Mask uint64 }
+
+// NoNewPrivileges sets PR_SET_NO_NEW_PRIVS.
+type NoNewPrivileges struct{}
+
+// Label writes an LSM attribute of the process, through the host's procfs.
+type Label struct {
+	Proc       FD
+	File, Text string // attr/exec …
+}
+
+// StdioOwner gives the inherited stdio to the container's user.
+type StdioOwner struct{ UID uint64 }
+
+// Bounding drops every capability that is not in Keep from the bounding set.
+type Bounding struct{ Keep uint64 }
+
+// User sets groups and user, keeping the permitted capabilities.
+type User struct {
+	UID, GID uint64
+	Groups   string // gid_t, little-endian
+	// KeepGroups leaves the supplementary groups (where setgroups is denied).
+	KeepGroups bool
+}
+
+// Capabilities sets the thread's capability sets, bit masks (capabilities(7)).
+type Capabilities struct{ Effective, Permitted, Inheritable, Ambient uint64 }
+
+// Chdir enters the working directory, made if it is missing, and checks
+// that it is inside the container (CVE-2024-21626).
+type Chdir struct {
+	Path string
+	// Owner of a directory that had to be made.
+	UID, GID uint64
+	Create   bool
+}
+
+// Program finds the executable among Paths, as the container's user.
+type Program struct {
+	Name  string
+	Paths []string
+}
+
+// Ready tells the parent that the container is created, and lets go of it.
+type Ready struct{}
+
+// WaitStart waits for start: a connection to Socket, or without one a message
+// of the parent.
+type WaitStart struct{ Socket FD }
+
+// Seccomp loads the filter.
+type Seccomp struct {
+	Program  string // struct sock_filter, in order
+	Flags    uint64 // SECCOMP_FILTER_FLAG_*
+	Listener FD     // gets the notification descriptor, with State
+	State    string // JSON; PIDMark in it becomes the process's pid
+}
+
+// Exec becomes the container process. Preserve descriptors from 3 on stay open.
+type Exec struct {
+	Args, Env []string
+	Preserve  uint64
+}
+
+// PIDMark stands for the container process's pid in a State: it is only known
+// once the process exists, so the stage overwrites the mark with digits and spaces.
+const PIDMark = "\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01"
+
+// Phase is a point at which the stage waits for its parent.
+type Phase uint64
+
+// The phases.
+const (
+	// Placed: the parent writes the mappings, and puts the process into its
+	// cgroups and devices into its network namespace.
+	Placed Phase = 1 + iota
+	// Mapped: the parent writes the mappings of a user namespace.
+	Mapped
+	// Hooks: the parent runs the prestart and createRuntime hooks.
+	Hooks
+)
+
+var phaseNames = [...]string{"", "placed", "mapped", "hooks"}
+
+func (p Phase) String() string { return phaseNames[p] }
