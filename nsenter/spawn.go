@@ -1,0 +1,183 @@
+// Package nsenter starts the stage: the small C program in stage/ that carries
+// out a plan inside the new namespaces and then becomes the container process.
+//
+// The stage is embedded, and executed from a sealed memfd. So davit's own
+// binary is never the executable of any process in a container (invariant 1,
+// CVE-2019-5736), there is never a second Go runtime, and the process that waits
+// for start has a few pages of its own.
+package nsenter
+
+import (
+	_ "embed" // the stage
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+//go:embed stage.elf
+var stageELF []byte
+
+// Options are what a stage starts with.
+type Options struct {
+	Plan        []byte // encoded
+	Descriptors []int  // of the plan, in its order
+	Stdio       [3]int
+	Preserve    []int  // become 3, 4, … in the stage and in the container process
+	Clone       uint64 // CLONE_NEW* flags
+	Cgroup      int    // directory of the cgroup to be cloned into; -1: none
+}
+
+// Stage is a process that carries out a plan.
+type Stage struct {
+	Pid     int
+	PidFD   int
+	Control *Conn
+}
+
+// memfd returns a memfd with the given content, executable if asked for.
+func memfd(name string, content []byte, executable bool) (int, error) {
+	flags := unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING | unix.MFD_NOEXEC_SEAL
+	if executable {
+		flags = unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING | unix.MFD_EXEC
+	}
+	fd, err := unix.MemfdCreate(name, flags)
+	if err == unix.EINVAL { // before Linux 6.3, where every memfd is executable
+		fd, err = unix.MemfdCreate(name, flags&^(unix.MFD_EXEC|unix.MFD_NOEXEC_SEAL))
+	}
+	if err == unix.EACCES {
+		return -1, fmt.Errorf("memfd_create %s: %w (the sysctl vm.memfd_noexec forbids executable memory files: set it to 0 or 1)", name, err)
+	}
+	if err != nil {
+		return -1, fmt.Errorf("memfd_create %s: %w", name, err)
+	}
+	for n := 0; n < len(content); {
+		k, err := unix.Write(fd, content[n:])
+		if err != nil {
+			unix.Close(fd)
+			return -1, fmt.Errorf("write %s: %w", name, err)
+		}
+		n += k
+	}
+	return fd, nil
+}
+
+// sealedStage returns the stage's executable, which nobody can write to any more.
+func sealedStage() (int, error) {
+	fd, err := memfd("davit-stage", stageELF, true)
+	if err != nil {
+		return -1, err
+	}
+	seals := unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals); err != nil {
+		unix.Close(fd)
+		return -1, fmt.Errorf("seal the stage: %w", err)
+	}
+	return fd, nil
+}
+
+// Spawn starts a stage. The caller's descriptors stay the caller's.
+func Spawn(o Options) (*Stage, error) {
+	exe, err := sealedStage()
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(exe)
+	plan, err := memfd("davit-plan", o.Plan, false)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(plan)
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("socketpair: %w", err)
+	}
+	defer unix.Close(pair[1])
+
+	files := make([]uintptr, 0, 6+len(o.Preserve)+len(o.Descriptors))
+	add := func(fds ...int) {
+		for _, fd := range fds {
+			files = append(files, uintptr(fd))
+		}
+	}
+	add(o.Stdio[:]...)
+	add(o.Preserve...)
+	first := len(files)
+	add(plan, pair[1])
+	add(o.Descriptors...)
+	add(exe) // at a number known beforehand
+	s := &Stage{PidFD: -1, Control: NewConn(pair[0])}
+	s.Pid, err = syscall.ForkExec("/proc/self/fd/"+strconv.Itoa(len(files)-1),
+		[]string{"davit-stage", strconv.Itoa(first), strconv.Itoa(len(o.Plan)), strconv.Itoa(len(o.Descriptors))},
+		&syscall.ProcAttr{Files: files, Env: []string{}, Sys: &syscall.SysProcAttr{
+			Cloneflags: uintptr(o.Clone), PidFD: &s.PidFD,
+			UseCgroupFD: o.Cgroup >= 0, CgroupFD: max(o.Cgroup, 0),
+		}})
+	if err != nil {
+		s.Control.Close()
+		return nil, spawnError(err, o)
+	}
+	return s, nil
+}
+
+func spawnError(err error, o Options) error {
+	hint := ""
+	switch {
+	case errors.Is(err, unix.ENOSPC):
+		hint = " (a limit on namespaces is reached: see /proc/sys/user/max_*_namespaces)"
+	case errors.Is(err, unix.EBUSY) && o.Cgroup >= 0:
+		hint = " (the cgroup hands controllers on to its children, so that it may hold no process itself)"
+	case errors.Is(err, unix.EOPNOTSUPP) && o.Cgroup >= 0:
+		hint = " (the cgroup is in an invalid threaded state: see its cgroup.type)"
+	case errors.Is(err, unix.EAGAIN):
+		hint = " (a limit on processes is reached: pids.max of the cgroup, RLIMIT_NPROC or kernel.pid_max)"
+	case errors.Is(err, unix.EPERM) && os.Geteuid() != 0:
+		hint = " (without root, the config needs a user namespace: see `davit spec --rootless`)"
+	}
+	return fmt.Errorf("clone3: %w%s", err, hint)
+}
+
+// Reopen goes on with the process that a Forked message names, once the stage
+// that sent it has exited.
+func (s *Stage) Reopen(pid int) error {
+	s.Reap()
+	unix.Close(s.PidFD)
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		s.PidFD = -1
+		return fmt.Errorf("pidfd_open %d: %w", pid, err)
+	}
+	s.Pid, s.PidFD = pid, fd
+	return nil
+}
+
+// Reap waits for the process to end and collects its status.
+func (s *Stage) Reap() unix.WaitStatus {
+	var status unix.WaitStatus
+	for {
+		_, err := unix.Wait4(s.Pid, &status, 0, nil)
+		if err != unix.EINTR {
+			return status
+		}
+	}
+}
+
+// Kill ends the process, if it has not ended, and reaps it.
+func (s *Stage) Kill() {
+	if s.PidFD >= 0 {
+		unix.PidfdSendSignal(s.PidFD, unix.SIGKILL, nil, 0)
+		s.Reap()
+	}
+}
+
+// Close lets go of the process, which goes on.
+func (s *Stage) Close() {
+	s.Control.Close()
+	if s.PidFD >= 0 {
+		unix.Close(s.PidFD)
+		s.PidFD = -1
+	}
+}

@@ -1,0 +1,285 @@
+// Package process turns what config.json says about the container process into
+// steps: session, limits, scheduling, labels, user, capabilities, and in the
+// end the exec. It only decides; see package plan.
+package process
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strings"
+
+	"davit/plan"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// Filter is a compiled seccomp filter.
+type Filter struct {
+	Program  []byte
+	Flags    uint32
+	Notify   bool
+	Listener plan.FD // where the notification descriptor goes
+	State    string  // what goes with it
+}
+
+// Options is what the steps depend on besides the process object.
+type Options struct {
+	// Exec: the process joins a running container.
+	Exec bool
+	// UserNamespace: the container is in another user namespace than davit.
+	UserNamespace bool
+	// KeepGroups: setgroups(2) is denied (user_namespaces(7)).
+	KeepGroups bool
+	// AppArmor and SELinux say whether that LSM is on.
+	AppArmor, SELinux bool
+	// Console receives the terminal's master. (The terminal of a new container
+	// is made by package rootfs.)
+	Console plan.FD
+	// Proc returns the descriptor of the host's procfs.
+	Proc func() plan.FD
+	// Filter is loaded last.
+	Filter *Filter
+	// Wait makes the process wait for start, on Socket or for its creator.
+	Wait   bool
+	Socket plan.FD
+	// Hooks are the startContainer hooks, State is what they read.
+	Hooks []specs.Hook
+	State string
+	// Preserve descriptors from 3 on are the process's.
+	Preserve uint64
+	// Home is the user's home directory, for an environment without HOME.
+	Home string
+}
+
+// Compile adds the steps from the new root to the exec.
+func Compile(p *plan.Plan, s *specs.Process, o Options) error {
+	switch {
+	case !s.Terminal:
+		p.Add("", plan.Setsid{})
+	case o.Exec:
+		p.Add("", plan.Setsid{})
+		c := plan.Console{Socket: o.Console, UID: uint64(s.User.UID)}
+		if size := s.ConsoleSize; size != nil {
+			c.Rows, c.Cols = uint64(size.Height), uint64(size.Width)
+		}
+		p.Add("process.terminal", c)
+	}
+	if !s.Terminal && (s.User.UID != 0 || o.UserNamespace) {
+		p.Add("process.user.uid", plan.StdioOwner{UID: uint64(s.User.UID)})
+	}
+	if err := resources(p, s); err != nil {
+		return err
+	}
+	if err := labels(p, s, o); err != nil {
+		return err
+	}
+	if err := identity(p, s, o); err != nil {
+		return err
+	}
+	paths, err := candidates(s)
+	if err != nil {
+		return err
+	}
+	p.Add("process.args[0]", plan.Program{Name: s.Args[0], Paths: paths})
+	p.Add("", plan.Ready{})
+	if o.Wait {
+		p.Add("", plan.WaitStart{Socket: o.Socket})
+	}
+	for i, h := range o.Hooks {
+		p.Add(fmt.Sprintf("hooks.startContainer[%d]", i), Hook(h, o.State))
+	}
+	if err := filter(p, s, o); err != nil {
+		return err
+	}
+	p.Add("process.args", plan.Exec{Args: s.Args, Env: Environment(s.Env, o.Home), Preserve: o.Preserve})
+	return nil
+}
+
+// Hook returns the step that runs a hook inside the container's namespaces.
+func Hook(h specs.Hook, state string) plan.Hook {
+	args := h.Args
+	if len(args) == 0 {
+		args = []string{h.Path}
+	}
+	step := plan.Hook{Path: h.Path, Args: args, Env: h.Env, State: state}
+	if h.Timeout != nil {
+		step.Timeout = uint64(*h.Timeout)
+	}
+	return step
+}
+
+// resources adds limits and scheduling.
+func resources(p *plan.Plan, s *specs.Process) error {
+	for i, r := range s.Rlimits {
+		n, ok := Rlimit(r.Type)
+		if !ok {
+			return fmt.Errorf("process.rlimits[%d].type: unknown limit %q", i, r.Type)
+		}
+		p.Add(fmt.Sprintf("process.rlimits[%d]", i), plan.Rlimit{Name: r.Type, Resource: n, Soft: r.Soft, Hard: r.Hard})
+	}
+	if s.Scheduler != nil {
+		attr, err := schedAttr(s.Scheduler)
+		if err != nil {
+			return err
+		}
+		p.Add("process.scheduler", plan.Scheduler{Attr: attr})
+	}
+	if s.IOPriority != nil {
+		v, err := ioPriority(s.IOPriority)
+		if err != nil {
+			return err
+		}
+		p.Add("process.ioPriority", plan.IOPriority{Value: v})
+	}
+	umask := uint64(0o022)
+	if s.User.Umask != nil {
+		umask = uint64(*s.User.Umask)
+	}
+	p.Add("process.user.umask", plan.Umask{Mask: umask})
+	return nil
+}
+
+func labels(p *plan.Plan, s *specs.Process, o Options) error {
+	if s.SelinuxLabel != "" {
+		if !o.SELinux {
+			return fmt.Errorf("process.selinuxLabel: %q: SELinux is not enabled on this host", s.SelinuxLabel)
+		}
+		p.Add("process.selinuxLabel", plan.Label{Proc: o.Proc(), File: "thread-self/attr/exec", Text: s.SelinuxLabel})
+	}
+	if s.ApparmorProfile != "" && s.ApparmorProfile != "unconfined" || s.ApparmorProfile != "" && o.AppArmor {
+		if !o.AppArmor {
+			return fmt.Errorf("process.apparmorProfile: %q: AppArmor is not enabled on this host", s.ApparmorProfile)
+		}
+		p.Add("process.apparmorProfile", plan.Label{Proc: o.Proc(), File: "thread-self/attr/apparmor/exec", Text: "exec " + s.ApparmorProfile})
+	}
+	return nil
+}
+
+// identity adds privileges, working directory and user.
+func identity(p *plan.Plan, s *specs.Process, o Options) error {
+	if s.NoNewPrivileges {
+		p.Add("process.noNewPrivileges", plan.NoNewPrivileges{})
+	}
+	caps, bounding, err := Capabilities(s.Capabilities)
+	if err != nil {
+		return err
+	}
+	p.Add("process.cwd", plan.Chdir{Path: s.Cwd, UID: uint64(s.User.UID), GID: uint64(s.User.GID), Create: !o.Exec})
+	p.Add("process.capabilities.bounding", plan.Bounding{Keep: bounding})
+	groups := make([]byte, 0, 4*len(s.User.AdditionalGids))
+	for _, g := range s.User.AdditionalGids {
+		groups = binary.NativeEndian.AppendUint32(groups, g)
+	}
+	if o.KeepGroups && len(groups) > 0 {
+		return fmt.Errorf("process.user.additionalGids: setgroups(2) is denied in this user namespace: without root, give the user a range in /etc/subgid")
+	}
+	p.Add("process.user", plan.User{UID: uint64(s.User.UID), GID: uint64(s.User.GID), Groups: string(groups), KeepGroups: o.KeepGroups})
+	if needsAdmin(s, o) {
+		// The filter is loaded with CAP_SYS_ADMIN, so that goes after it.
+		caps.Effective |= 1 << capSysAdmin
+		caps.Permitted |= 1 << capSysAdmin
+	}
+	p.Add("process.capabilities", caps)
+	return nil
+}
+
+// Capabilities returns the sets of the config; without any, they are empty.
+func Capabilities(c *specs.LinuxCapabilities) (sets plan.Capabilities, bounding uint64, err error) {
+	if c == nil {
+		return sets, 0, nil
+	}
+	for _, set := range [...]struct {
+		to   *uint64
+		name string
+		from []string
+	}{
+		{&bounding, "bounding", c.Bounding}, {&sets.Effective, "effective", c.Effective},
+		{&sets.Permitted, "permitted", c.Permitted}, {&sets.Inheritable, "inheritable", c.Inheritable},
+		{&sets.Ambient, "ambient", c.Ambient},
+	} {
+		if *set.to, err = mask("process.capabilities."+set.name, set.from); err != nil {
+			return sets, 0, err
+		}
+	}
+	return sets, bounding, nil
+}
+
+func needsAdmin(s *specs.Process, o Options) bool { return o.Filter != nil && !s.NoNewPrivileges }
+
+// filter adds the seccomp filter, and what has to come after it.
+func filter(p *plan.Plan, s *specs.Process, o Options) error {
+	f := o.Filter
+	if f == nil {
+		return nil
+	}
+	p.Add("linux.seccomp", plan.Seccomp{Program: string(f.Program), Flags: uint64(f.Flags), Listener: f.Listener, State: f.State})
+	if !needsAdmin(s, o) {
+		return nil
+	}
+	caps, _, err := Capabilities(s.Capabilities)
+	if err != nil {
+		return err
+	}
+	if admin := uint64(1 << capSysAdmin); caps.Effective&caps.Permitted&admin == 0 {
+		caps.Ambient = 0 // raised before, where no filter could object
+		p.Add("process.capabilities", caps)
+	}
+	return nil
+}
+
+const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// candidates returns the paths at which the program may be.
+func candidates(s *specs.Process) ([]string, error) {
+	if len(s.Args) == 0 || s.Args[0] == "" {
+		return nil, fmt.Errorf("process.args: missing; it needs at least the program")
+	}
+	if strings.Contains(s.Args[0], "/") {
+		return []string{s.Args[0]}, nil
+	}
+	search := defaultPath
+	for _, e := range s.Env {
+		if v, ok := strings.CutPrefix(e, "PATH="); ok {
+			search = v
+		}
+	}
+	var paths []string
+	for dir := range strings.SplitSeq(search, ":") {
+		if strings.HasPrefix(dir, "/") { // a relative one would depend on cwd
+			paths = append(paths, strings.TrimSuffix(dir, "/")+"/"+s.Args[0])
+		}
+	}
+	if len(paths) == 0 {
+		return nil, fmt.Errorf("process.args[0]: exec: %q: executable file not found in $PATH: PATH=%q has no absolute directory", s.Args[0], search)
+	}
+	return paths, nil
+}
+
+// Environment returns the environment with HOME, unless it has one.
+func Environment(env []string, home string) []string {
+	if home == "" || HasHome(env) {
+		return env
+	}
+	return append(env[:len(env):len(env)], "HOME="+home)
+}
+
+// HasHome says whether an environment sets HOME.
+func HasHome(env []string) bool {
+	for _, e := range env {
+		if strings.HasPrefix(e, "HOME=") && len(e) > len("HOME=") {
+			return true
+		}
+	}
+	return false
+}
+
+// Rlimit returns the number of a limit's name (prlimit(2)).
+func Rlimit(name string) (uint64, bool) {
+	for i, n := range [...]string{"CPU", "FSIZE", "DATA", "STACK", "CORE", "RSS", "NPROC", "NOFILE",
+		"MEMLOCK", "AS", "LOCKS", "SIGPENDING", "MSGQUEUE", "NICE", "RTPRIO", "RTTIME"} {
+		if name == "RLIMIT_"+n {
+			return uint64(i), true
+		}
+	}
+	return 0, false
+}

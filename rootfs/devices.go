@@ -1,0 +1,96 @@
+package rootfs
+
+import (
+	"fmt"
+	"path"
+
+	"davit/plan"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// defaults are the devices that every container has: config-linux.md, "Default Devices".
+var defaults = [...]struct {
+	path         string
+	major, minor int64
+}{
+	{"/dev/null", 1, 3}, {"/dev/zero", 1, 5}, {"/dev/full", 1, 7},
+	{"/dev/random", 1, 8}, {"/dev/urandom", 1, 9}, {"/dev/tty", 5, 0},
+}
+
+var links = [...]struct{ target, link string }{
+	{"/proc/self/fd", "/dev/fd"}, {"/proc/self/fd/0", "/dev/stdin"},
+	{"/proc/self/fd/1", "/dev/stdout"}, {"/proc/self/fd/2", "/dev/stderr"},
+	{"/proc/kcore", "/dev/core"}, {"pts/ptmx", "/dev/ptmx"},
+}
+
+// devices adds device nodes and links, unless /dev is the host's.
+func (c *compiler) devices() error {
+	for _, m := range c.spec.Mounts {
+		if o, _ := parse(m.Options); path.Clean("/"+m.Destination) == "/dev" && (o.bind || m.Type == "bind") {
+			return nil
+		}
+	}
+	var config []specs.LinuxDevice
+	if c.spec.Linux != nil {
+		config = c.spec.Linux.Devices
+	}
+	given := func(path string) bool {
+		for i := range config {
+			if config[i].Path == path {
+				return true
+			}
+		}
+		return false
+	}
+	for _, d := range defaults {
+		if !given(d.path) {
+			c.device("", specs.LinuxDevice{Path: d.path, Type: "c", Major: d.major, Minor: d.minor})
+		}
+	}
+	for i := range config {
+		c.device(fmt.Sprintf("linux.devices[%d]", i), config[i])
+	}
+	for _, l := range links {
+		if !given(l.link) {
+			c.plan.Add("", plan.Symlink{Target: l.target, Link: l.link})
+		}
+	}
+	return nil
+}
+
+func (c *compiler) device(field string, d specs.LinuxDevice) {
+	if c.UserNamespace && d.Type != "p" {
+		// mknod(2) is refused in a user namespace: the host's own node is shown.
+		step := plan.Bind{Source: d.Path, Target: d.Path, Propagation: unix.MS_SLAVE}
+		if !c.ByPath {
+			step.Tree = c.plan.Open(plan.Descriptor{Kind: plan.Tree, Path: d.Path, Field: field})
+		}
+		c.plan.Add(field, step)
+		return
+	}
+	mode := uint64(0o666)
+	if d.FileMode != nil {
+		mode = uint64(*d.FileMode) & 0o7777
+	}
+	switch d.Type {
+	case "b":
+		mode |= unix.S_IFBLK
+	case "p":
+		mode |= unix.S_IFIFO
+	default: // c, u
+		mode |= unix.S_IFCHR
+	}
+	step := plan.Device{Path: d.Path, Mode: mode}
+	if d.Type != "p" {
+		step.Rdev = uint64(d.Major)<<32 | uint64(d.Minor)
+	}
+	if d.UID != nil {
+		step.UID = uint64(*d.UID)
+	}
+	if d.GID != nil {
+		step.GID = uint64(*d.GID)
+	}
+	c.plan.Add(field, step)
+}

@@ -1,0 +1,342 @@
+// Package rootfs turns what config.json says about the root filesystem into
+// steps: mounts, devices, masked and read-only paths, and the root itself. It
+// only decides; see package plan.
+package rootfs
+
+import (
+	"fmt"
+	"path"
+	"strings"
+
+	"davit/cgroups"
+	"davit/plan"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// Options is what the steps depend on besides the config.
+type Options struct {
+	Bundle string // absolute
+	// New are the namespaces (CLONE_NEW*) that are made for the container, not joined or shared.
+	New uint64
+	// UserNamespace: the container is in another user namespace than davit.
+	UserNamespace bool
+	// ByPath lets the stage open the sources on the host, for a davit that
+	// lacks the privilege to copy mounts (open_tree(2) wants CAP_SYS_ADMIN).
+	ByPath  bool
+	NoPivot bool
+	// Cgroups2 is true if /sys/fs/cgroup is a cgroup2 mount.
+	Cgroups2 bool
+	// Hierarchies are the container's cgroups, for a mount of type "cgroup".
+	Hierarchies []cgroups.Hierarchy
+	// MountLabel is added as context= to new filesystems, if SELinux is on.
+	MountLabel bool
+	// Console receives the terminal's master.
+	Console plan.FD
+}
+
+type compiler struct {
+	Options
+	plan *plan.Plan
+	spec *specs.Spec
+	late []plan.Entry // steps for the end: what must stay writable until then
+}
+
+// Mounts adds the steps that build the container's view of files, up to the
+// point where hooks may look at it.
+func Mounts(p *plan.Plan, s *specs.Spec, o Options) ([]plan.Entry, error) {
+	c := &compiler{Options: o, plan: p, spec: s}
+	p.Add("", plan.Propagation{Flags: unix.MS_SLAVE | unix.MS_REC})
+	if err := c.root(); err != nil {
+		return nil, err
+	}
+	for i := range s.Mounts {
+		field := fmt.Sprintf("mounts[%d]", i)
+		if err := c.mount(field, &s.Mounts[i]); err != nil {
+			return nil, fmt.Errorf("%s (%s): %w", field, s.Mounts[i].Destination, err)
+		}
+	}
+	if err := c.devices(); err != nil {
+		return nil, err
+	}
+	return c.late, nil
+}
+
+// Finish adds what closes the root filesystem off: masks, read-only paths, and
+// the change of root. late comes from Mounts.
+func Finish(p *plan.Plan, s *specs.Spec, o Options, late []plan.Entry) error {
+	if s.Process != nil && s.Process.Terminal {
+		p.Add("", plan.Setsid{})
+		t := plan.Console{Socket: o.Console, UID: uint64(s.Process.User.UID), Mount: true}
+		if size := s.Process.ConsoleSize; size != nil {
+			t.Rows, t.Cols = uint64(size.Height), uint64(size.Width)
+		}
+		p.Add("process.terminal", t)
+	}
+	p.Steps = append(p.Steps, late...)
+	if s.Linux != nil {
+		for i, path := range s.Linux.ReadonlyPaths {
+			p.Add(fmt.Sprintf("linux.readonlyPaths[%d]", i), plan.ReadOnly{Path: path})
+		}
+		for i, path := range s.Linux.MaskedPaths {
+			p.Add(fmt.Sprintf("linux.maskedPaths[%d]", i), plan.Mask{Path: path})
+		}
+	}
+	if s.Root.Readonly {
+		p.Add("root.readonly", plan.RootReadOnly{})
+	}
+	p.Add("", plan.Pivot{Move: o.NoPivot})
+	if s.Linux != nil && s.Linux.RootfsPropagation != "" {
+		if flags, _ := Propagation(s.Linux.RootfsPropagation); flags&(unix.MS_SHARED|unix.MS_UNBINDABLE) != 0 {
+			p.Add("linux.rootfsPropagation", plan.RootPropagation{Flags: flags})
+		}
+	}
+	return nil
+}
+
+// Path returns the root filesystem's path on the host.
+func Path(s *specs.Spec, bundle string) string {
+	if path.IsAbs(s.Root.Path) {
+		return path.Clean(s.Root.Path)
+	}
+	return path.Join(bundle, s.Root.Path)
+}
+
+func (c *compiler) root() error {
+	where := Path(c.spec, c.Bundle)
+	// Events travel from the host into the container, unless the config says
+	// otherwise: as runc's default.
+	step := plan.Root{Path: where, Propagation: unix.MS_SLAVE}
+	if c.spec.Linux != nil && c.spec.Linux.RootfsPropagation != "" {
+		flags, ok := Propagation(c.spec.Linux.RootfsPropagation)
+		if !ok {
+			return fmt.Errorf("linux.rootfsPropagation: unknown value %q: one of shared, slave, private, unbindable", c.spec.Linux.RootfsPropagation)
+		}
+		switch flags &^ unix.MS_REC {
+		case unix.MS_SHARED:
+			step.Propagation = 0
+		case unix.MS_PRIVATE, unix.MS_UNBINDABLE: // unbindable only once it needs no copying any more
+			step.Propagation = unix.MS_PRIVATE
+		}
+	}
+	if !c.ByPath {
+		step.Tree = c.plan.Open(plan.Descriptor{Kind: plan.TreeRecursive, Path: where, Field: "root.path"})
+	}
+	c.plan.Add("root.path", step)
+	return nil
+}
+
+// mount compiles one entry of mounts.
+func (c *compiler) mount(field string, m *specs.Mount) error {
+	o, err := parse(m.Options)
+	if err != nil {
+		return err
+	}
+	if m.Type == "bind" {
+		o.bind = true
+	}
+	target := path.Clean("/" + m.Destination)
+	switch {
+	case target == "/":
+		return fmt.Errorf("the root filesystem cannot be mounted over: set root.path instead")
+	case o.remount && !o.bind:
+		c.plan.Add(field, plan.Remount{Target: target, Set: o.set | o.recSet, Clear: o.clear | o.recClear, Propagation: o.propagation})
+		return nil
+	case o.bind:
+		return c.bind(field, m, target, o)
+	case m.Type == "cgroup" || m.Type == "cgroup2":
+		return c.cgroup(field, target, o)
+	}
+	return c.filesystem(field, m, target, o)
+}
+
+// fallback returns the host's directory to show where the kernel refuses a new
+// instance: in a user namespace that does not own the namespace it is about.
+func (c *compiler) fallback(fstype string) string {
+	if !c.UserNamespace {
+		return ""
+	}
+	switch {
+	case fstype == "sysfs" && c.New&unix.CLONE_NEWNET == 0:
+		return "/sys"
+	case fstype == "proc" && c.New&unix.CLONE_NEWPID == 0:
+		return "/proc"
+	case fstype == "mqueue" && c.New&unix.CLONE_NEWIPC == 0:
+		return "/dev/mqueue"
+	}
+	return ""
+}
+
+func (c *compiler) filesystem(field string, m *specs.Mount, target string, o options) error {
+	switch {
+	case m.Type == "":
+		return fmt.Errorf("no type, and neither bind nor rbind among its options")
+	case o.copyUp && m.Type != "tmpfs":
+		return fmt.Errorf("option tmpcopyup is for tmpfs, not %s", m.Type)
+	case o.idmap || len(m.UIDMappings) > 0:
+		return fmt.Errorf("id mappings are for bind mounts, not %s", m.Type)
+	}
+	if source := c.fallback(m.Type); source != "" {
+		o.bind, o.recursive, o.data = true, true, ""
+		return c.bind(field, &specs.Mount{Destination: m.Destination, Source: source}, target, o)
+	}
+	step := plan.Mount{
+		Type: m.Type, Source: m.Source, Target: target, Data: o.data,
+		// mount(2) has no recursive attributes, and a new filesystem nothing below it.
+		Flags: o.flags | recursiveFlags(o), Propagation: o.propagation, CopyUp: o.copyUp,
+		NoFollow: m.Type == "proc" || m.Type == "sysfs",
+	}
+	if step.Source == "" {
+		step.Source = m.Type
+	}
+	if label := c.label(m.Type); label != "" {
+		step.Data = strings.TrimPrefix(step.Data+","+label, ",")
+	}
+	if target == "/dev" && step.Flags&unix.MS_RDONLY != 0 {
+		// Devices are still to be made in it.
+		step.Flags &^= unix.MS_RDONLY
+		c.late = append(c.late, plan.Entry{Field: field, Step: plan.Remount{Target: target, Set: unix.MOUNT_ATTR_RDONLY}})
+	}
+	c.plan.Add(field, step)
+	return nil
+}
+
+// recursiveFlags returns the MS_* forms of the recursive attributes.
+func recursiveFlags(o options) uint64 {
+	var f uint64
+	for _, b := range [...]struct{ attr, flag uint64 }{
+		{unix.MOUNT_ATTR_RDONLY, unix.MS_RDONLY}, {unix.MOUNT_ATTR_NOSUID, unix.MS_NOSUID},
+		{unix.MOUNT_ATTR_NODEV, unix.MS_NODEV}, {unix.MOUNT_ATTR_NOEXEC, unix.MS_NOEXEC},
+		{unix.MOUNT_ATTR_NOATIME, unix.MS_NOATIME}, {unix.MOUNT_ATTR_STRICTATIME, unix.MS_STRICTATIME},
+		{unix.MOUNT_ATTR_NODIRATIME, unix.MS_NODIRATIME}, {unix.MOUNT_ATTR_NOSYMFOLLOW, unix.MS_NOSYMFOLLOW},
+	} {
+		if o.recSet&b.attr != 0 {
+			f |= b.flag
+		}
+	}
+	return f
+}
+
+// label returns the SELinux context option for filesystems that take one.
+func (c *compiler) label(fstype string) string {
+	if !c.MountLabel || c.spec.Linux == nil || c.spec.Linux.MountLabel == "" {
+		return ""
+	}
+	switch fstype {
+	case "tmpfs", "devpts", "mqueue": // proc and sysfs are labelled by policy
+		return fmt.Sprintf("context=%q", c.spec.Linux.MountLabel)
+	}
+	return ""
+}
+
+func (c *compiler) bind(field string, m *specs.Mount, target string, o options) error {
+	switch {
+	case o.data != "":
+		return fmt.Errorf("options %q: a bind mount has no filesystem's own options", o.data)
+	case o.superblock != "":
+		return fmt.Errorf("option %q is about a whole filesystem: a bind mount cannot set it", o.superblock)
+	case o.copyUp:
+		return fmt.Errorf("option tmpcopyup is for tmpfs, not for bind mounts")
+	case m.Source == "":
+		return fmt.Errorf("source: missing; a bind mount needs one")
+	}
+	source := m.Source
+	if !path.IsAbs(source) {
+		source = path.Join(c.Bundle, source) // config.md, "Mounts"
+	}
+	step := plan.Bind{
+		Source: source, Target: target, Recursive: o.recursive, Propagation: o.propagation &^ unix.MS_REC,
+		Set: o.set &^ o.recSet, Clear: o.clear, RecSet: o.recSet, RecClear: o.recClear, RecIDMap: o.ridmap,
+	}
+	if o.propagation == 0 {
+		// As if it were copied after "/" became a slave.
+		step.Propagation = unix.MS_SLAVE
+	}
+	if !c.ByPath {
+		kind := plan.Tree
+		if o.recursive {
+			kind = plan.TreeRecursive
+		}
+		step.Tree = c.plan.Open(plan.Descriptor{Kind: kind, Path: source, Field: field + ".source"})
+	}
+	if o.idmap || len(m.UIDMappings) > 0 {
+		fd, err := c.idmap(field, m)
+		if err != nil {
+			return err
+		}
+		step.UserNS = fd
+	}
+	c.plan.Add(field, step)
+	return nil
+}
+
+// idmap returns the user namespace whose mappings a mount gets: its own, or
+// the container's.
+func (c *compiler) idmap(field string, m *specs.Mount) (plan.FD, error) {
+	if c.ByPath {
+		return plan.NoFD, fmt.Errorf("an idmapped mount needs root (CAP_SYS_ADMIN on the host)")
+	}
+	uids, gids := m.UIDMappings, m.GIDMappings
+	if len(uids) == 0 && len(gids) == 0 {
+		if c.spec.Linux == nil || len(c.spec.Linux.UIDMappings) == 0 {
+			return plan.NoFD, fmt.Errorf("option idmap without uidMappings and gidMappings, and no user namespace to take them from")
+		}
+		uids, gids = c.spec.Linux.UIDMappings, c.spec.Linux.GIDMappings
+	}
+	if len(uids) == 0 || len(gids) == 0 {
+		return plan.NoFD, fmt.Errorf("uidMappings and gidMappings go together")
+	}
+	return c.plan.Open(plan.Descriptor{Kind: plan.UserNamespace, Data: IDMap(uids) + "\x00" + IDMap(gids), Path: "idmap of " + m.Destination, Field: field + ".uidMappings"}), nil
+}
+
+// IDMap returns mappings in the form of /proc/PID/uid_map.
+func IDMap(maps []specs.LinuxIDMapping) string {
+	var b strings.Builder
+	for _, m := range maps {
+		fmt.Fprintf(&b, "%d %d %d\n", m.ContainerID, m.HostID, m.Size)
+	}
+	return b.String()
+}
+
+// cgroup shows the container's cgroups. With a cgroup namespace the kernel
+// confines the view; without one, only the container's own directories are
+// shown on v1, and on v2 the whole tree, as the config asks for by leaving
+// the namespace out.
+func (c *compiler) cgroup(field, target string, o options) error {
+	if o.data != "" {
+		return fmt.Errorf("options %q: unknown to cgroup", o.data)
+	}
+	own := c.New&unix.CLONE_NEWCGROUP != 0
+	if c.Cgroups2 {
+		if !own && c.UserNamespace {
+			// Nothing but its own subtree (CVE-2023-25809).
+			dir := "/sys/fs/cgroup"
+			if len(c.Hierarchies) > 0 {
+				dir = c.Hierarchies[0].Dir
+			}
+			return c.bind(field, &specs.Mount{Source: dir}, target, o)
+		}
+		c.plan.Add(field, plan.Mount{Type: "cgroup2", Source: "cgroup", Target: target, Flags: o.flags, Propagation: o.propagation, NoFollow: true})
+		return nil
+	}
+	c.plan.Add(field, plan.Mount{Type: "tmpfs", Source: "tmpfs", Target: target, Data: "mode=755", Flags: o.flags &^ unix.MS_RDONLY, Propagation: o.propagation, NoFollow: true})
+	for _, h := range c.Hierarchies {
+		if h.Options == "" { // the v2 side of a hybrid host
+			continue
+		}
+		at := path.Join(target, h.Name)
+		if own {
+			c.plan.Add(field, plan.Mount{Type: "cgroup", Source: "cgroup", Target: at, Data: h.Options, Flags: o.flags, NoFollow: true})
+		} else if err := c.bind(field, &specs.Mount{Source: h.Dir}, at, o); err != nil {
+			return err
+		}
+		for _, link := range h.Links {
+			c.plan.Add(field, plan.Symlink{Target: h.Name, Link: path.Join(target, link)})
+		}
+	}
+	if o.flags&unix.MS_RDONLY != 0 {
+		c.plan.Add(field, plan.Remount{Target: target, Set: unix.MOUNT_ATTR_RDONLY})
+	}
+	return nil
+}
