@@ -2,15 +2,18 @@
 // on cgroup v2 (unified), v1 (legacy), both side by side (hybrid), by hand (driver
 // "cgroupfs") or through systemd (driver "systemd", package cgroups/systemd).
 //
-// Deciding and doing are apart: New decides (paths, what can be honoured) and changes
-// nothing; every write is first an entry of a list made by a pure function of the resources
-// (writes2, writes1), which carries the field of config.json that it came from.
+// Deciding and doing are apart. New decides (paths, what can be honoured) and changes nothing;
+// every limit is first an entry of a list made by a pure function of the resources (plan), which
+// carries the field of config.json that it came from, then written (applier).
+//
+// Each controller is used where the host has it: on a hybrid host, limits of controllers that sit in
+// cgroup v2 are written there, the others to their v1 hierarchy.
 package cgroups
 
 import (
-	"context"
-	"errors"
 	"os"
+	"sort"
+	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -19,114 +22,207 @@ import (
 // State is what clean-up and later verbs need to find a container's cgroups again.
 // It is stored before anything is made.
 type State struct {
-	Driver string            `json:"driver"`          // "cgroupfs" or "systemd"
-	Mode   string            `json:"mode"`            // "unified", "hybrid", "legacy"; "" if the container has no cgroup (rootless)
+	Driver string            `json:"driver"`          // Cgroupfs or Systemd
+	Mode   string            `json:"mode"`            // Unified, Hybrid, Legacy; "" if the container has no cgroup (rootless)
 	Dirs   map[string]string `json:"dirs"`            // "" → cgroup2 directory; v1 controller or "name=NAME" → absolute directory
 	Scope  string            `json:"scope,omitempty"` // systemd: the unit
 	Slice  string            `json:"slice,omitempty"` // systemd: the unit's parent
 	User   bool              `json:"user,omitempty"`  // systemd: of the user's manager
+	// Rootless containers have no device rules: only the host's root can load them, and
+	// the user's file permissions bound what the container can open anyway.
+	Rootless bool `json:"rootless,omitempty"`
 }
 
 // Options is what New decides from.
 type Options struct {
-	ID          string                // the container's, for an empty CgroupsPath
-	CgroupsPath string                // linux.cgroupsPath
+	ID          string                // the container's: its cgroup's name if CgroupsPath is empty
+	CgroupsPath string                // linux.cgroupsPath, see New
 	Systemd     bool                  // use systemd's driver
 	Rootless    bool                  // not privileged in the initial user namespace
-	Owner       int                   // host uid that the cgroup is delegated to (0: nobody); see docs of Create
+	Owner       int                   // host uid that cgroup v2 is delegated to, 0 is nobody: see Create
 	Resources   *specs.LinuxResources // linux.resources, may be nil
-	Annotations map[string]string     // for org.systemd.property.*
+	Annotations map[string]string     // systemd: org.systemd.property.*
 }
 
 // Manager is a container's cgroups. Its methods may not be called concurrently.
 type Manager struct {
-	state State
-	opts  Options
+	state  State
+	opts   Options
+	layout *layout  // of New; nil after Open
+	writes []write  // opts.Resources as planned by New
+	v2     int      // O_PATH descriptor of the cgroup2 directory, -1 if not opened yet
+	file   *os.File // v2 as FD returned it
+	dirs   []group  // the v1 hierarchies, one entry per directory
+	made   []string // what Create made, parents first
+	unit   *unit    // systemd's driver
 }
 
-var errUnbuilt = errors.New("cgroups: not built yet")
-
-// New decides where the container's cgroups go and whether its resources can be honoured on
-// this host. It changes nothing.
-func New(o Options) (*Manager, error) { return nil, errUnbuilt }
+// group is a v1 directory with the descriptor that writes go through.
+type group struct {
+	dir         string
+	controllers []string // of State.Dirs, sorted
+	fd          int      // -1 if not opened yet
+}
 
 // Open is the manager of an existing container. It does no I/O.
-func Open(s State) *Manager { return &Manager{state: s} }
+func Open(s State) *Manager {
+	m := &Manager{state: s, v2: -1}
+	m.group()
+	if s.Driver == Systemd {
+		m.unit = &unit{name: s.Scope, slice: s.Slice, user: s.User, started: true}
+	}
+	return m
+}
+
+// group fills m.dirs from the state: controllers that are mounted together share a directory.
+func (m *Manager) group() {
+	names := make([]string, 0, len(m.state.Dirs))
+	for name := range m.state.Dirs {
+		if name != "" {
+			names = append(names, name)
+		}
+	}
+	sort.Strings(names)
+	m.dirs = make([]group, 0, len(names))
+next:
+	for _, name := range names {
+		dir := m.state.Dirs[name]
+		for i := range m.dirs {
+			if g := &m.dirs[i]; g.dir == dir {
+				g.controllers = append(g.controllers, name)
+				continue next
+			}
+		}
+		m.dirs = append(m.dirs, group{dir, []string{name}, -1})
+	}
+}
 
 // State is what Open needs.
 func (m *Manager) State() State { return m.state }
 
 // Close closes the descriptors that the manager holds. It removes nothing.
-func (m *Manager) Close() {}
-
-// Create makes the cgroups. One that exists already must have no process in it. What was
-// made is removed again on an error.
-func (m *Manager) Create() error { return errUnbuilt }
-
-// FD is the container's cgroup2 directory (O_PATH) for CLONE_INTO_CGROUP, nil if there is none
-// (legacy; systemd's driver before Add). It belongs to the manager.
-// A clone that fails with EBUSY (the container's init has moved to a sub-cgroup and enabled
-// controllers) is to be tried again with InitFD.
-func (m *Manager) FD() (*os.File, error) { return nil, errUnbuilt }
-
-// InitFD is the cgroup2 directory that process pid is in now. The caller closes it.
-func (m *Manager) InitFD(pid int) (*os.File, error) { return nil, errUnbuilt }
-
-// Add puts a process into every hierarchy; inV2: it was cloned into the cgroup2 one already.
-// With systemd's driver the first Add starts the scope with that process.
-func (m *Manager) Add(pid int, inV2 bool) error { return errUnbuilt }
-
-// Set applies the limits of a new container.
-func (m *Manager) Set(r *specs.LinuxResources) error { return errUnbuilt }
-
-// Update applies what change sets on top of old, what the container has now. If one value is
-// refused, those changed before it are put back.
-func (m *Manager) Update(old, change *specs.LinuxResources) error { return errUnbuilt }
-
-// Merge is old with what change sets: what to store after Update.
-func Merge(old, change *specs.LinuxResources) *specs.LinuxResources { return change }
-
-// Pids is every process in the container's cgroup and its sub-cgroups.
-func (m *Manager) Pids() ([]int, error) { return nil, errUnbuilt }
-
-// Freeze stops every process, and returns when all are stopped.
-func (m *Manager) Freeze() error { return errUnbuilt }
-
-// Thaw undoes Freeze.
-func (m *Manager) Thaw() error { return errUnbuilt }
-
-// Frozen says whether the container is frozen.
-func (m *Manager) Frozen() (bool, error) { return false, errUnbuilt }
-
-// Kill sends sig to every process, also while they fork.
-func (m *Manager) Kill(sig unix.Signal) error { return errUnbuilt }
-
-// Destroy removes the cgroups and their sub-cgroups, once the processes in them are gone,
-// which it waits for (bounded). A frozen container is thawed. What is gone already is fine.
-func (m *Manager) Destroy() error { return errUnbuilt }
-
-// Event is something that happened in a container's cgroup.
-type Event struct {
-	OOM   uint64 // processes that the out-of-memory killer ended since Events was called
-	Empty bool   // no process is left
+func (m *Manager) Close() {
+	switch {
+	case m.file != nil:
+		m.file.Close()
+	case m.v2 >= 0:
+		unix.Close(m.v2)
+	}
+	m.v2, m.file = -1, nil
+	for i := range m.dirs {
+		if m.dirs[i].fd >= 0 {
+			unix.Close(m.dirs[i].fd)
+			m.dirs[i].fd = -1
+		}
+	}
+	m.unit.close()
 }
 
-// Events reports OOM kills and emptiness until ctx is done or the cgroup is gone; then the
-// channel is closed.
-func (m *Manager) Events(ctx context.Context) (<-chan Event, error) { return nil, errUnbuilt }
+// version says where a controller's files are: 1, 2, or 0 for nowhere.
+func (m *Manager) version(ctrl string) int {
+	if _, ok := m.state.Dirs[ctrl]; ok {
+		return 1
+	}
+	if _, ok := m.state.Dirs[""]; ok && (m.layout == nil || m.layout.on2(ctrl)) {
+		return 2
+	}
+	return 0
+}
+
+// dir2 opens the cgroup2 directory, once.
+func (m *Manager) dir2() (int, error) {
+	if m.v2 < 0 {
+		fd, err := openDir(m.state.Dirs[""])
+		if err != nil {
+			return -1, &os.PathError{Op: "open", Path: m.state.Dirs[""], Err: err}
+		}
+		m.v2 = fd
+	}
+	return m.v2, nil
+}
+
+// dir1 opens a controller's v1 directory, once.
+func (m *Manager) dir1(ctrl string) (int, error) {
+	dir := m.state.Dirs[ctrl]
+	for i := range m.dirs {
+		if g := &m.dirs[i]; g.dir == dir {
+			return g.open()
+		}
+	}
+	return -1, unix.ENOENT
+}
+
+func (g *group) open() (int, error) {
+	if g.fd < 0 {
+		fd, err := openDir(g.dir)
+		if err != nil {
+			return -1, &os.PathError{Op: "open", Path: g.dir, Err: err}
+		}
+		g.fd = fd
+	}
+	return g.fd, nil
+}
+
+// has2 says whether the container has a cgroup2 directory.
+func (m *Manager) has2() bool { return m.state.Dirs[""] != "" }
+
+// FD is the container's cgroup2 directory (O_PATH) for CLONE_INTO_CGROUP, nil if there is none
+// (legacy; systemd's driver before Add). It belongs to the manager and lives until Close.
+// If the clone fails with EBUSY, the container's init has moved to a sub-cgroup and given controllers to its
+// children, so that no process may be in the cgroup itself: clone again with InitFD.
+func (m *Manager) FD() (*os.File, error) {
+	if !m.has2() || m.unit != nil && !m.unit.started {
+		return nil, nil
+	}
+	fd, err := m.dir2()
+	if err != nil {
+		return nil, err
+	}
+	if m.file == nil {
+		m.file = os.NewFile(uintptr(fd), m.state.Dirs[""])
+	}
+	return m.file, nil
+}
 
 // Hierarchy is one v1 hierarchy (or the cgroup2 one) as a container's cgroup mount shows it.
 type Hierarchy struct {
-	Options    string   // mount options: "cpu,cpuacct", "none,name=systemd"; "" for cgroup2
-	Name       string   // directory below the mount: "cpu,cpuacct"; "" for the only one of unified
-	Links      []string // symbolic links to Name: "cpu", "cpuacct"
+	Options    string   // of mount(2): "cpu,cpuacct", "none,name=systemd"; "" for cgroup2
+	Name       string   // directory below the container's mount: "cpu,cpuacct"; "" for the only one of unified
+	Links      []string // symbolic links to Name there: "cpu", "cpuacct"
 	Dir        string   // the container's directory on the host
 	Mountpoint string   // of the hierarchy on the host
 }
 
-// Hierarchies are what a mount of type cgroup has to show.
-func (m *Manager) Hierarchies() []Hierarchy { return nil }
+// Hierarchies are what a mount of type cgroup has to show, cgroup2's last.
+func (m *Manager) Hierarchies() []Hierarchy {
+	var out []Hierarchy
+	for i := range m.dirs {
+		g := &m.dirs[i]
+		h := Hierarchy{Dir: g.dir, Mountpoint: mountOf(g.dir)}
+		h.Name = h.Mountpoint[len(root)+1:]
+		h.Options = strings.Join(g.controllers, ",")
+		if strings.HasPrefix(h.Options, "name=") {
+			h.Options = "none," + h.Options
+		}
+		for _, c := range g.controllers {
+			if c = strings.TrimPrefix(c, "name="); c != h.Name {
+				h.Links = append(h.Links, c)
+			}
+		}
+		out = append(out, h)
+	}
+	switch dir := m.state.Dirs[""]; {
+	case dir == "":
+	case m.state.Mode == Unified:
+		out = append(out, Hierarchy{Dir: dir, Mountpoint: root})
+	default:
+		out = append(out, Hierarchy{Name: "unified", Dir: dir, Mountpoint: hybridRoot})
+	}
+	return out
+}
 
-// Sub is the manager of existing sub-cgroups, in the form of `exec --cgroup`:
-// [CONTROLLER[,CONTROLLER…]:]PATH, the controllers on v1 only. Only FD, Add, Pids and Close of it are of use.
-func (m *Manager) Sub(args []string) (*Manager, error) { return nil, errUnbuilt }
+// mountOf is the mount point of a hierarchy that dir is in: v1's are direct children of root.
+func mountOf(dir string) string {
+	name, _, _ := strings.Cut(dir[len(root)+1:], "/")
+	return root + "/" + name
+}

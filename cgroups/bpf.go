@@ -1,0 +1,266 @@
+package cgroups
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"runtime"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Devices on cgroup v2: an eBPF program of type BPF_PROG_TYPE_CGROUP_DEVICE decides each open and mknod.
+// It is assembled here, since it is a chain of comparisons and loading it takes three system calls.
+
+// insn is struct bpf_insn.
+type insn struct {
+	op  uint8
+	reg uint8 // destination in the low, source in the high four bits
+	off int16
+	imm int32
+}
+
+// The opcodes used (linux/bpf_common.h, linux/bpf.h), 32 bits wide where there is a choice.
+const (
+	opLoad  = unix.BPF_LDX | unix.BPF_MEM | unix.BPF_W
+	opMove  = 0xb4 // w = imm
+	opCopy  = 0xbc // w = w
+	opAnd   = 0x54 // w &= imm
+	opShift = 0x74 // w >>= imm
+	opJNE   = 0x56 // if w != imm goto off
+	opJEQ   = 0x16 // if w == imm goto off
+	opJSet  = 0x46 // if w & imm goto off
+	opJump  = 0x05
+	opExit  = 0x95
+)
+
+// Registers: r1 is the context on entry.
+const (
+	regResult = 0 // r0
+	regCtx    = 1
+	regKind   = 2 // BPF_DEVCG_DEV_BLOCK or _CHAR
+	regAccess = 3 // the bits of access that no rule has allowed yet
+	regMajor  = 4
+	regMinor  = 5
+)
+
+const (
+	devBlock = 1
+	devChar  = 2
+)
+
+// assemble makes the program: from the last rule to the first, the first that matches a bit of the asked-for access
+// decides it. A denied bit denies all; when every bit is allowed, so is the access. No rule denies.
+func assemble(rules []deviceRule) []insn {
+	p := make([]insn, 0, 10+7*len(rules))
+	p = append(p,
+		insn{opLoad, regKind | regCtx<<4, 0, 0}, // access_type: access<<16 | kind
+		insn{opCopy, regAccess | regKind<<4, 0, 0},
+		insn{opAnd, regKind, 0, 0xffff},
+		insn{opShift, regAccess, 0, 16},
+		insn{opLoad, regMajor | regCtx<<4, 4, 0},
+		insn{opLoad, regMinor | regCtx<<4, 8, 0},
+	)
+	for i := len(rules) - 1; i >= 0; i-- {
+		p = appendRule(p, &rules[i])
+		if rules[i].all() {
+			return p // nothing falls through
+		}
+	}
+	return appendReturn(p, false)
+}
+
+func appendRule(p []insn, r *deviceRule) []insn {
+	if r.all() {
+		return appendReturn(p, r.allow)
+	}
+	start := len(p)
+	switch r.kind {
+	case 'b':
+		p = append(p, insn{opJNE, regKind, 0, devBlock})
+	case 'c':
+		p = append(p, insn{opJNE, regKind, 0, devChar})
+	}
+	if r.major != anyDevice {
+		p = append(p, insn{opJNE, regMajor, 0, int32(r.major)})
+	}
+	if r.minor != anyDevice {
+		p = append(p, insn{opJNE, regMinor, 0, int32(r.minor)})
+	}
+	tests := len(p)
+	if r.allow {
+		if r.access != accessAll {
+			p = append(p, insn{opAnd, regAccess, 0, int32(accessAll &^ r.access)})
+			p = append(p, insn{opJNE, regAccess, 2, 0})
+		}
+		p = appendReturn(p, true)
+	} else {
+		if r.access != accessAll {
+			p = append(p, insn{opJSet, regAccess, 1, int32(r.access)}, insn{opJump, 0, 2, 0})
+		}
+		p = appendReturn(p, false)
+	}
+	for i := start; i < tests; i++ {
+		p[i].off = int16(len(p) - i - 1)
+	}
+	return p
+}
+
+func appendReturn(p []insn, allow bool) []insn {
+	result := int32(0)
+	if allow {
+		result = 1
+	}
+	return append(p, insn{opMove, regResult, 0, result}, insn{opExit, 0, 0, 0})
+}
+
+// progName tells davit's program from others' on the same cgroup (at most 15 bytes).
+const progName = "davit_devices"
+
+// setDevices2 attaches the program of the rules, in the place of davit's former one in one step if
+// there is one. Programs of others (systemd's) stay: the kernel asks all of them.
+func (m *Manager) setDevices2(rules []deviceRule, mayHaveOld bool) error {
+	dir, err := m.dir2()
+	if err != nil {
+		return err
+	}
+	old := -1
+	if mayHaveOld {
+		if old, err = findProgram(dir); err != nil {
+			return err
+		}
+		if old >= 0 {
+			defer unix.Close(old)
+		}
+	} else if len(rules) == 1 && rules[0].all() {
+		return nil // everything is allowed anyway
+	}
+	prog, err := loadProgram(assemble(rules))
+	if err != nil {
+		return err
+	}
+	defer unix.Close(prog)
+	return attachProgram(dir, prog, old)
+}
+
+func loadProgram(code []insn) (int, error) {
+	buf := make([]byte, 0, 8*len(code))
+	for _, i := range code {
+		buf = append(buf, i.op, i.reg)
+		buf = binary.NativeEndian.AppendUint16(buf, uint16(i.off))
+		buf = binary.NativeEndian.AppendUint32(buf, uint32(i.imm))
+	}
+	license := []byte("Apache-2.0\x00")
+	attr := struct { // union bpf_attr, BPF_PROG_LOAD
+		progType, count                  uint32
+		insns, license                   uint64
+		logLevel, logSize                uint32
+		logBuf                           uint64
+		kernVersion, flags               uint32
+		name                             [16]byte
+		ifindex, expectedAttachType, pad uint32
+	}{
+		progType: unix.BPF_PROG_TYPE_CGROUP_DEVICE, count: uint32(len(code)),
+		insns: pointer(buf), license: pointer(license),
+		expectedAttachType: unix.BPF_CGROUP_DEVICE,
+	}
+	copy(attr.name[:], progName)
+	fd, err := bpf(unix.BPF_PROG_LOAD, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
+	runtime.KeepAlive(buf)
+	runtime.KeepAlive(license)
+	if err != nil {
+		return -1, fmt.Errorf("bpf BPF_PROG_LOAD of %d instructions: %w", len(code), err)
+	}
+	return fd, nil
+}
+
+func attachProgram(dir, prog, old int) error {
+	attr := struct { // union bpf_attr, BPF_PROG_ATTACH
+		target, prog, attachType, flags, replace uint32
+	}{target: uint32(dir), prog: uint32(prog), attachType: unix.BPF_CGROUP_DEVICE, flags: unix.BPF_F_ALLOW_MULTI}
+	if old >= 0 {
+		attr.flags |= unix.BPF_F_REPLACE
+		attr.replace = uint32(old)
+	}
+	if _, err := bpf(unix.BPF_PROG_ATTACH, unsafe.Pointer(&attr), unsafe.Sizeof(attr)); err != nil {
+		return fmt.Errorf("bpf BPF_PROG_ATTACH: %w", err)
+	}
+	return nil
+}
+
+// programs lists the ids of the device programs that are attached to a cgroup itself.
+func programs(dir int) ([]uint32, error) {
+	ids := make([]uint32, 64) // BPF_CGROUP_MAX_PROGS
+	attr := struct {          // union bpf_attr, BPF_PROG_QUERY
+		target, attachType, query, attachFlags uint32
+		ids                                    uint64
+		count, pad                             uint32
+	}{target: uint32(dir), attachType: unix.BPF_CGROUP_DEVICE,
+		ids: uint64(uintptr(unsafe.Pointer(&ids[0]))), count: uint32(len(ids))}
+	_, err := bpf(unix.BPF_PROG_QUERY, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
+	runtime.KeepAlive(ids)
+	if err != nil {
+		return nil, fmt.Errorf("bpf BPF_PROG_QUERY: %w", err)
+	}
+	return ids[:attr.count], nil
+}
+
+// findProgram opens davit's program on a cgroup, -1 if there is none.
+func findProgram(dir int) (int, error) {
+	ids, err := programs(dir)
+	if err != nil {
+		return -1, err
+	}
+	for _, id := range ids {
+		attr := struct{ id, next, flags uint32 }{id: id}
+		fd, err := bpf(unix.BPF_PROG_GET_FD_BY_ID, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
+		if errors.Is(err, unix.ENOENT) {
+			continue // detached meanwhile
+		}
+		if err != nil {
+			return -1, fmt.Errorf("bpf BPF_PROG_GET_FD_BY_ID %d: %w", id, err)
+		}
+		name, err := programName(fd)
+		if err != nil {
+			unix.Close(fd)
+			return -1, err
+		}
+		if name == progName {
+			return fd, nil
+		}
+		unix.Close(fd)
+	}
+	return -1, nil
+}
+
+func programName(fd int) (string, error) {
+	// struct bpf_prog_info up to and with its name, at offset 64.
+	var info [128]byte
+	attr := struct { // union bpf_attr, BPF_OBJ_GET_INFO_BY_FD
+		fd, length uint32
+		info       uint64
+	}{fd: uint32(fd), length: uint32(len(info)), info: pointer(info[:])}
+	_, err := bpf(unix.BPF_OBJ_GET_INFO_BY_FD, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
+	runtime.KeepAlive(&info)
+	if err != nil {
+		return "", fmt.Errorf("bpf BPF_OBJ_GET_INFO_BY_FD: %w", err)
+	}
+	return string(cString(info[64:80])), nil
+}
+
+func pointer(b []byte) uint64 { return uint64(uintptr(unsafe.Pointer(unsafe.SliceData(b)))) }
+
+// bpf is bpf(2). The kernel answers EAGAIN when a signal interrupts the verifier.
+func bpf(cmd int, attr unsafe.Pointer, size uintptr) (int, error) {
+	for {
+		r, _, errno := unix.Syscall(unix.SYS_BPF, uintptr(cmd), uintptr(attr), size)
+		switch errno {
+		case 0:
+			return int(r), nil
+		case unix.EAGAIN, unix.EINTR:
+		default:
+			return -1, errno
+		}
+	}
+}

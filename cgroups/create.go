@@ -1,0 +1,274 @@
+package cgroups
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Create makes the cgroups. One that exists already must have no process in it and not be frozen.
+// What was made is removed again on an error.
+//
+// With Options.Owner, the cgroup2 directory and the files that the kernel names in
+// /sys/kernel/cgroup/delegate are given to that user (runtime-spec, "Cgroup ownership").
+//
+// With systemd's driver this does nothing: systemd makes a scope only with a process in it (Add).
+func (m *Manager) Create() error {
+	if m.unit != nil {
+		return nil
+	}
+	err := m.create()
+	if err != nil {
+		for i := len(m.made) - 1; i >= 0; i-- {
+			_ = rmdir(m.made[i])
+		}
+		m.made = nil
+	}
+	return err
+}
+
+func (m *Manager) create() error {
+	if m.has2() {
+		if err := m.create2(); err != nil {
+			return err
+		}
+	}
+	for i := range m.dirs {
+		if err := m.create1(&m.dirs[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mkdir makes dir and its parents below mount; fresh is false if dir was there already.
+func (m *Manager) mkdir(dir string, mount string, each func(dir string) error) (fresh bool, err error) {
+	err = mkdirAt(unix.AT_FDCWD, dir)
+	if err == unix.ENOENT && dir != mount {
+		if _, err := m.mkdir(path.Dir(dir), mount, each); err != nil {
+			return false, err
+		}
+		err = mkdirAt(unix.AT_FDCWD, dir)
+	}
+	switch err {
+	case nil:
+		m.made = append(m.made, dir)
+		return true, each(dir)
+	case unix.EEXIST:
+		return false, nil
+	}
+	return false, &Error{Field: "linux.cgroupsPath", What: "mkdir " + dir, Err: err, Hint: mkdirHint(err)}
+}
+
+func mkdirHint(err error) string {
+	switch err {
+	case unix.EACCES, unix.EPERM, unix.EROFS:
+		return "the parent cgroup must be writable: run as root, or have it delegated"
+	case unix.EAGAIN:
+		return "cgroup.max.descendants or cgroup.max.depth of a parent is reached"
+	case unix.ENOSPC:
+		return "the kernel has no more memory cgroups (65535): are removed containers still holding theirs?"
+	}
+	return ""
+}
+
+func (m *Manager) create2() error {
+	dir := m.state.Dirs[""]
+	fresh, err := m.mkdir(dir, m.layout.v2, func(string) error { return nil })
+	if err != nil {
+		return err
+	}
+	fd, err := m.dir2()
+	if err != nil {
+		return err
+	}
+	if !fresh {
+		if err := checkEmpty2(fd, dir); err != nil {
+			return err
+		}
+	}
+	if err := m.enable(fd); err != nil {
+		return err
+	}
+	if m.opts.Owner != 0 && m.state.Mode == Unified {
+		return chown(fd, dir, m.opts.Owner)
+	}
+	return nil
+}
+
+// checkEmpty2 refuses a cgroup with processes, its sub-cgroups included, and a frozen one, in which
+// the container would never start.
+func checkEmpty2(fd int, dir string) error {
+	events, err := readString(fd, "cgroup.events")
+	if err != nil {
+		return fmt.Errorf("read %s/cgroup.events: %w", dir, err)
+	}
+	if strings.Contains(events, "populated 1") {
+		pids, _ := allPids(dir)
+		return notEmpty(dir, pids)
+	}
+	if frozen, _ := readString(fd, "cgroup.freeze"); frozen == "1" {
+		return &Error{Field: "linux.cgroupsPath", What: "cgroup " + dir + " is frozen", Hint: "write 0 to its cgroup.freeze"}
+	}
+	return nil
+}
+
+// notEmpty: runc's wording, "container's cgroup is not empty: N process(es) found", is kept.
+func notEmpty(dir string, pids []int) error {
+	return &Error{Field: "linux.cgroupsPath",
+		What: fmt.Sprintf("container's cgroup is not empty: %d process(es) found in %s", len(pids), dir),
+		Hint: "another container or service uses this cgroup: choose another linux.cgroupsPath"}
+}
+
+func (m *Manager) create1(g *group) error {
+	each := func(string) error { return nil }
+	for _, c := range g.controllers {
+		if c == "cpuset" {
+			each = inheritCpuset
+		}
+	}
+	fresh, err := m.mkdir(g.dir, mountOf(g.dir), each)
+	if err != nil || fresh {
+		return err
+	}
+	pids, err := allPids(g.dir)
+	if err != nil {
+		return err
+	}
+	if len(pids) > 0 {
+		return notEmpty(g.dir, pids)
+	}
+	if g.controllers[0] == "freezer" {
+		fd, err := g.open()
+		if err != nil {
+			return err
+		}
+		if s, _ := readString(fd, "freezer.state"); s != "THAWED" {
+			return &Error{Field: "linux.cgroupsPath", What: "cgroup " + g.dir + " is frozen", Hint: "write THAWED to its freezer.state"}
+		}
+	}
+	if each(g.dir) != nil {
+		return each(g.dir)
+	}
+	return nil
+}
+
+// inheritCpuset copies the parent's CPUs and memory nodes: a v1 cpuset starts without any, and
+// no process can enter it.
+func inheritCpuset(dir string) error {
+	for _, file := range [...]string{"cpuset.cpus", "cpuset.mems"} {
+		own, err := readString(unix.AT_FDCWD, dir+"/"+file)
+		if err == nil && own == "" {
+			var parent string
+			if parent, err = readString(unix.AT_FDCWD, path.Dir(dir)+"/"+file); err == nil {
+				err = writeAt(unix.AT_FDCWD, dir+"/"+file, parent)
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("initialise %s/%s from its parent: %w", dir, file, err)
+		}
+	}
+	return nil
+}
+
+// chown delegates a cgroup2 directory to a user.
+func chown(fd int, dir string, uid int) error {
+	if err := unix.Fchownat(unix.AT_FDCWD, dir, uid, -1, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return fmt.Errorf("chown %s to %d: %w", dir, uid, err)
+	}
+	list, err := readString(unix.AT_FDCWD, "/sys/kernel/cgroup/delegate")
+	if err != nil {
+		list = "cgroup.procs\ncgroup.subtree_control\ncgroup.threads" // what the spec prescribes then
+	}
+	for name := range strings.SplitSeq(list, "\n") {
+		err := unix.Fchownat(fd, name, uid, -1, unix.AT_SYMLINK_NOFOLLOW)
+		if err != nil && !errors.Is(err, unix.ENOENT) { // not every controller is enabled
+			return fmt.Errorf("chown %s/%s to %d: %w", dir, name, uid, err)
+		}
+	}
+	return nil
+}
+
+// Add puts a process into every hierarchy; inV2: it was cloned into the cgroup2 one already.
+// With systemd's driver the first Add starts the scope with that process in it, and applies what Set was given.
+func (m *Manager) Add(pid int, inV2 bool) error {
+	if m.unit != nil && !m.unit.started {
+		return m.startUnit(pid)
+	}
+	if m.has2() && !inV2 {
+		fd, err := m.dir2()
+		if err != nil {
+			return err
+		}
+		if err := join(fd, m.state.Dirs[""], pid); err != nil {
+			return err
+		}
+	}
+	return m.add1(pid)
+}
+
+func (m *Manager) add1(pid int) error {
+	for i := range m.dirs {
+		g := &m.dirs[i]
+		fd, err := g.open()
+		if err != nil {
+			return err
+		}
+		if err := join(fd, g.dir, pid); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func join(fd int, dir string, pid int) error {
+	err := writeAt(fd, "cgroup.procs", itoa(int64(pid)))
+	if err == nil {
+		return nil
+	}
+	e := &Error{Field: "linux.cgroupsPath", What: fmt.Sprintf("move process %d to %s", pid, dir), Err: err}
+	switch err {
+	case unix.EBUSY:
+		e.Hint = "the cgroup gives controllers to its children, so it may have no process itself"
+	case unix.EOPNOTSUPP:
+		e.Hint = "the cgroup is threaded, or below a threaded one"
+	case unix.EACCES, unix.EPERM:
+		e.Hint = "the nearest common parent of both cgroups must be delegated to this user"
+	case unix.ENOSPC:
+		e.Hint = "the cpuset has no CPUs or no memory nodes"
+	case unix.EINVAL:
+		e.Hint = "a realtime process needs linux.resources.cpu.realtimeRuntime, or a kernel without realtime groups"
+	case unix.ENOENT:
+		e.Hint = "is a cgroup hierarchy mounted there?"
+	}
+	return e
+}
+
+// InitFD is the cgroup2 directory that process pid is in now: where exec goes if FD's is
+// busy. The caller closes it.
+func (m *Manager) InitFD(pid int) (*os.File, error) {
+	file := "/proc/" + itoa(int64(pid)) + "/cgroup"
+	s, err := readString(unix.AT_FDCWD, file)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", file, err)
+	}
+	mount := root
+	if m.state.Mode == Hybrid {
+		mount = hybridRoot
+	}
+	for line := range strings.Lines(s) {
+		if own, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "0::"); ok {
+			dir := path.Join(mount, own)
+			fd, err := openDir(dir)
+			if err != nil {
+				return nil, fmt.Errorf("open cgroup %s of process %d: %w", dir, pid, err)
+			}
+			return os.NewFile(uintptr(fd), dir), nil
+		}
+	}
+	return nil, fmt.Errorf("%s has no cgroup2 line", file)
+}

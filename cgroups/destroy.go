@@ -1,0 +1,129 @@
+package cgroups
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Destroy removes the cgroups and their sub-cgroups, once the processes in them are gone, which it
+// waits for at most ten seconds; it kills nobody. A frozen container is thawed, so that killed processes
+// can go. What is gone already is fine. Parents, which other containers may share, stay.
+func (m *Manager) Destroy() error {
+	if m.unit != nil {
+		if err := m.stopUnit(); err != nil {
+			return err
+		}
+	}
+	defer m.Close()
+	if dir := m.state.Dirs[""]; dir != "" {
+		if err := m.remove(dir, true); err != nil {
+			return err
+		}
+	}
+	var errs []error
+	for i := range m.dirs {
+		if err := m.remove(m.dirs[i].dir, false); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// remove tries rmdir alone first: it is all that an empty cgroup takes.
+func (m *Manager) remove(dir string, v2 bool) error {
+	err := rmdir(dir)
+	if err == nil || err == unix.ENOENT {
+		return nil
+	}
+	if err != unix.EBUSY {
+		// EROFS comes for what does not exist too (runc issue 4518).
+		if unix.Access(dir, unix.F_OK) == unix.ENOENT {
+			return nil
+		}
+		return fmt.Errorf("rmdir %s: %w", dir, err)
+	}
+	if frozen, _ := m.Frozen(); frozen {
+		if err := m.Thaw(); err != nil && !gone(err) {
+			return err
+		}
+	}
+	deadline := time.Now().Add(emptyTimeout)
+	if v2 {
+		if err := awaitEmpty(dir, time.Until(deadline)); err != nil {
+			return err
+		}
+	}
+	return removeAll(dir, deadline)
+}
+
+// awaitEmpty waits until nobody is in a cgroup2 directory and below.
+func awaitEmpty(dir string, timeout time.Duration) error {
+	fd, err := openDir(dir)
+	if err == nil {
+		defer unix.Close(fd)
+		err = awaitEvent(fd, "populated 0", timeout)
+	}
+	if err == nil || gone(err) {
+		return nil
+	}
+	return stillThere(dir, err)
+}
+
+func stillThere(dir string, err error) error {
+	pids, _ := allPids(dir)
+	return fmt.Errorf("remove cgroup %s: %d process(es) are still in it, %v: %w", dir, len(pids), pids, err)
+}
+
+// removeAll removes dir and what is below it. Where rmdir says EBUSY it waits for a process to exit: on v1, and
+// where one was moved in after the wait for emptiness.
+func removeAll(dir string, deadline time.Time) error {
+	for {
+		err := rmdir(dir)
+		if err == nil || err == unix.ENOENT {
+			return nil
+		}
+		if err != unix.EBUSY {
+			return fmt.Errorf("rmdir %s: %w", dir, err)
+		}
+		names, err := subdirs(dir)
+		if err != nil && !gone(err) {
+			return fmt.Errorf("read %s: %w", dir, err)
+		}
+		for _, name := range names {
+			if err := removeAll(dir+"/"+name, deadline); err != nil {
+				return err
+			}
+		}
+		if len(names) > 0 {
+			continue
+		}
+		pids, err := readPids(dir)
+		if err != nil && !gone(err) {
+			return err
+		}
+		left := time.Until(deadline)
+		if left <= 0 {
+			return stillThere(dir, unix.EBUSY)
+		}
+		awaitExit(pids, left)
+	}
+}
+
+// awaitExit waits until the first of the processes is gone, or for a moment if there is none to
+// wait for (it is just leaving).
+func awaitExit(pids []int, timeout time.Duration) {
+	// Also after an exit: v1 lets go of a process a moment after it became a zombie.
+	defer time.Sleep(100 * time.Microsecond)
+	if len(pids) == 0 {
+		return
+	}
+	fd, err := unix.PidfdOpen(pids[0], 0)
+	if err != nil {
+		return // gone
+	}
+	defer unix.Close(fd)
+	_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(timeout/time.Millisecond)+1)
+}

@@ -1,0 +1,119 @@
+package cgroups
+
+import (
+	"fmt"
+	"path"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// enable gives the container's cgroup every controller that cgroup v2 has on this host, from
+// the root down. All of them, as runc and crun do: engines read statistics of controllers without a limit.
+// A controller that cannot be had is an error only if the config needs it.
+func (m *Manager) enable(fd int) error {
+	all := m.layout.controllers()
+	have := " " + readControllers(fd, "cgroup.controllers") + " "
+	if have == all && all != "  " {
+		return nil // also: a threaded cgroup never has them all
+	}
+	dir := m.state.Dirs[""]
+	if err := m.checkType(fd, dir); err != nil {
+		return err
+	}
+	var refused error
+	for _, parent := range between(m.layout.v2, dir) {
+		if err := giveAll(parent, all); err != nil && refused == nil {
+			refused = err
+		}
+	}
+	have = " " + readControllers(fd, "cgroup.controllers") + " "
+	for i := range m.writes {
+		w := &m.writes[i]
+		if m.version(w.ctrl) != 2 || w.ctrl == "cgroup" || strings.Contains(have, " "+w.ctrl+" ") {
+			continue
+		}
+		e := missing(w)
+		if refused != nil {
+			e.Err, e.Hint = refused, Hint(refused)
+		}
+		return e
+	}
+	return nil
+}
+
+// between lists the directories from mount to dir, dir itself excluded, root first.
+func between(mount, dir string) []string {
+	var list []string
+	for p := path.Dir(dir); len(p) >= len(mount); p = path.Dir(p) {
+		list = append([]string{p}, list...)
+	}
+	return list
+}
+
+// giveAll enables for the children of dir what it has itself, all in one write; what the kernel refuses
+// together is tried one by one.
+func giveAll(dir, all string) error {
+	fd, err := openDir(dir)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", dir, err)
+	}
+	defer unix.Close(fd)
+	own := " " + readControllers(fd, "cgroup.controllers") + " "
+	given := " " + readControllers(fd, "cgroup.subtree_control") + " "
+	var want []string
+	for _, c := range strings.Fields(own) {
+		if strings.Contains(all, " "+c+" ") && !strings.Contains(given, " "+c+" ") {
+			want = append(want, "+"+c)
+		}
+	}
+	if len(want) == 0 || writeAt(fd, "cgroup.subtree_control", strings.Join(want, " ")) == nil {
+		return nil
+	}
+	for _, c := range want {
+		if e := writeAt(fd, "cgroup.subtree_control", c); e != nil && err == nil {
+			err = refusedToGive(fd, dir, c, e)
+		}
+	}
+	return err
+}
+
+func refusedToGive(fd int, dir, c string, err error) *Error {
+	e := &Error{What: fmt.Sprintf("write %q to %s/cgroup.subtree_control", c, dir), Err: err}
+	switch err {
+	case unix.EBUSY:
+		e.Hint = dir + " has processes itself, and so can give its children no controllers"
+		if procs, err := readString(fd, "cgroup.procs"); err == nil && procs != "" {
+			e.Hint += ": move away " + strings.ReplaceAll(procs, "\n", ", ")
+		}
+	case unix.EACCES, unix.EPERM, unix.EROFS:
+		e.Hint = "the cgroup is not delegated to this user with that controller"
+	case unix.EOPNOTSUPP:
+		e.Hint = "threaded cgroups below " + dir + " exclude this controller"
+	case unix.EINVAL:
+		e.Hint = "a realtime process outside the root cgroup keeps the cpu controller off"
+	}
+	return e
+}
+
+// checkType makes a cgroup in a threaded subtree usable, or says why it cannot be: it can hold
+// threads, and only controllers that work on threads.
+func (m *Manager) checkType(fd int, dir string) error {
+	kind, err := readString(fd, "cgroup.type")
+	if err != nil || kind == "domain" {
+		return nil // the kernel's root has no type
+	}
+	for i := range m.writes {
+		w := &m.writes[i]
+		if m.version(w.ctrl) == 2 && w.ctrl != "cpu" && w.ctrl != "cpuset" && w.ctrl != "pids" && w.ctrl != "cgroup" {
+			return &Error{Field: resources + w.field, What: fmt.Sprintf("cgroup %s is %q: controller %s needs a domain", dir, kind, w.ctrl),
+				Hint: "choose a linux.cgroupsPath outside the threaded subtree"}
+		}
+	}
+	if kind == "domain invalid" {
+		if err := writeAt(fd, "cgroup.type", "threaded"); err != nil {
+			return &Error{Field: "linux.cgroupsPath", What: "make " + dir + " threaded, like its parent", Err: err}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,79 @@
+package cgroups
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Error is a field of config.json that cannot be honoured, or was refused by the kernel.
+type Error struct {
+	Field string // "linux.resources.memory.limit"; empty within another Error
+	What  string // what failed, with the value: `write "4096" to memory.max`
+	Err   error  // the kernel's answer; nil if davit refused
+	Hint  string // the cure, or empty
+}
+
+func (e *Error) Error() string {
+	s := e.What
+	if e.Field != "" {
+		s = e.Field + ": " + s
+	}
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
+	return s
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// Hint is the hint of err, or of what it wraps.
+func Hint(err error) string {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Hint
+	}
+	return ""
+}
+
+const resources = "linux.resources."
+
+// refuse is a value that davit itself does not accept.
+func refuse(field, hint, format string, args ...any) *Error {
+	return &Error{Field: resources + field, What: fmt.Sprintf(format, args...), Hint: hint}
+}
+
+// missing is a field whose controller this host does not have.
+func missing(w *write) *Error {
+	e := refuse(w.field, "enable the controller (kernel command line, cgroup.subtree_control of the parents), or remove the field",
+		"controller %s is not available in the container's cgroup", w.ctrl)
+	if i := strings.IndexByte(w.field, ' '); i >= 0 { // `unified "x.y"` needs no second look at its name
+		e.Hint = "the key's first part names a controller of cgroup v2: see cgroup.controllers"
+	}
+	return e
+}
+
+// hint explains the answers of cgroup files that mislead.
+func hint(w *write, err error) string {
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		return "this kernel, or this cgroup's parent, does not offer the file"
+	case errors.Is(err, unix.EBUSY) && strings.HasPrefix(w.file, "memory."):
+		return "more memory than the new limit is in use"
+	case errors.Is(err, unix.EINVAL) && w.ctrl == "cpu":
+		return "the parent cgroup's limit may be smaller, or the burst larger than the quota; periods are 1000 to 1000000 µs, quotas at least 1000"
+	case errors.Is(err, unix.EINVAL) && w.ctrl == "memory":
+		return "limit must not exceed swap (memory plus swap)"
+	case errors.Is(err, unix.EINVAL) && w.ctrl == "cpuset", errors.Is(err, unix.EACCES) && w.ctrl == "cpuset":
+		return "only CPUs and memory nodes that are online and allowed in the parent cgroup"
+	case errors.Is(err, unix.ENODEV):
+		return "major and minor must be those of a whole block device (not a partition) that exists"
+	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM), errors.Is(err, unix.EROFS):
+		return "the cgroup must be delegated to the calling user"
+	case errors.Is(err, unix.ERANGE):
+		return "the value is outside the kernel's range"
+	}
+	return ""
+}

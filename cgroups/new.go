@@ -1,0 +1,149 @@
+package cgroups
+
+import (
+	"fmt"
+	"path"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// New decides where the container's cgroups go and whether its resources can be honoured on
+// this host. It changes nothing.
+//
+// A cgroupsPath that is absolute starts at the root of each hierarchy. A relative one starts, as with runc, at
+// davit's own cgroup on v1, and at that cgroup's parent on v2, since davit's own has processes in it and could give
+// its children no controllers. An empty one is the container's ID, relative. With systemd's driver it has the form
+// slice:prefix:name.
+//
+// Without privileges a hierarchy is used if the user may make cgroups there and move processes to them; if there is none,
+// the container has no cgroup, which is an error only if the config asks for something that needs one.
+func New(o Options) (*Manager, error) {
+	m := &Manager{opts: o, v2: -1}
+	m.state = State{Driver: Cgroupfs, Rootless: o.Rootless}
+	relative := !strings.HasPrefix(o.CgroupsPath, "/")
+	l, err := detect(relative && !o.Systemd || o.Rootless)
+	if err == errNoCgroups && o.Rootless {
+		l = &layout{}
+	} else if err != nil {
+		return nil, fmt.Errorf("cgroups: %w", err)
+	}
+	m.layout, m.state.Mode = l, l.mode
+	if err := m.place(); err != nil {
+		return nil, err
+	}
+	if o.Rootless {
+		if err := m.keepWritable(); err != nil {
+			return nil, err
+		}
+	}
+	m.group()
+	m.writes, err = m.plan(o.Resources)
+	return m, err
+}
+
+// place fills State.Dirs.
+func (m *Manager) place() error {
+	l, o := m.layout, &m.opts
+	m.state.Dirs = make(map[string]string, len(l.v1)+2)
+	if o.Systemd {
+		return m.placeUnit()
+	}
+	p := o.CgroupsPath
+	if p == "" {
+		p = o.ID
+	}
+	relative := !strings.HasPrefix(p, "/")
+	p = path.Clean("/" + p)
+	if p == "/" {
+		return &Error{Field: "linux.cgroupsPath", What: fmt.Sprintf("%q is the root cgroup", o.CgroupsPath),
+			Hint: "name a cgroup below it, as in /davit/web"}
+	}
+	own := func(mount, own string) string {
+		if !relative {
+			return mount + p
+		}
+		return base(mount, own) + p
+	}
+	if l.v2 != "" {
+		m.state.Dirs[""] = own(l.v2, path.Dir(l.own2))
+	}
+	for i := range l.v1 {
+		dir := own(l.v1[i].dir, l.v1[i].own)
+		for _, c := range l.v1[i].controllers {
+			m.state.Dirs[c] = dir
+		}
+	}
+	return nil
+}
+
+// base is the directory of davit's own cgroup. Where the mount shows only a part of the hierarchy
+// that does not contain it (a container without a cgroup namespace), it is the mount point.
+func base(mount, own string) string {
+	if own == "/" || own == "." || strings.HasPrefix(own, "/..") {
+		return mount
+	}
+	if unix.Access(mount+own, unix.F_OK) != nil {
+		return mount
+	}
+	return mount + own
+}
+
+// plan is what r asks for, with the reason of a missing controller if there is no cgroup at all.
+func (m *Manager) plan(r *specs.LinuxResources) ([]write, error) {
+	writes, err := plan(r, m.version)
+	if e, ok := err.(*Error); ok && len(m.state.Dirs) == 0 {
+		e.What = "no cgroup is delegated to this user"
+		e.Hint = "run below a systemd user session with --systemd-cgroup, or remove the field"
+	}
+	if err == nil && r != nil && r.Devices != nil && !m.state.Rootless && m.version("devices") == 0 {
+		err = refuse("devices", "mount the devices hierarchy, or cgroup v2", "no hierarchy of this host can control devices")
+	}
+	return writes, err
+}
+
+// keepWritable drops the hierarchies where this user cannot make the cgroup, or cannot move a
+// process to it.
+func (m *Manager) keepWritable() error {
+	l := m.layout
+	for name, dir := range m.state.Dirs {
+		mount, own := l.v2, l.own2
+		if name != "" {
+			h := l.on1(name)
+			mount, own = h.dir, h.own
+		}
+		if !delegated(mount, dir, base(mount, own), name == "") {
+			delete(m.state.Dirs, name)
+		}
+	}
+	if len(m.state.Dirs) > 0 {
+		return nil
+	}
+	m.state.Mode = ""
+	if m.opts.CgroupsPath != "" && !m.opts.Systemd {
+		return &Error{Field: "linux.cgroupsPath", What: fmt.Sprintf("%q: no cgroup there is delegated to this user", m.opts.CgroupsPath),
+			Hint: "remove the field, or run below a systemd user session with --systemd-cgroup"}
+	}
+	return nil
+}
+
+// delegated says whether the user may make dir, and move processes there from own: on v2 that
+// takes write access to cgroup.procs of their nearest common ancestor (cgroups(7)).
+func delegated(mount, dir, own string, v2 bool) bool {
+	parent := dir
+	for parent != mount && unix.Access(parent, unix.F_OK) != nil {
+		parent = path.Dir(parent)
+	}
+	if unix.Faccessat(unix.AT_FDCWD, parent, unix.W_OK, unix.AT_EACCESS) != nil {
+		return false
+	}
+	if !v2 {
+		return true
+	}
+	common := parent
+	for common != mount && own != common && !strings.HasPrefix(own, common+"/") {
+		common = path.Dir(common)
+	}
+	return unix.Faccessat(unix.AT_FDCWD, common+"/cgroup.procs", unix.W_OK, unix.AT_EACCESS) == nil
+}

@@ -1,0 +1,148 @@
+package cgroups
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Pids is every process in the container's cgroup and its sub-cgroups, in no order.
+func (m *Manager) Pids() ([]int, error) {
+	dir := m.leader()
+	if dir == "" {
+		return nil, nil
+	}
+	return allPids(dir)
+}
+
+// leader is the hierarchy that is asked for processes: cgroup2, else one that a container's
+// processes cannot leave unseen.
+func (m *Manager) leader() string {
+	for _, name := range [...]string{"", "freezer", "pids", "devices", "name=systemd"} {
+		if dir := m.state.Dirs[name]; dir != "" {
+			return dir
+		}
+	}
+	for _, dir := range m.state.Dirs {
+		return dir
+	}
+	return ""
+}
+
+// allPids reads cgroup.procs of dir and of all cgroups below it. A cgroup that is gone has none.
+func allPids(dir string) ([]int, error) {
+	pids, err := readPids(dir)
+	if err != nil {
+		if gone(err) {
+			return nil, nil
+		}
+		return nil, err
+	}
+	names, err := subdirs(dir)
+	if err != nil && !gone(err) {
+		return nil, fmt.Errorf("read %s: %w", dir, err)
+	}
+	for _, name := range names {
+		below, err := allPids(dir + "/" + name)
+		if err != nil {
+			return nil, err
+		}
+		pids = append(pids, below...)
+	}
+	return pids, nil
+}
+
+func readPids(dir string) ([]int, error) {
+	s, err := readString(unix.AT_FDCWD, dir+"/cgroup.procs")
+	if err == unix.EOPNOTSUPP { // threaded: its processes are listed by the domain above
+		s, err = readString(unix.AT_FDCWD, dir+"/cgroup.threads")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s/cgroup.procs: %w", dir, err)
+	}
+	if s == "" {
+		return nil, nil
+	}
+	lines := strings.Split(s, "\n")
+	pids := make([]int, 0, len(lines))
+	for _, line := range lines {
+		pid, err := strconv.Atoi(line)
+		if err != nil {
+			return nil, fmt.Errorf("read %s/cgroup.procs: %w", dir, err)
+		}
+		if pid != 0 { // 0: outside our pid namespace
+			pids = append(pids, pid)
+		}
+	}
+	return pids, nil
+}
+
+// Sub is the manager of existing sub-cgroups in the form of `exec --cgroup`:
+// [CONTROLLER[,CONTROLLER…]:]PATH, several of them and with controllers on v1 only. FD, Add, Pids and
+// Close are of use on it; hierarchies that args do not name stay the container's.
+func (m *Manager) Sub(args []string) (*Manager, error) {
+	s := m.state
+	s.Dirs = make(map[string]string, len(m.state.Dirs))
+	for name, dir := range m.state.Dirs {
+		s.Dirs[name] = dir
+	}
+	seen := make(map[string]bool)
+	for _, arg := range args {
+		list, sub, ok := strings.Cut(arg, ":")
+		if !ok {
+			list, sub = "", arg
+			if len(args) > 1 {
+				return nil, fmt.Errorf("--cgroup %s: without CONTROLLER: only one --cgroup is possible", arg)
+			}
+		} else if list == "" {
+			return nil, fmt.Errorf("--cgroup %s: no controller before the colon", arg)
+		}
+		if err := subPaths(s.Dirs, m.state.Dirs, list, sub, arg, seen); err != nil {
+			return nil, err
+		}
+	}
+	sub := Open(s)
+	if sub.unit != nil {
+		sub.unit.sub = true
+	}
+	return sub, nil
+}
+
+// subPaths sets the directories of one argument of Sub; an empty list is all hierarchies.
+func subPaths(dirs, old map[string]string, list, sub, arg string, seen map[string]bool) error {
+	for part := range strings.SplitSeq(sub, "/") {
+		if part == ".." {
+			return fmt.Errorf("--cgroup %s: .. would leave the container's cgroup", arg)
+		}
+	}
+	var names []string
+	if list == "" {
+		for name := range old {
+			names = append(names, name)
+		}
+	} else {
+		names = strings.Split(list, ",")
+	}
+	for _, name := range names {
+		dir, ok := old[name]
+		if !ok && name == "systemd" {
+			name = "name=systemd"
+			dir, ok = old[name]
+		}
+		if !ok {
+			return fmt.Errorf("--cgroup %s: the container has no cgroup v1 hierarchy with %s", arg, name)
+		}
+		if seen[name] {
+			return fmt.Errorf("--cgroup %s: controller %s is named twice", arg, name)
+		}
+		seen[name] = true
+		dir = strings.TrimRight(dir+"/"+strings.Trim(sub, "/"), "/")
+		if err := unix.Access(dir+"/cgroup.procs", unix.F_OK); err != nil {
+			return fmt.Errorf("--cgroup %s: cgroup %s: %w", arg, dir, err)
+		}
+		dirs[name] = dir
+	}
+	return nil
+}

@@ -1,0 +1,102 @@
+package cgroups
+
+import (
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// memory: limit, reservation and swap are bytes, -1 is unlimited, 0 unset. kernel and
+// kernelTCP are ignored, as the spec allows and runc does: kernels since 5.4 ignore or refuse them.
+func (p *planner) memory(r *specs.LinuxMemory) {
+	if r == nil {
+		return
+	}
+	if r.UseHierarchy != nil && !*r.UseHierarchy {
+		p.fail(refuse("memory.useHierarchy", "remove the field", "false is impossible: since Linux 5.11 memory is always accounted for hierarchically"))
+		return
+	}
+	if p.v2("memory") {
+		p.memory2(r)
+	} else {
+		p.memory1(r)
+	}
+}
+
+func (p *planner) memory2(r *specs.LinuxMemory) {
+	swap, err := swapOnly(r)
+	if err != nil {
+		p.fail(err)
+		return
+	}
+	if r.Swappiness != nil {
+		p.fail(refuse("memory.swappiness", "remove the field", "cgroup v2 has no swappiness per cgroup"))
+	}
+	if r.DisableOOMKiller != nil && *r.DisableOOMKiller {
+		p.fail(refuse("memory.disableOOMKiller", "remove the field", "cgroup v2 cannot disable the OOM killer"))
+	}
+	if swap != "" {
+		flags := writeFlag(0)
+		if swap == "max" || swap == "0" {
+			flags = mayLack // a kernel that does not account for swap gives none, or all
+		}
+		p.add("memory", "memory.swap.max", swap, "memory.swap", flags)
+	}
+	if v, ok := given(r.Limit); ok {
+		p.add("memory", "memory.max", orMax(v), "memory.limit", 0)
+	}
+	if v, ok := given(r.Reservation); ok {
+		p.add("memory", "memory.low", orMax(v), "memory.reservation", 0)
+	}
+}
+
+// swapOnly converts the spec's swap, which counts memory and swap, to cgroup v2's, which counts
+// swap only: "" if unset, else bytes or "max".
+func swapOnly(r *specs.LinuxMemory) (string, *Error) {
+	limit, limited := given(r.Limit)
+	swap, ok := given(r.Swap)
+	switch {
+	case !ok && limit == -1:
+		return "max", nil // unlimited memory alone means swap too, as on v1
+	case !ok:
+		return "", nil
+	case swap < 0:
+		return "max", nil
+	case limit < 0:
+		return itoa(swap), nil
+	case !limited:
+		return "", refuse("memory.swap", "set memory.limit too", "%d is memory plus swap, which needs a memory.limit on cgroup v2", swap)
+	case swap < limit:
+		return "", refuse("memory.swap", "swap counts memory plus swap", "%d is less than memory.limit, %d", swap, limit)
+	}
+	return itoa(swap - limit), nil
+}
+
+func (p *planner) memory1(r *specs.LinuxMemory) {
+	limit, limited := given(r.Limit)
+	swap, swapped := given(r.Swap)
+	if limited {
+		// Limit must never exceed memory plus swap, whichever way both move.
+		p.add("memory", "memory.limit_in_bytes", itoa(limit), "memory.limit", late)
+	}
+	switch {
+	case swapped:
+		p.add("memory", "memory.memsw.limit_in_bytes", itoa(swap), "memory.swap", late)
+	case limit == -1:
+		p.add("memory", "memory.memsw.limit_in_bytes", "-1", "memory.swap", late|mayLack)
+	}
+	if v, ok := given(r.Reservation); ok {
+		p.add("memory", "memory.soft_limit_in_bytes", itoa(v), "memory.reservation", 0)
+	}
+	if r.Swappiness != nil {
+		p.add("memory", "memory.swappiness", utoa(*r.Swappiness), "memory.swappiness", 0)
+	}
+	if r.DisableOOMKiller != nil {
+		p.add("memory", "memory.oom_control", bit(*r.DisableOOMKiller), "memory.disableOOMKiller", 0)
+	}
+}
+
+func bit(b bool) string {
+	if b {
+		return "1"
+	}
+	return "0"
+}
