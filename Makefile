@@ -41,7 +41,7 @@ COMPILER   := seccomp/compiler.elf
 COMPILER_C := $(wildcard seccomp/compiler/*.c)
 ELFS       := $(STAGE) $(COMPILER)
 
-.PHONY: all deps demo generate install lint test clean
+.PHONY: all bench clean demo deps generate install lint test
 .DELETE_ON_ERROR:
 
 all: bin/davit
@@ -75,6 +75,12 @@ lint: $(ELFS)
 	@GOTAGS=$(GOTAGS) STAGE_C='$(STAGE_C)' COMPILER_C='$(COMPILER_C)' \
 		STAGE_CFLAGS='$(STAGE_CFLAGS)' COMPILER_CFLAGS='$(COMPILER_CFLAGS)' \
 		tests/lint
+
+# QUICK=1 prints; the complete benchmark is kept in docs/bench.
+bench:
+	@tests/deps build bench
+	@$(MAKE) --no-print-directory all
+	$(GO) run ./tests/bench $(if $(QUICK),-quick,-out docs/bench)
 
 # The numbers and layouts that Go and C share have one definition; this writes them for the other language.
 generate:

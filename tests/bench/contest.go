@@ -1,0 +1,243 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// contestant is a runtime, or the floor, which is one program for each config.
+type contestant struct {
+	name string
+	path string // of the runtime; of the floor's programs, less the config's name
+}
+
+const floorName = "floor"
+
+// runtimes are compared row by row; the first is ours.
+var runtimes = []contestant{
+	{"davit", toolsDir + "/davit"},
+	{"crun", "/usr/bin/crun"},
+	{"runc", "/usr/sbin/runc"},
+}
+
+// argv is the command line of a verb; runtimes share runc's.
+func (c contestant) argv(verb string, args ...string) []string {
+	return append([]string{c.path, "--root", filepath.Join(stateDir, c.name), verb}, args...)
+}
+
+// contest is one benchmark in one view of the cgroups: what is common to its rows.
+type contest struct {
+	*runner
+	view      view
+	quick     bool
+	callEvent uint64 // number of the tracepoint of system calls
+	rows      []row
+	entries   []contestant // the runtimes that exist
+}
+
+// row is one line of the table: the same thing done by each contestant, in turn.
+type row struct {
+	Name    string             `json:"name"`
+	View    view               `json:"view"`
+	Unit    string             `json:"unit"`
+	Results map[string]*result `json:"results"`
+}
+
+// result is what one contestant took for it.
+type result struct {
+	Time   summary `json:"time"`
+	CPU    float64 `json:"cpu_ms"`       // median, user and system, all processes
+	Faults int64   `json:"page_faults"`  // median
+	Calls  int64   `json:"system_calls"` // median
+	Value  float64 `json:"value"`        // of rows that are not about time
+	Error  string  `json:"error,omitempty"`
+}
+
+func newContest(v view, quick bool) (*contest, error) {
+	r, err := newRunner(v)
+	if err != nil {
+		return nil, err
+	}
+	id, err := callEvent()
+	if err != nil {
+		return nil, err
+	}
+	c := &contest{runner: r, view: v, quick: quick, callEvent: id}
+	for _, w := range runtimes {
+		if _, err := os.Stat(w.path); err == nil {
+			c.entries = append(c.entries, w)
+		}
+	}
+	return c, nil
+}
+
+// versions asks each runtime for its version.
+func (c *contest) versions() map[string]string {
+	all := map[string]string{}
+	for _, w := range c.entries {
+		if _, err := c.run(w.path, "--version"); err == nil {
+			all[w.name] = strings.TrimPrefix(c.said(), w.name+" version ")
+		}
+	}
+	return all
+}
+
+// sizes of the runtimes' programs; crun's libraries come on top of its own.
+func (c *contest) sizes() map[string]int64 {
+	all := map[string]int64{}
+	for _, w := range c.entries {
+		if info, err := os.Stat(w.path); err == nil {
+			all[w.name] = info.Size()
+		}
+	}
+	return all
+}
+
+// series gathers the samples of one contestant for one row.
+type series struct {
+	wall, cpu, faults, calls []float64
+	err                      error
+}
+
+func (s *series) add(x sample) {
+	s.wall = append(s.wall, ms(x.wall))
+	s.cpu = append(s.cpu, ms(x.cpu))
+}
+
+func (s *series) count(x sample) {
+	s.faults = append(s.faults, float64(x.faults))
+	s.calls = append(s.calls, float64(x.calls))
+}
+
+func (s *series) result() *result {
+	if s.err != nil {
+		return &result{Error: s.err.Error()}
+	}
+	return &result{
+		Time: summarize(s.wall), CPU: median(s.cpu),
+		Faults: int64(median(s.faults)), Calls: int64(median(s.calls)),
+	}
+}
+
+func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// times picks how often something is done: by a benchmark that is complete, or quick.
+func (c *contest) times(complete, quick int) int {
+	if c.quick {
+		return quick
+	}
+	return complete
+}
+
+// alternate has every contestant do its turn, n times, each time in another order. The
+// first turns warm the caches; the last ones, with the counters open, count.
+func (c *contest) alternate(who []contestant, n int, turn func(contestant, func(string, sample)) error) map[string]map[string]*series {
+	const warm, counted = 3, 5
+	all := map[string]map[string]*series{} // by step and contestant
+	failed := map[string]error{}
+	at := func(step, name string) *series {
+		if all[step] == nil {
+			all[step] = map[string]*series{}
+		}
+		if all[step][name] == nil {
+			all[step][name] = &series{}
+		}
+		return all[step][name]
+	}
+	for i := -warm; i < n+counted; i++ {
+		if i == n {
+			must(c.openCounters())
+		}
+		for j := range who {
+			w := who[(i+warm+j)%len(who)]
+			if failed[w.name] != nil {
+				continue
+			}
+			failed[w.name] = turn(w, func(step string, s sample) {
+				switch {
+				case i >= n:
+					at(step, w.name).count(s)
+				case i >= 0:
+					at(step, w.name).add(s)
+				}
+			})
+			if err := failed[w.name]; err != nil {
+				fmt.Fprintf(os.Stderr, "bench: %s: %v\n", w.name, err)
+			}
+		}
+	}
+	c.closeCounters()
+	for step := range all {
+		for name, err := range failed {
+			at(step, name).err = err
+		}
+	}
+	return all
+}
+
+func (c *contest) openCounters() (err error) {
+	if c.runner.faults, err = newFaultCounter(); err != nil {
+		return err
+	}
+	if c.runner.calls, err = newCallCounter(c.callEvent); err != nil {
+		return err
+	}
+	return c.calibrate()
+}
+
+func (c *contest) closeCounters() {
+	c.runner.faults.close()
+	c.runner.calls.close()
+	c.runner.faults, c.runner.calls = nil, nil
+}
+
+// enter adds a row of what each contestant took for a step.
+func (c *contest) enter(name, unit string, by map[string]*series) {
+	r := row{Name: name, View: c.view, Unit: unit, Results: map[string]*result{}}
+	for who, s := range by {
+		r.Results[who] = s.result()
+	}
+	c.rows = append(c.rows, r)
+	fmt.Fprintf(os.Stderr, "bench: %s: %s\n", c.view, r.oneLine())
+}
+
+// oneLine tells how the benchmark is getting on.
+func (r row) oneLine() string {
+	var b strings.Builder
+	b.WriteString(r.Name + ":")
+	for _, name := range contestantNames {
+		if x := r.Results[name]; x != nil {
+			fmt.Fprintf(&b, " %s %s", name, x.headline(r.Unit))
+		}
+	}
+	return b.String()
+}
+
+func (x *result) headline(unit string) string {
+	switch {
+	case x.Error != "":
+		return "failed"
+	case unit == "ms":
+		return fmt.Sprintf("%.2f", x.Time.Median)
+	}
+	return strconv.FormatFloat(x.Value, 'f', -1, 64)
+}
+
+// bundle writes a bundle for a contestant and returns its directory. edit may be nil.
+func bundle(c contestant, config string, v view, id string, edit func(*specs.Spec)) (string, error) {
+	s := newConfig(config, v, c.name+"-"+id)
+	if edit != nil {
+		edit(s)
+	}
+	dir := filepath.Join(bundlesDir, c.name, config, id)
+	return dir, writeBundle(dir, s)
+}
+
+// stays makes the container's process one that stays.
+func stays(s *specs.Spec) { s.Process.Args = sleeper }

@@ -1,0 +1,263 @@
+// Bench compares davit with crun, runc and the floor: a C program that makes the system
+// calls a config takes, and nothing else. It says what each verb costs in time, processor
+// time, page faults and system calls, prints that as a table, and keeps it in docs/bench.
+//
+// The peers are Debian's newest packages, in a root directory that tests/peers makes;
+// everything runs in there, davit too, so that all contestants load from one file system
+// and see the same mounts. They take turns, since this kind of host has its moods; ratios
+// within one run mean more than times.
+package main
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+type options struct {
+	quick  bool
+	davit  string
+	source string // directory of the floor's C
+	out    string // "": write no files
+	only   string // regular expression of the rows wanted
+	views  string
+	inner  view // this process is the one inside
+	root   string
+}
+
+func main() {
+	var o options
+	flag.BoolVar(&o.quick, "quick", false, "fewer turns and no scale: two minutes")
+	flag.StringVar(&o.davit, "davit", "bin/davit", "the davit to measure")
+	flag.StringVar(&o.source, "source", "tests/bench", "where the benchmark's sources are")
+	flag.StringVar(&o.out, "out", "", "directory for bench.json and bench.svg")
+	flag.StringVar(&o.only, "rows", "", "only the rows that match this regular expression")
+	flag.StringVar(&o.views, "views", "v2,v1", "cgroup views, of those that the host has")
+	flag.StringVar((*string)(&o.inner), "inner", "", "used by the benchmark itself")
+	flag.StringVar(&o.root, "root", "", "root directory with the peers (default: tests/peers makes it)")
+	flag.Parse()
+	if o.inner != "" {
+		must(inside(o))
+		return
+	}
+	must(outside(o))
+}
+
+// report is what one benchmark found.
+type report struct {
+	Date     string            `json:"date"`
+	Host     string            `json:"host"`
+	Quick    bool              `json:"quick"`
+	Versions map[string]string `json:"versions"`
+	Sizes    map[string]int64  `json:"sizes"` // of the programs, in bytes
+	Rows     []row             `json:"rows"`
+}
+
+func outside(o options) error {
+	if os.Geteuid() != 0 {
+		return fmt.Errorf("needs root, as containers do")
+	}
+	if o.root == "" {
+		cmd := exec.Command(filepath.Join(filepath.Dir(o.source), "peers/root"))
+		cmd.Stderr = os.Stderr
+		path, err := cmd.Output()
+		if err != nil {
+			return fmt.Errorf("tests/peers/root: %w", err)
+		}
+		o.root = strings.TrimSpace(string(path))
+	}
+	unlock, err := lock(o.root + toolsDir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	views := o.hostViews()
+	if err := prepare(o, views); err != nil {
+		return err
+	}
+	r := newReport(o)
+	for _, v := range views {
+		if err := r.measure(o, v); err != nil {
+			return err
+		}
+	}
+	fmt.Print(r.table())
+	if o.out != "" {
+		return r.write(o.out)
+	}
+	return nil
+}
+
+// hostViews are the views asked for that this host can show.
+func (o options) hostViews() []view {
+	var views []view
+	for _, v := range strings.Split(o.views, ",") {
+		if view(v) == v1 {
+			if dirs, err := v1.hierarchies(); err != nil || len(dirs) < 2 {
+				fmt.Fprintln(os.Stderr, "bench: this host has no cgroup v1 hierarchies: those rows are left out")
+				continue
+			}
+		}
+		views = append(views, view(v))
+	}
+	return views
+}
+
+// lock makes dir and keeps other benchmarks out of it.
+func lock(dir string) (func(), error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	f, err := os.Create(dir + "/lock")
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		return nil, err
+	}
+	return func() { f.Close() }, nil
+}
+
+// prepare puts davit, busybox and the floors beside the peers.
+func prepare(o options, views []view) error {
+	tools := o.root + toolsDir
+	busybox, err := exec.LookPath("busybox")
+	if err != nil {
+		return fmt.Errorf("busybox-static: %w", err)
+	}
+	if err := copyProgram(busybox, tools+"/busybox"); err != nil {
+		return err
+	}
+	os.Remove(tools + "/davit")
+	if err := copyProgram(o.davit, tools+"/davit"); os.IsNotExist(err) {
+		fmt.Fprintf(os.Stderr, "bench: no %s: without davit\n", o.davit)
+	} else if err != nil {
+		return err
+	}
+	for _, v := range views {
+		for _, config := range []string{minimal, standard, pod} {
+			out := fmt.Sprintf("%s/floor-%s-%s", tools, v, config)
+			if err := buildFloor(o.source+"/floor", out, config, v); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// copyProgram replaces to; a program that still runs keeps its old file.
+func copyProgram(from, to string) error {
+	data, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(to+".new", data, 0o755); err != nil {
+		return err
+	}
+	return os.Rename(to+".new", to)
+}
+
+// measure starts the process inside and takes its rows.
+func (r *report) measure(o options, v view) error {
+	in, out, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	args := []string{"-inner", string(v), "-root", o.root, "-rows", o.only}
+	if o.quick {
+		args = append(args, "-quick")
+	}
+	cmd := exec.Command("/proc/self/exe", args...)
+	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	cmd.ExtraFiles = []*os.File{out} // descriptor 3
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWUTS}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	out.Close()
+	var found report
+	decodeErr := json.NewDecoder(in).Decode(&found)
+	if err := cmd.Wait(); err != nil {
+		return fmt.Errorf("benchmark in view %s: %w", v, err)
+	}
+	if decodeErr != nil {
+		return fmt.Errorf("results of view %s: %w", v, decodeErr)
+	}
+	r.Versions, r.Sizes = found.Versions, found.Sizes
+	r.Rows = append(r.Rows, found.Rows...)
+	return nil
+}
+
+// inside runs the rows of one view and writes them to descriptor 3.
+func inside(o options) error {
+	runtime.LockOSThread() // children must come from the thread that has the counters
+	if err := enter(o.root, o.inner); err != nil {
+		return err
+	}
+	if err := furnish(); err != nil {
+		return err
+	}
+	o.inner.killAll()
+	if err := o.inner.removeCgroups(); err != nil {
+		return fmt.Errorf("left by an earlier benchmark: %w", err)
+	}
+	if err := o.inner.makeCgroups(); err != nil {
+		return err
+	}
+	c, err := newContest(o.inner, o.quick)
+	if err != nil {
+		return err
+	}
+	found := report{Versions: c.versions(), Sizes: c.sizes()}
+	err = c.all(regexp.MustCompile(o.only))
+	o.inner.killAll()
+	c.reapAll()
+	if err2 := o.inner.removeCgroups(); err == nil {
+		err = err2
+	}
+	if err != nil {
+		return err
+	}
+	found.Rows = c.rows
+	return json.NewEncoder(os.NewFile(3, "results")).Encode(found)
+}
+
+// all runs the rows whose names match. Those about time are those of the v2 view, where
+// containers run today; v1 has the controllers that this kind of host's v2 lacks.
+func (c *contest) all(only *regexp.Regexp) error {
+	type task struct {
+		name string
+		run  func() error
+	}
+	tasks := []task{
+		{"run, minimal config", func() error { return c.runRow(minimal) }},
+		{"run, default config", func() error { return c.runRow(standard) }},
+		{"run, pod config", func() error { return c.runRow(pod) }},
+		{"verbs", c.lifeRows},
+		{"version", c.versionRow},
+		{"waiting", c.waitingRow},
+		{"throughput, 2 at a time", func() error { return c.throughputRow(2) }},
+		{"throughput, 16 at a time", func() error { return c.throughputRow(16) }},
+	}
+	if c.view == v1 {
+		tasks = []task{tasks[2], {"lowest memory limit", c.lowestMemoryRow}}
+	}
+	for _, t := range tasks {
+		if only.MatchString(t.name) {
+			if err := t.run(); err != nil {
+				return fmt.Errorf("%s: %w", t.name, err)
+			}
+		}
+	}
+	return nil
+}
