@@ -23,22 +23,20 @@ LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 GOLDFLAGS_BUILD := -ldflags "$(LDFLAGS)"
 
 WARNINGS := -std=gnu11 -Wall -Wextra -Werror -Wshadow -Wvla -Wundef -Wpointer-arith \
-            -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition
+            -Wstrict-prototypes -Wold-style-definition
 SMALL    := -Os -fno-asynchronous-unwind-tables -fno-ident -ffile-prefix-map=$(CURDIR)=. \
             -ffunction-sections -fdata-sections -Wl,--gc-sections -Wl,--build-id=none -s
+# No libc and no start files; two segments, as few pages as there can be.
+ALONE    := -nostdlib -static -no-pie -fno-pie -fno-stack-protector -fcf-protection=none \
+            -fno-tree-loop-distribute-patterns -Wl,-z,noseparate-code -Wl,-z,norelro \
+            -Wl,-z,max-page-size=4096 -Wl,-z,noexecstack
+STAGE_CFLAGS    := $(WARNINGS) -Wmissing-prototypes $(SMALL) $(ALONE) -ffreestanding
+COMPILER_CFLAGS := $(WARNINGS) $(SMALL) $(ALONE)
 
-# The stage stands alone: no libc, no start files, two segments, as few pages as there can be.
-STAGE_CFLAGS := $(WARNINGS) $(SMALL) -ffreestanding -nostdlib -static -no-pie -fno-pie \
-                -fno-stack-protector -fcf-protection=none -fno-tree-loop-distribute-patterns \
-                -Wl,-z,noseparate-code -Wl,-z,norelro -Wl,-z,max-page-size=4096 -Wl,-z,noexecstack
-# The compiler of seccomp filters: libseccomp and libc linked in, run only for a filter not yet cached.
-COMPILER_CFLAGS := $(WARNINGS) $(SMALL) -static
-
-# In directories of their own: go build refuses C beside Go where there is no cgo.
 STAGE      := nsenter/stage.elf
 STAGE_C    := $(wildcard nsenter/stage/*.c)
 COMPILER   := seccomp/compiler.elf
-COMPILER_C := $(wildcard seccomp/compiler/*.c)
+COMPILER_C := $(wildcard seccomp/*.c seccomp/compiler/*.c)
 ELFS       := $(STAGE) $(COMPILER)
 
 .PHONY: all bench clean demo deps generate install lint test
@@ -53,7 +51,7 @@ bin/davit: $(ELFS)
 $(STAGE): $(STAGE_C) $(wildcard nsenter/stage/*.h) Makefile
 	$(CC) $(STAGE_CFLAGS) -o $@ $(STAGE_C)
 
-$(COMPILER): $(COMPILER_C) $(wildcard seccomp/compiler/*.h) Makefile
+$(COMPILER): $(COMPILER_C) $(wildcard seccomp/*.h seccomp/compiler/*.h) Makefile
 	$(CC) $(COMPILER_CFLAGS) -o $@ $(COMPILER_C) -lseccomp
 
 deps:
