@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"runtime"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -29,7 +28,6 @@ const (
 	opAnd   = 0x54 // w &= imm
 	opShift = 0x74 // w >>= imm
 	opJNE   = 0x56 // if w != imm goto off
-	opJEQ   = 0x16 // if w == imm goto off
 	opJSet  = 0x46 // if w & imm goto off
 	opJump  = 0x05
 	opExit  = 0x95
@@ -154,7 +152,7 @@ func loadProgram(code []insn) (int, error) {
 	license := []byte("Apache-2.0\x00")
 	attr := struct { // union bpf_attr, BPF_PROG_LOAD
 		progType, count                  uint32
-		insns, license                   uint64
+		insns, license                   unsafe.Pointer
 		logLevel, logSize                uint32
 		logBuf                           uint64
 		kernVersion, flags               uint32
@@ -162,13 +160,11 @@ func loadProgram(code []insn) (int, error) {
 		ifindex, expectedAttachType, pad uint32
 	}{
 		progType: unix.BPF_PROG_TYPE_CGROUP_DEVICE, count: uint32(len(code)),
-		insns: pointer(buf), license: pointer(license),
+		insns: unsafe.Pointer(&buf[0]), license: unsafe.Pointer(&license[0]),
 		expectedAttachType: unix.BPF_CGROUP_DEVICE,
 	}
 	copy(attr.name[:], progName)
 	fd, err := bpf(unix.BPF_PROG_LOAD, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
-	runtime.KeepAlive(buf)
-	runtime.KeepAlive(license)
 	if err != nil {
 		return -1, fmt.Errorf("bpf BPF_PROG_LOAD of %d instructions: %w", len(code), err)
 	}
@@ -194,12 +190,11 @@ func programs(dir int) ([]uint32, error) {
 	ids := make([]uint32, 64) // BPF_CGROUP_MAX_PROGS
 	attr := struct {          // union bpf_attr, BPF_PROG_QUERY
 		target, attachType, query, attachFlags uint32
-		ids                                    uint64
+		ids                                    unsafe.Pointer
 		count, pad                             uint32
 	}{target: uint32(dir), attachType: unix.BPF_CGROUP_DEVICE,
-		ids: uint64(uintptr(unsafe.Pointer(&ids[0]))), count: uint32(len(ids))}
+		ids: unsafe.Pointer(&ids[0]), count: uint32(len(ids))}
 	_, err := bpf(unix.BPF_PROG_QUERY, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
-	runtime.KeepAlive(ids)
 	if err != nil {
 		return nil, fmt.Errorf("bpf BPF_PROG_QUERY: %w", err)
 	}
@@ -239,17 +234,18 @@ func programName(fd int) (string, error) {
 	var info [128]byte
 	attr := struct { // union bpf_attr, BPF_OBJ_GET_INFO_BY_FD
 		fd, length uint32
-		info       uint64
-	}{fd: uint32(fd), length: uint32(len(info)), info: pointer(info[:])}
+		info       unsafe.Pointer
+	}{fd: uint32(fd), length: uint32(len(info)), info: unsafe.Pointer(&info[0])}
 	_, err := bpf(unix.BPF_OBJ_GET_INFO_BY_FD, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
-	runtime.KeepAlive(&info)
 	if err != nil {
 		return "", fmt.Errorf("bpf BPF_OBJ_GET_INFO_BY_FD: %w", err)
 	}
 	return string(cString(info[64:80])), nil
 }
 
-func pointer(b []byte) uint64 { return uint64(uintptr(unsafe.Pointer(unsafe.SliceData(b)))) }
+// The kernel's pointers in bpf_attr have 64 bits whatever the machine; the structs here hold Go's, which the
+// garbage collector sees and moves: this must not compile where they are shorter.
+const _ = uint(unsafe.Sizeof(uintptr(0)) - 8)
 
 // bpf is bpf(2). The kernel answers EAGAIN when a signal interrupts the verifier.
 func bpf(cmd int, attr unsafe.Pointer, size uintptr) (int, error) {

@@ -1,13 +1,193 @@
 package cgroups
 
-import "context"
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
 
 // Event is something that happened in a container's cgroup.
 type Event struct {
-	OOM   uint64 // processes that the out-of-memory killer ended since Events was called
+	OOM   uint64 // processes that the out-of-memory killer ended since the last event; at least 1 on v1, which need not count them
 	Empty bool   // no process is left
 }
 
-var errUnbuilt = errNoSystemd
+// Events reports OOM kills and emptiness until ctx is done, the cgroup is gone or nobody is left in it, and then closes
+// the channel. It costs nothing between events: the kernel wakes it.
+func (m *Manager) Events(ctx context.Context) (<-chan Event, error) {
+	w := &watcher{out: make(chan Event, 16), events: -1, memory: -1, oom: -1, stop: -1}
+	if err := m.watch(w); err != nil {
+		w.close()
+		return nil, err
+	}
+	unhook := context.AfterFunc(ctx, w.wake)
+	go func() {
+		w.run(ctx)
+		unhook()
+		w.close()
+	}()
+	return w.out, nil
+}
 
-func (m *Manager) Events(ctx context.Context) (<-chan Event, error) { return nil, errUnbuilt }
+// watcher holds the descriptors that are polled; -1 is none.
+type watcher struct {
+	out    chan Event
+	events int        // v2: cgroup.events
+	memory int        // v2: memory.events, or v1: memory.oom_control
+	oom    int        // v1: the eventfd that is bound to memory.oom_control
+	stop   int        // eventfd: ctx is done
+	mu     sync.Mutex // guards stop: ctx may be done while the watcher ends by itself
+	dir    string
+	v1     bool
+	kills  uint64
+}
+
+func (m *Manager) watch(w *watcher) (err error) {
+	if w.stop, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		return fmt.Errorf("eventfd: %w", err)
+	}
+	if m.has2() {
+		dir, err := m.dir2()
+		if err != nil {
+			return err
+		}
+		if w.events, err = openAt(dir, "cgroup.events", unix.O_RDONLY); err != nil {
+			return fmt.Errorf("open %s/cgroup.events: %w", m.state.Dirs[""], err)
+		}
+	}
+	switch m.version("memory") {
+	case 1:
+		return m.watchMemory1(w)
+	case 2:
+		dir, err := m.dir2()
+		if err != nil {
+			return err
+		}
+		w.memory, err = openAt(dir, "memory.events", unix.O_RDONLY)
+		if err != nil && err != unix.ENOENT { // without the controller nobody is killed for its limit
+			return fmt.Errorf("open %s/memory.events: %w", m.state.Dirs[""], err)
+		}
+		w.kills = w.count()
+	}
+	if w.events < 0 && w.memory < 0 {
+		return fmt.Errorf("events: no cgroup of the container reports any")
+	}
+	return nil
+}
+
+// watchMemory1 binds an eventfd to memory.oom_control (kernel, cgroup-v1/memory.rst, 9 and 10). The
+// kernel also signals it when the cgroup is removed.
+func (m *Manager) watchMemory1(w *watcher) error {
+	dir, err := m.dir1("memory")
+	if err != nil {
+		return err
+	}
+	w.v1, w.dir = true, m.state.Dirs["memory"]
+	if w.memory, err = openAt(dir, "memory.oom_control", unix.O_RDONLY); err != nil {
+		return fmt.Errorf("open %s/memory.oom_control: %w", w.dir, err)
+	}
+	if w.oom, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		return fmt.Errorf("eventfd: %w", err)
+	}
+	if err := writeAt(dir, "cgroup.event_control", itoa(int64(w.oom))+" "+itoa(int64(w.memory))); err != nil {
+		return fmt.Errorf("write %s/cgroup.event_control: %w", w.dir, err)
+	}
+	w.kills = w.count()
+	return nil
+}
+
+func (w *watcher) wake() {
+	var one [8]byte
+	binary.NativeEndian.PutUint64(one[:], 1)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.stop >= 0 {
+		_, _ = unix.Write(w.stop, one[:])
+	}
+}
+
+func (w *watcher) close() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, fd := range [...]int{w.events, w.memory, w.oom, w.stop} {
+		if fd >= 0 {
+			unix.Close(fd)
+		}
+	}
+	w.stop = -1
+	close(w.out)
+}
+
+func (w *watcher) run(ctx context.Context) {
+	fds := []unix.PollFd{{Fd: int32(w.stop), Events: unix.POLLIN}, {Fd: int32(w.events), Events: unix.POLLPRI}}
+	if w.v1 {
+		fds = append(fds, unix.PollFd{Fd: int32(w.oom), Events: unix.POLLIN})
+	} else {
+		fds = append(fds, unix.PollFd{Fd: int32(w.memory), Events: unix.POLLPRI})
+	}
+	for ctx.Err() == nil {
+		e, end := w.look(fds[2].Revents != 0)
+		if e != (Event{}) {
+			select {
+			case w.out <- e:
+			case <-ctx.Done():
+				return
+			}
+		}
+		if end {
+			return
+		}
+		if _, err := unix.Poll(fds, -1); err != nil && err != unix.EINTR { // a negative descriptor is skipped
+			return
+		}
+	}
+}
+
+// look reads what changed; end: there will be nothing more.
+func (w *watcher) look(oom bool) (e Event, end bool) {
+	if w.v1 && oom {
+		var n [8]byte
+		_, _ = unix.Read(w.oom, n[:])
+		if unix.Access(w.dir+"/cgroup.procs", unix.F_OK) != nil {
+			return e, true // that was the cgroup's removal
+		}
+	}
+	if n := w.count(); n > w.kills {
+		e.OOM, w.kills = n-w.kills, n
+	} else if w.v1 && oom {
+		e.OOM = 1
+	}
+	if w.events >= 0 {
+		var buf [256]byte
+		n, err := unix.Pread(w.events, buf[:], 0)
+		if err != nil && err != unix.EINTR {
+			return e, true
+		}
+		e.Empty = err == nil && strings.Contains(string(buf[:n]), "populated 0")
+	}
+	return e, e.Empty
+}
+
+// count is how many processes the OOM killer has ended in the cgroup so far.
+func (w *watcher) count() uint64 {
+	var buf [512]byte
+	if w.memory < 0 {
+		return 0
+	}
+	n, err := unix.Pread(w.memory, buf[:], 0)
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(buf[:n])) {
+		if v, ok := strings.CutPrefix(line, "oom_kill "); ok {
+			count, _ := strconv.ParseUint(strings.TrimSpace(v), 10, 64)
+			return count
+		}
+	}
+	return 0
+}

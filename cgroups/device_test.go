@@ -1,0 +1,153 @@
+package cgroups
+
+import (
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// run interprets a program of assemble as the kernel would, and fails on what its verifier would refuse.
+func run(t *testing.T, p []insn, kind, access, major, minor uint32) bool {
+	var r [11]uint32
+	ctx := map[int16]uint32{0: access<<16 | kind, 4: major, 8: minor}
+	for pc, steps := 0, 0; ; pc++ {
+		if steps++; steps > len(p) || pc >= len(p) {
+			t.Fatalf("runs past its end")
+		}
+		i := p[pc]
+		dst, src := i.reg&15, i.reg>>4
+		jump := false
+		switch i.op {
+		case opLoad:
+			r[dst] = ctx[i.off]
+		case opMove:
+			r[dst] = uint32(i.imm)
+		case opCopy:
+			r[dst] = r[src]
+		case opAnd:
+			r[dst] &= uint32(i.imm)
+		case opShift:
+			r[dst] >>= uint32(i.imm)
+		case opJNE:
+			jump = r[dst] != uint32(i.imm)
+		case opJSet:
+			jump = r[dst]&uint32(i.imm) != 0
+		case opJump:
+			jump = true
+		case opExit:
+			return r[0] == 1
+		default:
+			t.Fatalf("unknown opcode %#x", i.op)
+		}
+		if jump {
+			pc += int(i.off)
+		}
+	}
+}
+
+// reachable fails on dead code, which the kernel's verifier refuses.
+func reachable(t *testing.T, p []insn) {
+	seen := make([]bool, len(p))
+	var walk func(pc int)
+	walk = func(pc int) {
+		for ; pc < len(p) && !seen[pc]; pc++ {
+			seen[pc] = true
+			switch p[pc].op {
+			case opExit:
+				return
+			case opJump:
+				pc += int(p[pc].off)
+			case opJNE, opJSet:
+				walk(pc + 1 + int(p[pc].off))
+			}
+		}
+	}
+	walk(0)
+	for i, s := range seen {
+		if !s {
+			t.Fatalf("instruction %d of %d is unreachable", i, len(p))
+		}
+	}
+}
+
+// decide is the spec's meaning, plainly: rules in order, each bit of access on its own, denied at first.
+func decide(list []specs.LinuxDeviceCgroup, kind string, access string, major, minor int64) bool {
+	for _, bit := range access {
+		allowed := false
+		for _, d := range list {
+			if (d.Type == "a" || d.Type == "" || d.Type == kind) && (d.Major == nil || *d.Major == -1 || *d.Major == major) &&
+				(d.Minor == nil || *d.Minor == -1 || *d.Minor == minor) && strings.ContainsRune(d.Access, bit) {
+				allowed = d.Allow
+			}
+		}
+		if !allowed {
+			return false
+		}
+	}
+	return true
+}
+
+func TestDevicePrograms(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	accesses := []string{"r", "w", "m", "rw", "rm", "wm", "rwm"}
+	number := func() *int64 {
+		switch rnd.IntN(4) {
+		case 0:
+			return nil
+		case 1:
+			return ptr(int64(-1))
+		}
+		return ptr(int64(rnd.IntN(3)))
+	}
+	for n := 0; n < 3000; n++ {
+		list := []specs.LinuxDeviceCgroup{}
+		for range rnd.IntN(6) {
+			list = append(list, specs.LinuxDeviceCgroup{Allow: rnd.IntN(2) == 0, Type: []string{"a", "b", "c", ""}[rnd.IntN(4)],
+				Major: number(), Minor: number(), Access: accesses[rnd.IntN(7)]})
+		}
+		rules, err := deviceRules(list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := assemble(rules)
+		reachable(t, p)
+		for _, kind := range []string{"b", "c"} {
+			for _, access := range accesses {
+				for major := int64(0); major < 4; major++ {
+					for minor := int64(0); minor < 4; minor++ {
+						bits := uint32(0)
+						for i, c := range "mrw" {
+							if strings.ContainsRune(access, c) {
+								bits |= 1 << i
+							}
+						}
+						k := map[string]uint32{"b": devBlock, "c": devChar}[kind]
+						want := decide(list, kind, access, major, minor)
+						if got := run(t, p, k, bits, uint32(major), uint32(minor)); got != want {
+							t.Fatalf("%+v: %s %d:%d %s: program says %v, rules say %v", list, kind, major, minor, access, got, want)
+						}
+						one := deviceRule{kind[0], major, minor, byte(bits), true}
+						if got := allows(rules, &one); got != want {
+							t.Fatalf("%+v: %s %d:%d %s: allows says %v, rules say %v", list, kind, major, minor, access, got, want)
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestDeviceRulesRefused(t *testing.T) {
+	for want, d := range map[string]specs.LinuxDeviceCgroup{
+		`linux.resources.devices[0]: type "x" is not a, b or c`:                                      {Type: "x", Access: "r"},
+		`linux.resources.devices[0]: access "rx" is not made of r, w and m`:                          {Access: "rx"},
+		`linux.resources.devices[0]: 4096:0 is outside the kernel's device numbers (12 and 20 bits)`: {Major: ptr(int64(4096)), Minor: ptr(int64(0)), Access: "r"},
+		`linux.resources.devices[0]: 1:-2 is outside the kernel's device numbers (12 and 20 bits)`:   {Major: ptr(int64(1)), Minor: ptr(int64(-2)), Access: "r"},
+	} {
+		if _, err := deviceRules([]specs.LinuxDeviceCgroup{d}); err == nil || err.Error() != want {
+			t.Errorf("%+v: %v, want %s", d, err, want)
+		}
+	}
+}

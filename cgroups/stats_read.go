@@ -1,0 +1,389 @@
+package cgroups
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Stats reads the container's figures from whichever version has each controller. A file that this kernel
+// or controller does not have leaves its figures at zero.
+func (m *Manager) Stats() (*Stats, error) {
+	s := &Stats{Hugetlb: map[string]HugetlbStats{}}
+	if len(m.state.Dirs) == 0 {
+		return nil, errNoCgroup
+	}
+	r := &reader{m: m}
+	if m.version("cpu") == 1 || m.version("cpuacct") == 1 {
+		r.cpu1(s)
+	} else {
+		r.cpu2(s)
+	}
+	r.cpuset(s)
+	if m.version("memory") == 1 {
+		r.memory1(&s.Memory)
+	} else {
+		r.memory2(&s.Memory)
+	}
+	s.Pids.Current = r.number("pids", "pids.current")
+	if max := r.number("pids", "pids.max"); max != math.MaxUint64 {
+		s.Pids.Limit = max
+	}
+	if m.version("blkio") == 1 {
+		r.blkio1(&s.Blkio)
+	} else {
+		r.io2(&s.Blkio)
+	}
+	r.hugetlb(s)
+	if m.has2() { // pressure is told by v2 alone, also for controllers that sit on v1
+		s.CPU.PSI = r.pressure("cpu.pressure")
+		s.Memory.PSI = r.pressure("memory.pressure")
+		s.Blkio.PSI = r.pressure("io.pressure")
+	}
+	return s, r.err
+}
+
+// reader reads files of a container's controllers and keeps the first error that is more than
+// a missing file.
+type reader struct {
+	m   *Manager
+	err error
+}
+
+// text is a file's contents, "" if there is none.
+func (r *reader) text(ctrl, file string) string {
+	if r.m.version(ctrl) == 0 {
+		return ""
+	}
+	dir, err := r.m.open(&write{ctrl: ctrl})
+	if err == nil {
+		var s string
+		if s, err = readString(dir, file); err == nil {
+			return s
+		}
+	}
+	if r.err == nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EOPNOTSUPP) { // EOPNOTSUPP: PSI is off
+		r.err = fmt.Errorf("read %s: %w", file, err)
+	}
+	return ""
+}
+
+// number is a file with one number; "max" is the largest.
+func (r *reader) number(ctrl, file string) uint64 { return parseNumber(r.text(ctrl, file)) }
+
+func parseNumber(s string) uint64 {
+	if s == "max" {
+		return math.MaxUint64
+	}
+	n, _ := strconv.ParseUint(s, 10, 64)
+	return n
+}
+
+// each calls f for the lines "key value" of a file.
+func (r *reader) each(ctrl, file string, f func(key string, value uint64)) {
+	for line := range strings.Lines(r.text(ctrl, file)) {
+		if key, value, ok := strings.Cut(strings.TrimSpace(line), " "); ok {
+			f(key, parseNumber(value))
+		}
+	}
+}
+
+// cpu2 reads cpu.stat, which v2 has without the controller too; microseconds become nanoseconds.
+func (r *reader) cpu2(s *Stats) {
+	r.each("cgroup", "cpu.stat", func(key string, v uint64) {
+		switch key {
+		case "usage_usec":
+			s.CPU.Usage.Total = v * 1000
+		case "user_usec":
+			s.CPU.Usage.User = v * 1000
+		case "system_usec":
+			s.CPU.Usage.Kernel = v * 1000
+		case "nr_periods":
+			s.CPU.Throttling.Periods = v
+		case "nr_throttled":
+			s.CPU.Throttling.ThrottledPeriods = v
+		case "throttled_usec":
+			s.CPU.Throttling.ThrottledTime = v * 1000
+		}
+	})
+}
+
+func (r *reader) cpu1(s *Stats) {
+	r.each("cpu", "cpu.stat", func(key string, v uint64) {
+		switch key {
+		case "nr_periods":
+			s.CPU.Throttling.Periods = v
+		case "nr_throttled":
+			s.CPU.Throttling.ThrottledPeriods = v
+		case "throttled_time":
+			s.CPU.Throttling.ThrottledTime = v
+		}
+	})
+	u := &s.CPU.Usage
+	u.Total = r.number("cpuacct", "cpuacct.usage")
+	r.each("cpuacct", "cpuacct.stat", func(key string, v uint64) {
+		const tick = 1e9 / 100 // USER_HZ is 100 on every architecture with cgroups
+		switch key {
+		case "user":
+			u.User = v * tick
+		case "system":
+			u.Kernel = v * tick
+		}
+	})
+	for i, line := range strings.Split(r.text("cpuacct", "cpuacct.usage_all"), "\n") {
+		if f := strings.Fields(line); i > 0 && len(f) == 3 { // "cpu user system"
+			u.PercpuUser = append(u.PercpuUser, parseNumber(f[1]))
+			u.PercpuKernel = append(u.PercpuKernel, parseNumber(f[2]))
+		}
+	}
+	for _, f := range strings.Fields(r.text("cpuacct", "cpuacct.usage_percpu")) {
+		u.Percpu = append(u.Percpu, parseNumber(f))
+	}
+}
+
+func (r *reader) cpuset(s *Stats) {
+	c := &s.CPUSet
+	if r.m.version("cpuset") == 2 {
+		c.CPUs = parseList(r.text("cpuset", "cpuset.cpus.effective"))
+		c.Mems = parseList(r.text("cpuset", "cpuset.mems.effective"))
+		return
+	}
+	c.CPUs = parseList(r.text("cpuset", "cpuset.cpus"))
+	c.Mems = parseList(r.text("cpuset", "cpuset.mems"))
+	c.CPUExclusive = r.number("cpuset", "cpuset.cpu_exclusive")
+	c.MemHardwall = r.number("cpuset", "cpuset.mem_hardwall")
+	c.MemExclusive = r.number("cpuset", "cpuset.mem_exclusive")
+	c.MemoryMigrate = r.number("cpuset", "cpuset.memory_migrate")
+	c.MemorySpreadPage = r.number("cpuset", "cpuset.memory_spread_page")
+	c.MemorySpreadSlab = r.number("cpuset", "cpuset.memory_spread_slab")
+	c.MemoryPressure = r.number("cpuset", "cpuset.memory_pressure")
+	c.SchedLoadBalance = r.number("cpuset", "cpuset.sched_load_balance")
+	c.SchedRelaxDomainLevel, _ = strconv.ParseInt(r.text("cpuset", "cpuset.sched_relax_domain_level"), 10, 64)
+}
+
+// parseList reads the kernel's lists: "0-3,7".
+func parseList(s string) []uint16 {
+	var out []uint16
+	for part := range strings.SplitSeq(s, ",") {
+		first, last, ranged := strings.Cut(part, "-")
+		if !ranged {
+			last = first
+		}
+		a, err1 := strconv.ParseUint(first, 10, 16)
+		b, err2 := strconv.ParseUint(last, 10, 16)
+		if err1 != nil || err2 != nil {
+			continue
+		}
+		for ; a <= b; a++ {
+			out = append(out, uint16(a))
+		}
+	}
+	return out
+}
+
+func (r *reader) memory2(s *MemoryStats) {
+	s.Raw = make(map[string]uint64, 64)
+	r.each("memory", "memory.stat", func(key string, v uint64) { s.Raw[key] = v })
+	s.Cache = s.Raw["file"]
+	s.Kernel.Usage = s.Raw["kernel"]
+	if r.m.version("memory") == 0 {
+		return
+	}
+	e := new(MemoryEvents)
+	r.each("memory", "memory.events", func(key string, v uint64) {
+		switch key {
+		case "low":
+			e.Low = v
+		case "high":
+			e.High = v
+		case "max":
+			e.Max = v
+		case "oom":
+			e.OOM = v
+		case "oom_kill":
+			e.OOMKill = v
+		case "oom_group_kill":
+			e.OOMGroupKill = v
+		}
+	})
+	s.EventCount = e
+	s.Usage = MemoryEntry{
+		Usage:   r.number("memory", "memory.current"),
+		Limit:   r.number("memory", "memory.max"),
+		Max:     r.number("memory", "memory.peak"), // Linux 5.19
+		Failcnt: e.Max,
+	}
+	if limit := r.text("memory", "memory.swap.max"); limit != "" {
+		s.Swap.Limit = parseNumber(limit)
+		if s.Swap.Limit != math.MaxUint64 && s.Usage.Limit != math.MaxUint64 {
+			s.Swap.Limit += s.Usage.Limit
+		}
+		s.Swap.Usage = s.Usage.Usage + r.number("memory", "memory.swap.current")
+	}
+}
+
+func (r *reader) memory1(s *MemoryStats) {
+	s.Raw = make(map[string]uint64, 64)
+	r.each("memory", "memory.stat", func(key string, v uint64) { s.Raw[key] = v })
+	s.Cache = s.Raw["cache"]
+	entry := func(name string) MemoryEntry {
+		return MemoryEntry{
+			Usage:   r.number("memory", name+"usage_in_bytes"),
+			Max:     r.number("memory", name+"max_usage_in_bytes"),
+			Limit:   r.number("memory", name+"limit_in_bytes"),
+			Failcnt: r.number("memory", name+"failcnt"),
+		}
+	}
+	s.Usage = entry("memory.")
+	s.Swap = entry("memory.memsw.")
+	s.Kernel = entry("memory.kmem.")
+	s.KernelTCP = entry("memory.kmem.tcp.")
+}
+
+// io2 reads io.stat: "259:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=0 dios=0"; the operations get v1's names.
+func (r *reader) io2(s *BlkioStats) {
+	for line := range strings.Lines(r.text("io", "io.stat")) {
+		f := strings.Fields(line)
+		if len(f) < 2 {
+			continue
+		}
+		major, minor, _ := strings.Cut(f[0], ":")
+		e := BlkioEntry{Major: parseNumber(major), Minor: parseNumber(minor)}
+		for _, kv := range f[1:] {
+			key, value, _ := strings.Cut(kv, "=")
+			e.Value = parseNumber(value)
+			switch key {
+			case "rbytes", "wbytes":
+				e.Op = operation(key)
+				s.IoServiceBytesRecursive = append(s.IoServiceBytesRecursive, e)
+			case "rios", "wios":
+				e.Op = operation(key)
+				s.IoServicedRecursive = append(s.IoServicedRecursive, e)
+			}
+		}
+	}
+}
+
+func operation(key string) string {
+	if key[0] == 'r' {
+		return "Read"
+	}
+	return "Write"
+}
+
+// blkio1 reads the I/O scheduler's figures if a scheduler with cgroups is in use (bfq; cfq before
+// Linux 5.0), else those of throttling, which count every request.
+func (r *reader) blkio1(s *BlkioStats) {
+	for _, prefix := range [...]string{"blkio.bfq.", "blkio."} {
+		s.IoServicedRecursive = r.blkioEntries(prefix + "io_serviced_recursive")
+		if len(s.IoServicedRecursive) == 0 {
+			continue
+		}
+		s.IoServiceBytesRecursive = r.blkioEntries(prefix + "io_service_bytes_recursive")
+		s.IoQueuedRecursive = r.blkioEntries(prefix + "io_queued_recursive")
+		s.IoServiceTimeRecursive = r.blkioEntries(prefix + "io_service_time_recursive")
+		s.IoWaitTimeRecursive = r.blkioEntries(prefix + "io_wait_time_recursive")
+		s.IoMergedRecursive = r.blkioEntries(prefix + "io_merged_recursive")
+		s.IoTimeRecursive = r.blkioEntries(prefix + "time_recursive")
+		s.SectorsRecursive = r.blkioEntries(prefix + "sectors_recursive")
+		return
+	}
+	s.IoServiceBytesRecursive = r.blkioEntries("blkio.throttle.io_service_bytes_recursive")
+	s.IoServicedRecursive = r.blkioEntries("blkio.throttle.io_serviced_recursive")
+}
+
+// blkioEntries reads "8:0 Read 123" and "8:0 123"; the file's grand total is left out, as in runc.
+func (r *reader) blkioEntries(file string) []BlkioEntry {
+	var out []BlkioEntry
+	for line := range strings.Lines(r.text("blkio", file)) {
+		f := strings.Fields(line)
+		if len(f) < 2 || f[0] == "Total" {
+			continue
+		}
+		major, minor, _ := strings.Cut(f[0], ":")
+		e := BlkioEntry{Major: parseNumber(major), Minor: parseNumber(minor), Value: parseNumber(f[len(f)-1])}
+		if len(f) == 3 {
+			e.Op = f[1]
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
+// hugetlb reads each page size that the cgroup has files for.
+func (r *reader) hugetlb(s *Stats) {
+	v := r.m.version("hugetlb")
+	if v == 0 {
+		return
+	}
+	sizes, _ := subdirs("/sys/kernel/mm/hugepages")
+	for _, name := range sizes {
+		size := pageSize(strings.TrimSuffix(strings.TrimPrefix(name, "hugepages-"), "kB"))
+		file := "hugetlb." + size + "."
+		if v == 1 {
+			if usage := r.text("hugetlb", file+"usage_in_bytes"); usage != "" {
+				s.Hugetlb[size] = HugetlbStats{parseNumber(usage),
+					r.number("hugetlb", file+"max_usage_in_bytes"), r.number("hugetlb", file+"failcnt")}
+			}
+			continue
+		}
+		if usage := r.text("hugetlb", file+"current"); usage != "" {
+			h := HugetlbStats{Usage: parseNumber(usage)}
+			r.each("hugetlb", file+"events", func(key string, v uint64) {
+				if key == "max" {
+					h.Failcnt = v
+				}
+			})
+			s.Hugetlb[size] = h
+		}
+	}
+}
+
+// pageSize is what the kernel calls a huge page of so many KiB in its files: "2MB".
+func pageSize(kib string) string {
+	n := parseNumber(kib)
+	switch {
+	case n >= 1<<20:
+		return utoa(n>>20) + "GB"
+	case n >= 1<<10:
+		return utoa(n>>10) + "MB"
+	}
+	return utoa(n) + "KB"
+}
+
+// pressure reads "some avg10=0.00 avg60=0.00 avg300=0.00 total=0" and "full …"; nil if the kernel has PSI off.
+func (r *reader) pressure(file string) *PSI {
+	text := r.text("cgroup", file)
+	if text == "" {
+		return nil
+	}
+	psi := new(PSI)
+	for line := range strings.Lines(text) {
+		f := strings.Fields(line)
+		if len(f) == 0 {
+			continue
+		}
+		p := &psi.Some
+		if f[0] == "full" {
+			p = &psi.Full
+		}
+		for _, kv := range f[1:] {
+			key, value, _ := strings.Cut(kv, "=")
+			switch key {
+			case "avg10":
+				p.Avg10, _ = strconv.ParseFloat(value, 64)
+			case "avg60":
+				p.Avg60, _ = strconv.ParseFloat(value, 64)
+			case "avg300":
+				p.Avg300, _ = strconv.ParseFloat(value, 64)
+			case "total":
+				p.Total = parseNumber(value)
+			}
+		}
+	}
+	return psi
+}
