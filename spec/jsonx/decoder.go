@@ -202,7 +202,8 @@ func (d *Decoder) Strings() []string {
 	for d.More() {
 		if len(d.strs) == cap(d.strs) {
 			so := d.strs[start:]
-			d.strs = make([]string, len(so), max(64, 4*len(so)))
+			// A config has one string in 24 bytes or so: what follows fits the first time.
+			d.strs = make([]string, len(so), 2*len(so)+8+(len(d.data)-d.pos)/24)
 			copy(d.strs, so)
 			start = 0
 		}

@@ -17,10 +17,8 @@ func (d *Decoder) Skip() {
 		}
 	case '"':
 		d.text()
-	case 't', 'f':
-		d.Bool()
-	case 'n':
-		if !d.Null() {
+	case 't', 'f', 'n':
+		if !d.literal("true") && !d.literal("false") && !d.Null() {
 			d.unexpected("a value")
 		}
 	case '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
