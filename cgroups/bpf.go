@@ -134,7 +134,7 @@ func (m *Manager) setDevices2(rules []deviceRule, mayHaveOld bool) error {
 	} else if len(rules) == 1 && rules[0].all() {
 		return nil // everything is allowed anyway
 	}
-	prog, err := loadProgram(assemble(rules))
+	prog, err := loadProgram(assemble(rules), progName)
 	if err != nil {
 		return err
 	}
@@ -142,7 +142,7 @@ func (m *Manager) setDevices2(rules []deviceRule, mayHaveOld bool) error {
 	return attachProgram(dir, prog, old)
 }
 
-func loadProgram(code []insn) (int, error) {
+func loadProgram(code []insn, name string) (int, error) {
 	buf := make([]byte, 0, 8*len(code))
 	for _, i := range code {
 		buf = append(buf, i.op, i.reg)
@@ -163,7 +163,7 @@ func loadProgram(code []insn) (int, error) {
 		insns: unsafe.Pointer(&buf[0]), license: unsafe.Pointer(&license[0]),
 		expectedAttachType: unix.BPF_CGROUP_DEVICE,
 	}
-	copy(attr.name[:], progName)
+	copy(attr.name[:], name)
 	fd, err := bpf(unix.BPF_PROG_LOAD, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
 	if err != nil {
 		return -1, fmt.Errorf("bpf BPF_PROG_LOAD of %d instructions: %w", len(code), err)

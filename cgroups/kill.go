@@ -35,7 +35,11 @@ func (m *Manager) kill2() error {
 	if err != nil {
 		return err
 	}
-	if err := writeAt(fd, "cgroup.kill", "1"); err != nil {
+	err = writeAt(fd, "cgroup.kill", "1")
+	if err == unix.EOPNOTSUPP { // a threaded cgroup
+		return m.signal(unix.SIGKILL)
+	}
+	if err != nil {
 		return fmt.Errorf("write 1 to %s/cgroup.kill: %w", m.state.Dirs[""], err)
 	}
 	if len(m.dirs) == 0 {
