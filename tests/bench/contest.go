@@ -226,7 +226,7 @@ func (x *result) headline(unit string) string {
 	case unit == "ms":
 		return fmt.Sprintf("%.2f", x.Time.Median)
 	}
-	return strconv.FormatFloat(x.Value, 'f', -1, 64)
+	return strconv.FormatFloat(x.Value, 'f', 2, 64)
 }
 
 // bundle writes a bundle for a contestant and returns its directory. edit may be nil.

@@ -32,11 +32,14 @@ type options struct {
 	views  string
 	inner  view // this process is the one inside
 	root   string
+
+	crowd     string // with inner: keep a crowd of this runtime's containers
+	crowdSize int
 }
 
 func main() {
 	var o options
-	flag.BoolVar(&o.quick, "quick", false, "fewer turns and no scale: two minutes")
+	flag.BoolVar(&o.quick, "quick", false, "fewer turns, and no crowds of containers or mounts: two minutes")
 	flag.StringVar(&o.davit, "davit", "bin/davit", "the davit to measure")
 	flag.StringVar(&o.source, "source", "tests/bench", "where the benchmark's sources are")
 	flag.StringVar(&o.out, "out", "", "directory for bench.json and bench.svg")
@@ -44,7 +47,13 @@ func main() {
 	flag.StringVar(&o.views, "views", "v2,v1", "cgroup views, of those that the host has")
 	flag.StringVar((*string)(&o.inner), "inner", "", "used by the benchmark itself")
 	flag.StringVar(&o.root, "root", "", "root directory with the peers (default: tests/peers makes it)")
+	flag.StringVar(&o.crowd, "crowd", "", "used by the benchmark itself")
+	flag.IntVar(&o.crowdSize, "crowd-size", 0, "used by the benchmark itself")
 	flag.Parse()
+	if o.crowd != "" {
+		must(keepCrowd(o.inner, o.crowd, o.crowdSize))
+		return
+	}
 	if o.inner != "" {
 		must(inside(o))
 		return
@@ -248,6 +257,12 @@ func (c *contest) all(only *regexp.Regexp) error {
 		{"waiting", c.waitingRow},
 		{"throughput, 2 at a time", func() error { return c.throughputRow(2) }},
 		{"throughput, 16 at a time", func() error { return c.throughputRow(16) }},
+	}
+	if !c.quick {
+		tasks = append(tasks,
+			task{"1000 containers", func() error { return c.containersRows(1000) }},
+			task{"5000 containers", func() error { return c.containersRows(5000) }},
+			task{"20000 mounts", func() error { return c.mountsRows(20000) }})
 	}
 	if c.view == v1 {
 		tasks = []task{tasks[2], {"lowest memory limit", c.lowestMemoryRow}}

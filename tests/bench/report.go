@@ -98,7 +98,7 @@ func (row row) valueTable(b *strings.Builder) {
 		case x.Error != "":
 			fmt.Fprintf(b, "%-8s failed: %s\n", name, x.Error)
 		default:
-			fmt.Fprintf(b, "%-8s %8.1f %8s\n", name, x.Value, row.ratio(name, "crun", value0))
+			fmt.Fprintf(b, "%-8s %8.2f %8s\n", name, x.Value, row.ratio(name, "crun", value0))
 		}
 	}
 }

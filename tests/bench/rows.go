@@ -15,16 +15,25 @@ var verbs = []string{"create", "state", "start", "exec", "kill", "delete"}
 
 // runRow: `run` of /bin/true.
 func (c *contest) runRow(config string) error {
+	all, err := c.runs(c.entries, config, c.times(300, 40))
+	if err != nil {
+		return err
+	}
+	c.enter("run, "+config+" config", "ms", all)
+	return nil
+}
+
+// runs measures `run` of some runtimes, and of the floor, in turn.
+func (c *contest) runs(who []contestant, config string, n int) (map[string]*series, error) {
 	dirs := map[string]string{}
-	for _, w := range c.entries {
+	for _, w := range who {
 		var err error
 		if dirs[w.name], err = bundle(w, config, c.view, "run", nil); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	floor := contestant{floorName, fmt.Sprintf("%s/floor-%s-%s", toolsDir, c.view, config)}
-	who := append(append([]contestant(nil), c.entries...), floor)
-	all := c.alternate(who, c.times(300, 40), func(w contestant, note func(string, sample)) error {
+	all := c.alternate(append(append([]contestant(nil), who...), floor), n, func(w contestant, note func(string, sample)) error {
 		argv := []string{w.path}
 		if w.name != floorName {
 			argv = w.argv("run", "--bundle", dirs[w.name], "run")
@@ -33,8 +42,7 @@ func (c *contest) runRow(config string) error {
 		note("run", s)
 		return err
 	})
-	c.enter("run, "+config+" config", "ms", all["run"])
-	return nil
+	return all["run"], nil
 }
 
 // lifeRows: each verb, on the default config, in the order in which engines call them.

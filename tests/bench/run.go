@@ -40,7 +40,7 @@ func newRunner(v view) (*runner, error) {
 		return nil, fmt.Errorf("prctl PR_SET_CHILD_SUBREAPER: %w", err)
 	}
 	top := v.unifiedRoot() + "/" + cgroupDir
-	if err := os.Mkdir(top+"/callers", 0o755); err != nil {
+	if err := os.Mkdir(top+"/callers", 0o755); err != nil && !os.IsExist(err) {
 		return nil, err
 	}
 	r := &runner{}
@@ -51,7 +51,7 @@ func newRunner(v view) (*runner, error) {
 	}{
 		{&r.cgroup, top + "/callers", os.O_RDONLY},
 		{&r.cpuStat, top + "/cpu.stat", os.O_RDONLY},
-		{&r.output, workDir + "/output", os.O_CREATE | os.O_TRUNC | os.O_RDWR | os.O_APPEND},
+		{&r.output, fmt.Sprintf("%s/output-%d", workDir, os.Getpid()), os.O_CREATE | os.O_TRUNC | os.O_RDWR | os.O_APPEND},
 		{&r.null, "/dev/null", os.O_RDWR},
 	} {
 		var err error

@@ -1,0 +1,181 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// containersRows: each verb with n created containers present, against the same verb
+// alone. runc is left out: each of its waiting processes holds 12 MB.
+func (c *contest) containersRows(n int) error {
+	for _, w := range c.entries {
+		if w.name == "runc" {
+			continue
+		}
+		crowd := func() (func() error, error) { return c.crowd(w, n) }
+		if err := c.compare(fmt.Sprintf("with %d containers", n), []contestant{w}, crowd); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mountsRows: each verb with n mounts in the mount table of the caller, which a new mount
+// namespace begins with a copy of: the floor tells how much of it is the kernel's.
+func (c *contest) mountsRows(n int) error {
+	return c.compare(fmt.Sprintf("with %d mounts", n), c.entries, func() (func() error, error) {
+		return manyMounts(n)
+	})
+}
+
+// compare measures all verbs before and after a change of the host, which it undoes.
+func (c *contest) compare(what string, who []contestant, change func() (func() error, error)) error {
+	before, err := c.allVerbs(who)
+	if err != nil {
+		return err
+	}
+	undo, err := change()
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	after, err := c.allVerbs(who)
+	if err2 := undo(); err == nil {
+		err = err2
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	for _, verb := range append([]string{"run"}, verbs...) {
+		results := map[string]*result{}
+		for name, b := range before[verb] {
+			x, y := b.result(), after[verb][name].result()
+			if x.Error == "" && y.Error == "" {
+				y.Value = y.Time.Median / x.Time.Median
+			} else if y.Error == "" {
+				y = x
+			}
+			results[name] = y
+		}
+		c.mergeRow(row{Name: verb + " " + what, View: c.view, Unit: "times its time without", Results: results})
+	}
+	return nil
+}
+
+// mergeRow adds a row, or its results to a row of the same name.
+func (c *contest) mergeRow(r row) {
+	for _, old := range c.rows {
+		if old.Name == r.Name {
+			for name, x := range r.Results {
+				if old.Results[name] == nil {
+					old.Results[name] = x
+				}
+			}
+			r.Results = old.Results
+			fmt.Fprintf(os.Stderr, "bench: %s: %s\n", c.view, r.oneLine())
+			return
+		}
+	}
+	c.addRow(r)
+}
+
+// allVerbs measures the verbs of a life and, in turn with the floor, `run`.
+func (c *contest) allVerbs(who []contestant) (map[string]map[string]*series, error) {
+	all, err := c.lives(who, c.times(60, 10))
+	if err != nil {
+		return nil, err
+	}
+	run, err := c.runs(who, standard, c.times(60, 10))
+	if err != nil {
+		return nil, err
+	}
+	all["run"] = run
+	return all, nil
+}
+
+// manyMounts puts n mounts into this mount namespace; the function it returns takes them away.
+func manyMounts(n int) (func() error, error) {
+	const top = workDir + "/mounts"
+	if err := os.MkdirAll(top, 0o755); err != nil {
+		return nil, err
+	}
+	if err := unix.Mount("tmpfs", top, "tmpfs", 0, ""); err != nil {
+		return nil, fmt.Errorf("mount tmpfs: %w", err)
+	}
+	undo := func() error { return unix.Unmount(top, unix.MNT_DETACH) }
+	for i := 0; i < n; i++ {
+		dir := filepath.Join(top, strconv.Itoa(i))
+		err := os.Mkdir(dir, 0o755)
+		if err == nil {
+			err = unix.Mount(dir, dir, "", unix.MS_BIND, "")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("mount %d of %d: %w (%v)", i, n, err, undo())
+		}
+	}
+	return undo, nil
+}
+
+// crowd creates n containers below another process, so that they are not among the
+// children that this one waits for. The function it returns removes them.
+func (c *contest) crowd(w contestant, n int) (func() error, error) {
+	cmd := exec.Command("/proc/self/exe", "-inner", string(c.view), "-crowd", w.name, "-crowd-size", strconv.Itoa(n))
+	cmd.Stderr = os.Stderr
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	undo := func() error {
+		stdin.Close()
+		return cmd.Wait()
+	}
+	if line, err := bufio.NewReader(stdout).ReadString('\n'); err != nil {
+		return nil, fmt.Errorf("said %q: %w (%v)", line, err, undo())
+	}
+	return undo, nil
+}
+
+// keepCrowd is the process that crowd starts: it says so when the containers are there,
+// and removes them when its standard input is closed.
+func keepCrowd(v view, name string, n int) error {
+	r, err := newRunner(v)
+	if err != nil {
+		return err
+	}
+	c := &contest{runner: r, view: v}
+	var w contestant
+	for _, x := range runtimes {
+		if x.name == name {
+			w = x
+		}
+	}
+	bundles := make([]string, n)
+	id := func(i int) string { return "crowd" + strconv.Itoa(i) }
+	for i := range bundles {
+		if bundles[i], err = bundle(w, minimal, v, id(i), stays); err != nil {
+			return err
+		}
+	}
+	if _, err := c.together(2, n, func(i int) []string { return w.argv("create", "--bundle", bundles[i], id(i)) }); err != nil {
+		return fmt.Errorf("create: %w", err)
+	}
+	fmt.Println("ready")
+	if _, err := io.ReadAll(os.Stdin); err != nil {
+		return err
+	}
+	_, err = c.together(2, n, func(i int) []string { return w.argv("delete", "--force", id(i)) })
+	return err
+}
