@@ -124,3 +124,6 @@ func (Ready) op() Op           { return opReady }
 func (WaitStart) op() Op       { return opWaitStart }
 func (Seccomp) op() Op         { return opSeccomp }
 func (Exec) op() Op            { return opExec }
+
+// OpOf returns the code of a step's type.
+func OpOf(s Step) Op { return s.op() }

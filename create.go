@@ -1,0 +1,60 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"davit/libcontainer"
+
+	"github.com/urfave/cli/v2"
+)
+
+func bundleFlag() cli.Flag {
+	return &cli.StringFlag{Name: "bundle", Aliases: []string{"b"}, Usage: "`directory` with config.json", Value: "."}
+}
+
+// creationFlags are those that create and run share.
+func creationFlags() []cli.Flag {
+	return []cli.Flag{
+		bundleFlag(),
+		&cli.StringFlag{Name: "console-socket", Usage: "`path` of a unix socket that gets the terminal's master"},
+		&cli.StringFlag{Name: "pidfd-socket", Usage: "`path` of a unix socket that gets a pidfd of the container's process"},
+		&cli.StringFlag{Name: "pid-file", Usage: "`file` to write the process's pid to"},
+		&cli.BoolFlag{Name: "no-pivot", Usage: "change the root by MS_MOVE and chroot, for hosts that run from an initramfs"},
+		&cli.BoolFlag{Name: "no-new-keyring", Usage: "keep the session keyring instead of making one"},
+		&cli.IntFlag{Name: "preserve-fds", Usage: "pass on `N` file descriptors from 3 on"},
+	}
+}
+
+func createOptions(c *cli.Context) (libcontainer.CreateOptions, error) {
+	o := libcontainer.CreateOptions{
+		ConsoleSocket: c.String("console-socket"), PidfdSocket: c.String("pidfd-socket"), PidFile: c.String("pid-file"),
+		NoPivot: c.Bool("no-pivot"), NoNewKeyring: c.Bool("no-new-keyring"),
+		PreserveFDs: c.Int("preserve-fds"), SystemdCgroup: c.Bool("systemd-cgroup"),
+	}
+	var err error
+	if o.ID, err = containerID(c); err != nil {
+		return o, err
+	}
+	if o.PreserveFDs < 0 {
+		return o, usage(fmt.Errorf("--preserve-fds: %d is negative", o.PreserveFDs))
+	}
+	o.Bundle, err = filepath.Abs(c.String("bundle"))
+	return o, err
+}
+
+func createCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "create",
+		Usage:     "make a container, whose process then waits for start",
+		ArgsUsage: "CONTAINER",
+		Flags:     creationFlags(),
+		Action: verb(func(c *cli.Context) error {
+			o, err := createOptions(c)
+			if err != nil {
+				return err
+			}
+			return store(c).Create(o)
+		}),
+	}
+}

@@ -1,0 +1,34 @@
+package main
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+func deleteCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "delete",
+		Usage:     "remove what is left of a stopped container",
+		ArgsUsage: "CONTAINER",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "also one that runs (SIGKILL); one that does not exist is no error"},
+		},
+		Action: verb(func(c *cli.Context) error {
+			force := c.Bool("force")
+			container, err := open(c, false)
+			if err != nil {
+				if force && strings.Contains(err.Error(), "does not exist") {
+					return nil
+				}
+				return err
+			}
+			defer container.Close()
+			if container.Broken != nil && !force {
+				return errors.Join(container.Broken, errors.New("use --force to remove it all the same"))
+			}
+			return container.Delete(force)
+		}),
+	}
+}

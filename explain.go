@@ -1,0 +1,53 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"davit/libcontainer"
+
+	"github.com/urfave/cli/v2"
+)
+
+func explainCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "explain",
+		Usage:     "print what create would do for a bundle, step by step, without doing it",
+		ArgsUsage: "[CONTAINER]",
+		Flags: []cli.Flag{
+			bundleFlag(),
+			&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Usage: "text or json", Value: "text"},
+			&cli.BoolFlag{Name: "no-pivot", Usage: "as for create"},
+			&cli.BoolFlag{Name: "no-new-keyring", Usage: "as for create"},
+		},
+		Action: verb(func(c *cli.Context) error {
+			if err := arguments(c, 0, 1); err != nil {
+				return err
+			}
+			o := libcontainer.CreateOptions{
+				ID: "CONTAINER", NoPivot: c.Bool("no-pivot"), NoNewKeyring: c.Bool("no-new-keyring"), SystemdCgroup: c.Bool("systemd-cgroup"),
+			}
+			if id := c.Args().First(); id != "" {
+				o.ID = id
+			}
+			var err error
+			if o.Bundle, err = filepath.Abs(c.String("bundle")); err != nil {
+				return err
+			}
+			p, err := store(c).Explain(o)
+			if err != nil {
+				return err
+			}
+			switch f := c.String("format"); f {
+			case "text":
+				_, err = os.Stdout.WriteString(p.Text())
+			case "json":
+				_, err = os.Stdout.Write(p.JSON())
+			default:
+				err = usage(fmt.Errorf("--format: %q: text or json", f))
+			}
+			return err
+		}),
+	}
+}

@@ -1,0 +1,156 @@
+package libcontainer
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"sync"
+
+	"github.com/containerd/console"
+	"golang.org/x/sys/unix"
+)
+
+// foreground is what ties a process to the davit that waits for it: signals
+// and, if there is one, the terminal.
+type foreground struct {
+	signals chan os.Signal
+	sockets [2]int // of the console: ours, the stage's
+	host    console.Console
+	master  console.Console
+	output  sync.WaitGroup
+}
+
+// newForeground begins to catch signals, so that none is lost while a
+// container is being made.
+func newForeground(terminal bool) (*foreground, error) {
+	f := &foreground{signals: make(chan os.Signal, 64), sockets: [2]int{-1, -1}}
+	signal.Notify(f.signals)
+	if terminal {
+		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return nil, fmt.Errorf("socketpair: %w", err)
+		}
+		f.sockets = pair
+	}
+	return f, nil
+}
+
+// start connects davit's own terminal with the one that the stage has sent.
+func (f *foreground) start() error {
+	if f.sockets[0] < 0 {
+		return nil
+	}
+	unix.Close(f.sockets[1])
+	f.sockets[1] = -1
+	fd, err := receiveFD(f.sockets[0])
+	if err != nil {
+		return fmt.Errorf("receive the terminal: %w", err)
+	}
+	master := os.NewFile(uintptr(fd), "terminal")
+	if f.master, err = console.ConsoleFromFile(master); err != nil {
+		return err
+	}
+	// Output stays as the program wrote it.
+	if err := console.ClearONLCR(f.master.Fd()); err != nil {
+		return err
+	}
+	if host, err := console.ConsoleFromFile(os.Stdin); err == nil {
+		f.host = host
+		f.resize()
+		if err := host.SetRaw(); err != nil {
+			return fmt.Errorf("set the terminal to raw mode: %w", err)
+		}
+	}
+	f.output.Add(1)
+	go func() {
+		defer f.output.Done()
+		io.Copy(os.Stdout, f.master) // until the last process that has the terminal is gone
+	}()
+	go io.Copy(f.master, os.Stdin)
+	return nil
+}
+
+func (f *foreground) resize() {
+	if f.host != nil && f.master != nil {
+		if size, err := f.host.Size(); err == nil {
+			f.master.Resize(size)
+		}
+	}
+}
+
+// forward passes signals on to a process until it is told to stop.
+func (f *foreground) forward(pidfd int) (stop func()) {
+	done := make(chan struct{})
+	go func() {
+		for {
+			select {
+			case <-done:
+				return
+			case s := <-f.signals:
+				switch s {
+				case unix.SIGCHLD, unix.SIGURG: // SIGURG: the Go runtime's own
+				case unix.SIGWINCH:
+					f.resize()
+				case unix.SIGPIPE:
+				default:
+					unix.PidfdSendSignal(pidfd, s.(unix.Signal), nil, 0)
+				}
+			}
+		}
+	}()
+	return func() { close(done) }
+}
+
+// close puts davit's own terminal back.
+func (f *foreground) close() {
+	signal.Stop(f.signals)
+	for _, fd := range f.sockets {
+		if fd >= 0 {
+			unix.Close(fd)
+		}
+	}
+	if f.master != nil {
+		f.output.Wait()
+		f.master.Close()
+	}
+	if f.host != nil {
+		f.host.Reset()
+	}
+}
+
+func receiveFD(socket int) (int, error) {
+	var data [64]byte
+	control := make([]byte, unix.CmsgSpace(4))
+	_, n, _, _, err := unix.Recvmsg(socket, data[:], control, unix.MSG_CMSG_CLOEXEC)
+	if err != nil {
+		return -1, err
+	}
+	messages, err := unix.ParseSocketControlMessage(control[:n])
+	if err != nil || len(messages) == 0 {
+		return -1, io.ErrUnexpectedEOF
+	}
+	fds, err := unix.ParseUnixRights(&messages[0])
+	if err != nil || len(fds) == 0 {
+		return -1, io.ErrUnexpectedEOF
+	}
+	return fds[0], nil
+}
+
+// waitProcess reaps a child and returns its exit status as a shell has it. As
+// subreaper it reaps whatever else ends meanwhile.
+func waitProcess(pid int) int {
+	for {
+		var status unix.WaitStatus
+		got, err := unix.Wait4(-1, &status, 0, nil)
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return 255
+		case got == pid && status.Signaled():
+			return 128 + int(status.Signal())
+		case got == pid && status.Exited():
+			return status.ExitStatus()
+		}
+	}
+}

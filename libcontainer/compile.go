@@ -1,0 +1,402 @@
+package libcontainer
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"davit/cgroups"
+	"davit/plan"
+	"davit/process"
+	"davit/rootfs"
+	"davit/seccomp"
+	"davit/spec"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// CreateOptions are what the command line says about a new container.
+type CreateOptions struct {
+	ID            string
+	Bundle        string // absolute
+	ConsoleSocket string // path of a socket that gets the terminal's master
+	Console       int    // or the socket itself, if > 0
+	PidFile       string
+	PidfdSocket   string
+	NoPivot       bool
+	NoNewKeyring  bool
+	SystemdCgroup bool
+	PreserveFDs   int
+	// Run: the creator starts it, so that there is no socket to wait at.
+	Run   bool
+	Trace bool
+}
+
+// compiled is what a config comes to on this host.
+type compiled struct {
+	plan     *plan.Plan
+	spec     *specs.Spec
+	state    State
+	cgroups  *cgroups.Manager
+	new      uint64 // CLONE_NEW* that are made for it
+	newUser  bool
+	byPath   bool // davit has no privileges on the host's mounts
+	rootless bool // nor in the initial user namespace
+	placed   bool // the stage waits to be placed
+}
+
+// nsFlags are the namespace types in the order of the kernel's flags.
+var nsFlags = [...]struct {
+	name specs.LinuxNamespaceType
+	flag uint64
+}{
+	{specs.UserNamespace, unix.CLONE_NEWUSER}, {specs.MountNamespace, unix.CLONE_NEWNS},
+	{specs.PIDNamespace, unix.CLONE_NEWPID}, {specs.NetworkNamespace, unix.CLONE_NEWNET},
+	{specs.IPCNamespace, unix.CLONE_NEWIPC}, {specs.UTSNamespace, unix.CLONE_NEWUTS},
+	{specs.CgroupNamespace, unix.CLONE_NEWCGROUP}, {specs.TimeNamespace, unix.CLONE_NEWTIME},
+}
+
+func nsFlag(t specs.LinuxNamespaceType) uint64 {
+	for _, n := range nsFlags {
+		if n.name == t {
+			return n.flag
+		}
+	}
+	return 0
+}
+
+// compile decides everything about a new container. It changes nothing.
+func compile(s *specs.Spec, o CreateOptions, facts *spec.Facts, cache string) (*compiled, error) {
+	if problems := spec.Validate(s, spec.Options{Rootless: facts.UID() != 0}); len(problems) > 0 {
+		return nil, invalid(problems)
+	}
+	if err := unsupported(s); err != nil {
+		return nil, err
+	}
+	c := &compiled{plan: &plan.Plan{Trace: o.Trace}, spec: s}
+	c.rootless = facts.UID() != 0 || !facts.InitialUserNS()
+	c.byPath = facts.Caps()&(1<<unix.CAP_SYS_ADMIN) == 0
+	linux := s.Linux
+	if linux == nil {
+		linux = &specs.Linux{}
+		s.Linux = linux
+	}
+	if linux.Resources == nil {
+		linux.Resources = &specs.LinuxResources{}
+	}
+	var err error
+	c.cgroups, err = cgroups.New(cgroups.Options{
+		ID: o.ID, CgroupsPath: linux.CgroupsPath, Systemd: o.SystemdCgroup, Rootless: c.rootless,
+		Owner: cgroupOwner(s), Resources: linux.Resources, Annotations: s.Annotations,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := c.compile(o, facts, cache); err != nil {
+		c.cgroups.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// unsupported refuses what davit cannot honour yet.
+func unsupported(s *specs.Spec) error {
+	switch l := s.Linux; {
+	case l == nil:
+	case l.IntelRdt != nil:
+		return errors.New("linux.intelRdt: not supported yet")
+	case len(l.NetDevices) > 0:
+		return errors.New("linux.netDevices: not supported yet")
+	}
+	return nil
+}
+
+// cgroupOwner returns the host's uid of the container's root, to which a
+// cgroup v2 is delegated if the config mounts it writable in a user namespace.
+func cgroupOwner(s *specs.Spec) int {
+	for _, m := range s.Linux.UIDMappings {
+		if m.ContainerID == 0 {
+			for _, mount := range s.Mounts {
+				if mount.Type == "cgroup" && !slices.Contains(mount.Options, "ro") {
+					return int(m.HostID)
+				}
+			}
+		}
+	}
+	return 0
+}
+
+func (c *compiled) compile(o CreateOptions, facts *spec.Facts, cache string) error {
+	filter, err := compileFilter(c.spec, cache)
+	if err != nil {
+		return err
+	}
+	userns := c.enter(o)
+	mounts := rootfs.Options{
+		Bundle: o.Bundle, New: c.new, UserNamespace: userns, ByPath: c.byPath, NoPivot: o.NoPivot,
+		Cgroups2: facts.Cgroup() == spec.Unified, Hierarchies: c.cgroups.Hierarchies(),
+		MountLabel: c.spec.Linux.MountLabel != "" && facts.SELinux(),
+	}
+	mounts.Console = c.console(o)
+	late, err := rootfs.Mounts(c.plan, c.spec, mounts)
+	if err != nil {
+		return err
+	}
+	c.names()
+	state := hookState(c.spec, o, specs.StateCreating, plan.PIDMark)
+	c.hooks(state)
+	if err := rootfs.Finish(c.plan, c.spec, mounts, late); err != nil {
+		return err
+	}
+	if err := c.process(o, facts, filter, userns); err != nil {
+		return err
+	}
+	return c.describe(o)
+}
+
+// compileFilter turns linux.seccomp into a program. A default action of allow
+// without rules asks for nothing.
+func compileFilter(s *specs.Spec, cache string) (*process.Filter, error) {
+	if s.Linux.Seccomp == nil {
+		return nil, nil
+	}
+	f, err := seccomp.Compile(s.Linux.Seccomp, cache)
+	if err != nil {
+		return nil, err
+	}
+	return &process.Filter{Program: f.Program, Flags: f.Flags, Notify: f.Notify}, nil
+}
+
+// enter adds the steps that lead into the container's namespaces, and says
+// whether it is in another user namespace than davit.
+func (c *compiled) enter(o CreateOptions) bool {
+	p := c.plan
+	var joined uint64
+	var joins []plan.Entry
+	for i, n := range c.spec.Linux.Namespaces {
+		flag := nsFlag(n.Type)
+		if n.Path == "" {
+			c.new |= flag
+			continue
+		}
+		joined |= flag
+		field := fmt.Sprintf("linux.namespaces[%d].path", i)
+		fd := p.Open(plan.Descriptor{Kind: plan.Namespace, Path: n.Path, Flags: flag, Field: field})
+		e := plan.Entry{Field: field, Step: plan.Join{FD: fd, Types: flag, Name: n.Path}}
+		if flag == unix.CLONE_NEWUSER { // it owns the others, or else they need privileges that it takes away
+			joins = slices.Insert(joins, 0, e)
+		} else {
+			joins = append(joins, e)
+		}
+	}
+	c.newUser = c.new&unix.CLONE_NEWUSER != 0
+	userns := c.newUser || joined&unix.CLONE_NEWUSER != 0
+	now := c.new &^ (unix.CLONE_NEWCGROUP | unix.CLONE_NEWTIME)
+	fork := userns || joined&unix.CLONE_NEWPID != 0
+	p.Steps = append(p.Steps, joins...)
+	switch {
+	case fork:
+		p.Add("linux.namespaces", plan.Fork{Types: now, Mappable: c.rootless})
+		if c.newUser {
+			p.Add("linux.uidMappings", plan.Sync{Phase: plan.Mapped})
+		}
+		if userns {
+			p.Add("linux.uidMappings", plan.Identity{})
+		}
+	default:
+		p.Clone = now
+	}
+	c.place(o)
+	if c.new&unix.CLONE_NEWCGROUP != 0 {
+		p.Add("linux.namespaces", plan.Unshare{Types: unix.CLONE_NEWCGROUP})
+	}
+	if c.new&unix.CLONE_NEWTIME != 0 {
+		p.Add("linux.timeOffsets", plan.TimeOffsets{Proc: c.proc(), Text: timeOffsets(c.spec.Linux.TimeOffsets)})
+	}
+	if !o.NoNewKeyring {
+		p.Add("", plan.Keyring{Name: "_ses." + o.ID})
+	}
+	if c.new&unix.CLONE_NEWNET != 0 {
+		p.Add("", plan.Loopback{})
+	}
+	return userns
+}
+
+// place lets the parent put the process where it belongs, before anything that
+// depends on it. A process that was cloned into its one and only cgroup does not wait.
+func (c *compiled) place(o CreateOptions) {
+	s := c.spec
+	cg := c.cgroups.State()
+	whole := (cg.Mode == cgroups.Unified && cg.Driver == cgroups.Cgroupfs || cg.Mode == "") && len(s.Linux.NetDevices) == 0 && s.Hooks == nil && s.Linux.IntelRdt == nil &&
+		(s.Linux.Seccomp == nil || s.Linux.Seccomp.ListenerPath == "")
+	if !whole || c.newUser {
+		c.placed = true
+		c.plan.Add("", plan.Sync{Phase: plan.Placed})
+	}
+}
+
+func timeOffsets(offsets map[string]specs.LinuxTimeOffset) string {
+	var b strings.Builder
+	for _, clock := range [...]string{"monotonic", "boottime"} {
+		if o, ok := offsets[clock]; ok {
+			fmt.Fprintf(&b, "%s %d %d\n", clock, o.Secs, o.Nanosecs)
+		}
+	}
+	return b.String()
+}
+
+// proc returns the descriptor of the host's procfs, opened once.
+func (c *compiled) proc() plan.FD { return procOf(c.plan) }
+
+func procOf(p *plan.Plan) plan.FD {
+	for i, d := range p.Descriptors {
+		if d.Kind == plan.Proc {
+			return plan.FD(i + 1)
+		}
+	}
+	return p.Open(plan.Descriptor{Kind: plan.Proc, Path: "/proc"})
+}
+
+func (c *compiled) console(o CreateOptions) plan.FD {
+	if c.spec.Process == nil || !c.spec.Process.Terminal {
+		return plan.NoFD
+	}
+	if o.Console > 0 {
+		return c.plan.Open(plan.Descriptor{Kind: plan.Given, Path: "console", Field: "process.terminal"})
+	}
+	return c.plan.Open(plan.Descriptor{Kind: plan.Connect, Path: o.ConsoleSocket, Field: "--console-socket"})
+}
+
+// names adds what belongs to the UTS and other namespaces.
+func (c *compiled) names() {
+	p, s := c.plan, c.spec
+	if s.Hostname != "" {
+		p.Add("hostname", plan.Hostname{Name: s.Hostname})
+	}
+	if s.Domainname != "" {
+		p.Add("domainname", plan.Domainname{Name: s.Domainname})
+	}
+	keys := make([]string, 0, len(s.Linux.Sysctl))
+	for k := range s.Linux.Sysctl {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	for _, k := range keys {
+		p.Add("linux.sysctl."+k, plan.Sysctl{Proc: c.proc(), Key: sysctlPath(k), Value: s.Linux.Sysctl[k]})
+	}
+}
+
+// sysctlPath returns a key's path below /proc/sys. As in sysctl(8), the first
+// separator of a key tells whether it is written with dots or slashes.
+func sysctlPath(key string) string {
+	if i := strings.IndexAny(key, "./"); i >= 0 && key[i] == '/' {
+		return path.Clean(key)
+	}
+	return strings.NewReplacer(".", "/", "/", ".").Replace(key)
+}
+
+func (c *compiled) hooks(state string) {
+	h := c.spec.Hooks
+	if h == nil {
+		return
+	}
+	if len(h.Prestart)+len(h.CreateRuntime) > 0 { //nolint:staticcheck // deprecated, but engines use it
+		c.plan.Add("hooks.createRuntime", plan.Sync{Phase: plan.Hooks})
+	}
+	for i := range h.CreateContainer {
+		c.plan.Add(fmt.Sprintf("hooks.createContainer[%d]", i), process.Hook(h.CreateContainer[i], state))
+	}
+}
+
+func (c *compiled) process(o CreateOptions, facts *spec.Facts, filter *process.Filter, userns bool) error {
+	s := c.spec
+	po := process.Options{
+		UserNamespace: userns, AppArmor: facts.AppArmor(), SELinux: facts.SELinux(),
+		KeepGroups: c.newUser && c.rootless && deniesSetgroups(s),
+		Proc:       c.proc, Filter: filter, Wait: true, Preserve: uint64(o.PreserveFDs),
+	}
+	if !o.Run {
+		po.Socket = c.plan.Open(plan.Descriptor{Kind: plan.Listen, Path: startFile})
+	}
+	if s.Hooks != nil {
+		po.Hooks, po.State = s.Hooks.StartContainer, hookState(s, o, specs.StateCreated, plan.PIDMark)
+	}
+	if filter != nil && filter.Notify {
+		filter.Listener = c.plan.Open(plan.Descriptor{Kind: plan.Connect, Path: s.Linux.Seccomp.ListenerPath, Field: "linux.seccomp.listenerPath"})
+		filter.State = seccompState(s, o)
+	}
+	if m := s.Linux.MemoryPolicy; m != nil {
+		step, err := process.MemoryPolicy(m)
+		if err != nil {
+			return err
+		}
+		c.plan.Add("linux.memoryPolicy", step)
+	}
+	if err := c.personality(); err != nil {
+		return err
+	}
+	if !process.HasHome(s.Process.Env) {
+		po.Home = homeInBundle(s, o.Bundle)
+	}
+	return process.Compile(c.plan, s.Process, po)
+}
+
+func (c *compiled) personality() error {
+	p := c.spec.Linux.Personality
+	if p == nil {
+		return nil
+	}
+	value := uint64(0) // PER_LINUX
+	switch p.Domain {
+	case specs.PerLinux:
+	case specs.PerLinux32:
+		value = 8
+	default:
+		return fmt.Errorf("linux.personality.domain: unknown domain %q: one of LINUX, LINUX32", p.Domain)
+	}
+	if len(p.Flags) > 0 {
+		return fmt.Errorf("linux.personality.flags: %q: no flags are defined yet", p.Flags)
+	}
+	c.plan.Add("linux.personality", plan.Personality{Value: value})
+	return nil
+}
+
+// deniesSetgroups: a user who may map only the own group may not drop groups.
+func deniesSetgroups(s *specs.Spec) bool {
+	return len(s.Linux.GIDMappings) == 1 && s.Linux.GIDMappings[0].Size == 1
+}
+
+// describe fills in the state as far as it is known beforehand.
+func (c *compiled) describe(o CreateOptions) error {
+	s := c.spec
+	c.state = State{
+		OCIVersion: specs.Version, ID: o.ID, Bundle: o.Bundle, Rootfs: rootfs.Path(s, o.Bundle),
+		OwnPid: c.new&unix.CLONE_NEWPID != 0, Terminal: s.Process.Terminal, NoKeyring: o.NoNewKeyring,
+		Annotations: s.Annotations, Cgroup: c.cgroups.State(),
+	}
+	for _, n := range s.Linux.Namespaces {
+		c.state.Namespaces |= nsFlag(n.Type)
+	}
+	if s.Hooks != nil {
+		c.state.Poststart, c.state.Poststop = len(s.Hooks.Poststart) > 0, len(s.Hooks.Poststop) > 0
+	}
+	return nil
+}
+
+// invalid returns the error for a config that Validate objects to.
+func invalid(problems []spec.Problem) error {
+	var b strings.Builder
+	for i, p := range problems {
+		if i > 0 {
+			b.WriteString("\n")
+		}
+		b.WriteString(p.Error())
+		if p.Hint != "" {
+			b.WriteString("\n  hint: " + p.Hint)
+		}
+	}
+	return fmt.Errorf("%s", b.String())
+}

@@ -1,0 +1,234 @@
+// Package libcontainer is the life of a container: create, start, exec, kill,
+// delete, and the state that is kept of it. It composes the plan from what the
+// packages below contribute, and does the parent's part of it.
+package libcontainer
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"davit/cgroups"
+	"davit/spec"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// Container is a container that exists, locked for as long as it is open.
+type Container struct {
+	State
+	store Store
+	path  string // of its directory
+	dir   int    // its directory, which carries the lock
+	pidfd int    // of its process if that is alive, else -1
+	// Broken is why the state could not be read. Such a container can be deleted.
+	Broken error
+}
+
+// Open finds a container and takes its lock. Verbs that only look
+// share the lock with each other.
+func (s Store) Open(id string, look bool) (*Container, error) {
+	if err := checkID(id); err != nil {
+		return nil, err
+	}
+	how := unix.LOCK_EX
+	if look {
+		how = unix.LOCK_SH
+	}
+	c := &Container{store: s, path: filepath.Join(s.Root, id), pidfd: -1}
+	var err error
+	if c.dir, err = lockDir(c.path, how); err != nil {
+		if os.IsNotExist(err) {
+			return nil, notExist(id)
+		}
+		return nil, err
+	}
+	// Whoever held the lock before may have been the one to delete it.
+	var st unix.Stat_t
+	if err := unix.Fstat(c.dir, &st); err != nil || st.Nlink == 0 {
+		c.Close()
+		return nil, notExist(id)
+	}
+	state, err := readState(c.dir)
+	if err != nil {
+		c.Broken = err
+		c.State.ID = id
+		return c, nil
+	}
+	c.State = *state
+	c.pidfd = c.findProcess()
+	return c, nil
+}
+
+// Close gives the lock back.
+func (c *Container) Close() {
+	if c.pidfd >= 0 {
+		unix.Close(c.pidfd)
+		c.pidfd = -1
+	}
+	if c.dir >= 0 {
+		unix.Close(c.dir)
+		c.dir = -1
+	}
+}
+
+// findProcess returns a pidfd of the container process, or -1 if it has ended:
+// its pid may be another's by now.
+func (c *Container) findProcess() int {
+	if c.Pid <= 0 {
+		return -1
+	}
+	fd, err := unix.PidfdOpen(c.Pid, 0)
+	if err != nil {
+		return -1
+	}
+	same := false
+	if c.Inode != 0 {
+		same = pidfdInode(fd) == c.Inode
+	} else {
+		same = startTime(c.Pid) == c.StartTime
+	}
+	if !same || hasExited(fd) {
+		unix.Close(fd)
+		return -1
+	}
+	return fd
+}
+
+// hasExited says whether a pidfd's process is gone or a zombie.
+func hasExited(pidfd int) bool {
+	p := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
+	n, err := unix.Poll(p, 0)
+	return err == nil && n == 1
+}
+
+// waitExit waits for a pidfd's process to end, at the most for d.
+func waitExit(pidfd int, d time.Duration) bool {
+	end := time.Now().Add(d)
+	for {
+		left := time.Until(end)
+		p := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
+		n, err := unix.Poll(p, int(max(left, 0).Milliseconds()))
+		if err == unix.EINTR {
+			continue
+		}
+		return n == 1
+	}
+}
+
+func pidfdInode(fd int) uint64 {
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) != nil {
+		return 0
+	}
+	return st.Ino
+}
+
+// startTime reads field 22 of /proc/PID/stat, proc_pid_stat(5).
+func startTime(pid int) uint64 {
+	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return 0
+	}
+	// The name before it may hold anything, but ends with the last parenthesis.
+	fields := strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:]))
+	if len(fields) < 20 {
+		return 0
+	}
+	t, _ := strconv.ParseUint(fields[19], 10, 64)
+	return t
+}
+
+// remember notes which process is the container's.
+func (s *State) remember(pid, pidfd int, facts *spec.Facts) {
+	s.Pid = pid
+	if !facts.Kernel().Less(spec.Version{Major: 6, Minor: 9}) {
+		s.Inode = pidfdInode(pidfd)
+	} else {
+		s.StartTime = startTime(pid)
+	}
+}
+
+// Status is what state says of a container, runtime.md "State"; paused is an extension of runc's.
+func (c *Container) Status() specs.ContainerState {
+	switch {
+	case c.pidfd < 0 && c.Pid == 0 && c.Broken == nil:
+		return specs.StateCreating
+	case c.pidfd < 0:
+		return specs.StateStopped
+	case c.exists(startFile):
+		return specs.StateCreated
+	case c.frozen():
+		return "paused"
+	}
+	return specs.StateRunning
+}
+
+func (c *Container) exists(name string) bool {
+	var st unix.Stat_t
+	return unix.Fstatat(c.dir, name, &st, unix.AT_SYMLINK_NOFOLLOW) == nil
+}
+
+func (c *Container) frozen() bool {
+	m := c.Cgroups()
+	defer m.Close()
+	frozen, err := m.Frozen()
+	return err == nil && frozen
+}
+
+// Cgroups returns the container's cgroups. The caller closes them.
+func (c *Container) Cgroups() *cgroups.Manager { return cgroups.Open(c.Cgroup) }
+
+// Spec returns the config that the container was created from.
+func (c *Container) Spec() (*specs.Spec, error) {
+	data, err := readAt(c.dir, configFile)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", filepath.Join(c.path, configFile), err)
+	}
+	return spec.Decode(data)
+}
+
+// List returns the ids of all containers, in order.
+func (s Store) List() ([]string, error) {
+	entries, err := os.ReadDir(s.Root)
+	if os.IsNotExist(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var ids []string
+	for _, e := range entries {
+		if e.IsDir() && checkID(e.Name()) == nil {
+			ids = append(ids, e.Name())
+		}
+	}
+	return ids, nil
+}
+
+// Owner returns the name of the user whose container it is, or the number
+// where there is no name.
+func (c *Container) Owner() string {
+	var st unix.Stat_t
+	if unix.Fstat(c.dir, &st) != nil {
+		return ""
+	}
+	uid := strconv.FormatUint(uint64(st.Uid), 10)
+	if st.Uid == 0 {
+		return "root"
+	}
+	data, err := os.ReadFile("/etc/passwd")
+	if err != nil {
+		return uid
+	}
+	for line := range strings.SplitSeq(string(data), "\n") {
+		if f := strings.Split(line, ":"); len(f) >= 3 && f[2] == uid {
+			return f[0]
+		}
+	}
+	return uid
+}

@@ -1,0 +1,351 @@
+package libcontainer
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"davit/nsenter"
+	"davit/plan"
+	"davit/spec"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// seccompCache is where compiled filters are kept, beside the containers: no
+// container's id begins with a dot.
+const seccompCache = ".seccomp"
+
+// creation is a container being made.
+type creation struct {
+	*compiled
+	CreateOptions
+	store Store
+	facts *spec.Facts
+	path  string // of the state directory
+	dir   int    // of it, with the lock
+	fds   descriptors
+	stage *nsenter.Stage
+	raw   []byte // config.json
+	trace *Trace
+	// grouped: the cgroups are the container's own, to be removed with it.
+	grouped bool
+}
+
+// Create makes a container up to the point where its process waits for start.
+// On error nothing is left behind.
+func (s Store) Create(o CreateOptions) (err error) {
+	c, err := s.create(o)
+	if err != nil {
+		return err
+	}
+	c.close()
+	return nil
+}
+
+func (s Store) create(o CreateOptions) (c *creation, err error) {
+	if err := checkID(o.ID); err != nil {
+		return nil, err
+	}
+	raw, config, err := LoadBundle(o.Bundle)
+	if err != nil {
+		return nil, err
+	}
+	if config.Process != nil {
+		if err := o.checkTerminal(config.Process.Terminal); err != nil {
+			return nil, err
+		}
+	}
+	c = &creation{CreateOptions: o, store: s, facts: spec.Host(), path: filepath.Join(s.Root, o.ID), dir: -1, raw: raw}
+	if c.compiled, err = compile(config, o, c.facts, filepath.Join(s.Root, seccompCache)); err != nil {
+		return nil, err
+	}
+	if c.fds, err = openDescriptors(c.plan, map[string]int{"console": o.Console}); err != nil {
+		c.close()
+		return nil, err
+	}
+	if err := c.make(); err != nil {
+		c.undo()
+		return nil, err
+	}
+	return c, nil
+}
+
+// LoadBundle reads a bundle's config.json.
+func LoadBundle(bundle string) ([]byte, *specs.Spec, error) {
+	raw, err := os.ReadFile(filepath.Join(bundle, spec.ConfigFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, withHint(err, "`davit spec` writes a config.json to begin with")
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	config, err := spec.Decode(raw)
+	return raw, config, err
+}
+
+func (o *CreateOptions) checkTerminal(terminal bool) error {
+	switch given := o.ConsoleSocket != "" || o.Console > 0; {
+	case terminal && !given:
+		return errors.New("process.terminal: true, but there is nobody to take the terminal: give --console-socket, or use run without --detach")
+	case !terminal && o.ConsoleSocket != "":
+		return errors.New("--console-socket: the config has process.terminal false")
+	}
+	return nil
+}
+
+// make does what changes the host, what is needed to undo it written down first.
+func (c *creation) make() error {
+	var err error
+	if c.dir, err = c.store.makeDir(c.ID); err != nil {
+		return err
+	}
+	c.state.Created = time.Now().UTC().Format(time.RFC3339Nano)
+	if err := c.state.write(c.dir, true); err != nil {
+		return err
+	}
+	// As it is now, for exec and hooks.
+	if err := writeFile(c.dir, configFile, c.raw); err != nil {
+		return err
+	}
+	if err := c.listen(); err != nil {
+		return err
+	}
+	if err := c.cgroups.Create(); err != nil {
+		return err
+	}
+	c.grouped = true
+	if err := c.spawn(); err != nil {
+		return err
+	}
+	if !c.placed {
+		if err := c.putInPlace(); err != nil {
+			return err
+		}
+	}
+	if err := c.serve(); err != nil {
+		return err
+	}
+	c.state.remember(c.stage.Pid, c.stage.PidFD, c.facts)
+	if err := c.state.write(c.dir, false); err != nil {
+		return err
+	}
+	return c.announce()
+}
+
+func (c *creation) listen() error {
+	for i, d := range c.plan.Descriptors {
+		if d.Kind == plan.Listen {
+			var err error
+			if c.fds[i], err = listen(filepath.Join(c.path, startFile)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (c *creation) spawn() error {
+	encoded, err := c.plan.Encode()
+	if err != nil {
+		return err
+	}
+	o := nsenter.Options{Plan: encoded, Descriptors: c.fds, Stdio: [3]int{0, 1, 2}, Clone: c.plan.Clone, Cgroup: -1}
+	for i := range c.PreserveFDs {
+		o.Preserve = append(o.Preserve, 3+i)
+	}
+	dir, err := c.cgroups.FD()
+	if err != nil {
+		return err
+	}
+	if dir != nil {
+		o.Cgroup = int(dir.Fd())
+	}
+	if c.stage, err = nsenter.Spawn(o); err != nil {
+		return err
+	}
+	return nil
+}
+
+// serve does the parent's part until the container is created: it answers the
+// stage's messages (see nsenter/stage/stage.h).
+func (c *creation) serve() error {
+	for {
+		m, err := c.stage.Control.Receive()
+		if err == io.EOF {
+			return c.stageDied()
+		}
+		if err != nil {
+			return err
+		}
+		switch m.Kind {
+		case nsenter.Ready:
+			return nil
+		case nsenter.Error:
+			return stepError(c.plan, m)
+		case nsenter.Forked:
+			err = c.stage.Reopen(int(m.Value))
+		case nsenter.Phase:
+			err = c.phase(plan.Phase(m.Value))
+		case nsenter.Trace:
+			c.trace.stage(c.plan, m)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (c *creation) phase(p plan.Phase) error {
+	var err error
+	switch p {
+	case plan.Placed:
+		err = c.putInPlace()
+	case plan.Mapped:
+		err = c.mapIDs()
+	case plan.Hooks:
+		err = c.runtimeHooks()
+	}
+	if err != nil {
+		return err
+	}
+	return c.stage.Control.Proceed(int64(c.stage.Pid))
+}
+
+// putInPlace gives the process its cgroups, limits and what else only the
+// parent can give it.
+func (c *creation) putInPlace() error {
+	s := c.spec
+	cg := c.cgroups
+	dir, err := cg.FD()
+	if err != nil {
+		return err
+	}
+	if err := cg.Add(c.stage.Pid, dir != nil); err != nil {
+		return err
+	}
+	if err := cg.Set(s.Linux.Resources); err != nil {
+		return err
+	}
+	c.state.Cgroup = cg.State()
+	if s.Process.OOMScoreAdj != nil {
+		return c.oomScore(*s.Process.OOMScoreAdj)
+	}
+	return nil
+}
+
+func (c *creation) oomScore(adj int) error {
+	path := "/proc/" + strconv.Itoa(c.stage.Pid) + "/oom_score_adj"
+	err := writeProc(path, strconv.Itoa(adj))
+	if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) {
+		have, _ := os.ReadFile(path)
+		return withHint(fmt.Errorf("process.oomScoreAdj: %d: %w", adj, err),
+			fmt.Sprintf("lowering the score (it is %s) needs CAP_SYS_RESOURCE", trimNewline(have)))
+	}
+	if err != nil {
+		return fmt.Errorf("process.oomScoreAdj: %w", err)
+	}
+	return nil
+}
+
+func trimNewline(b []byte) string {
+	if n := len(b); n > 0 && b[n-1] == '\n' {
+		b = b[:n-1]
+	}
+	return string(b)
+}
+
+func (c *creation) runtimeHooks() error {
+	h := c.spec.Hooks
+	state := hookState(c.spec, c.CreateOptions, "creating", strconv.Itoa(c.stage.Pid))
+	if err := runHooks("prestart", h.Prestart, state); err != nil { //nolint:staticcheck // deprecated, but engines use it
+		return err
+	}
+	return runHooks("createRuntime", h.CreateRuntime, state)
+}
+
+// stageDied says why there is no message any more: out of memory above all.
+func (c *creation) stageDied() error {
+	status := c.stage.Reap()
+	unix.Close(c.stage.PidFD)
+	c.stage.PidFD = -1
+	if status.Signaled() && status.Signal() == unix.SIGKILL {
+		if r := c.spec.Linux.Resources; r.Memory != nil && r.Memory.Limit != nil {
+			return withHint(fmt.Errorf("linux.resources.memory.limit: the stage was killed, out of memory, before the container was created: the limit is %d bytes", *r.Memory.Limit),
+				"raise the limit")
+		}
+		return errors.New("the stage was killed (SIGKILL) before the container was created: by the out-of-memory killer, or by hand")
+	}
+	if status.Signaled() {
+		return fmt.Errorf("the stage ended before the container was created: signal %s", status.Signal())
+	}
+	return fmt.Errorf("the stage ended before the container was created: exit status %d", status.ExitStatus())
+}
+
+// announce tells those who asked where the process is.
+func (c *creation) announce() error {
+	if c.PidFile != "" {
+		if err := writePidFile(c.PidFile, c.stage.Pid); err != nil {
+			return fmt.Errorf("--pid-file: %w", err)
+		}
+	}
+	if c.PidfdSocket != "" {
+		if err := sendPidfd(c.PidfdSocket, c.stage.PidFD); err != nil {
+			return fmt.Errorf("--pidfd-socket: %w", err)
+		}
+	}
+	return nil
+}
+
+// writePidFile writes the file aside and renames it, so that nobody reads half of it.
+func writePidFile(path string, pid int) error {
+	aside := filepath.Join(filepath.Dir(path), "."+filepath.Base(path))
+	if err := os.WriteFile(aside, []byte(strconv.Itoa(pid)), 0o666); err != nil {
+		return err
+	}
+	return os.Rename(aside, path)
+}
+
+func sendPidfd(path string, pidfd int) error {
+	socket, err := connect(path, unix.SOCK_STREAM)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(socket)
+	return unix.Sendmsg(socket, []byte("pidfd"), unix.UnixRights(pidfd), nil, 0)
+}
+
+// close lets go of a container that goes on.
+func (c *creation) close() {
+	if c.stage != nil {
+		c.stage.Close()
+	}
+	c.fds.close()
+	c.cgroups.Close()
+	if c.dir >= 0 {
+		unix.Close(c.dir)
+		c.dir = -1
+	}
+}
+
+// undo removes whatever make has made.
+func (c *creation) undo() {
+	if c.stage != nil {
+		c.stage.Kill()
+	}
+	if c.dir >= 0 {
+		if c.grouped {
+			if err := c.cgroups.Destroy(); err != nil {
+				fmt.Fprintf(os.Stderr, "davit: create %s: clean up: %v\n", c.ID, err)
+			}
+		}
+		removeDir(c.path, c.dir)
+	}
+	c.close()
+}

@@ -1,0 +1,60 @@
+package libcontainer
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// Delete removes a container that has stopped or was never started, or with
+// force any: its processes, cgroups and state. What is gone already is no error.
+func (c *Container) Delete(force bool) error {
+	status := c.Status()
+	switch {
+	case force, status == specs.StateStopped, status == specs.StateCreated:
+	case status == specs.StateCreating:
+		// Whoever makes it would hold the lock: it was killed before it was done.
+	default:
+		return fmt.Errorf("cannot delete container %s that is not stopped: %s", c.ID, status)
+	}
+	if c.pidfd >= 0 || force || !c.OwnPid || status == specs.StateCreating {
+		if err := c.killAll(); err != nil {
+			return err
+		}
+	}
+	return c.destroy()
+}
+
+// destroy removes what is left of a container without processes. The state goes
+// last, so that whatever fails can be tried again.
+func (c *Container) destroy() error {
+	if c.Broken == nil {
+		m := c.Cgroups()
+		defer m.Close()
+		if err := m.Destroy(); err != nil {
+			return err
+		}
+	}
+	err := c.poststop()
+	return errors.Join(err, removeDir(c.path, c.dir))
+}
+
+// poststop runs those hooks. A failure is logged, and the rest goes on:
+// runtime.md "Lifecycle" 13.
+func (c *Container) poststop() error {
+	if !c.Poststop {
+		return nil
+	}
+	s, err := c.Spec()
+	if err != nil {
+		return err
+	}
+	for i := range s.Hooks.Poststop {
+		if err := runHooks("poststop", s.Hooks.Poststop[i:i+1], c.stateNow(specs.StateStopped)); err != nil {
+			fmt.Fprintf(os.Stderr, "davit: delete %s: %v\n", c.ID, err)
+		}
+	}
+	return nil
+}

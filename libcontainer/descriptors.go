@@ -1,0 +1,220 @@
+package libcontainer
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"davit/nsenter"
+	"davit/plan"
+
+	"golang.org/x/sys/unix"
+)
+
+// descriptors are the open ones of a plan, in its order.
+type descriptors []int
+
+func (d descriptors) close() {
+	for _, fd := range d {
+		if fd >= 0 {
+			unix.Close(fd)
+		}
+	}
+}
+
+// openDescriptors opens what the plan wants of the host, before anything is
+// made. The start socket is opened later: its directory does not exist yet.
+func openDescriptors(p *plan.Plan, given map[string]int) (descriptors, error) {
+	fds := make(descriptors, len(p.Descriptors))
+	for i := range fds {
+		fds[i] = -1
+	}
+	for i := range p.Descriptors {
+		d := &p.Descriptors[i]
+		fd, err := openDescriptor(d, given)
+		if err != nil {
+			fds.close()
+			if d.Field != "" {
+				err = fmt.Errorf("%s: %w", d.Field, err)
+			}
+			return nil, withHint(err, hintOpen(d, err))
+		}
+		fds[i] = fd
+	}
+	return fds, nil
+}
+
+func openDescriptor(d *plan.Descriptor, given map[string]int) (int, error) {
+	switch d.Kind {
+	case plan.Path:
+		return named("open", d.Path)(unix.Open(d.Path, unix.O_PATH|unix.O_CLOEXEC, 0))
+	case plan.Tree:
+		return named("open_tree", d.Path)(unix.OpenTree(unix.AT_FDCWD, d.Path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC))
+	case plan.TreeRecursive:
+		return named("open_tree", d.Path)(unix.OpenTree(unix.AT_FDCWD, d.Path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE))
+	case plan.Namespace:
+		return openNamespace(d.Path, d.Flags)
+	case plan.Proc:
+		return openProc()
+	case plan.Connect:
+		return connect(d.Path, unix.SOCK_STREAM)
+	case plan.Given:
+		fd, ok := given[d.Path]
+		if !ok {
+			return -1, fmt.Errorf("no descriptor for %s", d.Path)
+		}
+		return named("dup", d.Path)(unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3))
+	case plan.UserNamespace:
+		return mappedNamespace(d.Data)
+	}
+	return -1, nil // plan.Listen
+}
+
+// named adds call and subject to an error.
+func named(call, path string) func(int, error) (int, error) {
+	return func(fd int, err error) (int, error) {
+		if err != nil {
+			return -1, fmt.Errorf("%s %s: %w", call, path, err)
+		}
+		return fd, nil
+	}
+}
+
+// openNamespace opens a namespace file and checks that it is one of the type.
+func openNamespace(path string, flag uint64) (int, error) {
+	fd, err := named("open", path)(unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0))
+	if err != nil {
+		return -1, err
+	}
+	is, err := unix.IoctlRetInt(fd, unix.NS_GET_NSTYPE)
+	if err == nil && uint64(is) == flag {
+		return fd, nil
+	}
+	unix.Close(fd)
+	if err != nil {
+		return -1, fmt.Errorf("%s is not a namespace", path)
+	}
+	return -1, fmt.Errorf("%s is a %s namespace, not a %s one", path, nsName(uint64(is)), nsName(flag))
+}
+
+func nsName(flag uint64) string {
+	for _, n := range nsFlags {
+		if n.flag == flag {
+			return string(n.name)
+		}
+	}
+	return "unknown"
+}
+
+// openProc opens the host's procfs, and checks that it is one (invariant 4).
+func openProc() (int, error) {
+	fd, err := named("open", "/proc")(unix.Open("/proc", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0))
+	if err != nil {
+		return -1, err
+	}
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(fd, &fs); err != nil || fs.Type != unix.PROC_SUPER_MAGIC {
+		unix.Close(fd)
+		return -1, errors.New("/proc is not a procfs")
+	}
+	return fd, nil
+}
+
+// socketPath shortens a path that does not fit in a socket's address, by way
+// of a descriptor of its directory. The caller calls done afterwards.
+func socketPath(path string) (short string, done func(), err error) {
+	if len(path) < 108 {
+		return path, func() {}, nil
+	}
+	i := strings.LastIndexByte(path, '/')
+	fd, err := named("open", path)(unix.Open(path[:max(i, 0)+1], unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0))
+	if err != nil {
+		return "", nil, err
+	}
+	return fmt.Sprintf("/proc/self/fd/%d/%s", fd, path[i+1:]), func() { unix.Close(fd) }, nil
+}
+
+func connect(path string, kind int) (int, error) {
+	short, done, err := socketPath(path)
+	if err != nil {
+		return -1, err
+	}
+	defer done()
+	fd, err := unix.Socket(unix.AF_UNIX, kind|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("socket: %w", err)
+	}
+	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: short}); err != nil {
+		unix.Close(fd)
+		return -1, fmt.Errorf("connect to %s: %w", path, err)
+	}
+	return fd, nil
+}
+
+// listen makes the socket at which the stage waits for start.
+func listen(path string) (int, error) {
+	short, done, err := socketPath(path)
+	if err != nil {
+		return -1, err
+	}
+	defer done()
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("socket: %w", err)
+	}
+	if err = unix.Bind(fd, &unix.SockaddrUnix{Name: short}); err == nil {
+		err = unix.Listen(fd, 1)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, fmt.Errorf("listen on %s: %w", path, err)
+	}
+	return fd, nil
+}
+
+// mappedNamespace returns a user namespace that has the mappings: that of a
+// stage which does nothing but wait until it has been opened.
+func mappedNamespace(maps string) (int, error) {
+	p := plan.Plan{Clone: unix.CLONE_NEWUSER}
+	p.Add("", plan.Sync{Phase: plan.Mapped})
+	encoded, err := p.Encode()
+	if err != nil {
+		return -1, err
+	}
+	null, err := named("open", "/dev/null")(unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0))
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(null)
+	stage, err := nsenter.Spawn(nsenter.Options{Plan: encoded, Clone: p.Clone, Stdio: [3]int{null, null, null}, Cgroup: -1})
+	if err != nil {
+		return -1, err
+	}
+	defer stage.Close()
+	defer stage.Kill()
+	if _, err := stage.Control.Receive(); err != nil && err != io.EOF {
+		return -1, err
+	}
+	uids, gids, _ := strings.Cut(maps, "\x00")
+	dir := fmt.Sprintf("/proc/%d/", stage.Pid)
+	if err := writeProc(dir+"uid_map", uids); err != nil {
+		return -1, err
+	}
+	if err := writeProc(dir+"gid_map", gids); err != nil {
+		return -1, err
+	}
+	return named("open", dir+"ns/user")(unix.Open(dir+"ns/user", unix.O_RDONLY|unix.O_CLOEXEC, 0))
+}
+
+func writeProc(path, text string) error {
+	fd, err := named("open", path)(unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0))
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if _, err := unix.Write(fd, []byte(text)); err != nil {
+		return fmt.Errorf("write %q to %s: %w", strings.TrimSpace(text), path, err)
+	}
+	return nil
+}

@@ -1,0 +1,207 @@
+package libcontainer
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"davit/nsenter"
+	"davit/plan"
+
+	"golang.org/x/sys/unix"
+)
+
+// StepError is a step of the plan that failed in the stage.
+type StepError struct {
+	Field  string // of config.json
+	Op     plan.Op
+	Step   plan.Step
+	Call   string
+	Detail string
+	Errno  unix.Errno
+}
+
+func (e *StepError) Unwrap() error { return e.Errno }
+
+func (e *StepError) Error() string {
+	var b strings.Builder
+	if e.Field != "" {
+		b.WriteString(e.Field)
+		if what := subject(e.Step); what != "" {
+			b.WriteString(" (" + what + ")")
+		}
+		b.WriteString(": ")
+	}
+	switch {
+	case e.Call == "plan":
+		return b.String() + "the stage refuses the plan: " + e.Detail
+	case e.Call == "hook exit status":
+		fmt.Fprintf(&b, "%s: exit status %d", e.Detail, int(e.Errno))
+		return b.String()
+	case e.Call == "hook signal":
+		fmt.Fprintf(&b, "%s: killed by signal %d", e.Detail, int(e.Errno))
+		return b.String()
+	case e.Call == "hook":
+		return b.String() + e.Detail + ": no end after its timeout"
+	case e.Call == "execve":
+		if p, ok := e.Step.(plan.Program); ok {
+			return b.String() + programError(p, e.Errno)
+		}
+		fmt.Fprintf(&b, "exec: %q: %s", e.Detail, e.Errno.Error())
+		return b.String()
+	}
+	b.WriteString(e.Call)
+	if e.Detail != "" {
+		b.WriteString(" " + e.Detail)
+	}
+	return b.String() + ": " + e.Errno.Error()
+}
+
+func programError(p plan.Program, errno unix.Errno) string {
+	if errno == unix.ENOENT && !strings.Contains(p.Name, "/") {
+		return fmt.Sprintf("exec: %q: %s", p.Name, textNotFound)
+	}
+	if errno == unix.ENOENT {
+		return fmt.Sprintf("exec: %q: stat %s: %s", p.Name, p.Name, errno.Error())
+	}
+	return fmt.Sprintf("exec: %q: %s", p.Name, errno.Error())
+}
+
+// subject says in a few words what a step is about.
+func subject(s plan.Step) string {
+	switch s := s.(type) {
+	case plan.Mount:
+		return fmt.Sprintf("%s, %s", s.Target, s.Type)
+	case plan.Bind:
+		return fmt.Sprintf("%s, bind of %s", s.Target, s.Source)
+	case plan.Device:
+		return s.Path
+	case plan.Sysctl:
+		return s.Value
+	case plan.Rlimit:
+		return fmt.Sprintf("%s, soft %d, hard %d", s.Name, s.Soft, s.Hard)
+	case plan.User:
+		return fmt.Sprintf("uid %d, gid %d", s.UID, s.GID)
+	case plan.Label:
+		return s.Text
+	case plan.Mask:
+		return s.Path
+	case plan.ReadOnly:
+		return s.Path
+	case plan.Hostname:
+		return s.Name
+	}
+	return ""
+}
+
+// stepError turns a stage's message into the error that people read.
+func stepError(p *plan.Plan, m nsenter.Message) error {
+	if m.Step >= len(p.Steps) {
+		return fmt.Errorf("the stage: %s %s: %w", m.Call, m.Detail, m.Errno)
+	}
+	entry := p.Steps[m.Step]
+	err := &StepError{Field: entry.Field, Op: plan.OpOf(entry.Step), Step: entry.Step, Call: m.Call, Detail: m.Detail, Errno: m.Errno}
+	return withHint(err, hintStep(err))
+}
+
+// Hinted is an error with a hint at the cure, which is printed on a line of its own.
+type Hinted struct {
+	error
+	Hint string
+}
+
+func (e *Hinted) Unwrap() error { return e.error }
+
+func withHint(err error, hint string) error {
+	if hint == "" {
+		return err
+	}
+	return &Hinted{err, hint}
+}
+
+func hintOpen(d *plan.Descriptor, err error) string {
+	switch {
+	case d.Field == "root.path" && errors.Is(err, fs.ErrNotExist):
+		return "the root filesystem must exist: by default it is the directory rootfs beside config.json"
+	case (d.Kind == plan.Tree || d.Kind == plan.TreeRecursive) && errors.Is(err, fs.ErrNotExist):
+		return `the source must exist on the host; check "source" in config.json`
+	case d.Kind == plan.Namespace && errors.Is(err, fs.ErrNotExist):
+		return "the process or the file that held the namespace is gone"
+	case d.Kind == plan.Connect && errors.Is(err, unix.ECONNREFUSED):
+		return "nobody listens on that socket"
+	case d.Kind == plan.Connect && d.Path == "":
+		return "a detached container with process.terminal true needs --console-socket"
+	}
+	return ""
+}
+
+// hintStep explains an errno that misleads.
+func hintStep(e *StepError) string {
+	switch s := e.Step.(type) {
+	case plan.Mount:
+		return hintMount(s, e)
+	case plan.Bind:
+		switch e.Errno {
+		case unix.ENOTDIR:
+			return "a directory can only be mounted on a directory, a file on a file"
+		case unix.EINVAL:
+			if e.Call == "mount_setattr" && s.UserNS != plan.NoFD {
+				return "the source's filesystem does not support idmapped mounts on this kernel"
+			}
+		case unix.EPERM:
+			if e.Call == "mount_setattr" {
+				return "flags that the source has in another user namespace cannot be taken away"
+			}
+		}
+	case plan.Rlimit:
+		if e.Errno == unix.EPERM {
+			return "raising a hard limit above davit's own needs CAP_SYS_RESOURCE"
+		}
+	case plan.Capabilities, plan.Bounding:
+		if e.Errno == unix.EPERM {
+			return "davit cannot give capabilities that it does not have itself (CapPrm in /proc/self/status)"
+		}
+	case plan.Pivot:
+		if e.Errno == unix.EINVAL {
+			return "the host's root may be an initramfs: try --no-pivot"
+		}
+	case plan.Seccomp:
+		if int(e.Errno) == 524 {
+			return "524: the kernel's limit for compiled filters is reached: raise the sysctl net.core.bpf_jit_limit"
+		}
+	case plan.Keyring:
+		if e.Errno == unix.EDQUOT {
+			return "the user's quota of keys is used up (kernel.keys.maxkeys), or use --no-new-keyring"
+		}
+	case plan.Exec:
+		switch e.Errno {
+		case unix.ENOEXEC:
+			return "the program is for another architecture, or a script without a #! line"
+		case unix.ENOENT:
+			return "the program is there: its interpreter (the #! line, or the dynamic loader) is not"
+		}
+	}
+	if e.Errno == unix.ELOOP && e.Call == "openat2" {
+		return "a symbolic link in the root filesystem stands where none may be followed"
+	}
+	return ""
+}
+
+func hintMount(s plan.Mount, e *StepError) string {
+	switch e.Errno {
+	case unix.ENODEV:
+		return fmt.Sprintf("this kernel does not know the filesystem %q: is its module loaded?", s.Type)
+	case unix.EROFS:
+		return "the mount point is missing, and the filesystem that it should be in is read-only"
+	case unix.ENOSPC:
+		return "the limit of mounts is reached: sysctl fs.mount-max"
+	case unix.EPERM:
+		return "in a user namespace this may need a namespace of the container's own (proc: pid, sysfs: network), or the host's own one may be masked"
+	case unix.EINVAL:
+		if s.Data != "" {
+			return fmt.Sprintf("the filesystem may not know one of the options %q", s.Data)
+		}
+	}
+	return ""
+}

@@ -1,0 +1,322 @@
+package libcontainer
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"davit/cgroups"
+	"davit/nsenter"
+	"davit/plan"
+	"davit/process"
+	"davit/spec"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// ExecOptions are what the command line says about one more process in a container.
+type ExecOptions struct {
+	Process       *specs.Process
+	ConsoleSocket string
+	PidFile       string
+	PidfdSocket   string
+	Detach        bool
+	IgnorePaused  bool
+	PreserveFDs   int
+	SubCgroups    []string // see cgroups.Manager.Sub
+	Trace         bool
+}
+
+// execution is a process being brought into a container.
+type execution struct {
+	ExecOptions
+	*Container
+	plan    *plan.Plan
+	spec    *specs.Spec
+	fds     descriptors
+	stage   *nsenter.Stage
+	cgroups *cgroups.Manager
+	trace   *Trace
+}
+
+// Exec runs a process in a container. Detached it returns once the program was
+// exec'd, else with the process's exit status.
+func (c *Container) Exec(o ExecOptions) (status int, err error) {
+	if err := c.mayExec(o); err != nil {
+		return -1, err
+	}
+	e := &execution{ExecOptions: o, Container: c, plan: &plan.Plan{Trace: o.Trace}}
+	if e.spec, err = c.Spec(); err != nil {
+		return -1, err
+	}
+	if o.Detach {
+		defer e.close()
+		return 0, e.run(-1)
+	}
+	f, err := newForeground(o.Process.Terminal)
+	if err != nil {
+		return -1, err
+	}
+	defer f.close()
+	defer e.close()
+	if err := e.run(f.sockets[1]); err != nil {
+		return -1, err
+	}
+	if err := f.start(); err != nil {
+		return -1, err
+	}
+	c.unlock()
+	stop := f.forward(e.stage.PidFD)
+	defer stop()
+	return waitProcess(e.stage.Pid), nil
+}
+
+func (c *Container) unlock() {
+	unix.Close(c.dir)
+	c.dir = -1
+}
+
+func (c *Container) mayExec(o ExecOptions) error {
+	switch status := c.Status(); {
+	case status == specs.StateStopped || status == specs.StateCreating:
+		return fmt.Errorf("cannot exec in a %s container: %s", status, textNotRunning)
+	case status == "paused" && !o.IgnorePaused:
+		return errors.New("cannot exec in a paused container: use --ignore-paused to run it when the container is resumed")
+	}
+	if problems := spec.ValidateProcess(o.Process, spec.Options{Exec: true}); len(problems) > 0 {
+		return invalid(problems)
+	}
+	switch given := o.ConsoleSocket != ""; {
+	case o.Detach && o.Process.Terminal && !given:
+		return errors.New("process.terminal: a detached process with a terminal needs --console-socket")
+	case given && !(o.Detach && o.Process.Terminal):
+		return errors.New("--console-socket: only for a detached process with a terminal")
+	}
+	return nil
+}
+
+func (e *execution) run(console int) error {
+	if err := e.compile(console); err != nil {
+		return err
+	}
+	var err error
+	given := map[string]int{"container": e.pidfd, "console": console}
+	if e.fds, err = openDescriptors(e.plan, given); err != nil {
+		return err
+	}
+	if err := e.spawn(); err != nil {
+		return err
+	}
+	if err := e.serve(); err != nil {
+		e.stage.Kill()
+		return err
+	}
+	if e.PidFile != "" {
+		if err := writePidFile(e.PidFile, e.stage.Pid); err != nil {
+			return fmt.Errorf("--pid-file: %w", err)
+		}
+	}
+	if e.PidfdSocket != "" {
+		if err := sendPidfd(e.PidfdSocket, e.stage.PidFD); err != nil {
+			return fmt.Errorf("--pidfd-socket: %w", err)
+		}
+	}
+	return nil
+}
+
+// compile makes the plan: that of create without the filesystem part.
+func (e *execution) compile(console int) error {
+	p, s := e.plan, e.spec
+	facts := spec.Host()
+	ns := e.Namespaces
+	if ns != 0 {
+		fd := p.Open(plan.Descriptor{Kind: plan.Given, Path: "container"})
+		p.Add("", plan.Join{FD: fd, Types: ns, Name: "namespaces of the container"})
+	}
+	userns := ns&unix.CLONE_NEWUSER != 0
+	if ns&(unix.CLONE_NEWPID|unix.CLONE_NEWUSER) != 0 {
+		p.Add("", plan.Fork{})
+	}
+	if userns {
+		p.Add("", plan.Identity{})
+	}
+	if mode := e.Container.Cgroup.Mode; mode != cgroups.Unified && mode != "" || e.Process.OOMScoreAdj != nil {
+		p.Add("", plan.Sync{Phase: plan.Placed})
+	}
+	if !e.NoKeyring {
+		p.Add("", plan.Keyring{Name: "_ses." + e.ID})
+	}
+	filter, err := compileFilter(s, filepath.Join(e.store.Root, seccompCache))
+	if err != nil {
+		return err
+	}
+	po := process.Options{
+		Exec: true, UserNamespace: userns, AppArmor: facts.AppArmor(), SELinux: facts.SELinux(),
+		KeepGroups: userns && facts.UID() != 0 && deniesSetgroups(s),
+		Proc:       func() plan.FD { return procOf(p) }, Filter: filter, Preserve: uint64(e.PreserveFDs),
+	}
+	switch {
+	case !e.Process.Terminal:
+	case console > 0:
+		po.Console = p.Open(plan.Descriptor{Kind: plan.Given, Path: "console"})
+	default:
+		po.Console = p.Open(plan.Descriptor{Kind: plan.Connect, Path: e.ConsoleSocket, Field: "--console-socket"})
+	}
+	if filter != nil && filter.Notify {
+		filter.Listener = p.Open(plan.Descriptor{Kind: plan.Connect, Path: s.Linux.Seccomp.ListenerPath, Field: "linux.seccomp.listenerPath"})
+		filter.State = seccompState(s, CreateOptions{ID: e.ID, Bundle: e.Bundle})
+	}
+	if !process.HasHome(e.Process.Env) {
+		po.Home = homeInContainer(e.Pid, e.Process.User.UID)
+	}
+	if a := e.Process.ExecCPUAffinity; a != nil && a.Final != "" {
+		mask, err := process.ListMask(a.Final)
+		if err != nil {
+			return fmt.Errorf("process.execCPUAffinity.final: %w", err)
+		}
+		p.Add("process.execCPUAffinity.final", plan.Affinity{Mask: mask})
+	}
+	return process.Compile(p, e.Process, po)
+}
+
+// spawn starts the stage, if the kernel lets it straight in the container's cgroup.
+func (e *execution) spawn() error {
+	encoded, err := e.plan.Encode()
+	if err != nil {
+		return err
+	}
+	o := nsenter.Options{Plan: encoded, Descriptors: e.fds, Stdio: [3]int{0, 1, 2}, Cgroup: -1}
+	for i := range e.PreserveFDs {
+		o.Preserve = append(o.Preserve, 3+i)
+	}
+	e.cgroups = cgroups.Open(e.Container.Cgroup)
+	if len(e.SubCgroups) > 0 {
+		sub, err := e.cgroups.Sub(e.SubCgroups)
+		if err != nil {
+			return fmt.Errorf("--cgroup: %w", err)
+		}
+		e.cgroups.Close()
+		e.cgroups = sub
+	}
+	dir, err := e.cgroups.FD()
+	if err != nil {
+		return err
+	}
+	if dir != nil {
+		o.Cgroup = int(dir.Fd())
+	}
+	restore, err := e.initialAffinity()
+	if err != nil {
+		return err
+	}
+	defer restore()
+	e.stage, err = nsenter.Spawn(o)
+	if errors.Is(err, unix.EBUSY) && len(e.SubCgroups) == 0 {
+		// The container manages cgroups below its own, and only leaves may hold
+		// processes: go where its first process went.
+		var init *os.File
+		if init, err = e.cgroups.InitFD(e.Pid); err != nil {
+			return err
+		}
+		defer init.Close()
+		o.Cgroup = int(init.Fd())
+		e.stage, err = nsenter.Spawn(o)
+	}
+	return err
+}
+
+// initialAffinity gives this thread, and so the stage, the CPUs that the
+// process has until it is in the container's cgroup (config.md, execCPUAffinity).
+func (e *execution) initialAffinity() (restore func(), err error) {
+	a := e.Process.ExecCPUAffinity
+	if a == nil || a.Initial == "" {
+		return func() {}, nil
+	}
+	mask, err := process.ListMask(a.Initial)
+	if err != nil {
+		return nil, fmt.Errorf("process.execCPUAffinity.initial: %w", err)
+	}
+	var set, old unix.CPUSet
+	for i := range mask {
+		for bit := range 8 {
+			if mask[i]>>bit&1 != 0 {
+				set.Set(8*i + bit)
+			}
+		}
+	}
+	runtime.LockOSThread()
+	if err = unix.SchedGetaffinity(0, &old); err == nil {
+		err = unix.SchedSetaffinity(0, &set)
+	}
+	if err != nil {
+		runtime.UnlockOSThread()
+		return nil, fmt.Errorf("process.execCPUAffinity.initial: sched_setaffinity %s: %w", a.Initial, err)
+	}
+	return func() {
+		unix.SchedSetaffinity(0, &old)
+		runtime.UnlockOSThread()
+	}, nil
+}
+
+// serve does the parent's part until the program was exec'd.
+func (e *execution) serve() error {
+	ready := false
+	for {
+		m, err := e.stage.Control.Receive()
+		switch {
+		case err == io.EOF && ready:
+			return nil
+		case err == io.EOF:
+			return errors.New("the stage was killed before the program was exec'd: the container may be out of memory, or have been stopped")
+		case err != nil:
+			return err
+		}
+		switch m.Kind {
+		case nsenter.Ready:
+			ready = true
+		case nsenter.Error:
+			return stepError(e.plan, m)
+		case nsenter.Forked:
+			err = e.stage.Reopen(int(m.Value))
+		case nsenter.Phase:
+			if err = e.place(); err == nil {
+				err = e.stage.Control.Proceed(int64(e.stage.Pid))
+			}
+		case nsenter.Trace:
+			e.trace.stage(e.plan, m)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// place puts the process into the cgroups that it was not cloned into.
+func (e *execution) place() error {
+	dir, err := e.cgroups.FD()
+	if err != nil {
+		return err
+	}
+	if err := e.cgroups.Add(e.stage.Pid, dir != nil); err != nil {
+		return err
+	}
+	if adj := e.Process.OOMScoreAdj; adj != nil {
+		c := creation{stage: e.stage}
+		return c.oomScore(*adj)
+	}
+	return nil
+}
+
+func (e *execution) close() {
+	if e.stage != nil {
+		e.stage.Close()
+	}
+	e.fds.close()
+	if e.cgroups != nil {
+		e.cgroups.Close()
+	}
+}

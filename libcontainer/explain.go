@@ -1,0 +1,22 @@
+package libcontainer
+
+import (
+	"path/filepath"
+
+	"davit/plan"
+	"davit/spec"
+)
+
+// Explain returns the plan for a bundle on this host, without making anything.
+func (s Store) Explain(o CreateOptions) (*plan.Plan, error) {
+	_, config, err := LoadBundle(o.Bundle)
+	if err != nil {
+		return nil, err
+	}
+	c, err := compile(config, o, spec.Host(), filepath.Join(s.Root, seccompCache))
+	if err != nil {
+		return nil, err
+	}
+	c.cgroups.Close()
+	return c.plan, nil
+}

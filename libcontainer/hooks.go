@@ -1,0 +1,105 @@
+package libcontainer
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+	"time"
+
+	"davit/plan"
+	"davit/spec/jsonx"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// stateJSON writes the State of runtime.md. The pid may be a plan.PIDMark.
+func stateJSON(e *jsonx.Encoder, id, bundle string, annotations map[string]string, status specs.ContainerState, pid string) string {
+	e.Object()
+	e.Key("ociVersion")
+	e.String(specs.Version)
+	e.Key("id")
+	e.String(id)
+	e.Key("status")
+	e.String(string(status))
+	e.Key("pid")
+	e.Raw(jsonx.Raw(pid))
+	e.Key("bundle")
+	e.String(bundle)
+	if len(annotations) > 0 {
+		e.Key("annotations")
+		e.StringMap(annotations)
+	}
+	e.EndObject()
+	return string(e.Bytes())
+}
+
+func hookState(s *specs.Spec, o CreateOptions, status specs.ContainerState, pid string) string {
+	return stateJSON(new(jsonx.Encoder), o.ID, o.Bundle, s.Annotations, status, pid)
+}
+
+// seccompState is the container process state that goes with a notification
+// descriptor, config-linux.md "The Container Process State".
+func seccompState(s *specs.Spec, o CreateOptions) string {
+	var e jsonx.Encoder
+	e.Object()
+	e.Key("ociVersion")
+	e.String(specs.Version)
+	e.Key("fds")
+	e.Array()
+	e.String(specs.SeccompFdName)
+	e.EndArray()
+	e.Key("pid")
+	e.Raw(jsonx.Raw(plan.PIDMark))
+	if m := s.Linux.Seccomp.ListenerMetadata; m != "" {
+		e.Key("metadata")
+		e.String(m)
+	}
+	e.Key("state")
+	e.Raw(jsonx.Raw(hookState(s, o, specs.StateCreating, plan.PIDMark)))
+	e.EndObject()
+	return string(e.Bytes())
+}
+
+// runHooks runs hooks on the host, one after the other, with state on stdin.
+// The first failure ends it.
+func runHooks(kind string, hooks []specs.Hook, state string) error {
+	for i := range hooks {
+		if err := runHook(&hooks[i], state); err != nil {
+			return fmt.Errorf("hooks.%s[%d]: %s: %w", kind, i, hooks[i].Path, err)
+		}
+	}
+	return nil
+}
+
+func runHook(h *specs.Hook, state string) error {
+	ctx := context.Background()
+	if h.Timeout != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(*h.Timeout)*time.Second)
+		defer cancel()
+	}
+	var out bytes.Buffer
+	cmd := exec.CommandContext(ctx, h.Path)
+	if len(h.Args) > 0 {
+		cmd.Args = h.Args
+	}
+	cmd.Env = h.Env
+	if cmd.Env == nil {
+		cmd.Env = []string{}
+	}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(state), &out, &out
+	cmd.WaitDelay = time.Second // whatever a hook leaves behind may hold its output open
+	err := cmd.Run()
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return fmt.Errorf("no end after its timeout of %d s", *h.Timeout)
+	case errors.Is(err, exec.ErrWaitDelay):
+		return nil
+	case err != nil && out.Len() > 0:
+		return fmt.Errorf("%w: %s", err, strings.TrimSpace(out.String()))
+	}
+	return err
+}

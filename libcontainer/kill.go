@@ -1,0 +1,72 @@
+package libcontainer
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Kill sends a signal to the container process; with all, or if the container
+// has no pid namespace that would die with that process and the signal is
+// SIGKILL, to every process of the container.
+func (c *Container) Kill(sig unix.Signal, all bool) error {
+	if all || sig == unix.SIGKILL && !c.OwnPid && c.Pid != 0 {
+		return c.signalAll(sig)
+	}
+	if c.pidfd < 0 {
+		return errors.New(textNotRunning)
+	}
+	err := unix.PidfdSendSignal(c.pidfd, sig, nil, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return errors.New(textNotRunning)
+	}
+	if err != nil {
+		return fmt.Errorf("pidfd_send_signal %d: %w", c.Pid, err)
+	}
+	// A frozen process takes its death only once it is thawed (v1; v2 kills it as it is).
+	if sig == unix.SIGKILL && c.frozen() {
+		m := c.Cgroups()
+		defer m.Close()
+		return m.Thaw()
+	}
+	return nil
+}
+
+func (c *Container) signalAll(sig unix.Signal) error {
+	m := c.Cgroups()
+	defer m.Close()
+	pids, err := m.Pids()
+	if err == nil && len(pids) == 0 && c.pidfd < 0 {
+		return errors.New(textNotRunning)
+	}
+	return m.Kill(sig)
+}
+
+// killTimeout is how long a killed process may take to go: it may have to come
+// out of an uninterruptible sleep.
+const killTimeout = 10 * time.Second
+
+// killAll ends every process of the container and waits until they are gone.
+func (c *Container) killAll() error {
+	if c.pidfd >= 0 {
+		if err := unix.PidfdSendSignal(c.pidfd, unix.SIGKILL, nil, 0); err != nil && err != unix.ESRCH {
+			return fmt.Errorf("pidfd_send_signal %d: %w", c.Pid, err)
+		}
+	}
+	m := c.Cgroups()
+	defer m.Close()
+	if frozen, err := m.Frozen(); err == nil && frozen {
+		m.Thaw()
+	}
+	if !c.OwnPid || c.pidfd < 0 {
+		if err := m.Kill(unix.SIGKILL); err != nil {
+			return err
+		}
+	}
+	if c.pidfd >= 0 && !waitExit(c.pidfd, killTimeout) {
+		return fmt.Errorf("process %d is still there %s after SIGKILL: it may be stuck in the kernel", c.Pid, killTimeout)
+	}
+	return nil
+}

@@ -1,0 +1,111 @@
+package libcontainer
+
+import (
+	"fmt"
+	"io"
+
+	"davit/nsenter"
+
+	"golang.org/x/sys/unix"
+)
+
+// RunOptions are what the command line says to run.
+type RunOptions struct {
+	CreateOptions
+	Detach      bool
+	Keep        bool // the container, when its process has ended
+	NoSubreaper bool
+}
+
+// Run creates a container and starts it; unless detached it waits for the end,
+// removes the container, and returns the process's exit status.
+func (s Store) Run(o RunOptions) (status int, err error) {
+	o.CreateOptions.Run = true
+	if o.Detach {
+		c, err := s.create(o.CreateOptions)
+		if err != nil {
+			return -1, err
+		}
+		defer c.close()
+		return 0, c.start()
+	}
+	if !o.NoSubreaper {
+		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+			return -1, fmt.Errorf("prctl PR_SET_CHILD_SUBREAPER: %w", err)
+		}
+	}
+	_, config, err := LoadBundle(o.Bundle)
+	if err != nil {
+		return -1, err
+	}
+	f, err := newForeground(config.Process != nil && config.Process.Terminal)
+	if err != nil {
+		return -1, err
+	}
+	defer f.close()
+	o.Console = f.sockets[1]
+	c, err := s.create(o.CreateOptions)
+	if err != nil {
+		return -1, err
+	}
+	defer c.close()
+	if err := f.start(); err != nil {
+		c.undo()
+		return -1, err
+	}
+	if err := c.start(); err != nil {
+		return -1, err
+	}
+	unix.Close(c.dir) // the lock: others may exec, kill, pause
+	c.dir = -1
+	stop := f.forward(c.stage.PidFD)
+	status = waitProcess(c.stage.Pid)
+	stop()
+	if o.Keep {
+		return status, nil
+	}
+	return status, s.finish(o.ID)
+}
+
+// finish removes a container whose process has ended, unless somebody else did.
+func (s Store) finish(id string) error {
+	c, err := s.Open(id, false)
+	if err != nil {
+		return nil
+	}
+	defer c.Close()
+	return c.Delete(true)
+}
+
+// start lets the process of a container that was just created go. If that
+// fails, the container is removed.
+func (c *creation) start() error {
+	if err := c.stage.Control.Proceed(int64(c.stage.Pid)); err != nil {
+		c.undo()
+		return err
+	}
+	for {
+		m, err := c.stage.Control.Receive()
+		switch {
+		case err == io.EOF:
+			return c.started()
+		case err == nil && m.Kind == nsenter.Trace:
+			c.trace.stage(c.plan, m)
+			continue
+		case err == nil:
+			err = stepError(c.plan, m)
+		}
+		c.undo()
+		return err
+	}
+}
+
+// started runs the poststart hooks.
+func (c *creation) started() error {
+	live := &Container{State: c.state, store: c.store, path: c.path, dir: c.dir, pidfd: c.stage.PidFD}
+	if err := live.poststart(); err != nil {
+		c.undo()
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,194 @@
+package libcontainer
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"davit/cgroups"
+	"davit/spec/jsonx"
+
+	"golang.org/x/sys/unix"
+)
+
+//go:generate go run davit/spec/internal/gen -type State -out state_json.go
+
+// State is what is kept of a container in ROOT/ID/state.json. It is written
+// before anything else is made, so that whatever was made can be found again.
+type State struct {
+	OCIVersion string `json:"ociVersion"`
+	ID         string `json:"id"`
+	Bundle     string `json:"bundle"`
+	Rootfs     string `json:"rootfs"`
+	Created    string `json:"created"` // RFC 3339, with nanoseconds
+	// Pid is the container process as davit saw it, 0 until there is one.
+	Pid int `json:"pid"`
+	// Inode of its pidfd, which no other process ever has (Linux 6.9); where
+	// that is missing, StartTime, in clock ticks since boot. Both tell the
+	// process from a later one with the same pid.
+	Inode     uint64 `json:"inode,omitempty"`
+	StartTime uint64 `json:"startTime,omitempty"`
+	// Namespaces that the container does not share with davit, CLONE_NEW*.
+	Namespaces uint64 `json:"namespaces"`
+	// OwnPid: it was given a new pid namespace, which dies with the container process.
+	OwnPid      bool              `json:"ownPid"`
+	Terminal    bool              `json:"terminal,omitempty"`
+	Poststart   bool              `json:"poststart,omitempty"` // it has hooks of that kind
+	Poststop    bool              `json:"poststop,omitempty"`
+	NoKeyring   bool              `json:"noKeyring,omitempty"`
+	Annotations map[string]string `json:"annotations,omitempty"`
+	Cgroup      cgroups.State     `json:"cgroup"`
+}
+
+const (
+	stateFile  = "state.json"
+	configFile = "config.json" // as it was when the container was created
+	startFile  = "start"       // socket; there until the container is started
+)
+
+// write replaces the state on disk. The first version goes to a new directory,
+// where there is nothing to replace.
+func (s *State) write(dir int, first bool) error {
+	var e jsonx.Encoder
+	encodeState(&e, s)
+	data := e.Bytes()
+	if first {
+		return writeFile(dir, stateFile, data)
+	}
+	const aside = stateFile + ".new"
+	if err := writeFile(dir, aside, data); err != nil {
+		return err
+	}
+	if err := unix.Renameat(dir, aside, dir, stateFile); err != nil {
+		return fmt.Errorf("rename %s: %w", aside, err)
+	}
+	return nil
+}
+
+func writeFile(dir int, name string, data []byte) error {
+	fd, err := unix.Openat(dir, name, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", name, err)
+	}
+	defer unix.Close(fd)
+	for len(data) > 0 {
+		n, err := unix.Write(fd, data)
+		if err != nil {
+			return fmt.Errorf("write %s: %w", name, err)
+		}
+		data = data[n:]
+	}
+	return nil
+}
+
+// readAt reads a small file of a directory in as few calls as it takes.
+func readAt(dir int, name string) ([]byte, error) {
+	fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	buf := make([]byte, 4096)
+	n := 0
+	for {
+		k, err := unix.Read(fd, buf[n:])
+		if err != nil {
+			return nil, err
+		}
+		if n += k; n < len(buf) {
+			return buf[:n], nil
+		}
+		buf = append(buf, make([]byte, len(buf))...)
+	}
+}
+
+func readState(dir int) (*State, error) {
+	data, err := readAt(dir, stateFile)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", stateFile, err)
+	}
+	var s State
+	d := jsonx.NewDecoder(stateFile, data)
+	decodeState(&d, &s)
+	return &s, d.End()
+}
+
+// Store is the directory that holds the containers' states.
+type Store struct{ Root string }
+
+// checkID refuses names that could not be a directory, or would be something else.
+func checkID(id string) error {
+	if id == "" {
+		return errors.New("container id cannot be empty")
+	}
+	for _, r := range []byte(id) {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '_', r == '+', r == '-', r == '.':
+		default:
+			return fmt.Errorf("invalid id format: %q: only letters, digits and any of _ + - . may be in it", id)
+		}
+	}
+	if id == "." || id == ".." || id[0] == '.' {
+		return fmt.Errorf("invalid id format: %q: it cannot begin with a dot", id)
+	}
+	if len(id) > 255 {
+		return fmt.Errorf("invalid id format: %d bytes long, where 255 are the most", len(id))
+	}
+	return nil
+}
+
+// makeDir claims an id by making its directory, and takes its lock.
+func (s Store) makeDir(id string) (int, error) {
+	path := filepath.Join(s.Root, id)
+	err := unix.Mkdir(path, 0o700)
+	if errors.Is(err, unix.ENOENT) {
+		if err = os.MkdirAll(s.Root, 0o700); err != nil {
+			return -1, fmt.Errorf("make the state directory: %w", err)
+		}
+		err = unix.Mkdir(path, 0o700)
+	}
+	if errors.Is(err, unix.EEXIST) {
+		return -1, fmt.Errorf("container with id %s already exists (`davit delete %s` removes it)", id, id)
+	}
+	if err != nil {
+		return -1, fmt.Errorf("mkdir %s: %w", path, err)
+	}
+	return lockDir(path, unix.LOCK_EX)
+}
+
+// lockDir opens a container's directory and takes its lock, which closing the
+// descriptor gives back.
+func lockDir(path string, how int) (int, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return -1, err
+	}
+	for {
+		err = unix.Flock(fd, how)
+		if err != unix.EINTR {
+			break
+		}
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, fmt.Errorf("lock %s: %w", path, err)
+	}
+	return fd, nil
+}
+
+// removeDir removes what a container's directory holds, and the directory.
+func removeDir(path string, dir int) error {
+	for _, name := range [...]string{startFile, configFile, stateFile} {
+		unix.Unlinkat(dir, name, 0)
+	}
+	err := unix.Rmdir(path)
+	if err == unix.ENOTEMPTY || err == unix.EEXIST {
+		return os.RemoveAll(path)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("rmdir %s: %w", path, err)
+	}
+	return nil
+}

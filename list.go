@@ -1,0 +1,94 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"text/tabwriter"
+
+	"davit/libcontainer"
+	"davit/spec/jsonx"
+
+	"github.com/urfave/cli/v2"
+)
+
+func listCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "list",
+		Usage:     "list the containers",
+		ArgsUsage: "no arguments",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Usage: "table or json", Value: "table"},
+			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "only the ids"},
+		},
+		Action: verb(func(c *cli.Context) error {
+			if err := arguments(c, 0, 0); err != nil {
+				return err
+			}
+			s := store(c)
+			ids, err := s.List()
+			if err != nil {
+				return err
+			}
+			if c.Bool("quiet") {
+				for _, id := range ids {
+					fmt.Println(id)
+				}
+				return nil
+			}
+			switch f := c.String("format"); f {
+			case "table":
+				return listTable(s, ids)
+			case "json":
+				return listJSON(s, ids)
+			default:
+				return usage(fmt.Errorf("--format: %q: table or json", f))
+			}
+		}),
+	}
+}
+
+// each calls f for every container that is still there.
+func each(s libcontainer.Store, ids []string, f func(*libcontainer.Container)) {
+	for _, id := range ids {
+		c, err := s.Open(id, true)
+		if err != nil {
+			continue // deleted meanwhile
+		}
+		f(c)
+		c.Close()
+	}
+}
+
+func listTable(s libcontainer.Store, ids []string) error {
+	w := tabwriter.NewWriter(os.Stdout, 12, 1, 3, ' ', 0)
+	fmt.Fprintln(w, "ID\tPID\tSTATUS\tBUNDLE\tCREATED\tOWNER")
+	each(s, ids, func(c *libcontainer.Container) {
+		if c.Broken != nil {
+			fmt.Fprintf(w, "%s\t0\tbroken\t%v\t\t%s\n", c.ID, c.Broken, c.Owner())
+			return
+		}
+		pid := c.Pid
+		status := c.Status()
+		if status == "stopped" {
+			pid = 0
+		}
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\n", c.ID, pid, status, c.Bundle, c.Created, c.Owner())
+	})
+	return w.Flush()
+}
+
+func listJSON(s libcontainer.Store, ids []string) error {
+	var e jsonx.Encoder
+	e.Array()
+	each(s, ids, func(c *libcontainer.Container) {
+		if c.Broken != nil {
+			fmt.Fprintf(os.Stderr, "davit: list: %s: %v\n", c.ID, c.Broken)
+			return
+		}
+		writeState(&e, c)
+	})
+	e.EndArray()
+	e.Newline()
+	_, err := os.Stdout.Write(e.Bytes())
+	return err
+}

@@ -1,0 +1,151 @@
+// Davit is an OCI container runtime: it takes a bundle (config.json and a root
+// filesystem) and has the kernel make a container of it.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"davit/libcontainer"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"github.com/urfave/cli/v2"
+)
+
+// Set by the build.
+var (
+	version = "unknown"
+	commit  = ""
+)
+
+func main() {
+	os.Exit(run(os.Args))
+}
+
+// run returns the exit status.
+func run(args []string) int {
+	log := &logger{format: "text"}
+	app := &cli.App{
+		Name:            "davit",
+		Usage:           "an OCI container runtime",
+		UsageText:       "davit [global options] COMMAND [options] [arguments]",
+		HideHelpCommand: true,
+		Version:         version,
+		Flags:           globalFlags(),
+		Commands:        commands(),
+		Before:          log.open,
+		ExitErrHandler:  func(*cli.Context, error) {}, // reported below, once
+		OnUsageError: func(_ *cli.Context, err error, _ bool) error {
+			return usage(err)
+		},
+		CommandNotFound: func(*cli.Context, string) {},
+	}
+	cli.VersionPrinter = func(c *cli.Context) { fmt.Fprint(c.App.Writer, versionText()) }
+	err := app.Run(args)
+	var status exitStatus
+	if errors.As(err, &status) {
+		return int(status)
+	}
+	if err != nil {
+		log.fatal(err)
+		return 1
+	}
+	return 0
+}
+
+func versionText() string {
+	text := "davit version " + version + "\n"
+	if commit != "" {
+		text += "commit: " + commit + "\n"
+	}
+	return text + "spec: " + specs.Version + "\n"
+}
+
+// exitStatus is the exit status of a container's process, passed on.
+type exitStatus int
+
+func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
+
+func globalFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "root", Usage: "`directory` that holds the containers' states", Value: defaultRoot()},
+		&cli.StringFlag{Name: "log", Usage: "`file` to log to, beside standard error"},
+		&cli.StringFlag{Name: "log-format", Usage: "text or json", Value: "text"},
+		&cli.BoolFlag{Name: "debug", Usage: "log more"},
+		&cli.BoolFlag{Name: "systemd-cgroup", Usage: "have systemd make the cgroups; cgroupsPath is then slice:prefix:name"},
+		&cli.StringFlag{Name: "rootless", Usage: "accepted from engines: auto, true or false; davit finds out for itself", Value: "auto", Hidden: true},
+	}
+}
+
+// defaultRoot is below /run for root, and below the user's own runtime directory otherwise.
+func defaultRoot() string {
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" && os.Geteuid() != 0 {
+		return filepath.Join(dir, "davit")
+	}
+	return "/run/davit"
+}
+
+func commands() []*cli.Command {
+	return []*cli.Command{
+		createCommand(), startCommand(), runCommand(), execCommand(), stateCommand(), killCommand(), deleteCommand(),
+		listCommand(), specCommand(), explainCommand(),
+	}
+}
+
+func store(c *cli.Context) libcontainer.Store {
+	root := c.String("root")
+	if abs, err := filepath.Abs(root); err == nil {
+		root = abs
+	}
+	return libcontainer.Store{Root: root}
+}
+
+// containerID returns the one argument of most verbs.
+func containerID(c *cli.Context) (string, error) {
+	if err := arguments(c, 1, 1); err != nil {
+		return "", err
+	}
+	return c.Args().First(), nil
+}
+
+// arguments checks how many there are; most < 0 is any number.
+func arguments(c *cli.Context, least, most int) error {
+	switch n := c.NArg(); {
+	case n < least:
+		return usage(fmt.Errorf("%s needs %s", c.Command.Name, c.Command.ArgsUsage))
+	case most >= 0 && n > most:
+		return usage(fmt.Errorf("%s takes %s, and no %q", c.Command.Name, c.Command.ArgsUsage, c.Args().Get(most)))
+	}
+	return nil
+}
+
+// usage is the error of a command line that makes no sense.
+func usage(err error) error {
+	return fmt.Errorf("%w (see --help)", err)
+}
+
+// open finds a container for a verb that changes it, or only looks.
+func open(c *cli.Context, look bool) (*libcontainer.Container, error) {
+	id, err := containerID(c)
+	if err != nil {
+		return nil, err
+	}
+	return store(c).Open(id, look)
+}
+
+// verb adds verb and container to an error.
+func verb(action func(*cli.Context) error) func(*cli.Context) error {
+	return func(c *cli.Context) error {
+		err := action(c)
+		var status exitStatus
+		if err == nil || errors.As(err, &status) {
+			return err
+		}
+		if id := c.Args().First(); id != "" {
+			return fmt.Errorf("%s %s: %w", c.Command.Name, id, err)
+		}
+		return fmt.Errorf("%s: %w", c.Command.Name, err)
+	}
+}

@@ -1,0 +1,32 @@
+package main
+
+import (
+	"davit/libcontainer"
+
+	"github.com/urfave/cli/v2"
+)
+
+func runCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "run",
+		Usage:     "create a container, start it, wait for its end, and delete it",
+		ArgsUsage: "CONTAINER",
+		Flags: append(creationFlags(),
+			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "return once the process runs"},
+			&cli.BoolFlag{Name: "keep", Usage: "do not delete the container when its process has ended"},
+			&cli.BoolFlag{Name: "no-subreaper", Usage: "do not reap what the container's processes leave behind"},
+		),
+		Action: verb(func(c *cli.Context) error {
+			o := libcontainer.RunOptions{Detach: c.Bool("detach"), Keep: c.Bool("keep"), NoSubreaper: c.Bool("no-subreaper")}
+			var err error
+			if o.CreateOptions, err = createOptions(c); err != nil {
+				return err
+			}
+			status, err := store(c).Run(o)
+			if err == nil && status != 0 {
+				return exitStatus(status)
+			}
+			return err
+		}),
+	}
+}

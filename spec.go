@@ -1,0 +1,44 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"davit/spec"
+
+	"github.com/urfave/cli/v2"
+)
+
+func specCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "spec",
+		Usage:     "write a config.json to begin with",
+		ArgsUsage: "no arguments",
+		Flags: []cli.Flag{
+			bundleFlag(),
+			&cli.BoolFlag{Name: "rootless", Usage: "for a container of an unprivileged user"},
+		},
+		Action: verb(func(c *cli.Context) error {
+			if err := arguments(c, 0, 0); err != nil {
+				return err
+			}
+			path := filepath.Join(c.String("bundle"), spec.ConfigFile)
+			f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+			if os.IsExist(err) {
+				return fmt.Errorf("%s exists already, and is left as it is", path)
+			}
+			if err != nil {
+				return err
+			}
+			s := spec.Default()
+			if c.Bool("rootless") {
+				spec.Rootless(s, uint32(os.Geteuid()), uint32(os.Getegid()))
+			}
+			if err := spec.Write(f, s); err != nil {
+				return err
+			}
+			return f.Close()
+		}),
+	}
+}

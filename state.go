@@ -1,0 +1,65 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"davit/libcontainer"
+	"davit/spec/jsonx"
+
+	"github.com/urfave/cli/v2"
+)
+
+func stateCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "state",
+		Usage:     "print the state of a container as JSON",
+		ArgsUsage: "CONTAINER",
+		Action: verb(func(c *cli.Context) error {
+			container, err := open(c, true)
+			if err != nil {
+				return err
+			}
+			defer container.Close()
+			if container.Broken != nil {
+				return fmt.Errorf("%w (`davit delete --force %s` removes it)", container.Broken, container.ID)
+			}
+			e := jsonx.Encoder{Indent: "  "}
+			writeState(&e, container)
+			e.Newline()
+			_, err = os.Stdout.Write(e.Bytes())
+			return err
+		}),
+	}
+}
+
+// writeState writes what runtime.md asks for and runc adds.
+func writeState(e *jsonx.Encoder, c *libcontainer.Container) {
+	status := c.Status()
+	pid := c.Pid
+	if status == "stopped" {
+		pid = 0
+	}
+	e.Object()
+	e.Key("ociVersion")
+	e.String(c.OCIVersion)
+	e.Key("id")
+	e.String(c.ID)
+	e.Key("pid")
+	e.Int(int64(pid))
+	e.Key("status")
+	e.String(string(status))
+	e.Key("bundle")
+	e.String(c.Bundle)
+	e.Key("rootfs")
+	e.String(c.Rootfs)
+	e.Key("created")
+	e.String(c.Created)
+	if len(c.Annotations) > 0 {
+		e.Key("annotations")
+		e.StringMap(c.Annotations)
+	}
+	e.Key("owner")
+	e.String(c.Owner())
+	e.EndObject()
+}
