@@ -87,6 +87,7 @@ func compile(s *specs.Spec, o CreateOptions, facts *spec.Facts, cache string) (*
 	if linux.Resources == nil {
 		linux.Resources = &specs.LinuxResources{}
 	}
+	linux.Resources.Devices = append(linux.Resources.Devices, allowedDevices()...)
 	var err error
 	c.cgroups, err = cgroups.New(cgroups.Options{
 		ID: o.ID, CgroupsPath: linux.CgroupsPath, Systemd: o.SystemdCgroup, Rootless: c.rootless,

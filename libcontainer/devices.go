@@ -1,0 +1,25 @@
+package libcontainer
+
+import specs "github.com/opencontainers/runtime-spec/specs-go"
+
+// allowedDevices are the rules that every container has, after its own: the
+// devices of config-linux.md "Default Devices" and the terminals, and making
+// any node, which gives no access to what is behind it. What no rule allows is
+// denied, as with runc.
+func allowedDevices() []specs.LinuxDeviceCgroup {
+	rule := func(kind string, major, minor int64, access string) specs.LinuxDeviceCgroup {
+		r := specs.LinuxDeviceCgroup{Allow: true, Type: kind, Access: access}
+		if major >= 0 {
+			r.Major = &major
+		}
+		if minor >= 0 {
+			r.Minor = &minor
+		}
+		return r
+	}
+	return []specs.LinuxDeviceCgroup{
+		rule("c", -1, -1, "m"), rule("b", -1, -1, "m"),
+		rule("c", 1, 3, "rwm"), rule("c", 1, 5, "rwm"), rule("c", 1, 7, "rwm"), rule("c", 1, 8, "rwm"), rule("c", 1, 9, "rwm"),
+		rule("c", 5, 0, "rwm"), rule("c", 5, 2, "rwm"), rule("c", 136, -1, "rwm"),
+	}
+}
