@@ -25,8 +25,11 @@ const (
 	opLoad  = unix.BPF_LDX | unix.BPF_MEM | unix.BPF_W
 	opMove  = 0xb4 // w = imm
 	opCopy  = 0xbc // w = w
+	opOr    = 0x4c // w |= w
 	opAnd   = 0x54 // w &= imm
-	opShift = 0x74 // w >>= imm
+	opLeft  = 0x64 // w <<= imm
+	opRight = 0x74 // w >>= imm
+	opJEQ   = 0x16 // if w == imm goto off
 	opJNE   = 0x56 // if w != imm goto off
 	opJSet  = 0x46 // if w & imm goto off
 	opJump  = 0x05
@@ -41,6 +44,7 @@ const (
 	regAccess = 3 // the bits of access that no rule has allowed yet
 	regMajor  = 4
 	regMinor  = 5
+	regDevice = 6 // major<<20 | minor
 )
 
 const (
@@ -50,67 +54,105 @@ const (
 
 // assemble makes the program: from the last rule to the first, the first that matches a bit of the asked-for access
 // decides it. A denied bit denies all; when every bit is allowed, so is the access. No rule denies.
+//
+// A rule is one comparison where it can be, with a common end, in two chains by the kind of device: the verifier's
+// time grows with the square of the branches that meet again (57 instructions that met after each rule took 220 µs
+// to load on Linux 6.18).
 func assemble(rules []deviceRule) []insn {
-	p := make([]insn, 0, 10+7*len(rules))
-	p = append(p,
-		insn{opLoad, regKind | regCtx<<4, 0, 0}, // access_type: access<<16 | kind
-		insn{opCopy, regAccess | regKind<<4, 0, 0},
-		insn{opAnd, regKind, 0, 0xffff},
-		insn{opShift, regAccess, 0, 16},
-		insn{opLoad, regMajor | regCtx<<4, 4, 0},
-		insn{opLoad, regMinor | regCtx<<4, 8, 0},
-	)
-	for i := len(rules) - 1; i >= 0; i-- {
-		p = appendRule(p, &rules[i])
-		if rules[i].all() {
-			return p // nothing falls through
-		}
-	}
-	return appendReturn(p, false)
+	a := assembler{code: make([]insn, 0, 16+2*len(rules))}
+	a.emit(opLoad, regKind|regCtx<<4, 0, 0) // access_type: access<<16 | kind
+	a.emit(opCopy, regAccess|regKind<<4, 0, 0)
+	a.emit(opAnd, regKind, 0, 0xffff)
+	a.emit(opRight, regAccess, 0, 16)
+	a.emit(opLoad, regMajor|regCtx<<4, 4, 0)
+	a.emit(opLoad, regMinor|regCtx<<4, 8, 0)
+	a.emit(opCopy, regDevice|regMajor<<4, 0, 0)
+	a.emit(opLeft, regDevice, 0, 20)
+	a.emit(opOr, regDevice|regMinor<<4, 0, 0)
+	block := len(a.code)
+	a.emit(opJEQ, regKind, 0, devBlock)
+	a.chain(rules, 'c')
+	a.code[block].off = int16(len(a.code) - block - 1)
+	a.chain(rules, 'b')
+	a.end(a.allow, 1)
+	a.end(a.deny, 0)
+	return a.code
 }
 
-func appendRule(p []insn, r *deviceRule) []insn {
-	if r.all() {
-		return appendReturn(p, r.allow)
-	}
-	start := len(p)
-	switch r.kind {
-	case 'b':
-		p = append(p, insn{opJNE, regKind, 0, devBlock})
-	case 'c':
-		p = append(p, insn{opJNE, regKind, 0, devChar})
-	}
-	if r.major != anyDevice {
-		p = append(p, insn{opJNE, regMajor, 0, int32(r.major)})
-	}
-	if r.minor != anyDevice {
-		p = append(p, insn{opJNE, regMinor, 0, int32(r.minor)})
-	}
-	tests := len(p)
-	if r.allow {
-		if r.access != accessAll {
-			p = append(p, insn{opAnd, regAccess, 0, int32(accessAll &^ r.access)})
-			p = append(p, insn{opJNE, regAccess, 2, 0})
-		}
-		p = appendReturn(p, true)
-	} else {
-		if r.access != accessAll {
-			p = append(p, insn{opJSet, regAccess, 1, int32(r.access)}, insn{opJump, 0, 2, 0})
-		}
-		p = appendReturn(p, false)
-	}
-	for i := start; i < tests; i++ {
-		p[i].off = int16(len(p) - i - 1)
-	}
-	return p
+// assembler collects a program, and the jumps to its two ends.
+type assembler struct {
+	code        []insn
+	allow, deny []int
 }
 
-func appendReturn(p []insn, allow bool) []insn {
-	result := int32(0)
+func (a *assembler) emit(op, reg uint8, off int16, imm int64) {
+	a.code = append(a.code, insn{op, reg, off, int32(uint32(imm))})
+}
+
+// jump goes to the end where access is allowed or denied.
+func (a *assembler) jump(allow bool, op, reg uint8, imm int64) {
 	if allow {
-		result = 1
+		a.allow = append(a.allow, len(a.code))
+	} else {
+		a.deny = append(a.deny, len(a.code))
 	}
-	return append(p, insn{opMove, regResult, 0, result}, insn{opExit, 0, 0, 0})
+	a.emit(op, reg, 0, imm)
+}
+
+func (a *assembler) end(jumps []int, result int64) {
+	if len(jumps) == 0 {
+		return // the verifier refuses dead code
+	}
+	for _, i := range jumps {
+		a.code[i].off = int16(len(a.code) - i - 1)
+	}
+	a.emit(opMove, regResult, 0, result)
+	a.emit(opExit, 0, 0, 0)
+}
+
+func (a *assembler) chain(rules []deviceRule, kind byte) {
+	for i := len(rules) - 1; i >= 0; i-- {
+		r := &rules[i]
+		if r.kind != 'a' && r.kind != kind {
+			continue
+		}
+		reg, number, some := r.compare()
+		switch {
+		case r.access == accessAll && !some:
+			a.jump(r.allow, opJump, 0, 0)
+			return // nothing falls through
+		case r.access == accessAll:
+			a.jump(r.allow, opJEQ, reg, number)
+		default:
+			skip := len(a.code)
+			if some {
+				a.emit(opJNE, reg, 0, number)
+			}
+			if r.allow {
+				a.emit(opAnd, regAccess, 0, int64(accessAll&^r.access))
+				a.jump(true, opJEQ, regAccess, 0)
+			} else {
+				a.jump(false, opJSet, regAccess, int64(r.access))
+			}
+			if some {
+				a.code[skip].off = int16(len(a.code) - skip - 1)
+			}
+		}
+	}
+	a.jump(false, opJump, 0, 0)
+}
+
+// compare is the register and the number that tell the rule's devices; some is false if it is about all.
+func (r *deviceRule) compare() (reg uint8, number int64, some bool) {
+	switch {
+	case r.major != anyDevice && r.minor != anyDevice:
+		return regDevice, r.major<<20 | r.minor, true
+	case r.major != anyDevice:
+		return regMajor, r.major, true
+	case r.minor != anyDevice:
+		return regMinor, r.minor, true
+	}
+	return 0, 0, false
 }
 
 // progName tells davit's program from others' on the same cgroup (at most 15 bytes).

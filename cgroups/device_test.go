@@ -28,8 +28,14 @@ func run(t *testing.T, p []insn, kind, access, major, minor uint32) bool {
 			r[dst] = r[src]
 		case opAnd:
 			r[dst] &= uint32(i.imm)
-		case opShift:
+		case opOr:
+			r[dst] |= r[src]
+		case opLeft:
+			r[dst] <<= uint32(i.imm)
+		case opRight:
 			r[dst] >>= uint32(i.imm)
+		case opJEQ:
+			jump = r[dst] == uint32(i.imm)
 		case opJNE:
 			jump = r[dst] != uint32(i.imm)
 		case opJSet:
@@ -59,7 +65,7 @@ func reachable(t *testing.T, p []insn) {
 				return
 			case opJump:
 				pc += int(p[pc].off)
-			case opJNE, opJSet:
+			case opJEQ, opJNE, opJSet:
 				walk(pc + 1 + int(p[pc].off))
 			}
 		}
