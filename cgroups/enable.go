@@ -67,7 +67,13 @@ func giveAll(dir, all string) error {
 			want = append(want, "+"+c)
 		}
 	}
-	if len(want) == 0 || writeAt(fd, "cgroup.subtree_control", strings.Join(want, " ")) == nil {
+	if len(want) == 0 {
+		return nil
+	}
+	if crowded(fd) {
+		return refusedToGive(fd, dir, strings.Join(want, " "), unix.EBUSY)
+	}
+	if writeAt(fd, "cgroup.subtree_control", strings.Join(want, " ")) == nil {
 		return nil
 	}
 	for _, c := range want {
@@ -76,6 +82,17 @@ func giveAll(dir, all string) error {
 		}
 	}
 	return err
+}
+
+// crowded says whether a cgroup has processes itself (the real root, without a type, may). The kernel would refuse
+// controllers like memory with EBUSY, but accept those that work on threads, like cpu, and make the cgroup a threaded
+// domain by that, in which nothing but threads can be contained.
+func crowded(fd int) bool {
+	if _, err := readString(fd, "cgroup.type"); err != nil {
+		return false
+	}
+	procs, err := readString(fd, "cgroup.procs")
+	return err == nil && procs != ""
 }
 
 func refusedToGive(fd int, dir, c string, err error) *Error {
