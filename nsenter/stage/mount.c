@@ -27,7 +27,7 @@ void do_root(struct stage *c, const struct plan_step *s)
 	if (tree < 0)
 		tree = (int)must(c, sys(__NR_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE), "open_tree", path);
 	set_attributes(c, tree, AT_RECURSIVE, &a, path);
-	must(c, sys(__NR_move_mount, tree, "", AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH), "move_mount", path);
+	must(c, sys(__NR_move_mount, tree, "", AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_SYMLINKS), "move_mount", path);
 	c->root = tree;
 }
 
