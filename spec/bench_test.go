@@ -3,6 +3,7 @@ package spec
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"os"
 	"testing"
 
@@ -45,4 +46,41 @@ func BenchmarkDecode(b *testing.B) {
 			}
 		})
 	}
+}
+
+func BenchmarkValidate(b *testing.B) {
+	for name, data := range configs(b) {
+		s, err := Decode(data)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if Validate(s, Options{}) != nil {
+					b.Fatal("problems")
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkWrite(b *testing.B) {
+	s := Default()
+	b.Run("davit", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := Write(io.Discard, s); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("encoding-json", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := json.MarshalIndent(s, "", "\t"); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }

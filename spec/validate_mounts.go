@@ -1,0 +1,118 @@
+package spec
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// mounts checks mounts, in the order given.
+func (c *checker) mounts(list []specs.Mount, ns *namespaces) {
+	for i := range list {
+		m := c.mark()
+		c.mount(&list[i], ns)
+		c.at("mounts", i, m)
+	}
+}
+
+func (c *checker) mount(m *specs.Mount, ns *namespaces) {
+	switch {
+	case m.Destination == "":
+		c.problem("destination", "is missing: the path in the container")
+	case m.Destination[0] != '/':
+		c.warn("destination", "%q is not an absolute path: taken as relative to /, which the runtime-spec calls deprecated", m.Destination)
+	}
+	c.text("destination", m.Destination)
+	c.text("type", m.Type)
+	c.text("source", m.Source)
+
+	remount := slices.Contains(m.Options, "remount")
+	bind := m.Type == "bind" || slices.Contains(m.Options, "bind") || slices.Contains(m.Options, "rbind")
+	if bind && !remount && m.Source == "" {
+		c.problem("source", "is missing: a bind mount needs a file or directory of the host")
+	}
+	if !bind && !remount && m.Type == "" {
+		c.problem("type", "is missing: a mount needs the type of a file system, or the option bind or rbind")
+	}
+	for i, o := range m.Options {
+		switch {
+		case o == "":
+			c.problem(element("options", i), "is empty")
+		case bind && !remount && !IsMountOption(o):
+			c.problem(element("options", i), "%q is an option for a file system, which a bind mount cannot change", o)
+			c.hint("remove it, or mount the file system itself: without bind or rbind, and with its type")
+		case o == "tmpcopyup" && m.Type != "tmpfs":
+			c.problem(element("options", i), "tmpcopyup is for mounts of type tmpfs, not %q", m.Type)
+		case !bind:
+			c.idOption(i, o, ns)
+		}
+		if strings.IndexByte(o, 0) >= 0 {
+			c.text(element("options", i), o)
+		}
+	}
+	c.idmap(m, bind, ns)
+}
+
+// idOption checks uid= and gid= of a file system that is mounted in the container's
+// user namespace: the kernel refuses ids that the namespace does not map.
+func (c *checker) idOption(i int, option string, ns *namespaces) {
+	name, value, _ := strings.Cut(option, "=")
+	mappings := ns.uids()
+	switch name {
+	case "uid":
+	case "gid":
+		mappings = ns.gids()
+	default:
+		return
+	}
+	id, err := strconv.ParseUint(value, 10, 32)
+	if err == nil && !isMapped(mappings, uint32(id)) {
+		c.problem(element("options", i), "%q: linux.%sMappings does not map that id, so that it does not exist in the container", option, name)
+		c.hint("map it, or remove the option")
+	}
+}
+
+// idmap checks the mappings of a mount, and the options that ask for them.
+func (c *checker) idmap(m *specs.Mount, bind bool, ns *namespaces) {
+	option := ""
+	for _, o := range m.Options {
+		if o == "idmap" || o == "ridmap" {
+			option = o
+		}
+	}
+	mapped := len(m.UIDMappings) != 0 || len(m.GIDMappings) != 0
+	if option == "" && !mapped {
+		return
+	}
+	switch {
+	case !bind:
+		c.problem("", "only bind mounts can be idmapped")
+		c.hint("add the option bind or rbind, or remove idmap, ridmap, uidMappings and gidMappings")
+	case mapped && len(m.GIDMappings) == 0:
+		c.problem("gidMappings", "is missing: it must be given along with uidMappings")
+	case mapped && len(m.UIDMappings) == 0:
+		c.problem("uidMappings", "is missing: it must be given along with gidMappings")
+	case !mapped && !ns.has(specs.UserNamespace):
+		c.problem("options", "%s needs mappings: neither does the mount have any, nor has the container a user namespace", option)
+		c.hint("give the mount uidMappings and gidMappings")
+	}
+	c.mappings("uidMappings", m.UIDMappings, false)
+	c.mappings("gidMappings", m.GIDMappings, false)
+}
+
+// IsMountOption says whether a mount option is one of those that every file system
+// has: config.md, "Linux mount options". Others are for the file system.
+func IsMountOption(option string) bool {
+	switch option {
+	case "async", "atime", "bind", "defaults", "dev", "diratime", "dirsync", "exec", "idmap", "iversion", "lazytime", "loud",
+		"mand", "noatime", "nodev", "nodiratime", "noexec", "noiversion", "nolazytime", "nomand", "norelatime", "nostrictatime",
+		"nosuid", "nosymfollow", "private", "ratime", "rbind", "rdev", "rdiratime", "relatime", "remount", "rexec", "ridmap",
+		"rnoatime", "rnodev", "rnodiratime", "rnoexec", "rnorelatime", "rnostrictatime", "rnosuid", "rnosymfollow", "ro",
+		"rprivate", "rrelatime", "rro", "rrw", "rshared", "rslave", "rstrictatime", "rsuid", "rsymfollow", "runbindable", "rw",
+		"shared", "silent", "slave", "strictatime", "suid", "symfollow", "sync", "tmpcopyup", "unbindable":
+		return true
+	}
+	return false
+}
