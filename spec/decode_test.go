@@ -278,3 +278,18 @@ func names(t reflect.Type, into map[string]string) map[string]string {
 	}
 	return into
 }
+
+// TestDecodeAllocations guards what Decode costs; times are for the benchmark.
+func TestDecodeAllocations(t *testing.T) {
+	most := map[string]float64{"default": 1, "pod": 48}
+	for name, text := range configs(t) {
+		got := testing.AllocsPerRun(20, func() {
+			if _, err := Decode(text); err != nil {
+				t.Fatal(err)
+			}
+		})
+		if got > most[name] {
+			t.Errorf("%s: %v allocations, at most %v are allowed", name, got, most[name])
+		}
+	}
+}

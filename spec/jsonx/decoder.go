@@ -35,6 +35,10 @@ func NewDecoder(file string, data []byte) Decoder {
 	return d
 }
 
+// Room gives Strings an empty slice to begin with, whose capacity it uses up
+// before it allocates.
+func (d *Decoder) Room(strs []string) { d.strs = strs }
+
 // End checks that nothing but white space is left and returns the first error, an *Error.
 func (d *Decoder) End() error {
 	if d.err == nil {

@@ -26,6 +26,9 @@
 //		return e.Bytes()
 //	}
 //
+// Structs and slices of structs that s points to beforehand are filled instead of
+// new ones: a state that is read often can bring its own memory.
+//
 // By hand it reads like this:
 //
 //	if d.Object() { // false for null

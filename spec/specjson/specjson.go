@@ -10,6 +10,11 @@ import (
 
 // DecodeSpec reads an object into v, which it empties first.
 func DecodeSpec(d *jsonx.Decoder, v *specs.Spec) {
+	roomProcess := v.Process
+	roomRoot := v.Root
+	roomMounts := v.Mounts
+	roomHooks := v.Hooks
+	roomLinux := v.Linux
 	*v = specs.Spec{}
 	if !d.Object() {
 		return
@@ -20,12 +25,16 @@ func DecodeSpec(d *jsonx.Decoder, v *specs.Spec) {
 			v.Version = d.String()
 		case "process":
 			if v.Process = nil; !d.Null() {
-				v.Process = new(specs.Process)
+				if v.Process = roomProcess; v.Process == nil {
+					v.Process = new(specs.Process)
+				}
 				DecodeProcess(d, v.Process)
 			}
 		case "root":
 			if v.Root = nil; !d.Null() {
-				v.Root = new(specs.Root)
+				if v.Root = roomRoot; v.Root == nil {
+					v.Root = new(specs.Root)
+				}
 				DecodeRoot(d, v.Root)
 			}
 		case "hostname":
@@ -34,7 +43,10 @@ func DecodeSpec(d *jsonx.Decoder, v *specs.Spec) {
 			v.Domainname = d.String()
 		case "mounts":
 			if v.Mounts = nil; d.Array() {
-				s := make([]specs.Mount, 0, d.Count())
+				s := roomMounts[:0]
+				if cap(s) == 0 {
+					s = make([]specs.Mount, 0, d.Count())
+				}
 				for d.More() {
 					i := len(s)
 					s = append(s, specs.Mount{})
@@ -44,14 +56,18 @@ func DecodeSpec(d *jsonx.Decoder, v *specs.Spec) {
 			}
 		case "hooks":
 			if v.Hooks = nil; !d.Null() {
-				v.Hooks = new(specs.Hooks)
+				if v.Hooks = roomHooks; v.Hooks == nil {
+					v.Hooks = new(specs.Hooks)
+				}
 				DecodeHooks(d, v.Hooks)
 			}
 		case "annotations":
 			v.Annotations = d.StringMap()
 		case "linux":
 			if v.Linux = nil; !d.Null() {
-				v.Linux = new(specs.Linux)
+				if v.Linux = roomLinux; v.Linux == nil {
+					v.Linux = new(specs.Linux)
+				}
 				DecodeLinux(d, v.Linux)
 			}
 		default:
@@ -196,6 +212,12 @@ func EncodeContainerProcessState(e *jsonx.Encoder, v *specs.ContainerProcessStat
 
 // DecodeProcess reads an object into v, which it empties first.
 func DecodeProcess(d *jsonx.Decoder, v *specs.Process) {
+	roomConsoleSize := v.ConsoleSize
+	roomCapabilities := v.Capabilities
+	roomRlimits := v.Rlimits
+	roomScheduler := v.Scheduler
+	roomIOPriority := v.IOPriority
+	roomExecCPUAffinity := v.ExecCPUAffinity
 	*v = specs.Process{}
 	if !d.Object() {
 		return
@@ -206,7 +228,9 @@ func DecodeProcess(d *jsonx.Decoder, v *specs.Process) {
 			v.Terminal = d.Bool()
 		case "consoleSize":
 			if v.ConsoleSize = nil; !d.Null() {
-				v.ConsoleSize = new(specs.Box)
+				if v.ConsoleSize = roomConsoleSize; v.ConsoleSize == nil {
+					v.ConsoleSize = new(specs.Box)
+				}
 				DecodeBox(d, v.ConsoleSize)
 			}
 		case "user":
@@ -219,12 +243,17 @@ func DecodeProcess(d *jsonx.Decoder, v *specs.Process) {
 			v.Cwd = d.String()
 		case "capabilities":
 			if v.Capabilities = nil; !d.Null() {
-				v.Capabilities = new(specs.LinuxCapabilities)
+				if v.Capabilities = roomCapabilities; v.Capabilities == nil {
+					v.Capabilities = new(specs.LinuxCapabilities)
+				}
 				DecodeLinuxCapabilities(d, v.Capabilities)
 			}
 		case "rlimits":
 			if v.Rlimits = nil; d.Array() {
-				s := make([]specs.POSIXRlimit, 0, d.Count())
+				s := roomRlimits[:0]
+				if cap(s) == 0 {
+					s = make([]specs.POSIXRlimit, 0, d.Count())
+				}
 				for d.More() {
 					i := len(s)
 					s = append(s, specs.POSIXRlimit{})
@@ -243,19 +272,25 @@ func DecodeProcess(d *jsonx.Decoder, v *specs.Process) {
 			}
 		case "scheduler":
 			if v.Scheduler = nil; !d.Null() {
-				v.Scheduler = new(specs.Scheduler)
+				if v.Scheduler = roomScheduler; v.Scheduler == nil {
+					v.Scheduler = new(specs.Scheduler)
+				}
 				DecodeScheduler(d, v.Scheduler)
 			}
 		case "selinuxLabel":
 			v.SelinuxLabel = d.String()
 		case "ioPriority":
 			if v.IOPriority = nil; !d.Null() {
-				v.IOPriority = new(specs.LinuxIOPriority)
+				if v.IOPriority = roomIOPriority; v.IOPriority == nil {
+					v.IOPriority = new(specs.LinuxIOPriority)
+				}
 				DecodeLinuxIOPriority(d, v.IOPriority)
 			}
 		case "execCPUAffinity":
 			if v.ExecCPUAffinity = nil; !d.Null() {
-				v.ExecCPUAffinity = new(specs.CPUAffinity)
+				if v.ExecCPUAffinity = roomExecCPUAffinity; v.ExecCPUAffinity == nil {
+					v.ExecCPUAffinity = new(specs.CPUAffinity)
+				}
 				DecodeCPUAffinity(d, v.ExecCPUAffinity)
 			}
 		default:
@@ -362,6 +397,8 @@ func EncodeRoot(e *jsonx.Encoder, v *specs.Root) {
 
 // DecodeMount reads an object into v, which it empties first.
 func DecodeMount(d *jsonx.Decoder, v *specs.Mount) {
+	roomUIDMappings := v.UIDMappings
+	roomGIDMappings := v.GIDMappings
 	*v = specs.Mount{}
 	if !d.Object() {
 		return
@@ -378,7 +415,10 @@ func DecodeMount(d *jsonx.Decoder, v *specs.Mount) {
 			v.Options = d.Strings()
 		case "uidMappings":
 			if v.UIDMappings = nil; d.Array() {
-				s := make([]specs.LinuxIDMapping, 0, d.Count())
+				s := roomUIDMappings[:0]
+				if cap(s) == 0 {
+					s = make([]specs.LinuxIDMapping, 0, d.Count())
+				}
 				for d.More() {
 					i := len(s)
 					s = append(s, specs.LinuxIDMapping{})
@@ -388,7 +428,10 @@ func DecodeMount(d *jsonx.Decoder, v *specs.Mount) {
 			}
 		case "gidMappings":
 			if v.GIDMappings = nil; d.Array() {
-				s := make([]specs.LinuxIDMapping, 0, d.Count())
+				s := roomGIDMappings[:0]
+				if cap(s) == 0 {
+					s = make([]specs.LinuxIDMapping, 0, d.Count())
+				}
 				for d.More() {
 					i := len(s)
 					s = append(s, specs.LinuxIDMapping{})
@@ -440,6 +483,12 @@ func EncodeMount(e *jsonx.Encoder, v *specs.Mount) {
 
 // DecodeHooks reads an object into v, which it empties first.
 func DecodeHooks(d *jsonx.Decoder, v *specs.Hooks) {
+	roomPrestart := v.Prestart
+	roomCreateRuntime := v.CreateRuntime
+	roomCreateContainer := v.CreateContainer
+	roomStartContainer := v.StartContainer
+	roomPoststart := v.Poststart
+	roomPoststop := v.Poststop
 	*v = specs.Hooks{}
 	if !d.Object() {
 		return
@@ -448,7 +497,10 @@ func DecodeHooks(d *jsonx.Decoder, v *specs.Hooks) {
 		switch d.Key() {
 		case "prestart":
 			if v.Prestart = nil; d.Array() {
-				s := make([]specs.Hook, 0, d.Count())
+				s := roomPrestart[:0]
+				if cap(s) == 0 {
+					s = make([]specs.Hook, 0, d.Count())
+				}
 				for d.More() {
 					i := len(s)
 					s = append(s, specs.Hook{})
@@ -458,7 +510,10 @@ func DecodeHooks(d *jsonx.Decoder, v *specs.Hooks) {
 			}
 		case "createRuntime":
 			if v.CreateRuntime = nil; d.Array() {
-				s := make([]specs.Hook, 0, d.Count())
+				s := roomCreateRuntime[:0]
+				if cap(s) == 0 {
+					s = make([]specs.Hook, 0, d.Count())
+				}
 				for d.More() {
 					i := len(s)
 					s = append(s, specs.Hook{})
@@ -468,7 +523,10 @@ func DecodeHooks(d *jsonx.Decoder, v *specs.Hooks) {
 			}
 		case "createContainer":
 			if v.CreateContainer = nil; d.Array() {
-				s := make([]specs.Hook, 0, d.Count())
+				s := roomCreateContainer[:0]
+				if cap(s) == 0 {
+					s = make([]specs.Hook, 0, d.Count())
+				}
 				for d.More() {
 					i := len(s)
 					s = append(s, specs.Hook{})
@@ -478,7 +536,10 @@ func DecodeHooks(d *jsonx.Decoder, v *specs.Hooks) {
 			}
 		case "startContainer":
 			if v.StartContainer = nil; d.Array() {
-				s := make([]specs.Hook, 0, d.Count())
+				s := roomStartContainer[:0]
+				if cap(s) == 0 {
+					s = make([]specs.Hook, 0, d.Count())
+				}
 				for d.More() {
 					i := len(s)
 					s = append(s, specs.Hook{})
@@ -488,7 +549,10 @@ func DecodeHooks(d *jsonx.Decoder, v *specs.Hooks) {
 			}
 		case "poststart":
 			if v.Poststart = nil; d.Array() {
-				s := make([]specs.Hook, 0, d.Count())
+				s := roomPoststart[:0]
+				if cap(s) == 0 {
+					s = make([]specs.Hook, 0, d.Count())
+				}
 				for d.More() {
 					i := len(s)
 					s = append(s, specs.Hook{})
@@ -498,7 +562,10 @@ func DecodeHooks(d *jsonx.Decoder, v *specs.Hooks) {
 			}
 		case "poststop":
 			if v.Poststop = nil; d.Array() {
-				s := make([]specs.Hook, 0, d.Count())
+				s := roomPoststop[:0]
+				if cap(s) == 0 {
+					s = make([]specs.Hook, 0, d.Count())
+				}
 				for d.More() {
 					i := len(s)
 					s = append(s, specs.Hook{})
@@ -568,6 +635,15 @@ func EncodeHooks(e *jsonx.Encoder, v *specs.Hooks) {
 
 // DecodeLinux reads an object into v, which it empties first.
 func DecodeLinux(d *jsonx.Decoder, v *specs.Linux) {
+	roomUIDMappings := v.UIDMappings
+	roomGIDMappings := v.GIDMappings
+	roomResources := v.Resources
+	roomNamespaces := v.Namespaces
+	roomDevices := v.Devices
+	roomSeccomp := v.Seccomp
+	roomIntelRdt := v.IntelRdt
+	roomMemoryPolicy := v.MemoryPolicy
+	roomPersonality := v.Personality
 	*v = specs.Linux{}
 	if !d.Object() {
 		return
@@ -576,7 +652,10 @@ func DecodeLinux(d *jsonx.Decoder, v *specs.Linux) {
 		switch d.Key() {
 		case "uidMappings":
 			if v.UIDMappings = nil; d.Array() {
-				s := make([]specs.LinuxIDMapping, 0, d.Count())
+				s := roomUIDMappings[:0]
+				if cap(s) == 0 {
+					s = make([]specs.LinuxIDMapping, 0, d.Count())
+				}
 				for d.More() {
 					i := len(s)
 					s = append(s, specs.LinuxIDMapping{})
@@ -586,7 +665,10 @@ func DecodeLinux(d *jsonx.Decoder, v *specs.Linux) {
 			}
 		case "gidMappings":
 			if v.GIDMappings = nil; d.Array() {
-				s := make([]specs.LinuxIDMapping, 0, d.Count())
+				s := roomGIDMappings[:0]
+				if cap(s) == 0 {
+					s = make([]specs.LinuxIDMapping, 0, d.Count())
+				}
 				for d.More() {
 					i := len(s)
 					s = append(s, specs.LinuxIDMapping{})
@@ -598,14 +680,19 @@ func DecodeLinux(d *jsonx.Decoder, v *specs.Linux) {
 			v.Sysctl = d.StringMap()
 		case "resources":
 			if v.Resources = nil; !d.Null() {
-				v.Resources = new(specs.LinuxResources)
+				if v.Resources = roomResources; v.Resources == nil {
+					v.Resources = new(specs.LinuxResources)
+				}
 				DecodeLinuxResources(d, v.Resources)
 			}
 		case "cgroupsPath":
 			v.CgroupsPath = d.String()
 		case "namespaces":
 			if v.Namespaces = nil; d.Array() {
-				s := make([]specs.LinuxNamespace, 0, d.Count())
+				s := roomNamespaces[:0]
+				if cap(s) == 0 {
+					s = make([]specs.LinuxNamespace, 0, d.Count())
+				}
 				for d.More() {
 					i := len(s)
 					s = append(s, specs.LinuxNamespace{})
@@ -615,7 +702,10 @@ func DecodeLinux(d *jsonx.Decoder, v *specs.Linux) {
 			}
 		case "devices":
 			if v.Devices = nil; d.Array() {
-				s := make([]specs.LinuxDevice, 0, d.Count())
+				s := roomDevices[:0]
+				if cap(s) == 0 {
+					s = make([]specs.LinuxDevice, 0, d.Count())
+				}
 				for d.More() {
 					i := len(s)
 					s = append(s, specs.LinuxDevice{})
@@ -636,7 +726,9 @@ func DecodeLinux(d *jsonx.Decoder, v *specs.Linux) {
 			}
 		case "seccomp":
 			if v.Seccomp = nil; !d.Null() {
-				v.Seccomp = new(specs.LinuxSeccomp)
+				if v.Seccomp = roomSeccomp; v.Seccomp == nil {
+					v.Seccomp = new(specs.LinuxSeccomp)
+				}
 				DecodeLinuxSeccomp(d, v.Seccomp)
 			}
 		case "rootfsPropagation":
@@ -649,17 +741,23 @@ func DecodeLinux(d *jsonx.Decoder, v *specs.Linux) {
 			v.MountLabel = d.String()
 		case "intelRdt":
 			if v.IntelRdt = nil; !d.Null() {
-				v.IntelRdt = new(specs.LinuxIntelRdt)
+				if v.IntelRdt = roomIntelRdt; v.IntelRdt == nil {
+					v.IntelRdt = new(specs.LinuxIntelRdt)
+				}
 				DecodeLinuxIntelRdt(d, v.IntelRdt)
 			}
 		case "memoryPolicy":
 			if v.MemoryPolicy = nil; !d.Null() {
-				v.MemoryPolicy = new(specs.LinuxMemoryPolicy)
+				if v.MemoryPolicy = roomMemoryPolicy; v.MemoryPolicy == nil {
+					v.MemoryPolicy = new(specs.LinuxMemoryPolicy)
+				}
 				DecodeLinuxMemoryPolicy(d, v.MemoryPolicy)
 			}
 		case "personality":
 			if v.Personality = nil; !d.Null() {
-				v.Personality = new(specs.LinuxPersonality)
+				if v.Personality = roomPersonality; v.Personality == nil {
+					v.Personality = new(specs.LinuxPersonality)
+				}
 				DecodeLinuxPersonality(d, v.Personality)
 			}
 		case "timeOffsets":
@@ -1153,6 +1251,13 @@ func EncodeHook(e *jsonx.Encoder, v *specs.Hook) {
 
 // DecodeLinuxResources reads an object into v, which it empties first.
 func DecodeLinuxResources(d *jsonx.Decoder, v *specs.LinuxResources) {
+	roomDevices := v.Devices
+	roomMemory := v.Memory
+	roomCPU := v.CPU
+	roomPids := v.Pids
+	roomBlockIO := v.BlockIO
+	roomHugepageLimits := v.HugepageLimits
+	roomNetwork := v.Network
 	*v = specs.LinuxResources{}
 	if !d.Object() {
 		return
@@ -1161,7 +1266,10 @@ func DecodeLinuxResources(d *jsonx.Decoder, v *specs.LinuxResources) {
 		switch d.Key() {
 		case "devices":
 			if v.Devices = nil; d.Array() {
-				s := make([]specs.LinuxDeviceCgroup, 0, d.Count())
+				s := roomDevices[:0]
+				if cap(s) == 0 {
+					s = make([]specs.LinuxDeviceCgroup, 0, d.Count())
+				}
 				for d.More() {
 					i := len(s)
 					s = append(s, specs.LinuxDeviceCgroup{})
@@ -1171,27 +1279,38 @@ func DecodeLinuxResources(d *jsonx.Decoder, v *specs.LinuxResources) {
 			}
 		case "memory":
 			if v.Memory = nil; !d.Null() {
-				v.Memory = new(specs.LinuxMemory)
+				if v.Memory = roomMemory; v.Memory == nil {
+					v.Memory = new(specs.LinuxMemory)
+				}
 				DecodeLinuxMemory(d, v.Memory)
 			}
 		case "cpu":
 			if v.CPU = nil; !d.Null() {
-				v.CPU = new(specs.LinuxCPU)
+				if v.CPU = roomCPU; v.CPU == nil {
+					v.CPU = new(specs.LinuxCPU)
+				}
 				DecodeLinuxCPU(d, v.CPU)
 			}
 		case "pids":
 			if v.Pids = nil; !d.Null() {
-				v.Pids = new(specs.LinuxPids)
+				if v.Pids = roomPids; v.Pids == nil {
+					v.Pids = new(specs.LinuxPids)
+				}
 				DecodeLinuxPids(d, v.Pids)
 			}
 		case "blockIO":
 			if v.BlockIO = nil; !d.Null() {
-				v.BlockIO = new(specs.LinuxBlockIO)
+				if v.BlockIO = roomBlockIO; v.BlockIO == nil {
+					v.BlockIO = new(specs.LinuxBlockIO)
+				}
 				DecodeLinuxBlockIO(d, v.BlockIO)
 			}
 		case "hugepageLimits":
 			if v.HugepageLimits = nil; d.Array() {
-				s := make([]specs.LinuxHugepageLimit, 0, d.Count())
+				s := roomHugepageLimits[:0]
+				if cap(s) == 0 {
+					s = make([]specs.LinuxHugepageLimit, 0, d.Count())
+				}
 				for d.More() {
 					i := len(s)
 					s = append(s, specs.LinuxHugepageLimit{})
@@ -1201,7 +1320,9 @@ func DecodeLinuxResources(d *jsonx.Decoder, v *specs.LinuxResources) {
 			}
 		case "network":
 			if v.Network = nil; !d.Null() {
-				v.Network = new(specs.LinuxNetwork)
+				if v.Network = roomNetwork; v.Network == nil {
+					v.Network = new(specs.LinuxNetwork)
+				}
 				DecodeLinuxNetwork(d, v.Network)
 			}
 		case "rdma":
@@ -1400,6 +1521,7 @@ func EncodeLinuxNetDevice(e *jsonx.Encoder, v *specs.LinuxNetDevice) {
 
 // DecodeLinuxSeccomp reads an object into v, which it empties first.
 func DecodeLinuxSeccomp(d *jsonx.Decoder, v *specs.LinuxSeccomp) {
+	roomSyscalls := v.Syscalls
 	*v = specs.LinuxSeccomp{}
 	if !d.Object() {
 		return
@@ -1435,7 +1557,10 @@ func DecodeLinuxSeccomp(d *jsonx.Decoder, v *specs.LinuxSeccomp) {
 			v.ListenerMetadata = d.String()
 		case "syscalls":
 			if v.Syscalls = nil; d.Array() {
-				s := make([]specs.LinuxSyscall, 0, d.Count())
+				s := roomSyscalls[:0]
+				if cap(s) == 0 {
+					s = make([]specs.LinuxSyscall, 0, d.Count())
+				}
 				for d.More() {
 					i := len(s)
 					s = append(s, specs.LinuxSyscall{})
@@ -1940,6 +2065,11 @@ func EncodeLinuxPids(e *jsonx.Encoder, v *specs.LinuxPids) {
 
 // DecodeLinuxBlockIO reads an object into v, which it empties first.
 func DecodeLinuxBlockIO(d *jsonx.Decoder, v *specs.LinuxBlockIO) {
+	roomWeightDevice := v.WeightDevice
+	roomThrottleReadBpsDevice := v.ThrottleReadBpsDevice
+	roomThrottleWriteBpsDevice := v.ThrottleWriteBpsDevice
+	roomThrottleReadIOPSDevice := v.ThrottleReadIOPSDevice
+	roomThrottleWriteIOPSDevice := v.ThrottleWriteIOPSDevice
 	*v = specs.LinuxBlockIO{}
 	if !d.Object() {
 		return
@@ -1958,7 +2088,10 @@ func DecodeLinuxBlockIO(d *jsonx.Decoder, v *specs.LinuxBlockIO) {
 			}
 		case "weightDevice":
 			if v.WeightDevice = nil; d.Array() {
-				s := make([]specs.LinuxWeightDevice, 0, d.Count())
+				s := roomWeightDevice[:0]
+				if cap(s) == 0 {
+					s = make([]specs.LinuxWeightDevice, 0, d.Count())
+				}
 				for d.More() {
 					i := len(s)
 					s = append(s, specs.LinuxWeightDevice{})
@@ -1968,7 +2101,10 @@ func DecodeLinuxBlockIO(d *jsonx.Decoder, v *specs.LinuxBlockIO) {
 			}
 		case "throttleReadBpsDevice":
 			if v.ThrottleReadBpsDevice = nil; d.Array() {
-				s := make([]specs.LinuxThrottleDevice, 0, d.Count())
+				s := roomThrottleReadBpsDevice[:0]
+				if cap(s) == 0 {
+					s = make([]specs.LinuxThrottleDevice, 0, d.Count())
+				}
 				for d.More() {
 					i := len(s)
 					s = append(s, specs.LinuxThrottleDevice{})
@@ -1978,7 +2114,10 @@ func DecodeLinuxBlockIO(d *jsonx.Decoder, v *specs.LinuxBlockIO) {
 			}
 		case "throttleWriteBpsDevice":
 			if v.ThrottleWriteBpsDevice = nil; d.Array() {
-				s := make([]specs.LinuxThrottleDevice, 0, d.Count())
+				s := roomThrottleWriteBpsDevice[:0]
+				if cap(s) == 0 {
+					s = make([]specs.LinuxThrottleDevice, 0, d.Count())
+				}
 				for d.More() {
 					i := len(s)
 					s = append(s, specs.LinuxThrottleDevice{})
@@ -1988,7 +2127,10 @@ func DecodeLinuxBlockIO(d *jsonx.Decoder, v *specs.LinuxBlockIO) {
 			}
 		case "throttleReadIOPSDevice":
 			if v.ThrottleReadIOPSDevice = nil; d.Array() {
-				s := make([]specs.LinuxThrottleDevice, 0, d.Count())
+				s := roomThrottleReadIOPSDevice[:0]
+				if cap(s) == 0 {
+					s = make([]specs.LinuxThrottleDevice, 0, d.Count())
+				}
 				for d.More() {
 					i := len(s)
 					s = append(s, specs.LinuxThrottleDevice{})
@@ -1998,7 +2140,10 @@ func DecodeLinuxBlockIO(d *jsonx.Decoder, v *specs.LinuxBlockIO) {
 			}
 		case "throttleWriteIOPSDevice":
 			if v.ThrottleWriteIOPSDevice = nil; d.Array() {
-				s := make([]specs.LinuxThrottleDevice, 0, d.Count())
+				s := roomThrottleWriteIOPSDevice[:0]
+				if cap(s) == 0 {
+					s = make([]specs.LinuxThrottleDevice, 0, d.Count())
+				}
 				for d.More() {
 					i := len(s)
 					s = append(s, specs.LinuxThrottleDevice{})
@@ -2096,6 +2241,7 @@ func EncodeLinuxHugepageLimit(e *jsonx.Encoder, v *specs.LinuxHugepageLimit) {
 
 // DecodeLinuxNetwork reads an object into v, which it empties first.
 func DecodeLinuxNetwork(d *jsonx.Decoder, v *specs.LinuxNetwork) {
+	roomPriorities := v.Priorities
 	*v = specs.LinuxNetwork{}
 	if !d.Object() {
 		return
@@ -2109,7 +2255,10 @@ func DecodeLinuxNetwork(d *jsonx.Decoder, v *specs.LinuxNetwork) {
 			}
 		case "priorities":
 			if v.Priorities = nil; d.Array() {
-				s := make([]specs.LinuxInterfacePriority, 0, d.Count())
+				s := roomPriorities[:0]
+				if cap(s) == 0 {
+					s = make([]specs.LinuxInterfacePriority, 0, d.Count())
+				}
 				for d.More() {
 					i := len(s)
 					s = append(s, specs.LinuxInterfacePriority{})
@@ -2181,6 +2330,7 @@ func EncodeLinuxRdma(e *jsonx.Encoder, v *specs.LinuxRdma) {
 
 // DecodeLinuxSyscall reads an object into v, which it empties first.
 func DecodeLinuxSyscall(d *jsonx.Decoder, v *specs.LinuxSyscall) {
+	roomArgs := v.Args
 	*v = specs.LinuxSyscall{}
 	if !d.Object() {
 		return
@@ -2198,7 +2348,10 @@ func DecodeLinuxSyscall(d *jsonx.Decoder, v *specs.LinuxSyscall) {
 			}
 		case "args":
 			if v.Args = nil; d.Array() {
-				s := make([]specs.LinuxSeccompArg, 0, d.Count())
+				s := roomArgs[:0]
+				if cap(s) == 0 {
+					s = make([]specs.LinuxSeccompArg, 0, d.Count())
+				}
 				for d.More() {
 					i := len(s)
 					s = append(s, specs.LinuxSeccompArg{})

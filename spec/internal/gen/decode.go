@@ -89,13 +89,19 @@ func decodeBasic(u *types.Basic) (string, error) {
 }
 
 func (g *generator) decodePointer(lv string, elem types.Type) (string, error) {
+	room := g.room
+	g.room = ""
 	if _, ok := elem.Underlying().(*types.Struct); ok && !hasText(elem) {
 		inner, err := g.decode("*"+lv, elem)
 		if err != nil {
 			return "", err
 		}
 		inner = strings.Replace(inner, "&*", "", 1)
-		return fmt.Sprintf("if %s = nil; !d.Null() {\n%s = new(%s)\n%s}\n", lv, lv, g.typeName(elem), inner), nil
+		obtain := fmt.Sprintf("%s = new(%s)\n", lv, g.typeName(elem))
+		if room != "" {
+			obtain = fmt.Sprintf("if %s = %s; %s == nil {\n%s}\n", lv, room, lv, obtain)
+		}
+		return fmt.Sprintf("if %s = nil; !d.Null() {\n%s%s}\n", lv, obtain, inner), nil
 	}
 	x := g.local("x")
 	inner, err := g.decode(x, elem)
@@ -116,6 +122,8 @@ func (g *generator) decodeSlice(lv string, t, elem types.Type) (string, error) {
 	if b, ok := elem.Underlying().(*types.Basic); ok && b.Kind() == types.Byte {
 		return "", fmt.Errorf("type %s is not supported: use a string", t)
 	}
+	room := g.room
+	g.room = ""
 	s := g.local("s")
 	var body string
 	if _, ok := elem.Underlying().(*types.Basic); ok && !hasText(elem) {
@@ -140,8 +148,11 @@ func (g *generator) decodeSlice(lv string, t, elem types.Type) (string, error) {
 		}
 		body = fmt.Sprintf("%s := len(%s)\n%s = append(%s, %s)\n%s", i, s, s, s, zero, code)
 	}
-	return fmt.Sprintf("if %s = nil; d.Array() {\n%s := make(%s, 0, d.Count())\nfor d.More() {\n%s}\n%s = %s\n}\n",
-		lv, s, g.typeName(t), body, lv, s), nil
+	obtain := fmt.Sprintf("%s := make(%s, 0, d.Count())\n", s, g.typeName(t))
+	if room != "" {
+		obtain = fmt.Sprintf("%s := %s[:0]\nif cap(%s) == 0 {\n%s = make(%s, 0, d.Count())\n}\n", s, room, s, s, g.typeName(t))
+	}
+	return fmt.Sprintf("if %s = nil; d.Array() {\n%sfor d.More() {\n%s}\n%s = %s\n}\n", lv, obtain, body, lv, s), nil
 }
 
 func (g *generator) decodeMap(lv string, t types.Type, m *types.Map) (string, error) {

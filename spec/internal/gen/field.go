@@ -50,3 +50,22 @@ func (g *generator) fields(s *types.Struct, prefix string) ([]field, error) {
 	}
 	return out, nil
 }
+
+// room is the name of the variable that keeps what the field pointed to before it was emptied.
+func (f field) room() string { return "room" + strings.ReplaceAll(f.path, ".", "") }
+
+// hasRoom says whether what a field of type t points to can take what is decoded:
+// a struct, or a slice of structs.
+func hasRoom(t types.Type) bool {
+	var elem types.Type
+	switch u := t.Underlying().(type) {
+	case *types.Pointer:
+		elem = u.Elem()
+	case *types.Slice:
+		elem = u.Elem()
+	default:
+		return false
+	}
+	_, ok := elem.Underlying().(*types.Struct)
+	return ok && !hasText(elem)
+}

@@ -23,6 +23,7 @@ type generator struct {
 	todo    []*types.Named
 	done    map[string]bool
 	locals  map[string]int // how many variables of a name are in use
+	room    string         // variable that holds what the field pointed to before; empty if there is none
 }
 
 func (g *generator) header() []byte {
@@ -116,10 +117,20 @@ func (g *generator) structFuncs(b *bytes.Buffer, t *types.Named) error {
 	name := g.typeName(t)
 	fn := g.function("decode", t)
 	fmt.Fprintf(b, "\n// %s reads an object into v, which it empties first.\n", fn)
-	fmt.Fprintf(b, "func %s(d *jsonx.Decoder, v *%s) {\n\t*v = %s{}\n", fn, name, name)
+	fmt.Fprintf(b, "func %s(d *jsonx.Decoder, v *%s) {\n", fn, name)
+	for _, f := range fields {
+		if hasRoom(f.typ) {
+			fmt.Fprintf(b, "\t%s := v.%s\n", f.room(), f.path)
+		}
+	}
+	fmt.Fprintf(b, "\t*v = %s{}\n", name)
 	fmt.Fprintf(b, "\tif !d.Object() {\n\t\treturn\n\t}\n\tfor d.Next() {\n\t\tswitch d.Key() {\n")
 	for _, f := range fields {
 		g.locals = map[string]int{}
+		g.room = ""
+		if hasRoom(f.typ) {
+			g.room = f.room()
+		}
 		code, err := g.decode("v."+f.path, f.typ)
 		if err != nil {
 			return fmt.Errorf("field %s: %w", f.path, err)
