@@ -167,11 +167,11 @@ func (g *group) open() (int, error) {
 func (m *Manager) has2() bool { return m.state.Dirs[""] != "" }
 
 // FD is the container's cgroup2 directory (O_PATH) for CLONE_INTO_CGROUP, nil if there is none
-// (legacy; systemd's driver before Add). It belongs to the manager and lives until Close.
+// (legacy; systemd's driver before Add, and for a user who may not move processes there: Add then asks systemd). It belongs to the manager and lives until Close.
 // If the clone fails with EBUSY, the container's init has moved to a sub-cgroup and given controllers to its
 // children, so that no process may be in the cgroup itself: clone again with InitFD.
 func (m *Manager) FD() (*os.File, error) {
-	if !m.has2() || m.unit != nil && !m.unit.started {
+	if !m.has2() || m.unit != nil && !m.unit.started || !m.mayJoin() {
 		return nil, nil
 	}
 	fd, err := m.dir2()

@@ -124,13 +124,18 @@ func notEmpty(dir string, pids []int) error {
 		Hint: "another container or service uses this cgroup: choose another linux.cgroupsPath"}
 }
 
-func (m *Manager) create1(g *group) error {
-	each := func(string) error { return nil }
+// initialise is what a new directory of the hierarchy needs before a process can enter it.
+func (g *group) initialise() func(dir string) error {
 	for _, c := range g.controllers {
 		if c == "cpuset" {
-			each = inheritCpuset
+			return inheritCpuset
 		}
 	}
+	return func(string) error { return nil }
+}
+
+func (m *Manager) create1(g *group) error {
+	each := g.initialise()
 	fresh, err := m.mkdir(g.dir, mountOf(g.dir), each)
 	if err != nil || fresh {
 		return err
@@ -151,10 +156,7 @@ func (m *Manager) create1(g *group) error {
 			return &Error{Field: "linux.cgroupsPath", What: "cgroup " + g.dir + " is frozen", Hint: "write THAWED to its freezer.state"}
 		}
 	}
-	if each(g.dir) != nil {
-		return each(g.dir)
-	}
-	return nil
+	return each(g.dir)
 }
 
 // inheritCpuset copies the parent's CPUs and memory nodes: a v1 cpuset starts without any, and
@@ -204,7 +206,11 @@ func (m *Manager) Add(pid int, inV2 bool) error {
 		if err != nil {
 			return err
 		}
-		if err := join(fd, m.state.Dirs[""], pid); err != nil {
+		err = join(fd, m.state.Dirs[""], pid)
+		if m.unit != nil && m.unit.user && (errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM)) {
+			return m.attach(pid, err)
+		}
+		if err != nil {
 			return err
 		}
 	}

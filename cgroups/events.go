@@ -13,7 +13,7 @@ import (
 
 // Event is something that happened in a container's cgroup.
 type Event struct {
-	OOM   uint64 // processes that the out-of-memory killer ended since the last event; at least 1 on v1, which need not count them
+	OOM   uint64 // processes that the out-of-memory killer ended since the last event; on v1 also 1 if memory ran out with the killer disabled
 	Empty bool   // no process is left
 }
 
@@ -45,6 +45,7 @@ type watcher struct {
 	dir    string
 	v1     bool
 	kills  uint64
+	again  int // v1: how often to look again for the kill that was announced
 }
 
 func (m *Manager) watch(w *watcher) (err error) {
@@ -142,7 +143,11 @@ func (w *watcher) run(ctx context.Context) {
 		if end {
 			return
 		}
-		if _, err := unix.Poll(fds, -1); err != nil && err != unix.EINTR { // a negative descriptor is skipped
+		timeout := -1
+		if w.again > 0 {
+			timeout = 10 // ms
+		}
+		if _, err := unix.Poll(fds, timeout); err != nil && err != unix.EINTR { // a negative descriptor is skipped
 			return
 		}
 	}
@@ -157,10 +162,16 @@ func (w *watcher) look(oom bool) (e Event, end bool) {
 			return e, true // that was the cgroup's removal
 		}
 	}
+	// v1 announces before it kills, and tells nothing after.
+	if w.v1 && oom {
+		w.again = 10
+	}
 	if n := w.count(); n > w.kills {
-		e.OOM, w.kills = n-w.kills, n
-	} else if w.v1 && oom {
-		e.OOM = 1
+		e.OOM, w.kills, w.again = n-w.kills, n, 0
+	} else if w.again > 0 {
+		if w.again--; w.again == 0 {
+			e.OOM = 1
+		}
 	}
 	if w.events >= 0 {
 		var buf [256]byte

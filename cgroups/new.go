@@ -27,20 +27,25 @@ func New(o Options) (*Manager, error) {
 	if err == errNoCgroups && o.Rootless {
 		l = &layout{}
 	} else if err != nil {
-		return nil, fmt.Errorf("cgroups: %w", err)
+		return nil, err
 	}
 	m.layout, m.state.Mode = l, l.mode
 	if err := m.place(); err != nil {
+		m.Close()
 		return nil, err
 	}
-	if o.Rootless {
+	if o.Rootless && !o.Systemd {
 		if err := m.keepWritable(); err != nil {
+			m.Close()
 			return nil, err
 		}
 	}
 	m.group()
-	m.writes, err = m.plan(o.Resources)
-	return m, err
+	if m.writes, err = m.plan(o.Resources); err != nil {
+		m.Close()
+		return nil, err
+	}
+	return m, nil
 }
 
 // place fills State.Dirs.
@@ -121,7 +126,7 @@ func (m *Manager) keepWritable() error {
 		return nil
 	}
 	m.state.Mode = ""
-	if m.opts.CgroupsPath != "" && !m.opts.Systemd {
+	if m.opts.CgroupsPath != "" {
 		return &Error{Field: "linux.cgroupsPath", What: fmt.Sprintf("%q: no cgroup there is delegated to this user", m.opts.CgroupsPath),
 			Hint: "remove the field, or run below a systemd user session with --systemd-cgroup"}
 	}

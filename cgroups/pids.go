@@ -104,8 +104,8 @@ func (m *Manager) Sub(args []string) (*Manager, error) {
 		}
 	}
 	sub := Open(s)
-	if sub.unit != nil {
-		sub.unit.sub = true
+	if sub.unit != nil && s.Dirs[""] != "" {
+		sub.unit.sub = strings.TrimPrefix(s.Dirs[""], m.state.Dirs[""])
 	}
 	return sub, nil
 }

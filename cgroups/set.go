@@ -14,8 +14,9 @@ func (m *Manager) Set(r *specs.LinuxResources) error {
 		return nil
 	}
 	if m.unit != nil && !m.unit.started {
-		m.opts.Resources = r
-		return nil
+		writes, err := m.plan(r)
+		m.opts.Resources, m.writes, m.unit.pending = r, writes, true
+		return err
 	}
 	writes := m.writes
 	if r != m.opts.Resources || writes == nil {
@@ -55,31 +56,46 @@ func (m *Manager) Update(old, change *specs.LinuxResources) error {
 	if err := m.checkUsage(whole); err != nil {
 		return err
 	}
-	a := applier{keep: true}
-	back := func(err error) error {
-		if undone := a.rollback(); undone != nil {
-			return fmt.Errorf("%w (and the old values could not all be put back: %w)", err, undone)
-		}
+	before, err := snapshot(writes, m.open)
+	if err != nil {
 		return err
 	}
 	if m.unit != nil {
-		if err := m.setUnit(old, whole); err != nil {
+		if err := m.setUnit(writes, change.Devices); err != nil {
 			return err
 		}
 	}
-	err = a.apply(writes, m.open)
+	err = (&applier{}).apply(writes, m.open)
 	if err == nil {
 		err = m.setDevices(change.Devices, true)
 	}
-	if err == nil {
-		return nil
+	if err != nil {
+		return m.back(err, before, old)
 	}
+	return nil
+}
+
+// back undoes a refused update.
+func (m *Manager) back(refused error, before []undo, old *specs.LinuxResources) error {
+	err := rollback(before)
 	if m.unit != nil {
-		if e := m.setUnit(whole, complete(change, old)); e != nil {
-			err = errors.Join(err, e)
+		// What the files said is what systemd shall believe again.
+		writes := make([]write, 0, len(before))
+		for _, u := range before {
+			w := *u.w
+			w.value, w.alt = u.value, nil
+			writes = append(writes, w)
 		}
+		var devices []specs.LinuxDeviceCgroup
+		if old != nil {
+			devices = old.Devices
+		}
+		err = errors.Join(err, m.setUnit(writes, devices))
 	}
-	return back(err)
+	if err != nil {
+		return fmt.Errorf("%w (and the old values could not all be put back: %w)", refused, err)
+	}
+	return refused
 }
 
 // checkUsage refuses a limit below what is in use, if memory.checkBeforeUpdate asks for it. v1's

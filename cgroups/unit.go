@@ -2,22 +2,317 @@ package cgroups
 
 import (
 	"errors"
+	"fmt"
+	"strings"
+
+	"davit/cgroups/systemd"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
-// unit is a systemd scope or slice.
+// The systemd driver: systemd makes a scope with the container's first process in it, and knows the limits that
+// it has properties for; then everything is written to the cgroup too, exactly and with what systemd has no
+// property for.
+
+// unit is a systemd scope.
 type unit struct {
 	name, slice string
-	user        bool
-	started     bool
-	sub         bool // a sub-cgroup of it
+	user        bool   // of the user's manager
+	started     bool   // it exists: after Add, or in a later verb
+	sub         string // Manager.Sub: the sub-cgroup, with a leading slash
+	pending     bool   // Set came before Add
+	extra       []systemd.Property
+	conn        *systemd.Conn
 }
 
-var errNoSystemd = errors.New("systemd's driver is not linked in")
+func (u *unit) close() {
+	if u != nil {
+		u.conn.Close()
+		u.conn = nil
+	}
+}
 
-func (u *unit) close()                                             {}
-func (m *Manager) placeUnit() error                                { return errNoSystemd }
-func (m *Manager) startUnit(pid int) error                         { return errNoSystemd }
-func (m *Manager) setUnit(old, change *specs.LinuxResources) error { return errNoSystemd }
-func (m *Manager) stopUnit() error                                 { return errNoSystemd }
+func (u *unit) dial() (*systemd.Conn, error) {
+	if u.conn == nil {
+		c, err := systemd.Dial(u.user)
+		if err != nil {
+			return nil, &Error{What: "reach systemd", Err: err, Hint: dialHint(u.user)}
+		}
+		u.conn = c
+	}
+	return u.conn, nil
+}
+
+func dialHint(user bool) string {
+	if user {
+		return "there must be a systemd user session: log in through PAM, or `loginctl enable-linger`, and set XDG_RUNTIME_DIR"
+	}
+	return "systemd's sockets are /run/systemd/private and /run/dbus/system_bus_socket"
+}
+
+// placeUnit decides the unit and its directories from a cgroupsPath of the form slice:prefix:name.
+func (m *Manager) placeUnit() error {
+	o := &m.opts
+	if !systemd.Running() {
+		return &Error{What: "systemd is not the init system of this host (no /run/systemd/system)",
+			Hint: "leave out --systemd-cgroup"}
+	}
+	extra, err := systemd.FromAnnotations(o.Annotations)
+	if err != nil {
+		return err
+	}
+	slice, name, err := unitName(o.CgroupsPath, o.ID, o.Rootless)
+	if err != nil {
+		return err
+	}
+	inner, err := expandSlice(slice)
+	if err != nil {
+		return err
+	}
+	u := &unit{name: name, slice: slice, user: o.Rootless, extra: extra}
+	m.unit = u
+	m.state.Driver, m.state.Scope, m.state.Slice, m.state.User = Systemd, name, slice, u.user
+	if u.user {
+		if m.layout.mode != Unified {
+			return &Error{What: "without root, systemd's driver needs cgroup v2", Hint: "leave out --systemd-cgroup"}
+		}
+		c, err := u.dial()
+		if err != nil {
+			return err
+		}
+		own, err := c.ManagerProperty("ControlGroup")
+		if err != nil {
+			return fmt.Errorf("ask systemd for its ControlGroup: %w", err)
+		}
+		inner = own + inner
+	}
+	inner += "/" + name
+	if m.layout.v2 != "" {
+		m.state.Dirs[""] = m.layout.v2 + inner
+	}
+	for i := range m.layout.v1 {
+		h := &m.layout.v1[i]
+		for _, c := range h.controllers {
+			m.state.Dirs[c] = h.dir + inner
+		}
+	}
+	return nil
+}
+
+// unitName splits slice:prefix:name; an empty path means davit-ID.scope in the usual slice.
+func unitName(path, id string, user bool) (slice, name string, err error) {
+	slice = "system.slice"
+	if user {
+		slice = "user.slice"
+	}
+	if path == "" {
+		return slice, "davit-" + id + ".scope", nil
+	}
+	part := strings.Split(path, ":")
+	wrong := func(what string) error {
+		return &Error{Field: "linux.cgroupsPath", What: fmt.Sprintf("%q: %s", path, what),
+			Hint: `systemd's driver wants slice:prefix:name, as in "system.slice:davit:web"`}
+	}
+	if len(part) != 3 {
+		return "", "", wrong("expected the form slice:prefix:name")
+	}
+	if part[0] != "" {
+		slice = part[0]
+	}
+	name = part[2] + ".scope"
+	if part[1] != "" {
+		name = part[1] + "-" + name
+	}
+	switch {
+	case part[2] == "":
+		return "", "", wrong("the name is empty")
+	case strings.HasSuffix(part[2], ".slice"):
+		return "", "", wrong("a slice holds no processes")
+	case strings.IndexByte(name, '/') >= 0 || len(name) > 255:
+		return "", "", wrong("not the name of a unit")
+	}
+	return slice, name, nil
+}
+
+// expandSlice is a slice's path: a-b.slice is below a.slice (systemd.slice(5)).
+func expandSlice(slice string) (string, error) {
+	base, ok := strings.CutSuffix(slice, ".slice")
+	wrong := &Error{Field: "linux.cgroupsPath", What: fmt.Sprintf("%q is not the name of a slice", slice),
+		Hint: "as in system.slice or machine-web.slice"}
+	if !ok || strings.IndexByte(slice, '/') >= 0 {
+		return "", wrong
+	}
+	if base == "-" {
+		return "", nil // the root slice
+	}
+	path, prefix := "", ""
+	for part := range strings.SplitSeq(base, "-") {
+		if part == "" {
+			return "", wrong
+		}
+		path += "/" + prefix + part + ".slice"
+		prefix += part + "-"
+	}
+	return path, nil
+}
+
+// startUnit starts the scope with pid in it.
+func (m *Manager) startUnit(pid int) error {
+	u := m.unit
+	c, err := u.dial()
+	if err != nil {
+		return err
+	}
+	version, err := c.Version()
+	if err != nil {
+		return fmt.Errorf("ask systemd for its version: %w", err)
+	}
+	props := []systemd.Property{
+		{Name: "Description", Value: "davit container " + m.opts.ID},
+		{Name: "Slice", Value: u.slice},
+		{Name: "Delegate", Value: true},
+		{Name: "DefaultDependencies", Value: false}, // shutdown is the engine's to order
+		{Name: "CollectMode", Value: "inactive-or-failed"},
+		{Name: "PIDs", Value: []uint32{uint32(pid)}},
+		{Name: "CPUAccounting", Value: true},
+		{Name: "MemoryAccounting", Value: true},
+		{Name: "IOAccounting", Value: true},
+		{Name: "TasksAccounting", Value: true},
+	}
+	props = append(props, properties(m.writes, version, true)...)
+	if r := m.opts.Resources; r != nil && !m.state.Rootless {
+		list, err := m.deviceProperties(r.Devices)
+		if err != nil {
+			return err
+		}
+		props = append(props, list...)
+	}
+	props = append(props, u.extra...)
+	if err := c.StartTransientUnit(u.name, props); err != nil {
+		return &Error{Field: "linux.cgroupsPath", What: fmt.Sprintf("start systemd's unit %s in %s", u.name, u.slice), Err: err, Hint: startHint(err)}
+	}
+	u.started = true
+	if err := m.finishUnit(pid); err != nil {
+		return err
+	}
+	if u.pending {
+		return m.Set(m.opts.Resources)
+	}
+	return nil
+}
+
+func startHint(err error) string {
+	var e *systemd.Error
+	if !errors.As(err, &e) {
+		return ""
+	}
+	switch e.Name {
+	case "org.freedesktop.systemd1.UnitExists":
+		return "another container or service has a unit of this name: choose another linux.cgroupsPath"
+	case "org.freedesktop.DBus.Error.PropertyReadOnly", "org.freedesktop.DBus.Error.UnknownProperty", "org.freedesktop.DBus.Error.InvalidArgs":
+		return "check the annotations org.systemd.property.* against this systemd's version"
+	case "org.freedesktop.DBus.Error.AccessDenied", "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired":
+		return "only root may start units of the system's manager"
+	}
+	return ""
+}
+
+// finishUnit does for the scope's cgroups what systemd leaves undone: v1 hierarchies it does not use, controllers it
+// does not know, the owner.
+func (m *Manager) finishUnit(pid int) error {
+	for i := range m.dirs {
+		g := &m.dirs[i]
+		if _, err := m.mkdir(g.dir, mountOf(g.dir), g.initialise()); err != nil {
+			return err
+		}
+	}
+	if err := m.add1(pid); err != nil {
+		return err
+	}
+	if !m.has2() {
+		return nil
+	}
+	fd, err := m.dir2()
+	if err != nil {
+		return err
+	}
+	if m.state.Mode == Hybrid {
+		if err := join(fd, m.state.Dirs[""], pid); err != nil {
+			return err
+		}
+	}
+	if err := m.enable(fd); err != nil {
+		return err
+	}
+	if m.opts.Owner != 0 && m.state.Mode == Unified {
+		return chown(fd, m.state.Dirs[""], m.opts.Owner)
+	}
+	return nil
+}
+
+// attach moves a process to the scope through systemd, for a user who may not do it.
+func (m *Manager) attach(pid int, refused error) error {
+	c, err := m.unit.dial()
+	if err != nil {
+		return errors.Join(refused, err)
+	}
+	if err := c.AttachProcess(m.unit.name, m.unit.sub, pid); err != nil {
+		return &Error{Field: "linux.cgroupsPath", What: fmt.Sprintf("move process %d to systemd's unit %s", pid, m.unit.name), Err: err}
+	}
+	return nil
+}
+
+// mayJoin says whether processes can be cloned into the scope: a user may only if davit itself runs
+// below the user's manager.
+func (m *Manager) mayJoin() bool {
+	if m.unit == nil || !m.unit.user {
+		return true
+	}
+	l, err := detect(true)
+	return err == nil && l.v2 != "" && delegated(l.v2, m.state.Dirs[""], base(l.v2, l.own2), true)
+}
+
+// setUnit tells systemd of limits that are about to be written, so that it does not undo them later.
+func (m *Manager) setUnit(writes []write, devices []specs.LinuxDeviceCgroup) error {
+	c, err := m.unit.dial()
+	if err != nil {
+		return err
+	}
+	version, err := c.Version()
+	if err != nil {
+		return fmt.Errorf("ask systemd for its version: %w", err)
+	}
+	props := properties(writes, version, false)
+	if !m.state.Rootless {
+		list, err := m.deviceProperties(devices)
+		if err != nil {
+			return err
+		}
+		props = append(props, list...)
+	}
+	if len(props) == 0 {
+		return nil
+	}
+	if err := c.SetUnitProperties(m.unit.name, props); err != nil {
+		return &Error{Field: "linux.resources", What: "set properties of systemd's unit " + m.unit.name, Err: err}
+	}
+	return nil
+}
+
+// stopUnit stops the scope; its cgroups go with it. What systemd has collected already is fine.
+func (m *Manager) stopUnit() error {
+	if frozen, _ := m.Frozen(); frozen {
+		if err := m.Thaw(); err != nil && !gone(err) {
+			return err
+		}
+	}
+	c, err := m.unit.dial()
+	if err == nil {
+		err = c.StopUnit(m.unit.name)
+	}
+	if err == nil || unix.Access(m.leader(), unix.F_OK) != nil {
+		return nil
+	}
+	return fmt.Errorf("stop systemd's unit %s: %w", m.unit.name, err)
+}

@@ -33,18 +33,15 @@ type target struct {
 	w   *write
 }
 
-// undo remembers the value that a write replaced.
+// undo is a target with the value that it had.
 type undo struct {
 	target
 	value string
 }
 
-// applier carries writes out. With keep it first reads each file, so that rollback can
-// put the old values back.
+// applier carries writes out.
 type applier struct {
-	keep  bool
-	done  []undo
-	later []target
+	later []target // to be tried again
 }
 
 // apply does all writes in order. open returns the directory of a write's controller.
@@ -80,19 +77,9 @@ func (a *applier) again() error {
 
 func (a *applier) one(t target, first bool) error {
 	w := t.w
-	var old string
-	if a.keep {
-		var err error
-		if old, err = readString(t.dir, w.file); err == nil {
-			old = w.inverse(old)
-		}
-	}
 	err := writeAt(t.dir, w.file, w.value)
 	switch {
 	case err == nil:
-		if a.keep {
-			a.done = append(a.done, undo{t, old})
-		}
 		return nil
 	case first && w.flags&late != 0 && (err == unix.EINVAL || err == unix.EBUSY):
 		a.later = append(a.later, t)
@@ -105,15 +92,36 @@ func (a *applier) one(t target, first bool) error {
 	return &Error{Field: resources + w.field, What: fmt.Sprintf("write %q to %s", w.value, w.file), Err: err, Hint: hint(w, err)}
 }
 
-// rollback puts back what was written, last first, as far as the kernel lets it. Values that
+// snapshot reads what the writes are going to replace.
+func snapshot(writes []write, open func(w *write) (int, error)) ([]undo, error) {
+	before := make([]undo, 0, len(writes))
+	for i := range writes {
+		w := &writes[i]
+		dir, err := open(w)
+		if err != nil {
+			return nil, err
+		}
+		old, err := readString(dir, w.file)
+		if err == unix.ENOENT && w.alt != nil {
+			w = w.alt
+			old, err = readString(dir, w.file)
+		}
+		if err == nil { // what cannot be read is not there, or will be refused
+			before = append(before, undo{target{dir, w}, w.inverse(old)})
+		}
+	}
+	return before, nil
+}
+
+// rollback puts the values of a snapshot back, last first, as far as the kernel lets it. Values that
 // depend on each other (limit and swap) are tried twice.
-func (a *applier) rollback() error {
+func rollback(before []undo) error {
 	var errs []error
-	for pass := 0; pass < 2; pass++ {
+	for range 2 {
 		errs = nil
-		for i := len(a.done) - 1; i >= 0; i-- {
-			u := a.done[i]
-			for _, line := range strings.Split(u.value, "\n") {
+		for i := len(before) - 1; i >= 0; i-- {
+			u := before[i]
+			for line := range strings.SplitSeq(u.value, "\n") {
 				if line == "" {
 					continue
 				}

@@ -1,0 +1,226 @@
+package cgroups
+
+import (
+	"math"
+	"strconv"
+	"strings"
+
+	"davit/cgroups/systemd"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// properties are what systemd (of that version) is told of the writes; what it has no property for is left
+// out, since everything is written to the cgroup as well. A pure function. at: the unit is being started.
+func properties(writes []write, version int, start bool) []systemd.Property {
+	var p propertyList
+	idle := false
+	for i := range writes {
+		idle = idle || writes[i].file == "cpu.idle" && writes[i].value == "1" && version >= 252
+	}
+	for i := range writes {
+		w := &writes[i]
+		switch w.file {
+		case "cpu.idle":
+			if idle {
+				p.add("CPUWeight", uint64(0)) // systemd's word for idle
+			}
+		case "cpu.weight":
+			if !idle {
+				p.number("CPUWeight", w.value)
+			}
+		case "cpu.shares":
+			p.number("CPUShares", w.value)
+		case "cpu.max":
+			quota, period, _ := strings.Cut(w.value, " ")
+			p.quota, p.period = quota, period
+		case "cpu.cfs_quota_us":
+			p.quota = w.value
+		case "cpu.cfs_period_us":
+			p.period = w.value
+		case "cpuset.cpus", "cpuset.mems":
+			if version >= 244 {
+				p.set(w)
+			}
+		case "memory.oom.group":
+			if start && version >= 253 { // only services have it before; it cannot be changed later
+				p.add("OOMPolicy", map[bool]string{true: "kill", false: "continue"}[w.value == "1"])
+			}
+		case "memory.zswap.max":
+			if version >= 253 {
+				p.number("MemoryZSwapMax", w.value)
+			}
+		default:
+			p.plain(w)
+		}
+	}
+	p.bandwidth(version)
+	return p.list
+}
+
+type propertyList struct {
+	list          []systemd.Property
+	quota, period string
+}
+
+func (p *propertyList) add(name string, v any) {
+	p.list = append(p.list, systemd.Property{Name: name, Value: v})
+}
+
+// number adds a number; none at all (max, -1) is systemd's infinity. What is no number the cgroup's file will refuse.
+func (p *propertyList) number(name, value string) {
+	value = strings.TrimSpace(value)
+	if value == "max" || strings.HasPrefix(value, "-") {
+		p.add(name, uint64(math.MaxUint64))
+	} else if n, err := strconv.ParseUint(value, 10, 64); err == nil {
+		p.add(name, n)
+	}
+}
+
+// plain are the files whose property has the same number.
+func (p *propertyList) plain(w *write) {
+	switch w.file {
+	case "memory.max":
+		p.number("MemoryMax", w.value)
+	case "memory.high":
+		p.number("MemoryHigh", w.value)
+	case "memory.low":
+		p.number("MemoryLow", w.value)
+	case "memory.min":
+		p.number("MemoryMin", w.value)
+	case "memory.swap.max":
+		p.number("MemorySwapMax", w.value)
+	case "memory.limit_in_bytes":
+		p.number("MemoryLimit", w.value)
+	case "pids.max":
+		p.number("TasksMax", w.value)
+	case "blkio.weight":
+		p.number("BlockIOWeight", w.value)
+	case "io.weight":
+		if w.flags&keyed == 0 {
+			p.number("IOWeight", strings.TrimPrefix(w.value, "default "))
+		}
+	case "io.bfq.weight":
+		if w.alt != nil {
+			p.plain(w.alt)
+		}
+	}
+}
+
+// set converts a list of CPUs or nodes to bits, the lowest in the first byte.
+func (p *propertyList) set(w *write) {
+	var bits []byte
+	for _, n := range parseList(w.value) {
+		for int(n)/8 >= len(bits) {
+			bits = append(bits, 0)
+		}
+		bits[n/8] |= 1 << (n % 8)
+	}
+	if w.file == "cpuset.cpus" {
+		p.add("AllowedCPUs", bits)
+	} else {
+		p.add("AllowedMemoryNodes", bits)
+	}
+}
+
+// bandwidth converts the quota per period to one per second, in whole percents of a CPU, rounded up: systemd keeps
+// no finer ones, and a lower one than the container's would keep its own sub-cgroups from having what it has.
+func (p *propertyList) bandwidth(version int) {
+	if p.quota == "" && p.period == "" {
+		return
+	}
+	period := uint64(100000) // the kernel's default
+	if n, err := strconv.ParseUint(p.period, 10, 64); err == nil && n > 0 {
+		period = n
+		if version >= 242 {
+			p.add("CPUQuotaPeriodUSec", period)
+		}
+	}
+	const percent = 10000 // µs per second
+	perSecond := uint64(math.MaxUint64)
+	if n, err := strconv.ParseUint(p.quota, 10, 64); err == nil && n > 0 && n < math.MaxUint64/1000000 {
+		perSecond = (n*1000000/period + percent - 1) / percent * percent
+	}
+	p.add("CPUQuotaPerSecUSec", perSecond)
+}
+
+// deviceProperties tells systemd of device rules, nil being none. Systemd knows a list of what is allowed; if the rules
+// are more than that, on v2 it is told nothing, as davit's own program holds whatever systemd does; on
+// v1, where it would open everything when it writes the cgroup again, it is told what can be said.
+func (m *Manager) deviceProperties(list []specs.LinuxDeviceCgroup) ([]systemd.Property, error) {
+	if list == nil {
+		return nil, nil
+	}
+	rules, e := deviceRules(list)
+	if e != nil {
+		return nil, e
+	}
+	if len(rules) == 1 && rules[0].all() {
+		return []systemd.Property{{Name: "DevicePolicy", Value: "auto"}, {Name: "DeviceAllow", Value: []systemd.Pair{}}}, nil
+	}
+	allow, whole := deviceAllow(rules, procDevices)
+	if !whole && m.version("devices") == 2 {
+		return nil, nil
+	}
+	return []systemd.Property{
+		{Name: "DevicePolicy", Value: "strict"},
+		{Name: "DeviceAllow", Value: []systemd.Pair{}}, // forget what was allowed before
+		{Name: "DeviceAllow", Value: allow},
+	}, nil
+}
+
+// deviceAllow says rules in DeviceAllow's terms, and whether that is all that they say. names maps the kind and
+// number of a driver to its name.
+func deviceAllow(rules []deviceRule, names func(kind byte, major int64) string) (allow []systemd.Pair, whole bool) {
+	allow, whole = []systemd.Pair{}, true
+	for i := range rules {
+		r := &rules[i]
+		if !r.allow {
+			whole = false
+			continue
+		}
+		kinds := []byte{r.kind}
+		if r.kind == 'a' {
+			kinds = []byte{'b', 'c'}
+		}
+		for _, kind := range kinds {
+			word := map[byte]string{'b': "block", 'c': "char"}[kind]
+			node := ""
+			switch {
+			case r.major != anyDevice && r.minor != anyDevice:
+				node = "/dev/" + word + "/" + itoa(r.major) + ":" + itoa(r.minor)
+			case r.major != anyDevice:
+				if name := names(kind, r.major); name != "" {
+					node = word + "-" + name
+				}
+			case r.minor == anyDevice:
+				node = word + "-*"
+			}
+			if node == "" {
+				whole = false
+				continue
+			}
+			allow = append(allow, systemd.Pair{node, accessString(r.access)})
+		}
+	}
+	return allow, whole
+}
+
+// procDevices looks a driver's name up in /proc/devices.
+func procDevices(kind byte, major int64) string {
+	text, err := readString(unix.AT_FDCWD, "/proc/devices")
+	if err != nil {
+		return ""
+	}
+	char, block, _ := strings.Cut(text, "Block devices:")
+	if kind == 'b' {
+		char = block
+	}
+	for line := range strings.Lines(char) {
+		if f := strings.Fields(line); len(f) == 2 && f[0] == itoa(major) {
+			return f[1]
+		}
+	}
+	return ""
+}
