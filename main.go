@@ -40,7 +40,7 @@ func run(args []string) int {
 		OnUsageError: func(_ *cli.Context, err error, _ bool) error {
 			return usage(err)
 		},
-		CommandNotFound: func(*cli.Context, string) {},
+		Action:          noCommand,
 	}
 	cli.VersionPrinter = func(c *cli.Context) { fmt.Fprint(c.App.Writer, versionText()) }
 	err := app.Run(args)
@@ -53,6 +53,14 @@ func run(args []string) int {
 		return 1
 	}
 	return 0
+}
+
+// noCommand is what happens without the name of a command that there is.
+func noCommand(c *cli.Context) error {
+	if c.NArg() > 0 {
+		return usage(fmt.Errorf("unknown command %q", c.Args().First()))
+	}
+	return cli.ShowAppHelp(c)
 }
 
 func versionText() string {
