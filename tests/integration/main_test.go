@@ -1,0 +1,243 @@
+// Package integration drives the real binary ($DAVIT, by default ../../bin/davit) on real bundles.
+//
+//	go test ./tests/integration                              everything, in each view of cgroups that the host can give
+//	go test ./tests/integration -run 'TestScript/create'     testdata/script/create*.txtar
+//	DAVIT_VIEW=unified go test ./tests/integration -run …    in the pure view of cgroup v2 only (or native)
+//
+// The tests run in a mount namespace of their own, below a subreaper that reaps at once, with their own --root and
+// their own part of the cgroup hierarchies. What a test leaves behind (a process, a cgroup, a mount, a state
+// directory) makes it fail.
+package integration
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// What a re-exec'd test binary is to be: see TestMain.
+const (
+	roleVariable = "DAVIT_TEST_ROLE"
+	viewVariable = "DAVIT_VIEW"
+)
+
+const (
+	native  = "native"  // cgroups as the host mounts them
+	unified = "unified" // cgroup v2 and nothing else
+)
+
+// TestMain is three processes deep: the one that go test starts makes one of the second kind for each view of
+// cgroups; that has a mount namespace of its own and reaps the orphans of the third, which runs the tests.
+func TestMain(m *testing.M) {
+	switch os.Getenv(roleVariable) {
+	case "reaper":
+		os.Exit(reap())
+	case "tests":
+		os.Exit(runTests(m))
+	}
+	if os.Geteuid() != 0 || listOnly() {
+		os.Exit(m.Run()) // without root every test says that it is skipped
+	}
+	os.Exit(runViews())
+}
+
+func listOnly() bool {
+	for _, arg := range os.Args[1:] {
+		if strings.HasPrefix(arg, "-test.list") {
+			return true
+		}
+	}
+	return false
+}
+
+// runViews runs the suite in the views that $DAVIT_VIEW allows, side by side, one's output after the other's.
+func runViews() int {
+	runtime.LockOSThread() // Pdeathsig means the thread
+	views := []string{native, unified}
+	if only := os.Getenv(viewVariable); only != "" {
+		views = []string{only}
+	} else if isUnified() {
+		views = views[:1] // the host's own is the pure one
+	}
+	var outputs [2]bytes.Buffer
+	var cmds []*exec.Cmd
+	for i, view := range views {
+		cmd := again("reaper", viewVariable+"="+view)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
+		if i > 0 {
+			cmd.Stdout, cmd.Stderr = &outputs[i], &outputs[i]
+		}
+		if err := cmd.Start(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		cmds = append(cmds, cmd)
+	}
+	status := 0
+	for i, cmd := range cmds {
+		if err := cmd.Wait(); err != nil {
+			status = 1
+		}
+		fmt.Fprintf(os.Stdout, "\n") // so that what follows begins a line
+		io.Copy(os.Stdout, &outputs[i])
+	}
+	return status
+}
+
+func isUnified() bool {
+	var st unix.Statfs_t
+	return unix.Statfs("/sys/fs/cgroup", &st) == nil && st.Type == unix.CGROUP2_SUPER_MAGIC
+}
+
+// again is a command for this test binary, with the same arguments, in another role.
+func again(role string, env ...string) *exec.Cmd {
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Args[0] = os.Args[0]
+	cmd.Env = append(append(os.Environ(), roleVariable+"="+role), env...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	return cmd
+}
+
+// reap makes the view, starts the tests, and reaps what they and their containers leave.
+func reap() int {
+	runtime.LockOSThread()
+	if err := makeView(os.Getenv(viewVariable)); err != nil {
+		fmt.Fprintln(os.Stderr, "integration:", err)
+		return 1
+	}
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		fmt.Fprintln(os.Stderr, "prctl PR_SET_CHILD_SUBREAPER:", err)
+		return 1
+	}
+	cmd := again("tests")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	for {
+		var status unix.WaitStatus
+		pid, err := unix.Wait4(-1, &status, 0, nil)
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return 1
+		case pid == cmd.Process.Pid && status.Exited():
+			return status.ExitStatus()
+		case pid == cmd.Process.Pid:
+			fmt.Fprintln(os.Stderr, "integration: the tests were killed:", status.Signal())
+			return 1
+		}
+	}
+}
+
+// makeView gives this mount namespace a pure view of cgroup v2, if asked for and not there.
+func makeView(view string) error {
+	switch {
+	case view != native && view != unified:
+		return fmt.Errorf("%s=%s: native or unified", viewVariable, view)
+	case view == native || isUnified():
+		return nil
+	}
+	if err := unix.Unmount("/sys/fs/cgroup", unix.MNT_DETACH); err != nil {
+		return fmt.Errorf("umount /sys/fs/cgroup: %w", err)
+	}
+	if err := unix.Mount("cgroup2", "/sys/fs/cgroup", "cgroup2", 0, ""); err != nil {
+		return fmt.Errorf("mount cgroup2: %w", err)
+	}
+	return nil
+}
+
+// What all tests share.
+var (
+	davit   string // absolute path of the binary
+	rootfs  string // a root filesystem to make those of bundles from
+	subtree string // "/davit-test-PID", of every cgroup hierarchy
+)
+
+// runTests prepares what the tests share, runs them, and removes it.
+func runTests(m *testing.M) int {
+	status, err := prepareAndRun(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "integration:", err)
+		return 1
+	}
+	return status
+}
+
+func prepareAndRun(m *testing.M) (int, error) {
+	unix.Umask(0o022)
+	subtree = fmt.Sprintf("/davit-test-%d", os.Getpid())
+	var err error
+	if davit, err = findDavit(); err != nil {
+		return 1, err
+	}
+	dir, err := os.MkdirTemp("", "davit-integration-")
+	if err != nil {
+		return 1, err
+	}
+	defer os.RemoveAll(dir)
+	rootfs = filepath.Join(dir, "rootfs")
+	if err := makeRootfs(rootfs); err != nil {
+		return 1, err
+	}
+	status := m.Run()
+	if left := removeSubtree(); len(left) > 0 {
+		return 1, fmt.Errorf("cgroups that cannot be removed: %q", left)
+	}
+	return status, nil
+}
+
+func findDavit() (string, error) {
+	path := os.Getenv("DAVIT")
+	if path == "" {
+		path = "../../bin/davit"
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	if _, err := os.Stat(path); err != nil {
+		return "", fmt.Errorf("%w (`make` builds it)", err)
+	}
+	return path, nil
+}
+
+// makeRootfs makes a root filesystem of Debian's busybox-static.
+func makeRootfs(dir string) error {
+	for _, sub := range []string{"bin", "dev", "etc", "proc", "root", "sys", "tmp", "home/user"} {
+		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
+			return err
+		}
+	}
+	busybox, err := exec.LookPath("busybox")
+	if err != nil {
+		return fmt.Errorf("%w (Debian's package busybox-static)", err)
+	}
+	data, err := os.ReadFile(busybox)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "bin/busybox"), data, 0o755); err != nil {
+		return err
+	}
+	list, err := exec.Command(busybox, "--list").Output()
+	if err != nil {
+		return err
+	}
+	for _, applet := range strings.Fields(string(list)) {
+		if err := os.Symlink("busybox", filepath.Join(dir, "bin", applet)); err != nil && !os.IsExist(err) {
+			return err
+		}
+	}
+	return os.WriteFile(filepath.Join(dir, "etc/passwd"), []byte("root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n"), 0o644)
+}
