@@ -24,7 +24,12 @@ func (g *generator) encode(v string, t types.Type, notNil bool) (string, error) 
 		}
 		return g.function("encode", named) + "(e, &" + v + ")\n", nil
 	case *types.Pointer:
-		code, err := g.encode("*"+v, u.Elem(), false)
+		target := "*" + v
+		switch u.Elem().Underlying().(type) {
+		case *types.Slice, *types.Map:
+			target = "(*" + v + ")" // it will be indexed
+		}
+		code, err := g.encode(target, u.Elem(), false)
 		if err != nil {
 			return "", err
 		}

@@ -26,7 +26,7 @@ func (g *generator) fields(s *types.Struct, prefix string) ([]field, error) {
 			continue
 		}
 		name, opts, _ := strings.Cut(tag.Get("json"), ",")
-		if name == "-" && opts == "" {
+		if tag.Get("json") == "-" {
 			continue
 		}
 		if inner, ok := v.Type().Underlying().(*types.Struct); ok && v.Embedded() && name == "" {
