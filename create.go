@@ -4,9 +4,8 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"davit/cli"
 	"davit/libcontainer"
-
-	"github.com/urfave/cli/v2"
 )
 
 func bundleFlag() cli.Flag {

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"strings"
 
-	"github.com/urfave/cli/v2"
+	"davit/cli"
 )
 
 func deleteCommand() *cli.Command {

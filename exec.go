@@ -6,11 +6,11 @@ import (
 	"strconv"
 	"strings"
 
+	"davit/cli"
 	"davit/libcontainer"
 	"davit/spec"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
-	"github.com/urfave/cli/v2"
 )
 
 func execCommand() *cli.Command {

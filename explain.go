@@ -5,9 +5,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"davit/cli"
 	"davit/libcontainer"
-
-	"github.com/urfave/cli/v2"
 )
 
 func explainCommand() *cli.Command {

@@ -5,10 +5,9 @@ import (
 	"os"
 	"text/tabwriter"
 
+	"davit/cli"
 	"davit/libcontainer"
 	"davit/spec/jsonx"
-
-	"github.com/urfave/cli/v2"
 )
 
 func listCommand() *cli.Command {

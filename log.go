@@ -7,10 +7,9 @@ import (
 	"strings"
 	"time"
 
+	"davit/cli"
 	"davit/libcontainer"
 	"davit/spec/jsonx"
-
-	"github.com/urfave/cli/v2"
 )
 
 // logger reports the error that davit ends with: on standard error for people,

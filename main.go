@@ -1,3 +1,6 @@
+//go:debug containermaxprocs=0
+//go:debug updatemaxprocs=0
+
 // Davit is an OCI container runtime: it takes a bundle (config.json and a root
 // filesystem) and has the kernel make a container of it.
 package main
@@ -8,10 +11,10 @@ import (
 	"os"
 	"path/filepath"
 
+	"davit/cli"
 	"davit/libcontainer"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
-	"github.com/urfave/cli/v2"
 )
 
 // Set by the build.
@@ -28,21 +31,10 @@ func main() {
 func run(args []string) int {
 	log := &logger{format: "text"}
 	app := &cli.App{
-		Name:            "davit",
-		Usage:           "an OCI container runtime",
-		UsageText:       "davit [global options] COMMAND [options] [arguments]",
-		HideHelpCommand: true,
-		Version:         version,
-		Flags:           globalFlags(),
-		Commands:        commands(),
-		Before:          log.open,
-		ExitErrHandler:  func(*cli.Context, error) {}, // reported below, once
-		OnUsageError: func(_ *cli.Context, err error, _ bool) error {
-			return usage(err)
-		},
-		Action:          noCommand,
+		Name: "davit", Usage: "an OCI container runtime",
+		UsageText: "davit [global options] COMMAND [options] [arguments]",
+		Version:   versionText(), Flags: globalFlags(), Verbs: verbs[:], Before: log.open,
 	}
-	cli.VersionPrinter = func(c *cli.Context) { fmt.Fprint(c.App.Writer, versionText()) }
 	err := app.Run(args)
 	var status exitStatus
 	if errors.As(err, &status) {
@@ -53,14 +45,6 @@ func run(args []string) int {
 		return 1
 	}
 	return 0
-}
-
-// noCommand is what happens without the name of a command that there is.
-func noCommand(c *cli.Context) error {
-	if c.NArg() > 0 {
-		return usage(fmt.Errorf("unknown command %q", c.Args().First()))
-	}
-	return cli.ShowAppHelp(c)
 }
 
 func versionText() string {
@@ -82,6 +66,7 @@ func globalFlags() []cli.Flag {
 		&cli.StringFlag{Name: "log", Usage: "`file` to log to, beside standard error"},
 		&cli.StringFlag{Name: "log-format", Usage: "text or json", Value: "text"},
 		&cli.BoolFlag{Name: "debug", Usage: "log more"},
+		&cli.BoolFlag{Name: "version", Aliases: []string{"v"}, Usage: "print version, commit and the spec's version"},
 		&cli.BoolFlag{Name: "systemd-cgroup", Usage: "have systemd make the cgroups; cgroupsPath is then slice:prefix:name"},
 		&cli.StringFlag{Name: "rootless", Usage: "accepted from engines: auto, true or false; davit finds out for itself", Value: "auto", Hidden: true},
 	}
@@ -95,11 +80,11 @@ func defaultRoot() string {
 	return "/run/davit"
 }
 
-func commands() []*cli.Command {
-	return []*cli.Command{
-		createCommand(), startCommand(), runCommand(), execCommand(), stateCommand(), killCommand(), deleteCommand(),
-		listCommand(), specCommand(), explainCommand(),
-	}
+var verbs = [...]cli.Verb{
+	{Name: "create", New: createCommand}, {Name: "start", New: startCommand}, {Name: "run", New: runCommand},
+	{Name: "exec", New: execCommand}, {Name: "state", New: stateCommand}, {Name: "kill", New: killCommand},
+	{Name: "delete", New: deleteCommand}, {Name: "list", New: listCommand}, {Name: "spec", New: specCommand},
+	{Name: "explain", New: explainCommand},
 }
 
 func store(c *cli.Context) libcontainer.Store {

@@ -1,9 +1,8 @@
 package main
 
 import (
+	"davit/cli"
 	"davit/libcontainer"
-
-	"github.com/urfave/cli/v2"
 )
 
 func runCommand() *cli.Command {

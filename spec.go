@@ -7,7 +7,7 @@ import (
 
 	"davit/spec"
 
-	"github.com/urfave/cli/v2"
+	"davit/cli"
 )
 
 func specCommand() *cli.Command {

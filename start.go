@@ -1,6 +1,6 @@
 package main
 
-import "github.com/urfave/cli/v2"
+import "davit/cli"
 
 func startCommand() *cli.Command {
 	return &cli.Command{

@@ -4,10 +4,9 @@ import (
 	"fmt"
 	"os"
 
+	"davit/cli"
 	"davit/libcontainer"
 	"davit/spec/jsonx"
-
-	"github.com/urfave/cli/v2"
 )
 
 func stateCommand() *cli.Command {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"sync"
+	"time"
 
 	"github.com/containerd/console"
 	"golang.org/x/sys/unix"
@@ -25,7 +26,7 @@ type foreground struct {
 // container is being made.
 func newForeground(terminal bool) (*foreground, error) {
 	f := &foreground{signals: make(chan os.Signal, 64), sockets: [2]int{-1, -1}}
-	signal.Notify(f.signals)
+	signal.Notify(f.signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT)
 	if terminal {
 		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 		if err != nil {
@@ -83,16 +84,17 @@ func (f *foreground) resize() {
 func (f *foreground) forward(pidfd int) (stop func()) {
 	done := make(chan struct{})
 	go func() {
+		later := time.After(settled)
 		for {
 			select {
 			case <-done:
 				return
+			case <-later:
+				f.catchAll()
 			case s := <-f.signals:
 				switch s {
-				case unix.SIGCHLD, unix.SIGURG: // SIGURG: the Go runtime's own
 				case unix.SIGWINCH:
 					f.resize()
-				case unix.SIGPIPE:
 				default:
 					unix.PidfdSendSignal(pidfd, s.(unix.Signal), nil, 0)
 				}
@@ -102,9 +104,28 @@ func (f *foreground) forward(pidfd int) (stop func()) {
 	return func() { close(done) }
 }
 
+// settled is how long a process has run before davit catches all signals for
+// it. To catch one costs two switches between threads; those that end programs
+// by habit are caught from the beginning.
+const settled = 2 * time.Millisecond
+
+// catchAll adds the other signals that are forwarded.
+func (f *foreground) catchAll() {
+	for sig := unix.Signal(1); sig <= 64; sig++ {
+		switch sig {
+		case unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT: // already
+		case unix.SIGKILL, unix.SIGSTOP: // cannot be caught
+		case unix.SIGCHLD, unix.SIGPIPE, unix.SIGURG: // davit's own; Go's runtime uses SIGURG
+		case unix.SIGSEGV, unix.SIGBUS, unix.SIGFPE, unix.SIGILL, unix.SIGTRAP, unix.SIGPROF: // of a fault in davit
+		case 32, 33: // the C library's
+		default:
+			signal.Notify(f.signals, sig)
+		}
+	}
+}
+
 // close puts davit's own terminal back.
 func (f *foreground) close() {
-	signal.Stop(f.signals)
 	for _, fd := range f.sockets {
 		if fd >= 0 {
 			unix.Close(fd)

@@ -79,7 +79,7 @@ func (s Store) create(o CreateOptions) (c *creation, err error) {
 
 // LoadBundle reads a bundle's config.json.
 func LoadBundle(bundle string) ([]byte, *specs.Spec, error) {
-	raw, err := os.ReadFile(filepath.Join(bundle, spec.ConfigFile))
+	raw, err := spec.Read(bundle)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, withHint(err, "`davit spec` writes a config.json to begin with")
 	}

@@ -20,12 +20,15 @@ const maxConfig = 16 << 20
 // A relative bundle is taken from the working directory. Errors of reading wrap a
 // unix.Errno, those of decoding are of type *jsonx.Error.
 func Load(bundle string) (*specs.Spec, error) {
-	data, err := readFile(filepath.Join(bundle, ConfigFile))
+	data, err := Read(bundle)
 	if err != nil {
 		return nil, err
 	}
 	return Decode(data)
 }
+
+// Read returns the text of bundle/config.json.
+func Read(bundle string) ([]byte, error) { return readFile(filepath.Join(bundle, ConfigFile)) }
 
 // readFile reads a regular file of at most maxConfig bytes. os.ReadFile would
 // start Go's poller first: four system calls more, which nothing here needs.

@@ -1,0 +1,86 @@
+package cli_test
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+
+	"davit/cli"
+
+	urfave "github.com/urfave/cli/v2"
+)
+
+// ours and theirs describe the same command line to the two libraries; what
+// they understood must be the same.
+func ours(line []string) string {
+	got := "nothing"
+	app := &cli.App{Name: "app", Writer: io.Discard, Flags: []cli.Flag{
+		&cli.StringFlag{Name: "root", Value: "/r"}, &cli.BoolFlag{Name: "debug"},
+	}, Verbs: []cli.Verb{{Name: "verb", New: func() *cli.Command {
+		return &cli.Command{Name: "verb", Flags: []cli.Flag{
+			&cli.StringFlag{Name: "bundle", Aliases: []string{"b"}, Value: "."}, &cli.BoolFlag{Name: "detach", Aliases: []string{"d"}},
+			&cli.IntFlag{Name: "fds"}, &cli.StringSliceFlag{Name: "env", Aliases: []string{"e"}},
+		}, Action: func(c *cli.Context) error {
+			got = fmt.Sprint(c.String("root"), c.Bool("debug"), c.String("bundle"), c.IsSet("bundle"), c.Bool("detach"), c.Int("fds"), c.StringSlice("env"), c.Args().Slice(), c.NArg())
+			return nil
+		}}
+	}}}}
+	if err := app.Run(append([]string{"app"}, line...)); err != nil {
+		return "error"
+	}
+	return got
+}
+
+func theirs(line []string) string {
+	got := "nothing"
+	app := &urfave.App{Name: "app", Writer: io.Discard, ErrWriter: io.Discard, DisableSliceFlagSeparator: true,
+		Flags:          []urfave.Flag{&urfave.StringFlag{Name: "root", Value: "/r"}, &urfave.BoolFlag{Name: "debug"}},
+		ExitErrHandler: func(*urfave.Context, error) {},
+		Commands: []*urfave.Command{{Name: "verb", Flags: []urfave.Flag{
+			&urfave.StringFlag{Name: "bundle", Aliases: []string{"b"}, Value: "."}, &urfave.BoolFlag{Name: "detach", Aliases: []string{"d"}},
+			&urfave.IntFlag{Name: "fds"}, &urfave.StringSliceFlag{Name: "env", Aliases: []string{"e"}},
+		}, Action: func(c *urfave.Context) error {
+			got = fmt.Sprint(c.String("root"), c.Bool("debug"), c.String("bundle"), c.IsSet("bundle"), c.Bool("detach"), c.Int("fds"), c.StringSlice("env"), c.Args().Slice(), c.NArg())
+			return nil
+		}}},
+	}
+	if err := app.Run(append([]string{"app"}, line...)); err != nil {
+		return "error"
+	}
+	return got
+}
+
+func TestUnderstandsWhatUrfaveDoes(t *testing.T) {
+	for _, line := range []string{
+		"verb", "verb a b", "--root x verb a", "--root=x --debug verb a", "-root x verb", "verb -b x a", "verb --b x a",
+		"verb --bundle=x a", "verb -bundle x a -d", "verb -d a --detach b", "verb --detach=false a", "verb -d=true", "verb -- -d",
+		"verb -d -- -d", "verb - a", "verb -e A=1 -e B=2,3 x", "verb --env A= x", "verb --fds 3 a", "verb --fds -1", "verb --fds 0x10",
+		"verb --fds x", "verb --fds", "verb --nope", "verb --bundle", "--nope verb", "verb --detach=maybe", "verb a -- b",
+		"verb -b -d", "verb -b= a", "--debug=1 verb", "verb --help", "--help",
+	} {
+		fields := strings.Fields(line)
+		if got, want := ours(fields), theirs(fields); got != want {
+			t.Errorf("%q: understood %s, urfave/cli: %s", line, got, want)
+		}
+	}
+}
+
+func TestMistakesAreNamed(t *testing.T) {
+	for line, want := range map[string]string{
+		"":              "a command is missing",
+		"nope":          `unknown command "nope"`,
+		"--nope":        "unknown flag --nope",
+		"verb --fds x":  `verb: flag --fds: "x" is not a number`,
+		"verb --fds":    "verb: flag --fds needs a value",
+		"verb --b=1 -x": "verb: unknown flag -x",
+	} {
+		app := &cli.App{Name: "app", Writer: io.Discard, Verbs: []cli.Verb{{Name: "verb", New: func() *cli.Command {
+			return &cli.Command{Name: "verb", Flags: []cli.Flag{&cli.IntFlag{Name: "fds"}, &cli.StringFlag{Name: "b"}}}
+		}}}}
+		err := app.Run(append([]string{"app"}, strings.Fields(line)...))
+		if err == nil || err.Error() != want+" (see --help)" {
+			t.Errorf("%q: %v, want %s", line, err, want)
+		}
+	}
+}

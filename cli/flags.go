@@ -1,0 +1,158 @@
+package cli
+
+import (
+	"fmt"
+	"strconv"
+)
+
+// Flag is one of the flag types below. A flag is parsed once: its Value is the
+// default before, and what was given after.
+type Flag interface {
+	names() []string
+	isSet() bool
+	assign(value string) error
+	describe() description
+}
+
+type description struct {
+	Usage, placeholder, value string
+	Hidden                    bool
+}
+
+func names(name string, aliases []string) []string { return append([]string{name}, aliases...) }
+
+// StringFlag takes a text.
+type StringFlag struct {
+	Name, Usage, Value string
+	Aliases            []string
+	Hidden, set        bool
+}
+
+func (f *StringFlag) names() []string { return names(f.Name, f.Aliases) }
+func (f *StringFlag) isSet() bool     { return f.set }
+func (f *StringFlag) describe() description {
+	return description{f.Usage, "value", f.Value, f.Hidden}
+}
+func (f *StringFlag) assign(v string) error {
+	f.Value, f.set = v, true
+	return nil
+}
+
+// BoolFlag is there or not; or =true, =false.
+type BoolFlag struct {
+	Name, Usage        string
+	Aliases            []string
+	Value, Hidden, set bool
+}
+
+func (f *BoolFlag) names() []string       { return names(f.Name, f.Aliases) }
+func (f *BoolFlag) isSet() bool           { return f.set }
+func (f *BoolFlag) describe() description { return description{Usage: f.Usage, Hidden: f.Hidden} }
+func (f *BoolFlag) assign(v string) (err error) {
+	if f.Value, err = strconv.ParseBool(v); err != nil {
+		return fmt.Errorf("%q: true or false", v)
+	}
+	f.set = true
+	return nil
+}
+
+// IntFlag takes an integer.
+type IntFlag struct {
+	Name, Usage string
+	Aliases     []string
+	Value       int
+	Hidden, set bool
+}
+
+func (f *IntFlag) names() []string { return names(f.Name, f.Aliases) }
+func (f *IntFlag) isSet() bool     { return f.set }
+func (f *IntFlag) describe() description {
+	return description{f.Usage, "N", nonzero(int64(f.Value)), f.Hidden}
+}
+func (f *IntFlag) assign(v string) error {
+	n, err := parseInt(v, 0)
+	f.Value, f.set = int(n), true
+	return err
+}
+
+// Int64Flag takes an integer of 64 bits.
+type Int64Flag struct {
+	Name, Usage string
+	Aliases     []string
+	Value       int64
+	Hidden, set bool
+}
+
+func (f *Int64Flag) names() []string { return names(f.Name, f.Aliases) }
+func (f *Int64Flag) isSet() bool     { return f.set }
+func (f *Int64Flag) describe() description {
+	return description{f.Usage, "N", nonzero(f.Value), f.Hidden}
+}
+func (f *Int64Flag) assign(v string) (err error) {
+	f.Value, err = parseInt(v, 64)
+	f.set = true
+	return err
+}
+
+// Uint64Flag takes a natural number of 64 bits.
+type Uint64Flag struct {
+	Name, Usage string
+	Aliases     []string
+	Value       uint64
+	Hidden, set bool
+}
+
+func (f *Uint64Flag) names() []string { return names(f.Name, f.Aliases) }
+func (f *Uint64Flag) isSet() bool     { return f.set }
+func (f *Uint64Flag) describe() description {
+	return description{f.Usage, "N", nonzero(int64(f.Value)), f.Hidden}
+}
+func (f *Uint64Flag) assign(v string) (err error) {
+	if f.Value, err = strconv.ParseUint(v, 0, 64); err != nil {
+		return fmt.Errorf("%q is not a natural number", v)
+	}
+	f.set = true
+	return nil
+}
+
+// StringSliceFlag may be given several times.
+type StringSliceFlag struct {
+	Name, Usage string
+	Aliases     []string
+	Value       []string
+	Hidden      bool
+}
+
+func (f *StringSliceFlag) names() []string       { return names(f.Name, f.Aliases) }
+func (f *StringSliceFlag) isSet() bool           { return len(f.Value) > 0 }
+func (f *StringSliceFlag) describe() description { return description{f.Usage, "value", "", f.Hidden} }
+func (f *StringSliceFlag) assign(v string) error {
+	f.Value = append(f.Value, v)
+	return nil
+}
+
+// Int64SliceFlag may be given several times.
+type Int64SliceFlag struct {
+	Name, Usage string
+	Aliases     []string
+	Value       []int64
+	Hidden      bool
+}
+
+func (f *Int64SliceFlag) names() []string       { return names(f.Name, f.Aliases) }
+func (f *Int64SliceFlag) isSet() bool           { return len(f.Value) > 0 }
+func (f *Int64SliceFlag) describe() description { return description{f.Usage, "N", "", f.Hidden} }
+func (f *Int64SliceFlag) assign(v string) error {
+	n, err := parseInt(v, 64)
+	if err == nil {
+		f.Value = append(f.Value, n)
+	}
+	return err
+}
+
+func nonzero(n int64) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.FormatInt(n, 10)
+}
