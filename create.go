@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 
@@ -21,6 +22,7 @@ func creationFlags() []cli.Flag {
 		&cli.StringFlag{Name: "pid-file", Usage: "`file` to write the process's pid to"},
 		&cli.BoolFlag{Name: "no-pivot", Usage: "change the root by MS_MOVE and chroot, for hosts that run from an initramfs"},
 		&cli.BoolFlag{Name: "no-new-keyring", Usage: "keep the session keyring instead of making one"},
+		traceFlag(),
 		&cli.IntFlag{Name: "preserve-fds", Usage: "pass on `N` file descriptors from 3 on"},
 	}
 }
@@ -29,7 +31,7 @@ func createOptions(c *cli.Context) (libcontainer.CreateOptions, error) {
 	o := libcontainer.CreateOptions{
 		ConsoleSocket: c.String("console-socket"), PidfdSocket: c.String("pidfd-socket"), PidFile: c.String("pid-file"),
 		NoPivot: c.Bool("no-pivot"), NoNewKeyring: c.Bool("no-new-keyring"),
-		PreserveFDs: c.Int("preserve-fds"), SystemdCgroup: c.Bool("systemd-cgroup"),
+		PreserveFDs: c.Int("preserve-fds"), SystemdCgroup: c.Bool("systemd-cgroup"), Trace: newTrace(c),
 	}
 	var err error
 	if o.ID, err = containerID(c); err != nil {
@@ -53,7 +55,7 @@ func createCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			return store(c).Create(o)
+			return errors.Join(store(c).Create(o), o.Trace.Close())
 		}),
 	}
 }

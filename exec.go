@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -28,6 +29,7 @@ func execCommand() *cli.Command {
 			&cli.BoolFlag{Name: "tty", Aliases: []string{"t"}, Usage: "with a terminal"},
 			&cli.StringFlag{Name: "user", Aliases: []string{"u"}, Usage: "`UID[:GID]`"},
 			&cli.Int64SliceFlag{Name: "additional-gids", Aliases: []string{"g"}, Usage: "`GID` to have besides"},
+			traceFlag(),
 			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "return once the process runs"},
 			&cli.StringFlag{Name: "process-label", Usage: "SELinux `label`"},
 			&cli.StringFlag{Name: "apparmor", Usage: "AppArmor `profile`"},
@@ -49,11 +51,13 @@ func execCommand() *cli.Command {
 			o := libcontainer.ExecOptions{
 				ConsoleSocket: c.String("console-socket"), PidfdSocket: c.String("pidfd-socket"), PidFile: c.String("pid-file"),
 				Detach: c.Bool("detach"), IgnorePaused: c.Bool("ignore-paused"), PreserveFDs: c.Int("preserve-fds"), SubCgroups: c.StringSlice("cgroup"),
+				Trace: newTrace(c),
 			}
 			if o.Process, err = execProcess(c, container); err != nil {
 				return err
 			}
 			status, err := container.Exec(o)
+			err = errors.Join(err, o.Trace.Close())
 			if err == nil && status != 0 {
 				return exitStatus(status)
 			}

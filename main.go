@@ -85,6 +85,7 @@ var verbs = [...]cli.Verb{
 	{Name: "exec", New: execCommand}, {Name: "state", New: stateCommand}, {Name: "kill", New: killCommand},
 	{Name: "delete", New: deleteCommand}, {Name: "list", New: listCommand}, {Name: "spec", New: specCommand},
 	{Name: "explain", New: explainCommand},
+	{Name: "trace", New: traceCommand},
 }
 
 func store(c *cli.Context) libcontainer.Store {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+
 	"davit/cli"
 	"davit/libcontainer"
 )
@@ -22,6 +24,7 @@ func runCommand() *cli.Command {
 				return err
 			}
 			status, err := store(c).Run(o)
+			err = errors.Join(err, o.Trace.Close())
 			if err == nil && status != 0 {
 				return exitStatus(status)
 			}

@@ -32,7 +32,7 @@ type CreateOptions struct {
 	PreserveFDs   int
 	// Run: the creator starts it, so that there is no socket to wait at.
 	Run   bool
-	Trace bool
+	Trace *Trace
 }
 
 // compiled is what a config comes to on this host.
@@ -76,7 +76,7 @@ func compile(s *specs.Spec, o CreateOptions, facts *spec.Facts, cache string) (*
 	if err := unsupported(s); err != nil {
 		return nil, err
 	}
-	c := &compiled{plan: &plan.Plan{Trace: o.Trace}, spec: s}
+	c := &compiled{plan: &plan.Plan{Trace: o.Trace != nil}, spec: s}
 	c.rootless = facts.UID() != 0 || !facts.InitialUserNS()
 	c.byPath = facts.Caps()&(1<<unix.CAP_SYS_ADMIN) == 0
 	linux := s.Linux

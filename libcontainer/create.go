@@ -33,7 +33,6 @@ type creation struct {
 	fds   descriptors
 	stage *nsenter.Stage
 	raw   []byte // config.json
-	trace *Trace
 	// grouped: the cgroups are the container's own, to be removed with it.
 	grouped bool
 }
@@ -53,7 +52,9 @@ func (s Store) create(o CreateOptions) (c *creation, err error) {
 	if err := checkID(o.ID); err != nil {
 		return nil, err
 	}
+	end := o.Trace.span("load config.json")
 	raw, config, err := LoadBundle(o.Bundle)
+	end()
 	if err != nil {
 		return nil, err
 	}
@@ -63,10 +64,16 @@ func (s Store) create(o CreateOptions) (c *creation, err error) {
 		}
 	}
 	c = &creation{CreateOptions: o, store: s, facts: spec.Host(), path: filepath.Join(s.Root, o.ID), dir: -1, raw: raw}
-	if c.compiled, err = compile(config, o, c.facts, filepath.Join(s.Root, seccompCache)); err != nil {
+	end = o.Trace.span("validate and compile")
+	c.compiled, err = compile(config, o, c.facts, filepath.Join(s.Root, seccompCache))
+	end()
+	if err != nil {
 		return nil, err
 	}
-	if c.fds, err = openDescriptors(c.plan, map[string]int{"console": o.Console}); err != nil {
+	end = o.Trace.span("open descriptors")
+	c.fds, err = openDescriptors(c.plan, map[string]int{"console": o.Console})
+	end()
+	if err != nil {
 		c.close()
 		return nil, err
 	}
@@ -102,6 +109,29 @@ func (o *CreateOptions) checkTerminal(terminal bool) error {
 
 // make does what changes the host, what is needed to undo it written down first.
 func (c *creation) make() error {
+	for _, part := range [...]struct {
+		name string
+		do   func() error
+	}{
+		{"claim the id, write the state", c.claim},
+		{"make the cgroup", c.group},
+		{"clone the stage", c.spawn},
+		{"cgroups and limits", c.putInPlaceNow},
+		{"wait for the stage", c.serve},
+		{"write the state", c.record},
+	} {
+		end := c.Trace.span(part.name)
+		err := part.do()
+		end()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// claim makes the state directory with what is needed to undo the rest.
+func (c *creation) claim() error {
 	var err error
 	if c.dir, err = c.store.makeDir(c.ID); err != nil {
 		return err
@@ -114,24 +144,27 @@ func (c *creation) make() error {
 	if err := writeFile(c.dir, configFile, c.raw); err != nil {
 		return err
 	}
-	if err := c.listen(); err != nil {
-		return err
-	}
+	return c.listen()
+}
+
+func (c *creation) group() error {
 	if err := c.cgroups.Create(); err != nil {
 		return err
 	}
 	c.grouped = true
-	if err := c.spawn(); err != nil {
-		return err
+	return nil
+}
+
+// putInPlaceNow is for a stage that does not wait for it.
+func (c *creation) putInPlaceNow() error {
+	if c.placed {
+		return nil
 	}
-	if !c.placed {
-		if err := c.putInPlace(); err != nil {
-			return err
-		}
-	}
-	if err := c.serve(); err != nil {
-		return err
-	}
+	return c.putInPlace()
+}
+
+// record writes down that the container is created.
+func (c *creation) record() error {
 	c.state.remember(c.stage.Pid, c.stage.PidFD, c.facts)
 	if err := c.state.write(c.dir, false); err != nil {
 		return err
@@ -194,7 +227,7 @@ func (c *creation) serve() error {
 		case nsenter.Phase:
 			err = c.phase(plan.Phase(m.Value))
 		case nsenter.Trace:
-			c.trace.stage(c.plan, m)
+			c.Trace.stage(c.plan, m)
 		}
 		if err != nil {
 			return err

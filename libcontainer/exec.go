@@ -28,7 +28,7 @@ type ExecOptions struct {
 	IgnorePaused  bool
 	PreserveFDs   int
 	SubCgroups    []string // see cgroups.Manager.Sub
-	Trace         bool
+	Trace         *Trace
 }
 
 // execution is a process being brought into a container.
@@ -40,7 +40,6 @@ type execution struct {
 	fds     descriptors
 	stage   *nsenter.Stage
 	cgroups *cgroups.Manager
-	trace   *Trace
 }
 
 // Exec runs a process in a container. Detached it returns once the program was
@@ -49,7 +48,7 @@ func (c *Container) Exec(o ExecOptions) (status int, err error) {
 	if err := c.mayExec(o); err != nil {
 		return -1, err
 	}
-	e := &execution{ExecOptions: o, Container: c, plan: &plan.Plan{Trace: o.Trace}}
+	e := &execution{ExecOptions: o, Container: c, plan: &plan.Plan{Trace: o.Trace != nil}}
 	if e.spec, err = c.Spec(); err != nil {
 		return -1, err
 	}
@@ -287,7 +286,7 @@ func (e *execution) serve() error {
 				err = e.stage.Control.Proceed(int64(e.stage.Pid))
 			}
 		case nsenter.Trace:
-			e.trace.stage(e.plan, m)
+			e.Trace.stage(e.plan, m)
 		}
 		if err != nil {
 			return err

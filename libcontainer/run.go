@@ -59,11 +59,14 @@ func (s Store) Run(o RunOptions) (status int, err error) {
 	unix.Close(c.dir) // the lock: others may exec, kill, pause
 	c.dir = -1
 	stop := f.forward(c.stage.PidFD)
+	end := o.Trace.span("the container's process")
 	status = waitProcess(c.stage.Pid)
+	end()
 	stop()
 	if o.Keep {
 		return status, nil
 	}
+	defer o.Trace.span("delete")()
 	return status, s.finish(o.ID)
 }
 
@@ -80,6 +83,7 @@ func (s Store) finish(id string) error {
 // start lets the process of a container that was just created go. If that
 // fails, the container is removed.
 func (c *creation) start() error {
+	defer c.Trace.span("start")()
 	if err := c.stage.Control.Proceed(int64(c.stage.Pid)); err != nil {
 		c.undo()
 		return err
@@ -90,7 +94,7 @@ func (c *creation) start() error {
 		case err == io.EOF:
 			return c.started()
 		case err == nil && m.Kind == nsenter.Trace:
-			c.trace.stage(c.plan, m)
+			c.Trace.stage(c.plan, m)
 			continue
 		case err == nil:
 			err = stepError(c.plan, m)

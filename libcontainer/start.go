@@ -7,7 +7,9 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"davit/cgroups"
 	"davit/nsenter"
+	"davit/plan"
 	"davit/spec"
 	"davit/spec/jsonx"
 
@@ -17,7 +19,7 @@ import (
 
 // Start lets a created container's process go, and returns when it has been
 // exec'd, or why not.
-func (c *Container) Start() error {
+func (c *Container) Start(trace *Trace) error {
 	switch status := c.Status(); status {
 	case specs.StateCreated:
 	case specs.StateStopped:
@@ -35,7 +37,10 @@ func (c *Container) Start() error {
 	}
 	conn := nsenter.NewConn(fd)
 	defer conn.Close()
-	if err := c.awaitExec(conn); err != nil {
+	end := trace.span("wait for the exec")
+	err = c.awaitExec(conn, trace)
+	end()
+	if err != nil {
 		return err
 	}
 	unix.Unlinkat(c.dir, startFile, 0)
@@ -43,35 +48,44 @@ func (c *Container) Start() error {
 }
 
 // awaitExec reads what the stage says on its way from start to exec: nothing,
-// if all is well.
-func (c *Container) awaitExec(conn *nsenter.Conn) error {
-	m, err := conn.Receive()
-	for err == nil && m.Kind == nsenter.Trace {
-		m, err = conn.Receive()
+// if all is well and nobody traces.
+func (c *Container) awaitExec(conn *nsenter.Conn, trace *Trace) error {
+	var p *plan.Plan
+	if trace != nil {
+		p = c.plan()
 	}
-	switch {
-	case err == io.EOF:
-		return nil
-	case err != nil:
-		return err
+	for {
+		m, err := conn.Receive()
+		switch {
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return err
+		case m.Kind == nsenter.Trace:
+			trace.stage(p, m)
+		default:
+			if p = c.plan(); p == nil {
+				return fmt.Errorf("%s %s: %w", m.Call, m.Detail, m.Errno)
+			}
+			return stepError(p, m)
+		}
 	}
-	return c.startError(m)
 }
 
-// startError names the field of a step that failed. The plan is not kept: it is
-// compiled again from the config, to the same steps.
-func (c *Container) startError(m nsenter.Message) error {
+// plan returns the plan that the container was made by. It is not kept: it is
+// compiled again from the config, to the same steps. Without the config it is nil.
+func (c *Container) plan() *plan.Plan {
 	s, err := c.Spec()
 	if err != nil {
-		return fmt.Errorf("%s %s: %w", m.Call, m.Detail, m.Errno)
+		return nil
 	}
-	o := CreateOptions{ID: c.ID, Bundle: c.Bundle, NoNewKeyring: c.NoKeyring, SystemdCgroup: c.Cgroup.Driver == "systemd"}
+	o := CreateOptions{ID: c.ID, Bundle: c.Bundle, NoNewKeyring: c.NoKeyring, SystemdCgroup: c.Cgroup.Driver == cgroups.Systemd}
 	again, err := compile(s, o, spec.Host(), filepath.Join(c.store.Root, seccompCache))
 	if err != nil {
-		return fmt.Errorf("%s %s: %w", m.Call, m.Detail, m.Errno)
+		return nil
 	}
-	defer again.cgroups.Close()
-	return stepError(again.plan, m)
+	again.cgroups.Close()
+	return again.plan
 }
 
 // stateNow returns the State that hooks get.

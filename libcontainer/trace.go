@@ -1,11 +1,124 @@
 package libcontainer
 
 import (
+	"fmt"
+	"os"
+
 	"davit/nsenter"
 	"davit/plan"
+	"davit/spec/jsonx"
+
+	"golang.org/x/sys/unix"
 )
 
-// Trace is a timeline of what parent and stage did.
-type Trace struct{}
+//go:generate go run davit/spec/internal/gen -type Timeline -out trace_json.go
 
-func (t *Trace) stage(*plan.Plan, nsenter.Message) {}
+// Trace is a timeline of what parent and stage do, being recorded. All methods
+// of a nil Trace do nothing: without --trace, nothing is paid for it.
+type Trace struct {
+	path     string
+	timeline Timeline
+}
+
+// Timeline is a trace in the form of Chrome's trace viewer and of Perfetto
+// ("Trace Event Format", JSON object form).
+type Timeline struct {
+	Events []Event `json:"traceEvents"`
+	Unit   string  `json:"displayTimeUnit"`
+}
+
+// Event is a span of a timeline, or with Phase "M" the name of a row.
+type Event struct {
+	Name     string    `json:"name"`
+	Phase    string    `json:"ph"`
+	Begin    float64   `json:"ts"`  // µs, CLOCK_MONOTONIC
+	Duration float64   `json:"dur"` // µs
+	Process  int       `json:"pid"`
+	Row      int       `json:"tid"`
+	Args     EventArgs `json:"args"`
+}
+
+// EventArgs is what is known of an event besides.
+type EventArgs struct {
+	Name  string `json:"name,omitempty"`  // of a row
+	Field string `json:"field,omitempty"` // of config.json
+	Step  string `json:"step,omitempty"`  // its arguments
+}
+
+// The rows of a timeline.
+const (
+	RowParent = 1
+	RowStage  = 2
+)
+
+// NewTrace returns a trace that Close writes to a file, or nil without a path.
+func NewTrace(path string) *Trace {
+	if path == "" {
+		return nil
+	}
+	t := &Trace{path: path}
+	t.timeline.Unit = "ms"
+	for row, name := range [...]string{RowParent: "davit", RowStage: "stage"} {
+		if name != "" {
+			t.timeline.Events = append(t.timeline.Events, Event{Name: "thread_name", Phase: "M", Process: 1, Row: row, Args: EventArgs{Name: name}})
+		}
+	}
+	return t
+}
+
+func monotonic() int64 {
+	var ts unix.Timespec
+	unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts)
+	return ts.Nano()
+}
+
+// span begins something that the parent does; what it returns ends it.
+func (t *Trace) span(name string) (end func()) {
+	if t == nil {
+		return func() {}
+	}
+	begin := monotonic()
+	return func() { t.add(Event{Name: name, Row: RowParent}, begin, monotonic()) }
+}
+
+func (t *Trace) add(e Event, begin, end int64) {
+	e.Phase, e.Process = "X", 1
+	e.Begin, e.Duration = float64(begin)/1e3, float64(end-begin)/1e3
+	t.timeline.Events = append(t.timeline.Events, e)
+}
+
+// stage adds a step that the stage tells of.
+func (t *Trace) stage(p *plan.Plan, m nsenter.Message) {
+	if t == nil || p == nil || m.Step >= len(p.Steps) {
+		return
+	}
+	entry := p.Steps[m.Step]
+	t.add(Event{Name: plan.OpOf(entry.Step).String(), Row: RowStage,
+		Args: EventArgs{Field: entry.Field, Step: plan.Arguments(entry.Step)}}, m.Value, m.End)
+}
+
+// Close writes the timeline.
+func (t *Trace) Close() error {
+	if t == nil {
+		return nil
+	}
+	var e jsonx.Encoder
+	encodeTimeline(&e, &t.timeline)
+	e.Newline()
+	if err := os.WriteFile(t.path, e.Bytes(), 0o644); err != nil {
+		return fmt.Errorf("--trace: %w", err)
+	}
+	return nil
+}
+
+// ReadTimeline reads what Close has written.
+func ReadTimeline(path string) (*Timeline, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var t Timeline
+	d := jsonx.NewDecoder(path, data)
+	decodeTimeline(&d, &t)
+	return &t, d.End()
+}

@@ -19,11 +19,16 @@ func (p *Plan) Text() string {
 	line(&b, "clone", flagNames(p.Clone, cloneFlags), "linux.namespaces")
 	b.WriteString("stage\n")
 	for _, e := range p.Steps {
-		t := texter{}
-		e.Step.visit(&t)
-		line(&b, e.Step.op().String(), t.b.String(), e.Field)
+		line(&b, e.Step.op().String(), Arguments(e.Step), e.Field)
 	}
 	return b.String()
+}
+
+// Arguments prints what a step is about.
+func Arguments(s Step) string {
+	t := texter{}
+	s.visit(&t)
+	return t.b.String()
 }
 
 func line(b *strings.Builder, what, arguments, field string) {

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"slices"
+	"text/tabwriter"
+
+	"davit/cli"
+	"davit/libcontainer"
+)
+
+func traceFlag() cli.Flag {
+	return &cli.StringFlag{Name: "trace", Usage: "write a timeline of every step to `file`, for `davit trace` or Chrome's trace viewer"}
+}
+
+func newTrace(c *cli.Context) *libcontainer.Trace { return libcontainer.NewTrace(c.String("trace")) }
+
+func traceCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "trace",
+		Usage:     "print a timeline that --trace has written, the slowest first",
+		ArgsUsage: "FILE",
+		Flags:     []cli.Flag{&cli.BoolFlag{Name: "in-order", Usage: "in the order of time"}},
+		Action: verb(func(c *cli.Context) error {
+			if err := arguments(c, 1, 1); err != nil {
+				return err
+			}
+			t, err := libcontainer.ReadTimeline(c.Args().First())
+			if err != nil {
+				return err
+			}
+			return printTimeline(t, c.Bool("in-order"))
+		}),
+	}
+}
+
+// printTimeline prints a line a span with its share of its row's time: that
+// from the beginning of the row's first span to the end of its last.
+func printTimeline(t *libcontainer.Timeline, inOrder bool) error {
+	spans := slices.DeleteFunc(slices.Clone(t.Events), func(e libcontainer.Event) bool { return e.Phase != "X" })
+	if len(spans) == 0 {
+		return fmt.Errorf("no spans in it")
+	}
+	first := spans[0].Begin
+	for _, e := range spans {
+		first = min(first, e.Begin)
+	}
+	var begin, end [libcontainer.RowStage + 1]float64
+	for _, e := range spans {
+		if r := e.Row; r > 0 && r < len(end) {
+			if end[r] == 0 || e.Begin < begin[r] {
+				begin[r] = e.Begin
+			}
+			end[r] = max(end[r], e.Begin+e.Duration)
+		}
+	}
+	slices.SortStableFunc(spans, func(a, b libcontainer.Event) int {
+		if inOrder {
+			return cmp.Compare(a.Begin, b.Begin)
+		}
+		return cmp.Compare(b.Duration, a.Duration)
+	})
+	w := tabwriter.NewWriter(os.Stdout, 0, 1, 2, ' ', 0)
+	fmt.Fprintln(w, "AT ms\tTOOK ms\tSHARE\tWHO\tWHAT\tFIELD\tARGUMENTS")
+	for _, e := range spans {
+		who, share := "davit", ""
+		if e.Row == libcontainer.RowStage {
+			who = "stage"
+		}
+		if e.Row > 0 && e.Row < len(end) && end[e.Row] > begin[e.Row] {
+			share = fmt.Sprintf("%.0f %%", 100*e.Duration/(end[e.Row]-begin[e.Row]))
+		}
+		fmt.Fprintf(w, "%.3f\t%.3f\t%s\t%s\t%s\t%s\t%s\n", (e.Begin-first)/1e3, e.Duration/1e3, share, who, e.Name, e.Args.Field, e.Args.Step)
+	}
+	return w.Flush()
+}
