@@ -42,8 +42,8 @@ func TestIOWeight(t *testing.T) {
 	}
 }
 
-// show is a plan as text: "file=value" in order; "|" before an alternative, "?" after an optional one.
-func show(writes []write) string {
+// planned is a plan as text: "file=value" in order; "|" before an alternative, "?" after an optional one.
+func planned(writes []write) string {
 	var b strings.Builder
 	for i, w := range writes {
 		if i > 0 {
@@ -141,7 +141,7 @@ func TestPlan(t *testing.T) {
 				want = c.want1
 			}
 			writes, err := plan(c.r, on)
-			got := show(writes)
+			got := planned(writes)
 			if err != nil {
 				got = "!" + err.Error()
 			}
@@ -199,8 +199,8 @@ func TestMergeAndComplete(t *testing.T) {
 			"memory.swap.max=200; memory.max=100; cpu.idle=1; cpu.max=5000 10000; io.max=8:0 rbps=1; io.max=9:0 rbps=2; memory.high=1; pids.max=2"},
 	} {
 		writes, err := plan(c.r, all2)
-		if err != nil || show(writes) != c.want {
-			t.Errorf("%s:\n got %s, %v\nwant %s", what, show(writes), err, c.want)
+		if err != nil || planned(writes) != c.want {
+			t.Errorf("%s:\n got %s, %v\nwant %s", what, planned(writes), err, c.want)
 		}
 	}
 	if m := Merge(nil, nil); m == nil || m.Memory != nil {

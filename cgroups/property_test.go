@@ -1,0 +1,83 @@
+package cgroups
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+func TestProperties(t *testing.T) {
+	cpu := func(c specs.LinuxCPU) *specs.LinuxResources { return &specs.LinuxResources{CPU: &c} }
+	for name, c := range map[string]struct {
+		r       *specs.LinuxResources
+		on      version
+		systemd int
+		start   bool
+		want    string
+	}{
+		"memory": {&specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: ptr(int64(100)), Swap: ptr(int64(150)), Reservation: ptr(int64(-1))}}, all2, 252, true,
+			"MemorySwapMax=50 MemoryMax=100 MemoryLow=18446744073709551615"},
+		"memory, v1": {&specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: ptr(int64(-1)), Swap: ptr(int64(150))}}, all1, 252, true, "MemoryLimit=18446744073709551615"},
+		"pids":       {&specs.LinuxResources{Pids: &specs.LinuxPids{Limit: ptr(int64(0))}}, all2, 252, true, "TasksMax=1"},
+		"no pids":    {&specs.LinuxResources{Pids: &specs.LinuxPids{Limit: ptr(int64(-1))}}, all2, 252, true, "TasksMax=18446744073709551615"},
+		// 15500 of 50000 µs is 31 %; 15501 is a little more, and must not become less.
+		"quota":            {cpu(specs.LinuxCPU{Quota: ptr(int64(15500)), Period: ptr(uint64(50000))}), all2, 252, true, "CPUQuotaPeriodUSec=50000 CPUQuotaPerSecUSec=310000"},
+		"quota, rounded":   {cpu(specs.LinuxCPU{Quota: ptr(int64(15501)), Period: ptr(uint64(50000))}), all2, 252, true, "CPUQuotaPeriodUSec=50000 CPUQuotaPerSecUSec=320000"},
+		"quota, v1":        {cpu(specs.LinuxCPU{Quota: ptr(int64(15500)), Period: ptr(uint64(50000))}), all1, 252, true, "CPUQuotaPeriodUSec=50000 CPUQuotaPerSecUSec=310000"},
+		"old systemd":      {cpu(specs.LinuxCPU{Quota: ptr(int64(15500)), Period: ptr(uint64(50000)), Cpus: "0"}), all2, 241, true, "CPUQuotaPerSecUSec=310000"},
+		"no quota":         {cpu(specs.LinuxCPU{Quota: ptr(int64(-1))}), all2, 252, true, "CPUQuotaPerSecUSec=18446744073709551615"},
+		"default period":   {cpu(specs.LinuxCPU{Quota: ptr(int64(200000))}), all2, 252, true, "CPUQuotaPerSecUSec=2000000"},
+		"shares":           {cpu(specs.LinuxCPU{Shares: ptr(uint64(1024))}), all2, 252, true, "CPUWeight=100"},
+		"shares, v1":       {cpu(specs.LinuxCPU{Shares: ptr(uint64(1024))}), all1, 252, true, "CPUShares=1024"},
+		"idle":             {cpu(specs.LinuxCPU{Idle: ptr(int64(1)), Shares: ptr(uint64(1024))}), all2, 252, true, "CPUWeight=0"},
+		"idle, old":        {cpu(specs.LinuxCPU{Idle: ptr(int64(1)), Shares: ptr(uint64(1024))}), all2, 251, true, ""},
+		"cpuset":           {cpu(specs.LinuxCPU{Cpus: "0,9-10", Mems: "1"}), all2, 252, true, "AllowedCPUs=[1 6] AllowedMemoryNodes=[2]"},
+		"unified":          {&specs.LinuxResources{Unified: map[string]string{"memory.high": "max", "pids.max": " 5 ", "cpu.max": "max 5000", "hugetlb.2MB.max": "1"}}, all2, 252, true, "MemoryHigh=18446744073709551615 TasksMax=5 CPUQuotaPeriodUSec=5000 CPUQuotaPerSecUSec=18446744073709551615"},
+		"oom group":        {&specs.LinuxResources{Unified: map[string]string{"memory.oom.group": "1"}}, all2, 253, true, "OOMPolicy=kill"},
+		"oom group, later": {&specs.LinuxResources{Unified: map[string]string{"memory.oom.group": "1"}}, all2, 253, false, ""},
+		"io":               {&specs.LinuxResources{BlockIO: &specs.LinuxBlockIO{Weight: ptr(uint16(100))}}, all2, 252, true, "IOWeight=910"},
+		"io, v1":           {&specs.LinuxResources{BlockIO: &specs.LinuxBlockIO{Weight: ptr(uint16(100))}}, all1, 252, true, "BlockIOWeight=100"},
+	} {
+		writes, err := plan(c.r, c.on)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		var got []string
+		for _, p := range properties(writes, c.systemd, c.start) {
+			got = append(got, fmt.Sprintf("%s=%v", p.Name, p.Value))
+		}
+		if s := strings.Join(got, " "); s != c.want {
+			t.Errorf("%s: %s\nwant %s", name, s, c.want)
+		}
+	}
+}
+
+func TestDeviceAllow(t *testing.T) {
+	names := func(kind byte, major int64) string {
+		if kind == 'c' && major == 136 {
+			return "pts"
+		}
+		return ""
+	}
+	rule := func(allow bool, kind string, major, minor int64, access string) specs.LinuxDeviceCgroup {
+		return specs.LinuxDeviceCgroup{Allow: allow, Type: kind, Major: &major, Minor: &minor, Access: access}
+	}
+	for want, list := range map[string][]specs.LinuxDeviceCgroup{
+		"[] true": {rule(false, "a", -1, -1, "rwm")},
+		"[[/dev/char/1:3 rwm] [/dev/block/8:0 r] [char-pts rw] [char-* m]] true": {rule(true, "c", 1, 3, "rwm"), rule(true, "b", 8, 0, "r"), rule(true, "c", 136, -1, "rw"), rule(true, "c", -1, -1, "m")},
+		"[[block-* r] [char-* r]] true":                                          {rule(true, "a", -1, -1, "r")},
+		"[] false":                                                               {rule(true, "c", 200, -1, "rwm")},
+		"[[char-* rw]] false":                                                    {rule(true, "c", -1, -1, "rw"), rule(false, "c", 1, 3, "rw")},
+	} {
+		rules, e := deviceRules(list)
+		if e != nil {
+			t.Fatal(e)
+		}
+		allow, whole := deviceAllow(rules, names)
+		if got := fmt.Sprint(allow, whole); got != want {
+			t.Errorf("%s\nwant %s", got, want)
+		}
+	}
+}
