@@ -1,0 +1,297 @@
+/* The seccomp compiler: rules in, BPF out, through libseccomp (wire.h says
+ * how). davit runs it only when a filter is not in its cache.
+ *
+ * It makes several small programs, as davit distributes the rules among them,
+ * and davit merges those (config.distribute in config.go says why).
+ *
+ * Nothing here depends on the running kernel: the same request has the same
+ * answer everywhere. */
+
+#include <errno.h>
+#include <seccomp.h>
+#include <stddef.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "newer.h"
+#include "wire.h"
+
+struct input {
+	const struct request *head;
+	const struct request_arg *args;
+	const struct request_name *names;
+	const struct request_rule *rules;
+	const uint32_t *archs;
+	const char *text;
+};
+
+static union {
+	struct request head; /* for its alignment */
+	uint64_t word;
+	char bytes[WIRE_REQUEST_MAX + 1];
+} buffer;
+
+static uint32_t highest[WIRE_ARCHS_MAX];
+static uint32_t known[WIRE_REQUEST_MAX / sizeof(struct request_name)];
+static uint32_t insns[WIRE_ARCHS_MAX * (WIRE_REQUEST_MAX / sizeof(struct request_rule) + 1)];
+
+static struct answer answer = { .magic = WIRE_ANSWER };
+
+static int fail(enum wire_step step, int error, uint32_t at)
+{
+	answer.step = step;
+	answer.error = (uint32_t)error;
+	answer.at = at;
+	return -1;
+}
+
+/* libseccomp's tables of system calls, lengthened by newer.h. The linker
+ * (--wrap) sends libseccomp's own calls here, so translation between
+ * architectures knows the newer calls as well. offset chooses the
+ * architecture. */
+int __real_syscall_resolve_name(const char *name, int offset);
+const char *__real_syscall_resolve_num(int number, int offset);
+int __wrap_syscall_resolve_name(const char *name, int offset);
+const char *__wrap_syscall_resolve_num(int number, int offset);
+
+/* What offset means is private to libseccomp; this number tells x86_64 and x32
+ * from all others. */
+static int is_amd64(int offset)
+{
+	return __real_syscall_resolve_name("arch_prctl", offset) == 158;
+}
+
+/* A call that an architecture lacks has a negative pseudo number there, as in
+ * libseccomp's own tables, but beyond theirs (-10000 to -10999). */
+static int newer_number(size_t i, int offset)
+{
+	if (newer_syscalls[i].amd64_only && !is_amd64(offset))
+		return -20000 - (int)i;
+	return newer_syscalls[i].number;
+}
+
+int __wrap_syscall_resolve_name(const char *name, int offset)
+{
+	int number = __real_syscall_resolve_name(name, offset);
+
+	for (size_t i = 0; number == __NR_SCMP_ERROR && i < NEWER_COUNT; i++)
+		if (strcmp(name, newer_syscalls[i].name) == 0)
+			number = newer_number(i, offset);
+	return number;
+}
+
+const char *__wrap_syscall_resolve_num(int number, int offset)
+{
+	const char *name = __real_syscall_resolve_num(number, offset);
+
+	for (size_t i = 0; name == NULL && i < NEWER_COUNT; i++)
+		if (number == newer_number(i, offset))
+			name = newer_syscalls[i].name;
+	return name;
+}
+
+/* Takes count records of size bytes from the request at *at. */
+static const void *take(size_t *at, size_t end, size_t count, size_t size)
+{
+	const void *start = buffer.bytes + *at;
+
+	if (count > (end - *at) / size)
+		return NULL;
+	*at += count * size;
+	return start;
+}
+
+static int check_tables(const struct input *in)
+{
+	const struct request *r = in->head;
+	uint32_t program = 0;
+
+	for (uint32_t i = 0; i < r->names; i++) {
+		const struct request_name *n = &in->names[i];
+		if (n->length == 0 || n->length > WIRE_NAME_MAX ||
+		    n->text > r->text || n->length > r->text - n->text)
+			return fail(STEP_REQUEST, EBADMSG, i);
+	}
+	for (uint32_t i = 0; i < r->rules; i++) {
+		const struct request_rule *rule = &in->rules[i];
+		if (rule->program < program || rule->program >= r->programs ||
+		    rule->name >= r->names ||
+		    rule->arg > r->args || rule->args > r->args - rule->arg || rule->args > 6)
+			return fail(STEP_REQUEST, EBADMSG, i);
+		program = rule->program;
+	}
+	for (uint32_t i = 0; i < r->args; i++)
+		if (in->args[i].index > 5 || in->args[i].op < SCMP_CMP_NE ||
+		    in->args[i].op > SCMP_CMP_MASKED_EQ)
+			return fail(STEP_REQUEST, EBADMSG, i);
+	return 0;
+}
+
+/* args, which have 8-byte words, come first, so all are aligned. */
+static int parse(struct input *in, size_t size)
+{
+	const struct request *r = in->head = &buffer.head;
+	size_t at = sizeof(*r);
+
+	if (size < sizeof(*r) || r->magic != WIRE_REQUEST || r->size != size ||
+	    r->archs > WIRE_ARCHS_MAX || r->programs == 0 || r->programs > r->rules + 1)
+		return fail(STEP_REQUEST, EBADMSG, 0);
+	in->args = take(&at, size, r->args, sizeof(*in->args));
+	if (in->args)
+		in->names = take(&at, size, r->names, sizeof(*in->names));
+	if (in->names)
+		in->rules = take(&at, size, r->rules, sizeof(*in->rules));
+	if (in->rules)
+		in->archs = take(&at, size, r->archs, sizeof(*in->archs));
+	if (in->archs)
+		in->text = take(&at, size, r->text, 1);
+	if (!in->text || at != size)
+		return fail(STEP_REQUEST, EBADMSG, 0);
+	return check_tables(in);
+}
+
+static int read_request(struct input *in)
+{
+	size_t size = 0;
+
+	for (;;) {
+		ssize_t n = read(STDIN_FILENO, buffer.bytes + size, sizeof(buffer.bytes) - size);
+		if (n < 0)
+			return fail(STEP_REQUEST, errno, 0);
+		if (n == 0)
+			return parse(in, size);
+		size += (size_t)n;
+		if (size > WIRE_REQUEST_MAX)
+			return fail(STEP_REQUEST, E2BIG, 0);
+	}
+}
+
+static void copy_name(char *to, const struct input *in, uint32_t name)
+{
+	const struct request_name *n = &in->names[name];
+
+	memcpy(to, in->text + n->text, n->length);
+	to[n->length] = '\0';
+}
+
+/* Which names exist at all, and the highest number named of each
+ * architecture. */
+static void resolve(const struct input *in)
+{
+	char name[WIRE_NAME_MAX + 1];
+
+	for (uint32_t i = 0; i < in->head->names; i++) {
+		copy_name(name, in, i);
+		known[i] = seccomp_syscall_resolve_name(name) != __NR_SCMP_ERROR;
+		for (uint32_t a = 0; a < in->head->archs; a++) {
+			int number = seccomp_syscall_resolve_name_arch(in->archs[a], name);
+			if (number > 0 && (uint32_t)number > highest[a])
+				highest[a] = (uint32_t)number;
+		}
+	}
+}
+
+static int add_rule(scmp_filter_ctx ctx, const struct input *in, uint32_t at)
+{
+	const struct request_rule *rule = &in->rules[at];
+	const struct request_arg *arg = &in->args[rule->arg];
+	struct scmp_arg_cmp compare[6];
+	char name[WIRE_NAME_MAX + 1];
+
+	for (uint32_t i = 0; i < rule->args; i++)
+		compare[i] = (struct scmp_arg_cmp){ arg[i].index, arg[i].op, arg[i].a, arg[i].b };
+	copy_name(name, in, rule->name);
+	int rc = seccomp_rule_add_array(ctx, rule->action, seccomp_syscall_resolve_name(name),
+					rule->args, compare);
+	return rc < 0 ? fail(STEP_RULE, -rc, at) : 0;
+}
+
+/* Writes the program for one architecture of the rules from *rule on that have
+ * the same program number, and leaves *rule behind them.
+ *
+ * Filters of several architectures are not asked of libseccomp: 2.5 makes wrong
+ * code of one for x86_64 and x32 with rules for x86_64 only. */
+static int build(scmp_filter_ctx ctx, const struct input *in, uint32_t arch, uint32_t program,
+		 uint32_t *rule)
+{
+	int rc = 0;
+
+	if (in->archs[arch] != seccomp_arch_native()) {
+		rc = seccomp_arch_add(ctx, in->archs[arch]);
+		if (rc == 0)
+			rc = seccomp_arch_remove(ctx, SCMP_ARCH_NATIVE);
+	}
+	if (rc < 0)
+		return fail(STEP_ARCH, -rc, arch);
+	for (; *rule < in->head->rules && in->rules[*rule].program == program; (*rule)++)
+		if (known[in->rules[*rule].name] && add_rule(ctx, in, *rule) < 0)
+			return -1;
+	rc = seccomp_export_bpf(ctx, STDOUT_FILENO);
+	return rc < 0 ? fail(STEP_EXPORT, -rc, program) : 0;
+}
+
+static int compile(const struct input *in)
+{
+	uint32_t archs = in->head->archs;
+	uint32_t programs = in->head->programs;
+	off_t at = (off_t)(sizeof(answer) + 4 * (archs + in->head->names + archs * programs));
+
+	if (lseek(STDOUT_FILENO, at, SEEK_SET) < 0)
+		return fail(STEP_ANSWER, errno, 0);
+	for (uint32_t a = 0; a < archs; a++) {
+		uint32_t rule = 0;
+		for (uint32_t p = 0; p < programs; p++) {
+			scmp_filter_ctx ctx = seccomp_init(in->head->default_action);
+			if (!ctx)
+				return fail(STEP_INIT, EINVAL, p);
+			int rc = build(ctx, in, a, p, &rule);
+			seccomp_release(ctx);
+			if (rc < 0)
+				return -1;
+			off_t end = lseek(STDOUT_FILENO, 0, SEEK_CUR);
+			insns[a * programs + p] = (uint32_t)((end - at) / 8);
+			at = end;
+		}
+	}
+	return 0;
+}
+
+static int put(const void *data, size_t size, off_t *at)
+{
+	ssize_t n = pwrite(STDOUT_FILENO, data, size, *at);
+
+	if (n != (ssize_t)size)
+		return -1;
+	*at += n;
+	return 0;
+}
+
+static int write_answer(const struct input *in)
+{
+	off_t at = sizeof(answer);
+	off_t start = 0;
+
+	if (answer.step == STEP_DONE) {
+		answer.archs = in->head->archs;
+		answer.names = in->head->names;
+		answer.programs = in->head->archs * in->head->programs;
+		if (put(highest, 4 * answer.archs, &at) < 0 ||
+		    put(known, 4 * answer.names, &at) < 0 ||
+		    put(insns, 4 * answer.programs, &at) < 0)
+			return -1;
+	}
+	return put(&answer, sizeof(answer), &start);
+}
+
+int main(void)
+{
+	struct input in = { 0 };
+
+	seccomp_api_set(6); /* all that 2.5 can, instead of what this kernel can */
+	answer.native = seccomp_arch_native();
+	if (read_request(&in) == 0) {
+		resolve(&in);
+		compile(&in);
+	}
+	return write_answer(&in) < 0 ? 1 : 0;
+}

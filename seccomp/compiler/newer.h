@@ -1,0 +1,40 @@
+/* System calls younger than the linked libseccomp, up to Linux 7.0.
+ *
+ * From 424 on a system call has the same number on every architecture but
+ * alpha (Linux, scripts/syscall.tbl); x32 adds its bit, which libseccomp does
+ * itself. Sources: arch/x86/entry/syscalls/syscall_64.tbl and
+ * scripts/syscall.tbl; compiler_test.go compares them with golang.org/x/sys. */
+
+struct newer_syscall {
+	const char *name;
+	int number;
+	int amd64_only; /* and x32 */
+};
+
+static const struct newer_syscall newer_syscalls[] = {
+	{ "cachestat", 451, 0 },           /* 6.5 */
+	{ "fchmodat2", 452, 0 },           /* 6.6 */
+	{ "map_shadow_stack", 453, 0 },    /* 6.6 */
+	{ "futex_wake", 454, 0 },          /* 6.7 */
+	{ "futex_wait", 455, 0 },          /* 6.7 */
+	{ "futex_requeue", 456, 0 },       /* 6.7 */
+	{ "statmount", 457, 0 },           /* 6.8 */
+	{ "listmount", 458, 0 },           /* 6.8 */
+	{ "lsm_get_self_attr", 459, 0 },   /* 6.8 */
+	{ "lsm_set_self_attr", 460, 0 },   /* 6.8 */
+	{ "lsm_list_modules", 461, 0 },    /* 6.8 */
+	{ "mseal", 462, 0 },               /* 6.10 */
+	{ "uretprobe", 335, 1 },           /* 6.11 */
+	{ "setxattrat", 463, 0 },          /* 6.13 */
+	{ "getxattrat", 464, 0 },          /* 6.13 */
+	{ "listxattrat", 465, 0 },         /* 6.13 */
+	{ "removexattrat", 466, 0 },       /* 6.13 */
+	{ "open_tree_attr", 467, 0 },      /* 6.15 */
+	{ "file_getattr", 468, 0 },        /* 6.17 */
+	{ "file_setattr", 469, 0 },        /* 6.17 */
+	{ "uprobe", 336, 1 },              /* 6.18 */
+	{ "listns", 470, 0 },              /* 6.19 */
+	{ "rseq_slice_yield", 471, 0 },    /* 7.0 */
+};
+
+#define NEWER_COUNT (sizeof(newer_syscalls) / sizeof(newer_syscalls[0]))

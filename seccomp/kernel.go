@@ -1,0 +1,71 @@
+package seccomp
+
+import (
+	"fmt"
+	"unsafe"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// Actions returns the actions of the spec that this kernel can carry out, for
+// davit features.
+func Actions() []string {
+	var out []string
+	for _, a := range actions() {
+		if kernelHasAction(a.value) {
+			out = append(out, a.name)
+		}
+	}
+	return out
+}
+
+// Operators returns the operators of syscalls[].args, all of the spec's.
+func Operators() []string { return names(operators()) }
+
+// Archs returns the architectures that are accepted, all of the spec's.
+func Archs() []string { return names(arches()) }
+
+// KnownFlags returns the flags that are accepted, all of the spec's.
+func KnownFlags() []string { return names(flags()) }
+
+// SupportedFlags returns the known flags that this kernel has.
+func SupportedFlags() []string {
+	var out []string
+	for _, f := range flags() {
+		if kernelHasFlag(f.value) {
+			out = append(out, f.name)
+		}
+	}
+	return out
+}
+
+func kernelHasAction(action uint32) bool {
+	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_GET_ACTION_AVAIL, 0,
+		uintptr(unsafe.Pointer(&action)))
+	return errno == 0
+}
+
+// kernelHasFlag asks to load no program at all: a known flag gets as far as
+// EFAULT (seccomp(2), CAVEATS of SECCOMP_SET_MODE_FILTER).
+func kernelHasFlag(flag uint32) bool {
+	if flag == FlagWaitKillableRecv {
+		flag |= FlagNewListener // without it the kernel refuses the flag
+	}
+	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, uintptr(flag), 0)
+	return errno == unix.EFAULT
+}
+
+// checkKernel looks for what not every kernel that davit runs on has: all of
+// them have the rest, which came with Linux 5.7 at the latest.
+func checkKernel(c *specs.LinuxSeccomp, set uint32) error {
+	if set&FlagWaitKillableRecv == 0 || kernelHasFlag(FlagWaitKillableRecv) {
+		return nil
+	}
+	for i, f := range c.Flags {
+		if f == specs.LinuxSeccompFlagWaitKillableRecv {
+			return fmt.Errorf("linux.seccomp.flags[%d]: %s: this kernel does not have it, it came with Linux 5.19", i, f)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,171 @@
+package seccomp
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// Layout of wire.h.
+const (
+	wireRequest    = 0x31514344
+	wireAnswer     = 0x31414344
+	wireRequestMax = 1 << 20
+	wireNameMax    = 255
+
+	requestSize     = 10 * 4
+	requestArgSize  = 2*4 + 2*8
+	requestNameSize = 2 * 4
+	requestRuleSize = 5 * 4
+	answerSize      = 8 * 4
+)
+
+// Steps of the compiler (enum wire_step).
+const (
+	stepDone = iota
+	stepRequest
+	stepInit
+	stepArch
+	stepRule
+	stepExport
+	stepAnswer
+)
+
+func put32(b []byte, values ...uint32) []byte {
+	for _, v := range values {
+		b = binary.NativeEndian.AppendUint32(b, v)
+	}
+	return b
+}
+
+// request encodes cfg for the compiler.
+func (cfg *config) request() ([]byte, error) {
+	text := 0
+	for _, n := range cfg.names {
+		text += len(n)
+	}
+	size := requestSize + len(cfg.args)*requestArgSize + len(cfg.names)*requestNameSize +
+		len(cfg.rules)*requestRuleSize + len(cfg.arches)*4 + text
+	if size > wireRequestMax {
+		return nil, fmt.Errorf("linux.seccomp.syscalls: too many rules: they take %d bytes, %d are allowed", size, wireRequestMax)
+	}
+	b := put32(make([]byte, 0, size), wireRequest, uint32(size), cfg.defaultAction, uint32(len(cfg.args)),
+		uint32(len(cfg.names)), uint32(len(cfg.rules)), uint32(len(cfg.arches)), uint32(text), uint32(cfg.programs), 0)
+	for _, a := range cfg.args {
+		b = put32(b, a.index, a.op)
+		b = binary.NativeEndian.AppendUint64(b, a.a)
+		b = binary.NativeEndian.AppendUint64(b, a.b)
+	}
+	text = 0
+	for _, n := range cfg.names {
+		b = put32(b, uint32(text), uint32(len(n)))
+		text += len(n)
+	}
+	for _, r := range cfg.rules {
+		b = put32(b, uint32(r.program), uint32(r.name), r.action, uint32(r.arg), uint32(r.args))
+	}
+	b = put32(b, cfg.arches...)
+	for _, n := range cfg.names {
+		b = append(b, n...)
+	}
+	return b, nil
+}
+
+// answer is what the compiler made of a request.
+type answer struct {
+	highest  []uint32   // the highest number named, by architecture; 0: none
+	known    []bool     // by name
+	programs [][][]insn // by architecture, each for that alone
+}
+
+// parseAnswer checks an answer to cfg's request, or makes an error of it.
+func parseAnswer(b []byte, cfg *config) (*answer, error) {
+	r := reader{b: b}
+	magic, step, errno, at := r.word(), r.word(), r.word(), r.word()
+	arches, names, programs, native := r.word(), r.word(), r.word(), r.word()
+	if r.bad || magic != wireAnswer {
+		return nil, fmt.Errorf("linux.seccomp: the seccomp compiler gave no answer (%d bytes)", len(b))
+	}
+	if step != stepDone {
+		return nil, cfg.stepError(step, unix.Errno(errno), int(at))
+	}
+	if native != nativeArch() {
+		return nil, fmt.Errorf("linux.seccomp: the seccomp compiler was built for another machine (%#x)", native)
+	}
+	if int(arches) != len(cfg.arches) || int(names) != len(cfg.names) || int(programs) != len(cfg.arches)*cfg.programs {
+		return nil, fmt.Errorf("linux.seccomp: the seccomp compiler answered another question")
+	}
+	ans := &answer{highest: r.words(int(arches)), known: make([]bool, names)}
+	for i := range ans.known {
+		ans.known[i] = r.word() != 0
+	}
+	lengths := r.words(int(programs))
+	ans.programs = make([][][]insn, arches)
+	for i, length := range lengths {
+		prog, err := decode(r.take(int(length) * insnSize))
+		if err != nil {
+			return nil, fmt.Errorf("linux.seccomp: program of the seccomp compiler: %w", err)
+		}
+		a := i / cfg.programs
+		ans.programs[a] = append(ans.programs[a], prog)
+	}
+	if r.bad || len(r.b) != 0 {
+		return nil, fmt.Errorf("linux.seccomp: the seccomp compiler's answer has a wrong length")
+	}
+	return ans, nil
+}
+
+// stepError says in terms of config.json what the compiler could not do.
+func (cfg *config) stepError(step uint32, errno unix.Errno, at int) error {
+	switch step {
+	case stepInit:
+		return fmt.Errorf("linux.seccomp.defaultAction: libseccomp refuses it: %w", errno)
+	case stepArch:
+		if at < len(cfg.arches) {
+			return fmt.Errorf("linux.seccomp.architectures: libseccomp refuses %#x: %w", cfg.arches[at], errno)
+		}
+	case stepRule:
+		if at < len(cfg.rules) {
+			r := cfg.rules[at]
+			return fmt.Errorf("linux.seccomp.syscalls[%d] (%s): libseccomp refuses the rule: %w", r.entry, cfg.names[r.name], errno)
+		}
+	case stepExport:
+		return fmt.Errorf("linux.seccomp: libseccomp cannot make a program of the rules: %w", errno)
+	}
+	return fmt.Errorf("linux.seccomp: the seccomp compiler failed in step %d: %w", step, errno)
+}
+
+// reader takes words from a byte slice; bad is set when there are too few.
+type reader struct {
+	b   []byte
+	bad bool
+}
+
+func (r *reader) take(n int) []byte {
+	if n < 0 || n > len(r.b) {
+		r.bad = true
+		r.b = nil
+		return nil
+	}
+	out := r.b[:n]
+	r.b = r.b[n:]
+	return out
+}
+
+func (r *reader) word() uint32 {
+	b := r.take(4)
+	if b == nil {
+		return 0
+	}
+	return binary.NativeEndian.Uint32(b)
+}
+
+func (r *reader) words(n int) []uint32 {
+	b := r.take(n * 4)
+	out := make([]uint32, len(b)/4)
+	for i := range out {
+		out[i] = binary.NativeEndian.Uint32(b[4*i:])
+	}
+	return out
+}
