@@ -1,0 +1,218 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A program may take this long; they wait up to ten seconds, several times.
+const patience = 2 * time.Minute
+
+func init() { runtime.LockOSThread() } // namespaces are a thread's
+
+// hierarchies returns the host's cgroup mounts by name: "memory", "systemd", "unified".
+func hierarchies() (map[string]string, error) {
+	var fs unix.Statfs_t
+	if err := unix.Statfs("/sys/fs/cgroup", &fs); err != nil {
+		return nil, err
+	}
+	if fs.Type == unix.CGROUP2_SUPER_MAGIC {
+		return map[string]string{"unified": "/sys/fs/cgroup"}, nil
+	}
+	entries, err := os.ReadDir("/sys/fs/cgroup")
+	dirs := make(map[string]string)
+	for _, e := range entries {
+		if e.IsDir() {
+			dirs[e.Name()] = "/sys/fs/cgroup/" + e.Name()
+		}
+	}
+	return dirs, err
+}
+
+// run lets the contestant run the programs in namespaces and cgroups of its
+// own, below a process that reaps at once, and returns what they said.
+func (c contestant) run(work, root string, programs []string) (map[string]result, error) {
+	name := fmt.Sprintf("davit-conformance-%d-%s-%s", os.Getpid(), c.runtime, c.view)
+	dirs, err := hierarchies()
+	if err != nil {
+		return nil, err
+	}
+	for _, dir := range dirs {
+		own := filepath.Join(dir, name)
+		if err := os.MkdirAll(own+"/driver", 0o755); err != nil {
+			return nil, err
+		}
+		defer removeTree(own)
+		for _, at := range []string{own, own + "/driver"} { // cpuset of v1 begins with none
+			for _, file := range []string{"/cpuset.cpus", "/cpuset.mems"} {
+				if data, err := os.ReadFile(filepath.Dir(at) + file); err == nil {
+					_ = os.WriteFile(at+file, data, 0)
+				}
+			}
+		}
+	}
+	cmd := exec.Command(filepath.Join(work, "conformance"), append([]string{"inside", "init", name, work, root, c.view, c.runtime}, programs...)...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Pdeathsig:  syscall.SIGKILL,
+		Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC,
+	}
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, err
+	}
+	var results map[string]result
+	return results, json.Unmarshal(out, &results)
+}
+
+// removeTree removes a cgroup and those below it.
+func removeTree(dir string) {
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		if e.IsDir() {
+			removeTree(filepath.Join(dir, e.Name()))
+		}
+	}
+	if err := unix.Rmdir(dir); err != nil && !errors.Is(err, unix.ENOENT) {
+		fmt.Fprintf(os.Stderr, "conformance: rmdir %s: %v\n", dir, err)
+	}
+}
+
+// inside is what happens in the namespaces: init builds the view and reaps, run
+// runs the programs.
+func inside(args []string) {
+	var err error
+	switch args[0] {
+	case "init":
+		err = initialize(args[1], args[2], args[3], args[4], args[5:])
+	case "run":
+		err = runPrograms(args[1], args[2:])
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "conformance:", err)
+		os.Exit(1)
+	}
+}
+
+func initialize(name, work, root, view string, args []string) error {
+	dirs, err := hierarchies()
+	if err != nil {
+		return err
+	}
+	// What it mounts as a cgroup hierarchy begins at the parent of this cgroup.
+	for _, leaf := range []string{name, name + "/driver"} {
+		for _, dir := range dirs {
+			if err := os.WriteFile(filepath.Join(dir, leaf, "cgroup.procs"), []byte("0"), 0); err != nil {
+				return err
+			}
+		}
+		if leaf == name {
+			if err := unix.Unshare(unix.CLONE_NEWCGROUP); err != nil {
+				return fmt.Errorf("unshare: %w", err)
+			}
+		}
+	}
+	if err := enter(root, work, view, dirs); err != nil {
+		return err
+	}
+	cmd := exec.Command("/mnt/conformance", append([]string{"inside", "run"}, args...)...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = "/mnt", os.Stdout, os.Stderr
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	for {
+		var status unix.WaitStatus
+		pid, err := unix.Wait4(-1, &status, 0, nil)
+		if err == nil && pid == cmd.Process.Pid {
+			os.Exit(status.ExitStatus())
+		}
+		if err != nil && err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+type mount struct {
+	source, target, fstype string
+	flags                  uintptr
+	data                   string
+}
+
+// enter makes root the root directory, with the view's cgroups in it.
+func enter(root, work, view string, dirs map[string]string) error {
+	mounts := []mount{
+		{"", "/", "", unix.MS_REC | unix.MS_PRIVATE, ""},
+		{root, root, "", unix.MS_BIND, ""},
+		{"proc", root + "/proc", "proc", 0, ""},
+		{"/dev", root + "/dev", "", unix.MS_BIND | unix.MS_REC, ""},
+		{"tmpfs", root + "/run", "tmpfs", 0, ""},
+		{"tmpfs", root + "/tmp", "tmpfs", 0, ""},
+		{"sysfs", root + "/sys", "sysfs", 0, ""},
+		{work, root + "/mnt", "", unix.MS_BIND, ""},
+	}
+	at := root + "/sys/fs/cgroup"
+	if view == "v2" {
+		mounts = append(mounts, mount{"cgroup2", at, "cgroup2", 0, ""})
+	} else {
+		mounts = append(mounts, mount{"cgroup", at, "tmpfs", 0, "mode=755"})
+		for name := range dirs {
+			if name == "unified" {
+				continue // crun refuses the two together
+			}
+			data := name
+			if name == "systemd" {
+				data = "none,name=systemd"
+			}
+			mounts = append(mounts, mount{"cgroup", at + "/" + name, "cgroup", 0, data})
+		}
+	}
+	for _, m := range mounts {
+		if strings.HasPrefix(m.target, at+"/") {
+			if err := os.Mkdir(m.target, 0o755); err != nil {
+				return err
+			}
+		}
+		if err := unix.Mount(m.source, m.target, m.fstype, m.flags, m.data); err != nil {
+			return fmt.Errorf("mount %s on %s: %w", m.fstype+m.source, m.target, err)
+		}
+	}
+	if err := unix.Chdir(root); err != nil {
+		return err
+	}
+	if err := unix.PivotRoot(".", "."); err != nil {
+		return fmt.Errorf("pivot_root %s: %w", root, err)
+	}
+	return unix.Unmount(".", unix.MNT_DETACH)
+}
+
+func runPrograms(name string, programs []string) error {
+	results := make(map[string]result)
+	for _, p := range programs {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		var out bytes.Buffer
+		cmd := exec.CommandContext(ctx, "/mnt/"+p)
+		cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "RUNTIME=/mnt/" + name, "HOME=/root", "XDG_RUNTIME_DIR=/run"}
+		cmd.Stdout, cmd.Stderr = &out, &out
+		cmd.WaitDelay = time.Second // a container left behind may hold the pipe
+		err := cmd.Run()
+		cancel()
+		r := parse(out.String())
+		if err != nil && !errors.Is(err, exec.ErrWaitDelay) {
+			r.Status = err.Error()
+		}
+		results[p] = r
+	}
+	return json.NewEncoder(os.Stdout).Encode(results)
+}

@@ -1,0 +1,175 @@
+// conformance runs the validation programs of opencontainers/runtime-tools with
+// davit and, beside it, with packaged runtimes, in two views of the host's
+// cgroups, and prints who passes what.
+//
+// usage (as root): go run . [-davit FILE] [-run REGEXP] [-v] [-views v1,v2]
+//
+// It fails if davit does not pass a program that another runtime passes in the
+// same view, or one that reasons.txt does not account for, or if a reason there
+// is out of date.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"sort"
+	"strings"
+	"sync"
+)
+
+// contestant is a runtime in a view of cgroups.
+type contestant struct{ runtime, view string }
+
+var runtimes = [...]string{"davit", "runc", "crun", "runc-1.1"}
+
+type options struct {
+	davit, run, views string
+	verbose           bool
+}
+
+func main() {
+	if len(os.Args) > 1 && os.Args[1] == "inside" {
+		inside(os.Args[2:])
+		return
+	}
+	var o options
+	flag.StringVar(&o.davit, "davit", "../../bin/davit", "davit's `file`")
+	flag.StringVar(&o.run, "run", "", "only programs whose name matches the `regexp`")
+	flag.StringVar(&o.views, "views", "v1,v2", "cgroup hierarchies to show the runtimes")
+	flag.BoolVar(&o.verbose, "v", false, "print what davit's failed programs said")
+	flag.Parse()
+	if err := run(o); err != nil {
+		fmt.Fprintln(os.Stderr, "conformance:", err)
+		os.Exit(1)
+	}
+}
+
+func run(o options) error {
+	only, err := regexp.Compile(o.run)
+	if err != nil {
+		return err
+	}
+	work, err := os.MkdirTemp("", "davit-conformance-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(work)
+	root, err := prepare(work, o.davit)
+	if err != nil {
+		return err
+	}
+	programs, err := list(work, only)
+	if err != nil {
+		return err
+	}
+	views := strings.Split(o.views, ",")
+	results, err := contest(work, root, programs, views)
+	if err != nil {
+		return err
+	}
+	reasons, err := readReasons("reasons.txt")
+	if err != nil {
+		return err
+	}
+	table(os.Stdout, programs, views, results)
+	return judge(programs, views, results, reasons, o.verbose)
+}
+
+// prepare builds the programs in work, gathers the runtimes beside them, and
+// returns the root directory in which all is to run.
+func prepare(work, davit string) (root string, err error) {
+	build := exec.Command("go", "build", "-o", work+"/", "tool")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the programs: %w\n%s", err, out)
+	}
+	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/opencontainers/runtime-tools").Output()
+	if err != nil {
+		return "", fmt.Errorf("find the module: %w", err)
+	}
+	archive := "rootfs-" + runtime.GOARCH + ".tar.gz"
+	peers := make(map[string]string)
+	for _, suite := range []string{"sid", "bookworm"} {
+		cmd := exec.Command("../peers/root", "--suite", suite)
+		cmd.Stderr = os.Stderr
+		out, err := cmd.Output()
+		if err != nil {
+			return "", fmt.Errorf("peers/root --suite %s: %w", suite, err)
+		}
+		peers[suite] = strings.TrimSpace(string(out))
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	for to, from := range map[string]string{
+		archive:       filepath.Join(strings.TrimSpace(string(dir)), archive),
+		"davit":       davit,
+		"runc":        peers["sid"] + "/usr/sbin/runc",
+		"crun":        peers["sid"] + "/usr/bin/crun",
+		"runc-1.1":    peers["bookworm"] + "/usr/sbin/runc",
+		"conformance": self,
+	} {
+		data, err := os.ReadFile(from)
+		if err != nil {
+			return "", err
+		}
+		if err := os.WriteFile(filepath.Join(work, to), data, 0o755); err != nil {
+			return "", err
+		}
+	}
+	return peers["sid"], nil
+}
+
+// list returns the names of the programs: what was built beside runtimetest,
+// which they run inside of containers.
+func list(work string, only *regexp.Regexp) ([]string, error) {
+	tools, err := exec.Command("go", "list", "-f", "{{.ImportPath}}", "tool").Output()
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, path := range strings.Fields(string(tools)) {
+		name := filepath.Base(path)
+		if strings.Contains(path, "/validation/") && only.MatchString(name) {
+			names = append(names, name)
+		}
+	}
+	sort.Strings(names)
+	return names, nil
+}
+
+// contest runs the programs for every runtime in every view, some at a time:
+// the programs mostly sleep.
+func contest(work, root string, programs, views []string) (map[contestant]map[string]result, error) {
+	results := make(map[contestant]map[string]result)
+	var mutex sync.Mutex
+	var group sync.WaitGroup
+	var first error
+	slots := make(chan struct{}, 4)
+	for _, view := range views {
+		for _, name := range runtimes {
+			c := contestant{name, view}
+			group.Add(1)
+			go func() {
+				defer group.Done()
+				slots <- struct{}{}
+				defer func() { <-slots }()
+				r, err := c.run(work, root, programs)
+				mutex.Lock()
+				defer mutex.Unlock()
+				results[c] = r
+				if err != nil && first == nil {
+					first = fmt.Errorf("%s (%s): %w", c.runtime, c.view, err)
+				}
+			}()
+		}
+	}
+	group.Wait()
+	return results, first
+}
