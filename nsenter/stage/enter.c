@@ -21,12 +21,20 @@ void do_unshare(struct stage *c, const struct plan_step *s)
 void do_fork(struct stage *c, const struct plan_step *s)
 {
 	struct clone_args args = {.flags = s->n[FORK_N_TYPES] | CLONE_PARENT};
-	long pid = must(c, sys(__NR_clone3, &args, sizeof(args)), "clone3", "");
+	int gate[2];
+	char none;
 
+	must(c, sys(__NR_pipe2, gate, O_CLOEXEC), "pipe2", "");
+	long pid = must(c, sys(__NR_clone3, &args, sizeof(args)), "clone3", "");
 	if (pid > 0) {
 		tell(c, MSG_FORKED, pid, 0);
 		sys(__NR_exit_group, 0);
 	}
+	/* Until the parent was told who speaks now, nothing is said: it would take it for the old process's. */
+	sys(__NR_close, gate[1]);
+	while (sys(__NR_read, gate[0], &none, 1) == -EINTR)
+		;
+	sys(__NR_close, gate[0]);
 	/* The mappings of a process that is not dumpable can only be written by root. */
 	if (s->n[FORK_N_MAPPABLE])
 		sys(__NR_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0);
