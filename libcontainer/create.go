@@ -189,7 +189,7 @@ func (c *creation) spawn() error {
 	if err != nil {
 		return err
 	}
-	o := nsenter.Options{Plan: encoded, Descriptors: c.fds, Stdio: [3]int{0, 1, 2}, Clone: c.plan.Clone, Cgroup: -1}
+	o := nsenter.Options{Plan: encoded, Descriptors: c.fds, Stdio: [3]int{0, 1, 2}, Clone: c.plan.Clone, Cgroup: -1, Fork: c.plan.ForkStep()}
 	for i := range c.PreserveFDs {
 		o.Preserve = append(o.Preserve, 3+i)
 	}
@@ -210,7 +210,7 @@ func (c *creation) spawn() error {
 // stage's messages (see nsenter/stage/stage.h).
 func (c *creation) serve() error {
 	for {
-		m, err := c.stage.Control.Receive()
+		m, err := c.stage.Receive()
 		if err == io.EOF {
 			return c.stageDied()
 		}
@@ -222,8 +222,6 @@ func (c *creation) serve() error {
 			return nil
 		case nsenter.Error:
 			return stepError(c.plan, m)
-		case nsenter.Forked:
-			err = c.stage.Reopen(int(m.Value))
 		case nsenter.Phase:
 			err = c.phase(plan.Phase(m.Value))
 		case nsenter.Trace:

@@ -187,13 +187,13 @@ func mappedNamespace(maps string) (int, error) {
 		return -1, err
 	}
 	defer unix.Close(null)
-	stage, err := nsenter.Spawn(nsenter.Options{Plan: encoded, Clone: p.Clone, Stdio: [3]int{null, null, null}, Cgroup: -1})
+	stage, err := nsenter.Spawn(nsenter.Options{Plan: encoded, Clone: p.Clone, Stdio: [3]int{null, null, null}, Cgroup: -1, Fork: -1})
 	if err != nil {
 		return -1, err
 	}
 	defer stage.Close()
 	defer stage.Kill()
-	if _, err := stage.Control.Receive(); err != nil && err != io.EOF {
+	if _, err := stage.Receive(); err != nil && err != io.EOF {
 		return -1, err
 	}
 	uids, gids, _ := strings.Cut(maps, "\x00")

@@ -188,7 +188,7 @@ func (e *execution) spawn() error {
 	if err != nil {
 		return err
 	}
-	o := nsenter.Options{Plan: encoded, Descriptors: e.fds, Stdio: [3]int{0, 1, 2}, Cgroup: -1}
+	o := nsenter.Options{Plan: encoded, Descriptors: e.fds, Stdio: [3]int{0, 1, 2}, Cgroup: -1, Fork: e.plan.ForkStep()}
 	for i := range e.PreserveFDs {
 		o.Preserve = append(o.Preserve, 3+i)
 	}
@@ -265,7 +265,7 @@ func (e *execution) initialAffinity() (restore func(), err error) {
 func (e *execution) serve() error {
 	ready := false
 	for {
-		m, err := e.stage.Control.Receive()
+		m, err := e.stage.Receive()
 		switch {
 		case err == io.EOF && ready:
 			return nil
@@ -279,8 +279,6 @@ func (e *execution) serve() error {
 			ready = true
 		case nsenter.Error:
 			return stepError(e.plan, m)
-		case nsenter.Forked:
-			err = e.stage.Reopen(int(m.Value))
 		case nsenter.Phase:
 			if err = e.place(); err == nil {
 				err = e.stage.Control.Proceed(int64(e.stage.Pid))

@@ -89,7 +89,7 @@ func (c *creation) start() error {
 		return err
 	}
 	for {
-		m, err := c.stage.Control.Receive()
+		m, err := c.stage.Receive()
 		switch {
 		case err == io.EOF:
 			return c.started()

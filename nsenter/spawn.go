@@ -29,6 +29,7 @@ type Options struct {
 	Preserve    []int  // become 3, 4, … in the stage and in the container process
 	Clone       uint64 // CLONE_NEW* flags
 	Cgroup      int    // directory of the cgroup to be cloned into; -1: none
+	Fork        int    // index of the plan's fork step; -1: none
 }
 
 // Stage is a process that carries out a plan.
@@ -36,6 +37,8 @@ type Stage struct {
 	Pid     int
 	PidFD   int
 	Control *Conn
+	fork    int      // index of a fork step that is not done; -1: none
+	held    *Message // of the process that it made, until that is known
 }
 
 // memfd returns a memfd with the given content, executable if asked for.
@@ -109,7 +112,7 @@ func Spawn(o Options) (*Stage, error) {
 	add(plan, pair[1])
 	add(o.Descriptors...)
 	add(exe) // at a number known beforehand
-	s := &Stage{PidFD: -1, Control: NewConn(pair[0])}
+	s := &Stage{PidFD: -1, Control: NewConn(pair[0]), fork: o.Fork}
 	s.Pid, err = syscall.ForkExec("/proc/self/fd/"+strconv.Itoa(len(files)-1),
 		[]string{"davit-stage", strconv.Itoa(first), strconv.Itoa(len(o.Plan)), strconv.Itoa(len(o.Descriptors))},
 		&syscall.ProcAttr{Files: files, Env: []string{}, Sys: &syscall.SysProcAttr{
@@ -140,9 +143,37 @@ func spawnError(err error, o Options) error {
 	return fmt.Errorf("clone3: %w%s", err, hint)
 }
 
-// Reopen goes on with the process that a Forked message names, once the stage
+// Receive waits for a message. The process that a fork step makes may speak
+// before the one that made it has said who it is: such a message waits.
+func (s *Stage) Receive() (Message, error) {
+	for {
+		if s.held != nil && s.fork < 0 {
+			m := *s.held
+			s.held = nil
+			return m, nil
+		}
+		m, err := s.Control.Receive()
+		switch {
+		case err != nil && s.held != nil:
+			s.fork = -1
+		case err != nil:
+			return m, err
+		case m.Kind == Forked:
+			if err := s.reopen(int(m.Value)); err != nil {
+				return m, err
+			}
+		case s.fork >= 0 && m.Step > s.fork:
+			s.held = &m
+		default:
+			return m, nil
+		}
+	}
+}
+
+// reopen goes on with the process that a Forked message names, once the stage
 // that sent it has exited.
-func (s *Stage) Reopen(pid int) error {
+func (s *Stage) reopen(pid int) error {
+	s.fork = -1
 	s.Reap()
 	unix.Close(s.PidFD)
 	fd, err := unix.PidfdOpen(pid, 0)
@@ -165,8 +196,10 @@ func (s *Stage) Reap() unix.WaitStatus {
 	}
 }
 
-// Kill ends the process, if it has not ended, and reaps it.
+// Kill ends the process, if it has not ended, and reaps it. One that a fork step
+// made and that is not known yet ends by itself, as nobody answers it.
 func (s *Stage) Kill() {
+	s.Control.Close()
 	if s.PidFD >= 0 {
 		unix.PidfdSendSignal(s.PidFD, unix.SIGKILL, nil, 0)
 		s.Reap()

@@ -92,3 +92,13 @@ func (p *Plan) Open(d Descriptor) FD {
 	p.Descriptors = append(p.Descriptors, d)
 	return FD(len(p.Descriptors))
 }
+
+// ForkStep returns the index of the fork step, -1 if there is none.
+func (p *Plan) ForkStep() int {
+	for i := range p.Steps {
+		if p.Steps[i].Step.op() == opFork {
+			return i
+		}
+	}
+	return -1
+}
