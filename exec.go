@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
 	"davit/cli"
 	"davit/libcontainer"
 	"davit/spec"
+	"davit/spec/jsonx"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -43,53 +45,46 @@ func execCommand() *cli.Command {
 			if err := arguments(c, 1, -1); err != nil {
 				return err
 			}
-			container, err := store(c).Open(c.Args().First(), false)
-			if err != nil {
-				return err
-			}
-			defer container.Close()
-			o := libcontainer.ExecOptions{
-				ConsoleSocket: c.String("console-socket"), PidfdSocket: c.String("pidfd-socket"), PidFile: c.String("pid-file"),
-				Detach: c.Bool("detach"), IgnorePaused: c.Bool("ignore-paused"), PreserveFDs: c.Int("preserve-fds"), SubCgroups: c.StringSlice("cgroup"),
-				Trace: newTrace(c),
-			}
-			if o.Process, err = execProcess(c, container); err != nil {
-				return err
-			}
-			status, err := container.Exec(o)
-			err = errors.Join(err, o.Trace.Close())
-			if err == nil && status != 0 {
+			status, err := execIn(c)
+			switch {
+			case err != nil:
+				return ownFailure{err}
+			case status != 0:
 				return exitStatus(status)
 			}
-			return err
+			return nil
 		}),
 	}
 }
 
-// execProcess is the process object to run: of a file, or the container's own
-// with what the flags say.
+func execIn(c *cli.Context) (status int, err error) {
+	container, err := store(c).Open(c.Args().First(), true)
+	if err != nil {
+		return -1, err
+	}
+	defer container.Close()
+	o := libcontainer.ExecOptions{
+		ConsoleSocket: c.String("console-socket"), PidfdSocket: c.String("pidfd-socket"), PidFile: c.String("pid-file"),
+		Detach: c.Bool("detach"), IgnorePaused: c.Bool("ignore-paused"), PreserveFDs: c.Int("preserve-fds"), SubCgroups: c.StringSlice("cgroup"),
+		Trace: newTrace(c),
+	}
+	if o.Process, err = execProcess(c, container); err != nil {
+		return -1, err
+	}
+	status, err = container.Exec(o)
+	return status, errors.Join(err, o.Trace.Close())
+}
+
+// execProcess is the process object to run: of a file, or the container's own;
+// the flags are over either.
 func execProcess(c *cli.Context, container *libcontainer.Container) (*specs.Process, error) {
-	if path := c.String("process"); path != "" {
-		if c.NArg() > 1 {
-			return nil, usage(fmt.Errorf("--process %s and a command besides", path))
-		}
-		data, err := os.ReadFile(path)
-		if err != nil {
-			return nil, err
-		}
-		return spec.DecodeProcess(data)
-	}
-	if c.NArg() < 2 {
-		return nil, usage(fmt.Errorf("exec needs %s", c.Command.ArgsUsage))
-	}
-	s, err := container.Spec()
+	p, err := baseProcess(c, container)
 	if err != nil {
 		return nil, err
 	}
-	p := s.Process
-	p.Args = c.Args().Tail()
-	p.Terminal = c.Bool("tty")
-	p.ConsoleSize = nil
+	if c.IsSet("tty") {
+		p.Terminal = c.Bool("tty")
+	}
 	p.Env = append(p.Env, c.StringSlice("env")...)
 	if v := c.String("cwd"); v != "" {
 		p.Cwd = v
@@ -120,16 +115,53 @@ func execProcess(c *cli.Context, container *libcontainer.Container) (*specs.Proc
 	return p, nil
 }
 
+// baseProcess is what the flags change.
+func baseProcess(c *cli.Context, container *libcontainer.Container) (*specs.Process, error) {
+	if path := c.String("process"); path != "" {
+		if c.NArg() > 1 {
+			return nil, usage(fmt.Errorf("--process %s and a command besides", path))
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("--process: %w", err)
+		}
+		p, err := spec.DecodeProcess(data)
+		var bad *jsonx.Error
+		if errors.As(err, &bad) {
+			bad.File = path
+		}
+		return p, err
+	}
+	if c.NArg() < 2 {
+		return nil, usage(fmt.Errorf("exec needs %s", c.Command.ArgsUsage))
+	}
+	s, err := container.Spec()
+	if err != nil {
+		return nil, err
+	}
+	p := s.Process
+	if p == nil {
+		p = &specs.Process{Cwd: "/"}
+	}
+	p.Args = c.Args().Tail()
+	p.Terminal, p.ConsoleSize = false, nil
+	return p, nil
+}
+
+// addCapability adds to the sets that do not outlive an exec by another user:
+// inheritable capabilities only if the config asks for them (CVE-2022-29162), and
+// an ambient one has to be inheritable (capabilities(7)).
 func addCapability(p *specs.Process, name string) {
 	if p.Capabilities == nil {
 		p.Capabilities = &specs.LinuxCapabilities{}
 	}
 	sets := p.Capabilities
-	for _, set := range [...]*[]string{&sets.Bounding, &sets.Effective, &sets.Permitted, &sets.Ambient} {
+	for _, set := range [...]*[]string{&sets.Bounding, &sets.Effective, &sets.Permitted} {
 		*set = append(*set, name)
 	}
-	// An ambient capability has to be inheritable as well: capabilities(7).
-	sets.Inheritable = append(sets.Inheritable, name)
+	if slices.Contains(sets.Inheritable, name) {
+		sets.Ambient = append(sets.Ambient, name)
+	}
 }
 
 func setUser(u *specs.User, text string) error {

@@ -29,7 +29,7 @@ func killCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			container, err := store(c).Open(c.Args().First(), false)
+			container, err := store(c).Open(c.Args().First(), true)
 			if err != nil {
 				return err
 			}
@@ -43,8 +43,8 @@ func killCommand() *cli.Command {
 // as in RTMIN+3 (signal(7); the C library's RTMIN is 34).
 func parseSignal(s string) (unix.Signal, error) {
 	if n, err := strconv.Atoi(s); err == nil {
-		if n < 1 || n > 64 {
-			return 0, fmt.Errorf("signal %d: not in 1..64", n)
+		if n < 0 || n > 64 { // 0: only ask whether it could be signalled, kill(2)
+			return 0, fmt.Errorf("signal %d: not in 0..64", n)
 		}
 		return unix.Signal(n), nil
 	}

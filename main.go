@@ -42,6 +42,10 @@ func run(args []string) int {
 	}
 	if err != nil {
 		log.fatal(err)
+		var own ownFailure
+		if errors.As(err, &own) {
+			return 255
+		}
 		return 1
 	}
 	return 0
@@ -59,6 +63,12 @@ func versionText() string {
 type exitStatus int
 
 func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
+
+// ownFailure is an error of davit where a process's exit status is expected: 255
+// tells them apart, as in runc (and ssh).
+type ownFailure struct{ error }
+
+func (f ownFailure) Unwrap() error { return f.error }
 
 func globalFlags() []cli.Flag {
 	return []cli.Flag{
@@ -84,6 +94,9 @@ var verbs = [...]cli.Verb{
 	{Name: "create", New: createCommand}, {Name: "start", New: startCommand}, {Name: "run", New: runCommand},
 	{Name: "exec", New: execCommand}, {Name: "state", New: stateCommand}, {Name: "kill", New: killCommand},
 	{Name: "delete", New: deleteCommand}, {Name: "list", New: listCommand}, {Name: "spec", New: specCommand},
+	{Name: "ps", New: psCommand}, {Name: "pause", New: pauseCommand}, {Name: "resume", New: resumeCommand},
+	{Name: "update", New: updateCommand}, {Name: "events", New: eventsCommand}, {Name: "features", New: featuresCommand},
+	{Name: "checkpoint", New: checkpointCommand}, {Name: "restore", New: restoreCommand},
 	{Name: "explain", New: explainCommand},
 	{Name: "trace", New: traceCommand},
 }

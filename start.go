@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"davit/cli"
+	"davit/libcontainer"
 )
 
 func startCommand() *cli.Command {
@@ -13,13 +14,9 @@ func startCommand() *cli.Command {
 		ArgsUsage: "CONTAINER",
 		Flags:     []cli.Flag{traceFlag()},
 		Action: verb(func(c *cli.Context) error {
-			container, err := open(c, false)
-			if err != nil {
-				return err
-			}
-			defer container.Close()
 			trace := newTrace(c)
-			return errors.Join(container.Start(trace), trace.Close())
+			start := func(container *libcontainer.Container) error { return container.Start(trace) }
+			return errors.Join(change(start)(c), trace.Close())
 		}),
 	}
 }

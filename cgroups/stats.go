@@ -1,5 +1,7 @@
 package cgroups
 
+//go:generate go run davit/spec/internal/gen -type Stats -export -out stats_json.go
+
 // The types of this file are the data of runc's `events --stats`, name by name: engines parse them.
 
 // Stats are a container's figures.

@@ -316,3 +316,6 @@ func (m *Manager) stopUnit() error {
 	}
 	return fmt.Errorf("stop systemd's unit %s: %w", m.unit.name, err)
 }
+
+// HasSystemd says whether systemd's driver is linked in, for `davit features`.
+const HasSystemd = true

@@ -14,6 +14,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // App is a program with verbs.
@@ -42,7 +43,9 @@ type Command struct {
 	Description string // more lines: examples
 	Flags       []Flag
 	Hidden      bool
-	Action      func(*Context) error
+	// AnyFlags takes flags that it does not know, and what follows, as arguments.
+	AnyFlags bool
+	Action   func(*Context) error
 }
 
 // Context is what a command line said.
@@ -132,6 +135,8 @@ func (c *Command) run(global *Context, line []string) error {
 	case err == errHelp:
 		c.help(global.App)
 		return nil
+	case err != nil && c.AnyFlags:
+		rest = line
 	case err != nil:
 		return usage(fmt.Errorf("%s: %w", c.Name, err))
 	}
@@ -196,6 +201,17 @@ func (c *Context) find(name string) Flag {
 	panic("cli: no flag " + name) // a slip of the pen in the verb's code
 }
 
+// Given returns the names of the verb's flags that were given.
+func (c *Context) Given() []string {
+	var list []string
+	for _, f := range c.flags {
+		if f.isSet() {
+			list = append(list, f.names()[0])
+		}
+	}
+	return list
+}
+
 // IsSet says whether a flag was given.
 func (c *Context) IsSet(name string) bool { return c.find(name).isSet() }
 
@@ -213,6 +229,9 @@ func (c *Context) Int64(name string) int64 { return c.find(name).(*Int64Flag).Va
 
 // Uint64 returns a Uint64Flag's value.
 func (c *Context) Uint64(name string) uint64 { return c.find(name).(*Uint64Flag).Value }
+
+// Duration returns a DurationFlag's value.
+func (c *Context) Duration(name string) time.Duration { return c.find(name).(*DurationFlag).Value }
 
 // StringSlice returns the values of a StringSliceFlag.
 func (c *Context) StringSlice(name string) []string { return c.find(name).(*StringSliceFlag).Value }

@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"strconv"
+	"time"
 )
 
 // Flag is one of the flag types below. A flag is parsed once: its Value is the
@@ -110,6 +111,27 @@ func (f *Uint64Flag) describe() description {
 func (f *Uint64Flag) assign(v string) (err error) {
 	if f.Value, err = strconv.ParseUint(v, 0, 64); err != nil {
 		return fmt.Errorf("%q is not a natural number", v)
+	}
+	f.set = true
+	return nil
+}
+
+// DurationFlag takes a time such as 1s, 500ms or 1m30s.
+type DurationFlag struct {
+	Name, Usage string
+	Aliases     []string
+	Value       time.Duration
+	Hidden, set bool
+}
+
+func (f *DurationFlag) names() []string { return names(f.Name, f.Aliases) }
+func (f *DurationFlag) isSet() bool     { return f.set }
+func (f *DurationFlag) describe() description {
+	return description{f.Usage, "time", f.Value.String(), f.Hidden}
+}
+func (f *DurationFlag) assign(v string) (err error) {
+	if f.Value, err = time.ParseDuration(v); err != nil {
+		return fmt.Errorf("%q is not a time such as 1s or 500ms", v)
 	}
 	f.set = true
 	return nil

@@ -18,7 +18,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Container is a container that exists, locked for as long as it is open.
+// Container is a container that exists; it is locked for as long as it is open
+// by a verb that changes it.
 type Container struct {
 	State
 	store Store
@@ -29,19 +30,21 @@ type Container struct {
 	Broken error
 }
 
-// Open finds a container and takes its lock. Verbs that only look
-// share the lock with each other.
+// Open finds a container. Verbs that change what is kept of it take its lock;
+// those that only look at it, or signal it, or add a process, do not wait: a hook
+// may call them while its container is being made, and a state on disk is always whole.
 func (s Store) Open(id string, look bool) (*Container, error) {
 	if err := checkID(id); err != nil {
 		return nil, err
 	}
-	how := unix.LOCK_EX
-	if look {
-		how = unix.LOCK_SH
-	}
 	c := &Container{store: s, path: filepath.Join(s.Root, id), pidfd: -1}
 	var err error
-	if c.dir, err = lockDir(c.path, how); err != nil {
+	if look {
+		c.dir, err = openStateDir(c.path)
+	} else {
+		c.dir, err = lockDir(c.path)
+	}
+	if err != nil {
 		if os.IsNotExist(err) {
 			return nil, notExist(id)
 		}
@@ -55,6 +58,10 @@ func (s Store) Open(id string, look bool) (*Container, error) {
 	}
 	state, err := readState(c.dir)
 	if err != nil {
+		if look && beingMade(c.dir) {
+			c.Close()
+			return nil, notExist(id)
+		}
 		c.Broken = err
 		c.State.ID = id
 		return c, nil
@@ -62,6 +69,15 @@ func (s Store) Open(id string, look bool) (*Container, error) {
 	c.State = *state
 	c.pidfd = c.findProcess()
 	return c, nil
+}
+
+// beingMade says whether somebody holds the lock of a container that has no state yet.
+func beingMade(dir int) bool {
+	err := unix.Flock(dir, unix.LOCK_SH|unix.LOCK_NB)
+	if err == nil {
+		unix.Flock(dir, unix.LOCK_UN)
+	}
+	return err == unix.EWOULDBLOCK
 }
 
 // Close gives the lock back.
@@ -160,10 +176,10 @@ func (c *Container) Status() specs.ContainerState {
 		return specs.StateCreating
 	case c.pidfd < 0:
 		return specs.StateStopped
+	case c.frozen():
+		return statePaused
 	case c.exists(startFile):
 		return specs.StateCreated
-	case c.frozen():
-		return "paused"
 	}
 	return specs.StateRunning
 }

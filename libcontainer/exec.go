@@ -68,23 +68,19 @@ func (c *Container) Exec(o ExecOptions) (status int, err error) {
 	if err := f.start(); err != nil {
 		return -1, err
 	}
-	c.unlock()
 	stop := f.forward(e.stage.PidFD)
 	defer stop()
 	return waitProcess(e.stage.Pid), nil
 }
 
-func (c *Container) unlock() {
-	unix.Close(c.dir)
-	c.dir = -1
-}
-
 func (c *Container) mayExec(o ExecOptions) error {
 	switch status := c.Status(); {
+	case c.Broken != nil:
+		return c.Broken
 	case status == specs.StateStopped || status == specs.StateCreating:
 		return fmt.Errorf("cannot exec in a %s container: %s", status, textNotRunning)
-	case status == "paused" && !o.IgnorePaused:
-		return errors.New("cannot exec in a paused container: use --ignore-paused to run it when the container is resumed")
+	case status == statePaused && !o.IgnorePaused:
+		return errors.New("cannot exec in a paused container (use --ignore-paused to have it run once the container is resumed)")
 	}
 	if problems := spec.ValidateProcess(o.Process, spec.Options{Exec: true}); len(problems) > 0 {
 		return invalid(problems)
@@ -196,7 +192,7 @@ func (e *execution) spawn() error {
 	if len(e.SubCgroups) > 0 {
 		sub, err := e.cgroups.Sub(e.SubCgroups)
 		if err != nil {
-			return fmt.Errorf("--cgroup: %w", err)
+			return err
 		}
 		e.cgroups.Close()
 		e.cgroups = sub

@@ -12,6 +12,9 @@ import (
 // has no pid namespace that would die with that process and the signal is
 // SIGKILL, to every process of the container.
 func (c *Container) Kill(sig unix.Signal, all bool) error {
+	if c.Broken != nil {
+		return c.Broken
+	}
 	if all || sig == unix.SIGKILL && !c.OwnPid && c.Pid != 0 {
 		return c.signalAll(sig)
 	}
@@ -60,7 +63,7 @@ func (c *Container) killAll() error {
 	if frozen, err := m.Frozen(); err == nil && frozen {
 		m.Thaw()
 	}
-	if !c.OwnPid || c.pidfd < 0 {
+	if len(c.Cgroup.Dirs) > 0 && (!c.OwnPid || c.pidfd < 0) {
 		if err := m.Kill(unix.SIGKILL); err != nil {
 			return err
 		}

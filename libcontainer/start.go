@@ -17,11 +17,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+var errRunning = errors.New("cannot start an already running container")
+
 // Start lets a created container's process go, and returns when it has been
 // exec'd, or why not.
 func (c *Container) Start(trace *Trace) error {
+	if err := c.Broken; err != nil {
+		return err
+	}
 	switch status := c.Status(); status {
 	case specs.StateCreated:
+	case specs.StateRunning:
+		return errRunning
 	case specs.StateStopped:
 		return errors.New("cannot start a container that has stopped")
 	default:
@@ -30,7 +37,7 @@ func (c *Container) Start(trace *Trace) error {
 	fd, err := connect(filepath.Join(c.path, startFile), unix.SOCK_SEQPACKET)
 	if errors.Is(err, unix.ECONNREFUSED) { // a start before us was killed after its work was done
 		unix.Unlinkat(c.dir, startFile, 0)
-		return fmt.Errorf("cannot start a container in the %s state", specs.StateRunning)
+		return errRunning
 	}
 	if err != nil {
 		return err

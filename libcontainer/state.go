@@ -155,18 +155,22 @@ func (s Store) makeDir(id string) (int, error) {
 	if err != nil {
 		return -1, fmt.Errorf("mkdir %s: %w", path, err)
 	}
-	return lockDir(path, unix.LOCK_EX)
+	return lockDir(path)
+}
+
+func openStateDir(path string) (int, error) {
+	return unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
 }
 
 // lockDir opens a container's directory and takes its lock, which closing the
 // descriptor gives back.
-func lockDir(path string, how int) (int, error) {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+func lockDir(path string) (int, error) {
+	fd, err := openStateDir(path)
 	if err != nil {
 		return -1, err
 	}
 	for {
-		err = unix.Flock(fd, how)
+		err = unix.Flock(fd, unix.LOCK_EX)
 		if err != unix.EINTR {
 			break
 		}

@@ -1,0 +1,191 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"davit/cgroups"
+	"davit/cli"
+	"davit/libcontainer"
+	"davit/spec/jsonx"
+)
+
+func eventsCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "events",
+		Usage:     "print a container's figures at intervals, and when a process of it is killed for want of memory",
+		ArgsUsage: "CONTAINER",
+		Flags: []cli.Flag{
+			&cli.DurationFlag{Name: "interval", Usage: "`time` between figures", Value: 5 * time.Second},
+			&cli.BoolFlag{Name: "stats", Usage: "print the figures once, now"},
+			&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Usage: "json (an object a line, in runc's form) or table", Value: "json"},
+		},
+		Action: verb(func(c *cli.Context) error {
+			container, err := open(c, true)
+			if err != nil {
+				return err
+			}
+			defer container.Close()
+			interval := c.Duration("interval")
+			if interval <= 0 {
+				return usage(fmt.Errorf("--interval: %v is not more than 0", interval))
+			}
+			if err := container.Alive(); err != nil {
+				return err
+			}
+			r := &reporter{container: container}
+			switch f := c.String("format"); f {
+			case "json":
+			case "table":
+				r.table = true
+			default:
+				return usage(fmt.Errorf("--format: %q: json or table", f))
+			}
+			if c.Bool("stats") {
+				return r.stats()
+			}
+			return r.watch(interval)
+		}),
+	}
+}
+
+// reporter prints what happens to a container.
+type reporter struct {
+	container *libcontainer.Container
+	table     bool
+	last      *cgroups.Stats // of the line before, and
+	at        time.Time      // when that was
+}
+
+// watch goes on until no process of the container is left.
+func (r *reporter) watch(interval time.Duration) error {
+	m := r.container.Cgroups()
+	defer m.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	events, err := m.Events(ctx)
+	if err != nil {
+		return err
+	}
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		select {
+		case e, more := <-events:
+			if !more {
+				return nil
+			}
+			if e.OOM > 0 {
+				err = r.oom()
+			}
+		case <-tick.C:
+			if err = r.stats(); err != nil && r.container.Ended() {
+				return nil // its cgroup went between
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (r *reporter) oom() error {
+	if r.table {
+		_, err := fmt.Printf("%s  out of memory: a process was killed\n", time.Now().Format(time.TimeOnly))
+		return err
+	}
+	var e jsonx.Encoder
+	e.Object()
+	e.Key("type")
+	e.String("oom")
+	e.Key("id")
+	e.String(r.container.ID)
+	e.EndObject()
+	e.Newline()
+	_, err := os.Stdout.Write(e.Bytes())
+	return err
+}
+
+func (r *reporter) stats() error {
+	s, err := r.container.Stats()
+	if err != nil {
+		return err
+	}
+	if r.table {
+		return r.row(s)
+	}
+	var e jsonx.Encoder
+	e.Object()
+	e.Key("type")
+	e.String("stats")
+	e.Key("id")
+	e.String(r.container.ID)
+	e.Key("data")
+	cgroups.EncodeStats(&e, s)
+	e.EndObject()
+	e.Newline()
+	_, err = os.Stdout.Write(e.Bytes())
+	return err
+}
+
+// row prints one line for people. Of the CPU it shows what was used since the
+// line before, in percent of one CPU; of pressure, the share of the last ten seconds
+// in which some process waited.
+func (r *reporter) row(s *cgroups.Stats) error {
+	now := time.Now()
+	cpu := "-"
+	if r.last == nil {
+		fmt.Println("TIME      CPU     MEMORY            PIDS    READ     WRITTEN  PRESSURE cpu/memory/io")
+	} else {
+		used := float64(s.CPU.Usage.Total-r.last.CPU.Usage.Total) / float64(now.Sub(r.at))
+		cpu = fmt.Sprintf("%.1f%%", 100*used)
+	}
+	r.last, r.at = s, now
+	read, written := transferred(s.Blkio.IoServiceBytesRecursive)
+	_, err := fmt.Printf("%s  %-6s  %-16s  %-6s  %-7s  %-7s  %s/%s/%s\n", now.Format(time.TimeOnly), cpu,
+		bytes(s.Memory.Usage.Usage)+of(s.Memory.Usage.Limit, 1<<62, bytes(s.Memory.Usage.Limit)),
+		fmt.Sprint(s.Pids.Current)+of(s.Pids.Limit, 1<<62, fmt.Sprint(s.Pids.Limit)),
+		bytes(read), bytes(written), waited(s.CPU.PSI), waited(s.Memory.PSI), waited(s.Blkio.PSI))
+	return err
+}
+
+// of is " / limit", or nothing where there is no limit.
+func of(limit, none uint64, text string) string {
+	if limit == 0 || limit >= none {
+		return ""
+	}
+	return "/" + text
+}
+
+func transferred(list []cgroups.BlkioEntry) (read, written uint64) {
+	for _, e := range list {
+		switch e.Op {
+		case "Read":
+			read += e.Value
+		case "Write":
+			written += e.Value
+		}
+	}
+	return read, written
+}
+
+func waited(p *cgroups.PSI) string {
+	if p == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%.1f%%", p.Some.Avg10)
+}
+
+// bytes writes a number with three digits or so, and a unit of 1024 each.
+func bytes(n uint64) string {
+	v, units := float64(n), "BKMGTPE"
+	for v >= 1000 && len(units) > 1 {
+		v, units = v/1024, units[1:]
+	}
+	if v >= 100 || units[0] == 'B' {
+		return fmt.Sprintf("%.0f%c", v, units[0])
+	}
+	return fmt.Sprintf("%.1f%c", v, units[0])
+}

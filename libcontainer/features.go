@@ -1,0 +1,88 @@
+package libcontainer
+
+import (
+	"davit/cgroups"
+	"davit/process"
+	"davit/rootfs"
+	"davit/seccomp"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"github.com/opencontainers/runtime-spec/specs-go/features"
+)
+
+// Features is what this build of davit knows, whatever the host has (features.md).
+// Each line asks the code that would carry the thing out, where there is one to ask.
+func Features(version, commit string) *features.Features {
+	f := &features.Features{
+		OCIVersionMin: "1.0.0",
+		OCIVersionMax: specs.Version,
+		Hooks:         []string{"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"},
+		MountOptions:  rootfs.OptionNames(),
+		Linux: &features.Linux{
+			Capabilities: capabilityNames(),
+			Cgroup: &features.Cgroup{
+				V1: is(true), V2: is(true), Rdma: is(true), Systemd: is(cgroups.HasSystemd), SystemdUser: is(cgroups.HasSystemd),
+			},
+			Seccomp: &features.Seccomp{
+				Enabled: is(true), Actions: seccomp.Actions(), Operators: seccomp.Operators(), Archs: seccomp.Archs(),
+				KnownFlags: seccomp.KnownFlags(), SupportedFlags: seccomp.SupportedFlags(),
+			},
+			Apparmor:        &features.Apparmor{Enabled: is(true)},
+			Selinux:         &features.Selinux{Enabled: is(true)},
+			MemoryPolicy:    memoryPolicies(),
+			MountExtensions: &features.MountExtensions{IDMap: &features.IDMap{Enabled: is(true)}},
+			NetDevices:      &features.NetDevices{Enabled: is(supports(&specs.Linux{NetDevices: map[string]specs.LinuxNetDevice{"eth0": {}}}))},
+			IntelRdt: &features.IntelRdt{
+				Enabled:    is(supports(&specs.Linux{IntelRdt: &specs.LinuxIntelRdt{}})),
+				Schemata:   is(supports(&specs.Linux{IntelRdt: &specs.LinuxIntelRdt{Schemata: []string{"MB:0=70"}}})),
+				Monitoring: is(supports(&specs.Linux{IntelRdt: &specs.LinuxIntelRdt{EnableMonitoring: true}})),
+			},
+		},
+		Annotations: map[string]string{
+			"davit.version":            version,
+			"davit.checkpoint.enabled": "false",
+		},
+		PotentiallyUnsafeConfigAnnotations: []string{},
+	}
+	if commit != "" {
+		f.Annotations["davit.commit"] = commit
+	}
+	if cgroups.HasSystemd {
+		f.PotentiallyUnsafeConfigAnnotations = append(f.PotentiallyUnsafeConfigAnnotations, "org.systemd.property.")
+	}
+	for _, n := range nsFlags {
+		f.Linux.Namespaces = append(f.Linux.Namespaces, string(n.name))
+	}
+	return f
+}
+
+func is(v bool) *bool { return &v }
+
+func supports(l *specs.Linux) bool { return unsupported(&specs.Spec{Linux: l}) == nil }
+
+func capabilityNames() []string {
+	var names []string
+	for n := 0; ; n++ {
+		name := process.CapabilityName(n)
+		if _, known := process.Capability(name); !known {
+			return names
+		}
+		names = append(names, name)
+	}
+}
+
+func memoryPolicies() *features.MemoryPolicy {
+	f := &features.MemoryPolicy{}
+	for _, mode := range [...]specs.MemoryPolicyModeType{specs.MpolDefault, specs.MpolPreferred, specs.MpolBind, specs.MpolInterleave,
+		specs.MpolLocal, specs.MpolPreferredMany, specs.MpolWeightedInterleave} {
+		if _, err := process.MemoryPolicy(&specs.LinuxMemoryPolicy{Mode: mode, Nodes: "0"}); err == nil {
+			f.Modes = append(f.Modes, string(mode))
+		}
+	}
+	for _, flag := range [...]specs.MemoryPolicyFlagType{specs.MpolFNumaBalancing, specs.MpolFRelativeNodes, specs.MpolFStaticNodes} {
+		if _, err := process.MemoryPolicy(&specs.LinuxMemoryPolicy{Mode: specs.MpolBind, Nodes: "0", Flags: []specs.MemoryPolicyFlagType{flag}}); err == nil {
+			f.Flags = append(f.Flags, string(flag))
+		}
+	}
+	return f
+}

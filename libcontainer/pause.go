@@ -1,0 +1,66 @@
+package libcontainer
+
+import (
+	"errors"
+	"fmt"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// statePaused is runc's addition to the states of runtime.md.
+const statePaused specs.ContainerState = "paused"
+
+// Pause stops every process of a container, and returns when all are stopped.
+func (c *Container) Pause() error {
+	if err := c.Broken; err != nil {
+		return err
+	}
+	switch status := c.Status(); status {
+	case specs.StateRunning, specs.StateCreated:
+	default:
+		return wrongState("pause", status)
+	}
+	m := c.Cgroups()
+	defer m.Close()
+	return m.Freeze()
+}
+
+// Resume undoes Pause, and a freeze by others.
+func (c *Container) Resume() error {
+	if err := c.Broken; err != nil {
+		return err
+	}
+	switch status := c.Status(); status {
+	case statePaused:
+	case specs.StateRunning, specs.StateCreated:
+		return fmt.Errorf("cannot resume a container in the %s state: container not paused", status)
+	default:
+		return wrongState("resume", status)
+	}
+	m := c.Cgroups()
+	defer m.Close()
+	return m.Thaw()
+}
+
+// wrongState is the answer to a verb that a container's state forbids. Engines
+// look for textNotRunning where there is no process any more.
+func wrongState(verb string, status specs.ContainerState) error {
+	switch status {
+	case specs.StateStopped, specs.StateCreating:
+		return fmt.Errorf("cannot %s a container in the %s state: %s", verb, status, textNotRunning)
+	}
+	return fmt.Errorf("cannot %s a container in the %s state", verb, status)
+}
+
+// Pids lists the container's processes, in no order; a container that has ended has none.
+func (c *Container) Pids() ([]int, error) {
+	if c.Broken != nil {
+		return nil, c.Broken
+	}
+	m := c.Cgroups()
+	defer m.Close()
+	if len(c.Cgroup.Dirs) == 0 {
+		return nil, errors.New("the container has no cgroup (rootless, without delegation), by which its processes are known")
+	}
+	return m.Pids()
+}

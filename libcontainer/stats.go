@@ -1,0 +1,70 @@
+package libcontainer
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"davit/cgroups"
+
+	"golang.org/x/sys/unix"
+)
+
+// Stats reads the container's figures. Those of its network interfaces are
+// there if it has a network namespace of its own.
+func (c *Container) Stats() (*cgroups.Stats, error) {
+	if c.Broken != nil {
+		return nil, c.Broken
+	}
+	m := c.Cgroups()
+	defer m.Close()
+	s, err := m.Stats()
+	if err != nil {
+		return nil, err
+	}
+	if c.Namespaces&unix.CLONE_NEWNET != 0 && c.pidfd >= 0 {
+		path := "/proc/" + strconv.Itoa(c.Pid) + "/net/dev"
+		data, err := os.ReadFile(path)
+		if err == nil && !hasExited(c.pidfd) { // else it may have been another's
+			s.NetworkInterfaces = interfaces(string(data))
+		}
+	}
+	return s, nil
+}
+
+// interfaces reads /proc/PID/net/dev: two lines of head, then for each interface its
+// name, eight figures of what was received and eight of what was sent (proc_pid_net(5)).
+// The loopback is left out.
+func interfaces(text string) []*cgroups.NetworkInterface {
+	var list []*cgroups.NetworkInterface
+	for line := range strings.Lines(text) {
+		name, figures, ok := strings.Cut(line, ":")
+		f := strings.Fields(figures)
+		if name = strings.TrimSpace(name); !ok || len(f) < 12 || name == "lo" {
+			continue
+		}
+		var n [12]uint64
+		for i := range n {
+			n[i], _ = strconv.ParseUint(f[i], 10, 64)
+		}
+		list = append(list, &cgroups.NetworkInterface{Name: name,
+			RxBytes: n[0], RxPackets: n[1], RxErrors: n[2], RxDropped: n[3],
+			TxBytes: n[8], TxPackets: n[9], TxErrors: n[10], TxDropped: n[11]})
+	}
+	return list
+}
+
+// Alive is an error if the container's process has ended or is not there yet.
+func (c *Container) Alive() error {
+	if c.Broken != nil {
+		return c.Broken
+	}
+	if c.pidfd < 0 {
+		return fmt.Errorf("%s: container with id %s is not running", textNotRunning, c.ID)
+	}
+	return nil
+}
+
+// Ended says whether the process of an open container has ended since.
+func (c *Container) Ended() bool { return c.pidfd < 0 || hasExited(c.pidfd) }

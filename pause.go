@@ -1,0 +1,36 @@
+package main
+
+import (
+	"davit/cli"
+	"davit/libcontainer"
+)
+
+func pauseCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "pause",
+		Usage:     "stop all processes of a container until resume",
+		ArgsUsage: "CONTAINER",
+		Action:    verb(change((*libcontainer.Container).Pause)),
+	}
+}
+
+func resumeCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "resume",
+		Usage:     "let the processes of a paused container go on",
+		ArgsUsage: "CONTAINER",
+		Action:    verb(change((*libcontainer.Container).Resume)),
+	}
+}
+
+// change is the action of a verb that does one thing to one container.
+func change(do func(*libcontainer.Container) error) func(*cli.Context) error {
+	return func(c *cli.Context) error {
+		container, err := open(c, false)
+		if err != nil {
+			return err
+		}
+		defer container.Close()
+		return do(container)
+	}
+}

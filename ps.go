@@ -1,0 +1,99 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+
+	"davit/cli"
+	"davit/spec/jsonx"
+)
+
+func psCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "ps",
+		Usage:     "list the processes of a container",
+		ArgsUsage: "CONTAINER [options of ps(1), by default -ef]",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Usage: "table (of ps(1)) or json (the process ids)", Value: "table"},
+		},
+		Action: verb(func(c *cli.Context) error {
+			if err := arguments(c, 1, -1); err != nil {
+				return err
+			}
+			format := c.String("format")
+			if format != "table" && format != "json" {
+				return usage(fmt.Errorf("--format: %q: table or json", format))
+			}
+			container, err := store(c).Open(c.Args().First(), true)
+			if err != nil {
+				return err
+			}
+			defer container.Close()
+			pids, err := container.Pids()
+			if err != nil {
+				return err
+			}
+			if format == "json" {
+				return psJSON(pids)
+			}
+			return psTable(pids, c.Args().Tail())
+		}),
+	}
+}
+
+func psJSON(pids []int) error {
+	var e jsonx.Encoder
+	e.Array()
+	for _, pid := range pids {
+		e.Int(int64(pid))
+	}
+	e.EndArray()
+	e.Newline()
+	_, err := os.Stdout.Write(e.Bytes())
+	return err
+}
+
+// psTable prints what ps(1) says of the processes. It is asked about all there
+// are, as a list of ids would contradict options such as -e.
+func psTable(pids []int, options []string) error {
+	if len(options) == 0 {
+		options = []string{"-ef"}
+	}
+	out, err := exec.Command("ps", options...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("ps %s: %w: %s", strings.Join(options, " "), err, strings.TrimSpace(string(out)))
+	}
+	lines, err := psLines(string(out), pids)
+	if err != nil {
+		return fmt.Errorf("ps %s: %w", strings.Join(options, " "), err)
+	}
+	_, err = os.Stdout.WriteString(lines)
+	return err
+}
+
+// psLines keeps the head of ps's table and the lines of the processes, which it
+// tells by the column PID.
+func psLines(table string, pids []int) (string, error) {
+	head, rest, _ := strings.Cut(table, "\n")
+	column := slices.Index(strings.Fields(head), "PID")
+	if column < 0 {
+		return "", fmt.Errorf("its output has no column PID: %q", head)
+	}
+	var b strings.Builder
+	b.WriteString(head + "\n")
+	for line := range strings.Lines(rest) {
+		fields := strings.Fields(line)
+		if len(fields) <= column {
+			continue
+		}
+		pid, err := strconv.Atoi(fields[column])
+		if err == nil && slices.Contains(pids, pid) {
+			b.WriteString(line)
+		}
+	}
+	return b.String(), nil
+}
