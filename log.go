@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"davit/cli"
+	"davit/cgroups"
 	"davit/libcontainer"
 	"davit/spec/jsonx"
 )
@@ -43,7 +44,7 @@ func (l *logger) open(c *cli.Context) error {
 func (l *logger) fatal(err error) {
 	text := err.Error()
 	var hinted *libcontainer.Hinted
-	hint := ""
+	hint := cgroups.Hint(err)
 	if errors.As(err, &hinted) {
 		hint = hinted.Hint
 	}
