@@ -315,7 +315,7 @@ func (c *compiler) cgroup(field, target string, o options) error {
 			if len(c.Hierarchies) > 0 {
 				dir = c.Hierarchies[0].Dir
 			}
-			return c.bind(field, &specs.Mount{Source: dir}, target, o)
+			return c.bindCgroup(field, dir, target, o)
 		}
 		c.plan.Add(field, plan.Mount{Type: "cgroup2", Source: "cgroup", Target: target, Flags: o.flags, Propagation: o.propagation, NoFollow: true})
 		return nil
@@ -328,7 +328,7 @@ func (c *compiler) cgroup(field, target string, o options) error {
 		at := path.Join(target, h.Name)
 		if own {
 			c.plan.Add(field, plan.Mount{Type: "cgroup", Source: "cgroup", Target: at, Data: h.Options, Flags: o.flags, NoFollow: true})
-		} else if err := c.bind(field, &specs.Mount{Source: h.Dir}, at, o); err != nil {
+		} else if err := c.bindCgroup(field, h.Dir, at, o); err != nil {
 			return err
 		}
 		for _, link := range h.Links {
@@ -339,4 +339,12 @@ func (c *compiler) cgroup(field, target string, o options) error {
 		c.plan.Add(field, plan.Remount{Target: target, Set: unix.MOUNT_ATTR_RDONLY})
 	}
 	return nil
+}
+
+// bindCgroup shows a directory that does not exist yet: the stage opens it by
+// path, on the host's root, once it has been put there.
+func (c *compiler) bindCgroup(field, dir, target string, o options) error {
+	late := *c
+	late.ByPath = true
+	return late.bind(field, &specs.Mount{Source: dir}, target, o)
 }
