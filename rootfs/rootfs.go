@@ -114,9 +114,8 @@ func (c *compiler) root() error {
 			return fmt.Errorf("linux.rootfsPropagation: unknown value %q: one of shared, slave, private, unbindable", c.spec.Linux.RootfsPropagation)
 		}
 		switch flags &^ unix.MS_REC {
-		case unix.MS_SHARED:
-			step.Propagation = 0
-		case unix.MS_PRIVATE, unix.MS_UNBINDABLE: // unbindable only once it needs no copying any more
+		case unix.MS_SHARED, unix.MS_PRIVATE, unix.MS_UNBINDABLE:
+			// A shared mount cannot be pivoted to, an unbindable one cannot be copied: Finish makes them so.
 			step.Propagation = unix.MS_PRIVATE
 		}
 	}
