@@ -106,13 +106,14 @@ func Rootless(s *specs.Spec, uid, gid uint32) {
 }
 
 // rootlessMounts drops the options that name ids which the container lacks and
-// binds the host's /sys: sysfs can only be mounted by the owner of the network namespace.
+// binds the host's /sys: sysfs can only be mounted by the owner of the network
+// namespace. All below it is read-only (rro), the host's cgroups too (CVE-2023-25809).
 func rootlessMounts(mounts []specs.Mount) []specs.Mount {
 	var out []specs.Mount
 	for _, m := range mounts {
 		if m.Type == "sysfs" {
 			out = append(out, specs.Mount{Destination: m.Destination, Type: "none", Source: "/sys",
-				Options: []string{"rbind", "nosuid", "noexec", "nodev", "ro"}})
+				Options: []string{"rbind", "nosuid", "noexec", "nodev", "rro"}})
 			continue
 		}
 		var opts []string
@@ -132,6 +133,7 @@ func rootlessMounts(mounts []specs.Mount) []specs.Mount {
 // spec always gives the same text.
 func Write(w io.Writer, s *specs.Spec) error {
 	e := jsonx.Encoder{Indent: "\t"}
+	e.Grow(4096)
 	specjson.EncodeSpec(&e, s)
 	e.Newline()
 	_, err := w.Write(e.Bytes())

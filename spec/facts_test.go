@@ -89,6 +89,15 @@ func TestFeatureIDs(t *testing.T) {
 	}
 }
 
+func TestFirstBytes(t *testing.T) {
+	if got := firstBytes("/proc/sys/kernel/ostype"); got != "Linux" {
+		t.Errorf("got %q", got)
+	}
+	if got := firstBytes("/nonexistent"); got != "" {
+		t.Errorf("got %q of a file that is not there", got)
+	}
+}
+
 // TestHost compares the probes with what the kernel says elsewhere.
 func TestHost(t *testing.T) {
 	f := Host()

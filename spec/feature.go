@@ -131,13 +131,13 @@ func (f *Facts) byVersion(ft *Feature) error {
 // mount_setattr(2), "ID-mapped mounts", and the FS_ALLOW_IDMAP flags in the kernel.
 func IDMapSince(fsType string) (since Version, ok bool) {
 	switch fsType {
-	case "ext4", "xfs", "vfat", "exfat":
+	case "ext4", "xfs", "vfat", "msdos":
 		return Version{5, 12}, true
 	case "btrfs", "ntfs3":
 		return Version{5, 15}, true
 	case "f2fs":
 		return Version{5, 18}, true
-	case "erofs", "overlay":
+	case "erofs":
 		return Version{5, 19}, true
 	case "squashfs":
 		return Version{6, 2}, true

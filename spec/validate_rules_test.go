@@ -105,6 +105,9 @@ func TestRules(t *testing.T) {
 		{`{"process": {"capabilities": {"effective": ["CAP_AUDIT_WRITE", "CAP_SYS_ADMIN", "CAP_CHECKPOINT_RESTORE"]}}}`, []string{
 			`process.capabilities.effective: CAP_SYS_ADMIN, CAP_CHECKPOINT_RESTORE are not in permitted: the kernel refuses that`,
 		}},
+		{`{"process": {"capabilities": {"permitted": ["CAP_KILL"], "effective": ["CAP_KILL", "CAP_AUDIT_WRITE"]}}}`, []string{
+			`process.capabilities.effective: CAP_AUDIT_WRITE is not in permitted: the kernel refuses that`,
+		}},
 		{`{"process": {"capabilities": {"inheritable": ["CAP_KILL", "CAP_BPF"]}}}`, []string{
 			`process.capabilities.inheritable: CAP_BPF is not in bounding: the kernel refuses that`,
 		}},
@@ -227,7 +230,7 @@ func TestRules(t *testing.T) {
 		{`{"mounts": [{"destination": "/data", "options": ["ro"], "source": "/x"}]}`, []string{
 			`mounts[0].type: is missing: a mount needs the type of a file system, or the option bind or rbind`,
 		}},
-		{`{"mounts": [{"destination": "/data", "options": ["bind", "remount", "ro"]}]}`, nil},
+		{`{"mounts": [{"destination": "/data", "options": ["bind", "remount", "ro", "size=1m"]}]}`, nil},
 		{`{"mounts": [{"destination": "/data", "options": ["bind", "ro", "rw", "size=1m", "rprivate"], "source": "/x"}]}`, []string{
 			`mounts[0].options[3]: "size=1m" is an option for a file system, which a bind mount cannot change | remove it, or mount the file system itself: without bind or rbind, and with its type`,
 		}},

@@ -3,6 +3,7 @@ package spec
 import (
 	"bytes"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -13,6 +14,33 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
+
+// TestMain looks for descriptors that were left open.
+func TestMain(m *testing.M) {
+	before := openFiles()
+	status := m.Run()
+	if after := openFiles(); status == 0 && flag.Lookup("test.fuzz").Value.String() == "" && !slices.Equal(before, after) {
+		fmt.Fprintf(os.Stderr, "open before the tests: %q, after: %q\n", before, after)
+		status = 1
+	}
+	os.Exit(status)
+}
+
+// openFiles lists what the descriptors of this process are, but those of Go's poller.
+func openFiles() []string {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return nil
+	}
+	var files []string
+	for _, e := range entries {
+		target, err := os.Readlink("/proc/self/fd/" + e.Name())
+		if err == nil && !strings.HasPrefix(target, "anon_inode:[event") {
+			files = append(files, target)
+		}
+	}
+	return files
+}
 
 func TestGoodConfigsHaveNoProblems(t *testing.T) {
 	for name, text := range configs(t) {

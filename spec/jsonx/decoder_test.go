@@ -46,6 +46,8 @@ func TestScalars(t *testing.T) {
 		{`"\ud800"`, str, "", `f:1:2: a string contains "\\ud800", half of a surrogate pair`},
 		{`"\ud800A"`, str, "", `f:1:2: a string contains "\\ud800", half of a surrogate pair`},
 		{`"\ud800\u0041"`, str, "", `f:1:2: a string contains "\\ud800", half of a surrogate pair`},
+		{`"\ud800\udbff"`, str, "", `f:1:2: a string contains "\\ud800", half of a surrogate pair`},
+		{`"\ud800\ue000"`, str, "", `f:1:2: a string contains "\\ud800", half of a surrogate pair`},
 		{`"\udc00"`, str, "", `f:1:2: a string contains "\\udc00", half of a surrogate pair`},
 		{"\"a\tb\"", str, "", `f:1:3: a string contains 0x09, which must be written as an escape such as \n or \u0000`},
 		{"\"\\n\n\"", str, "", `f:1:4: a string contains a line break, which must be written as an escape such as \n or \u0000`},
