@@ -317,3 +317,117 @@ func TestErrors(t *testing.T) {
 		}
 	}
 }
+
+// libseccomp 2.5.4 by itself gets these wrong; see distribute and build in
+// compiler/compiler.c.
+func TestSeveralOrders(t *testing.T) {
+	needAMD64(t)
+	arg := func(value uint64, op specs.LinuxSeccompOperator) []specs.LinuxSeccompArg {
+		return []specs.LinuxSeccompArg{{Index: 2, Value: value, Op: op}}
+	}
+	f := mustCompile(t, &specs.LinuxSeccomp{DefaultAction: specs.ActAllow, Syscalls: []specs.LinuxSyscall{
+		{Names: []string{"getpgrp"}, Action: specs.ActKillProcess, Args: arg(0x7fffffffffffffff, specs.OpGreaterThan)},
+		{Names: []string{"getpgrp"}, Action: specs.ActKillProcess, Args: arg(0xffffffff, specs.OpLessThan)},
+	}})
+	for value, want := range map[uint64]uint32{0: retKillProcess, 0xfffffffe: retKillProcess, 0xffffffff: retAllow,
+		1 << 32: retAllow, 1<<63 - 1: retAllow, 1 << 63: retKillProcess} {
+		if got := interpret(t, f.Program, event{arch: archX8664, number: 111, args: [6]uint64{2: value}}); got != want {
+			t.Errorf("%#x: %s, want %s", value, describe(got), describe(want))
+		}
+	}
+}
+
+func TestRulesOfOtherArchitecturesOnly(t *testing.T) {
+	needAMD64(t)
+	for name, want := range map[string][3]uint32{ // 453 on x86_64, 453 on x32, 7 on i386
+		"map_shadow_stack": {retErrno | 1, retAllow, retAllow},
+		"waitpid":          {retAllow, retAllow, retErrno | 1},
+	} {
+		f := mustCompile(t, &specs.LinuxSeccomp{DefaultAction: specs.ActAllow, Architectures: []specs.Arch{specs.ArchX32, specs.ArchX86},
+			Syscalls: []specs.LinuxSyscall{{Names: []string{name}, Action: specs.ActErrno}}})
+		for i, e := range []event{{arch: archX8664, number: 453}, {arch: archX8664, number: x32Bit | 453}, {arch: archX86, number: 7}} {
+			if got := interpret(t, f.Program, e); got != want[i] {
+				t.Errorf("%s: %+v: %s, want %s", name, e, describe(got), describe(want[i]))
+			}
+		}
+	}
+}
+
+// Of several rules that hold, one without conditions decides, then the first.
+func TestContradictingRules(t *testing.T) {
+	needAMD64(t)
+	rule := func(action specs.LinuxSeccompAction, args ...specs.LinuxSeccompArg) specs.LinuxSyscall {
+		return specs.LinuxSyscall{Names: []string{"write"}, Action: action, Args: args}
+	}
+	above := func(n uint64) specs.LinuxSeccompArg {
+		return specs.LinuxSeccompArg{Value: n, Op: specs.OpGreaterThan}
+	}
+	for _, test := range []struct {
+		name  string
+		rules []specs.LinuxSyscall
+		want  [3]uint32 // of 0, 2, 6
+	}{
+		{"first", []specs.LinuxSyscall{rule(specs.ActTrap, above(1)), rule(specs.ActAllow, above(5))}, [3]uint32{retErrno | 1, retTrap, retTrap}},
+		{"second", []specs.LinuxSyscall{rule(specs.ActTrap, above(5)), rule(specs.ActAllow, above(1))}, [3]uint32{retErrno | 1, retAllow, retTrap}},
+		{"unconditional last", []specs.LinuxSyscall{rule(specs.ActTrap, above(5)), rule(specs.ActAllow)}, [3]uint32{retAllow, retAllow, retAllow}},
+		{"unconditional first", []specs.LinuxSyscall{rule(specs.ActAllow), rule(specs.ActTrap, above(5))}, [3]uint32{retAllow, retAllow, retAllow}},
+		{"two unconditional", []specs.LinuxSyscall{rule(specs.ActAllow), rule(specs.ActTrap)}, [3]uint32{retAllow, retAllow, retAllow}},
+		{"default action", []specs.LinuxSyscall{rule(specs.ActErrno), rule(specs.ActTrap, above(5))}, [3]uint32{retErrno | 1, retErrno | 1, retTrap}},
+		{"twice", []specs.LinuxSyscall{rule(specs.ActTrap, above(5)), rule(specs.ActTrap, above(5))}, [3]uint32{retErrno | 1, retErrno | 1, retTrap}},
+	} {
+		f := mustCompile(t, &specs.LinuxSeccomp{DefaultAction: specs.ActErrno, Syscalls: test.rules})
+		for i, value := range []uint64{0, 2, 6} {
+			if got := interpret(t, f.Program, event{arch: archX8664, number: 1, args: [6]uint64{value}}); got != test.want[i] {
+				t.Errorf("%s: %d: %s, want %s", test.name, value, describe(got), describe(test.want[i]))
+			}
+		}
+	}
+}
+
+// 2,000 rules of one call: more than fit, said soon.
+func TestManyRules(t *testing.T) {
+	c := &specs.LinuxSeccomp{DefaultAction: specs.ActErrno}
+	for i := range 2000 {
+		c.Syscalls = append(c.Syscalls, specs.LinuxSyscall{Names: []string{"ioctl"}, Action: specs.ActAllow,
+			Args: []specs.LinuxSeccompArg{{Index: 1, Value: uint64(i) * 0x100000001, Op: specs.OpEqualTo}}})
+	}
+	if _, err := Compile(c, ""); err == nil || !strings.Contains(err.Error(), "instructions, the kernel loads 4096 at most") {
+		t.Error(err)
+	}
+	c.Syscalls = c.Syscalls[:900]
+	f := mustCompile(t, c)
+	for i := range uint64(1000) {
+		want := uint32(retAllow)
+		if i >= 900 {
+			want = retErrno | 1
+		}
+		if got := interpret(t, f.Program, event{arch: archX8664, number: unix.SYS_IOCTL, args: [6]uint64{1: i * 0x100000001}}); got != want {
+			t.Errorf("rule %d: %s", i, describe(got))
+		}
+	}
+}
+
+func TestFeatures(t *testing.T) {
+	if got, want := len(Actions()), 9; got != want {
+		t.Errorf("actions: %v", Actions())
+	}
+	if len(Operators()) != 7 || len(Archs()) != 23 || len(KnownFlags()) != 4 || len(SupportedFlags()) == 0 {
+		t.Error(Operators(), Archs(), KnownFlags(), SupportedFlags())
+	}
+	if kernelHasFlag(1 << 20) {
+		t.Error("the kernel is said to have a flag that does not exist")
+	}
+}
+
+func TestDisassemble(t *testing.T) {
+	f := mustCompile(t, &specs.LinuxSeccomp{DefaultAction: specs.ActErrno, Syscalls: []specs.LinuxSyscall{
+		{Names: []string{"read"}, Action: specs.ActAllow, Args: []specs.LinuxSeccompArg{{Index: 1, Value: 0x10, ValueTwo: 0x10, Op: specs.OpMaskedEqual}}}}})
+	for _, want := range []string{"   0  load arch\n", "load args[1] low\n", "and 0x10\n", "return SCMP_ACT_ERRNO 1\n", "return SCMP_ACT_ERRNO 38\n"} {
+		if got := Disassemble(f.Program); !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
+	if got := Disassemble([]byte("bad")); !strings.HasPrefix(got, "invalid program: ") {
+		t.Error(got)
+	}
+}

@@ -88,11 +88,11 @@ type model struct {
 	c      *specs.LinuxSeccomp
 	number map[string]map[string]uint32 // by architecture, by name
 	rules  map[string]map[uint32][]specs.LinuxSyscall
-	most   map[string]uint32 // highest number named, by architecture
+	above  map[string]uint32 // all numbers named, by architecture
 }
 
 func newModel(t testing.TB, c *specs.LinuxSeccomp) *model {
-	m := &model{c: c, rules: map[string]map[uint32][]specs.LinuxSyscall{}, most: map[string]uint32{}, number: map[string]map[string]uint32{
+	m := &model{c: c, rules: map[string]map[uint32][]specs.LinuxSyscall{}, above: map[string]uint32{}, number: map[string]map[string]uint32{
 		"SCMP_ARCH_X86_64": syscallTable(t, "amd64"),
 		"SCMP_ARCH_X86":    syscallTable(t, "386"),
 		"SCMP_ARCH_X32":    x32Table(t),
@@ -103,7 +103,7 @@ func newModel(t testing.TB, c *specs.LinuxSeccomp) *model {
 			for _, name := range s.Names {
 				if n, ok := table[name]; ok {
 					m.rules[arch][n] = append(m.rules[arch][n], s)
-					m.most[arch] = max(m.most[arch], n)
+					m.above[arch] = max(m.above[arch], n+1)
 				}
 			}
 		}
@@ -199,7 +199,7 @@ func (m *model) expect(e event) uint32 {
 	switch m.c.DefaultAction {
 	case specs.ActAllow, specs.ActLog, specs.ActTrace, specs.ActNotify:
 	default:
-		if most := m.most[arch]; most != 0 && e.number > most {
+		if above := m.above[arch]; above != 0 && e.number >= above {
 			return 0x50000 | uint32(unix.ENOSYS)
 		}
 	}

@@ -169,13 +169,13 @@ func archSpans(g *graph, cfg *config, ans *answer, i int) ([]span, error) {
 		programs[p] = spans
 	}
 	spans := g.merge(programs, none)
-	first, last := numbers(arch)
-	highest := ans.highest[i]
-	if !wantsENOSYS(cfg.defaultAction) || highest < max(first, 1) || highest >= last {
+	_, last := numbers(arch)
+	above := ans.above[i]
+	if !wantsENOSYS(cfg.defaultAction) || above == 0 || above > last {
 		return spans, nil
 	}
-	out := cut(spans, 0, highest)
-	out = join(out, []span{{highest + 1, g.ret(retErrno | uint32(unix.ENOSYS))}})
+	out := cut(spans, 0, above-1)
+	out = join(out, []span{{above, g.ret(retErrno | uint32(unix.ENOSYS))}})
 	if last != ^uint32(0) {
 		out = join(out, cut(spans, last+1, ^uint32(0)))
 	}

@@ -74,7 +74,7 @@ func (cfg *config) request() ([]byte, error) {
 
 // answer is what the compiler made of a request.
 type answer struct {
-	highest  []uint32   // the highest number named, by architecture; 0: none
+	above    []uint32   // by architecture, the number above all named; 0: none is
 	known    []bool     // by name
 	programs [][][]insn // by architecture, each for that alone
 }
@@ -96,7 +96,7 @@ func parseAnswer(b []byte, cfg *config) (*answer, error) {
 	if int(arches) != len(cfg.arches) || int(names) != len(cfg.names) || int(programs) != len(cfg.arches)*cfg.programs {
 		return nil, fmt.Errorf("linux.seccomp: the seccomp compiler answered another question")
 	}
-	ans := &answer{highest: r.words(int(arches)), known: make([]bool, names)}
+	ans := &answer{above: r.words(int(arches)), known: make([]bool, names)}
 	for i := range ans.known {
 		ans.known[i] = r.word() != 0
 	}

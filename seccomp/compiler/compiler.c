@@ -31,7 +31,7 @@ static union {
 	char bytes[WIRE_REQUEST_MAX + 1];
 } buffer;
 
-static uint32_t highest[WIRE_ARCHS_MAX];
+static uint32_t above[WIRE_ARCHS_MAX];
 static uint32_t known[WIRE_REQUEST_MAX / sizeof(struct request_name)];
 static uint32_t insns[WIRE_ARCHS_MAX * (WIRE_REQUEST_MAX / sizeof(struct request_rule) + 1)];
 
@@ -174,7 +174,7 @@ static void copy_name(char *to, const struct input *in, uint32_t name)
 	to[n->length] = '\0';
 }
 
-/* Which names exist at all, and the highest number named of each
+/* Which names exist at all, and the number above all that are named of each
  * architecture. */
 static void resolve(const struct input *in)
 {
@@ -185,8 +185,8 @@ static void resolve(const struct input *in)
 		known[i] = seccomp_syscall_resolve_name(name) != __NR_SCMP_ERROR;
 		for (uint32_t a = 0; a < in->head->archs; a++) {
 			int number = seccomp_syscall_resolve_name_arch(in->archs[a], name);
-			if (number > 0 && (uint32_t)number > highest[a])
-				highest[a] = (uint32_t)number;
+			if (number >= 0 && (uint32_t)number >= above[a])
+				above[a] = (uint32_t)number + 1;
 		}
 	}
 }
@@ -275,7 +275,7 @@ static int write_answer(const struct input *in)
 		answer.archs = in->head->archs;
 		answer.names = in->head->names;
 		answer.programs = in->head->archs * in->head->programs;
-		if (put(highest, 4 * answer.archs, &at) < 0 ||
+		if (put(above, 4 * answer.archs, &at) < 0 ||
 		    put(known, 4 * answer.names, &at) < 0 ||
 		    put(insns, 4 * answer.programs, &at) < 0)
 			return -1;

@@ -7,7 +7,7 @@
  *	uint32_t archs[archs], char text[text]
  * The answer is standard output, a regular file, from offset 0. The header is
  * written last, so the answer of a compiler that died has none:
- *	struct answer, uint32_t highest[archs], uint32_t known[names],
+ *	struct answer, uint32_t above[archs], uint32_t known[names],
  *	uint32_t insns[archs][programs], struct sock_filter[] of each */
 
 #include <stdint.h>
