@@ -58,12 +58,8 @@ func cacheKey(c *specs.LinuxSeccomp) ([]byte, error) {
 	if c == nil {
 		return nil, errors.New("linux.seccomp: is missing")
 	}
-	id, err := buildID(compilerELF)
-	if err != nil {
-		return nil, fmt.Errorf("the embedded seccomp compiler: %w", err)
-	}
 	k := keyWriter{b: make([]byte, 0, keySize(c))}
-	k.text(id)
+	k.text(buildID(compilerELF))
 	k.text(string(c.DefaultAction))
 	k.optional(c.DefaultErrnoRet)
 	k.words(len(c.Architectures))

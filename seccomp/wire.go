@@ -123,7 +123,7 @@ func (cfg *config) stepError(step uint32, errno unix.Errno, at int) error {
 		return fmt.Errorf("linux.seccomp.defaultAction: libseccomp refuses it: %w", errno)
 	case stepArch:
 		if at < len(cfg.arches) {
-			return fmt.Errorf("linux.seccomp.architectures: libseccomp refuses %#x: %w", cfg.arches[at], errno)
+			return fmt.Errorf("linux.seccomp.architectures: libseccomp does not know %#x: %w", cfg.arches[at], errno)
 		}
 	case stepRule:
 		if at < len(cfg.rules) {

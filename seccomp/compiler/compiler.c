@@ -1,8 +1,11 @@
 /* The seccomp compiler: rules in, BPF out, through libseccomp (wire.h says
  * how). davit runs it only when a filter is not in its cache.
  *
- * It makes several small programs, as davit distributes the rules among them,
- * and davit merges those (config.distribute in config.go says why).
+ * It makes many small programs, for each architecture apart and as davit
+ * distributes the rules among them (config.distribute in config.go says why), and
+ * davit merges those. Filters of several architectures are not asked of
+ * libseccomp: 2.5 makes wrong code of one for x86_64 and x32 with rules for x86_64
+ * only.
  *
  * Nothing here depends on the running kernel: the same request has the same
  * answer everywhere. */
@@ -45,49 +48,32 @@ static int fail(enum wire_step step, int error, uint32_t at)
 	return -1;
 }
 
-/* libseccomp's tables of system calls, lengthened by newer.h. The linker
- * (--wrap) sends libseccomp's own calls here, so translation between
- * architectures knows the newer calls as well. offset chooses the
- * architecture. */
-int __real_syscall_resolve_name(const char *name, int offset);
-const char *__real_syscall_resolve_num(int number, int offset);
-int __wrap_syscall_resolve_name(const char *name, int offset);
-const char *__wrap_syscall_resolve_num(int number, int offset);
+/* From the inside of libseccomp (src/arch.h): the architecture whose numbers
+ * seccomp_rule_add takes. Other architectures' numbers it finds by name in its own
+ * tables, which end with the system calls of its day; so each program is made with
+ * its own architecture as the native one, and may have any number. */
+struct arch_def;
+extern const struct arch_def *arch_def_native;
+const struct arch_def *arch_def_lookup(uint32_t token);
 
-/* What offset means is private to libseccomp; this number tells x86_64 and x32
- * from all others. */
-static int is_amd64(int offset)
+/* The number that a name has on an architecture: negative where libseccomp
+ * rewrites the call or the architecture lacks it, __NR_SCMP_ERROR if there is no
+ * such call. */
+static int resolve(uint32_t arch, const char *name)
 {
-	return __real_syscall_resolve_name("arch_prctl", offset) == 158;
-}
+	int number = seccomp_syscall_resolve_name_arch(arch, name);
+	int x32 = arch == SCMP_ARCH_X32 ? 0x40000000 : 0;
 
-/* A call that an architecture lacks has a negative pseudo number there, as in
- * libseccomp's own tables, but beyond theirs (-10000 to -10999). */
-static int newer_number(size_t i, int offset)
-{
-	if (newer_syscalls[i].amd64_only && !is_amd64(offset))
-		return -20000 - (int)i;
-	return newer_syscalls[i].number;
-}
-
-int __wrap_syscall_resolve_name(const char *name, int offset)
-{
-	int number = __real_syscall_resolve_name(name, offset);
-
-	for (size_t i = 0; number == __NR_SCMP_ERROR && i < NEWER_COUNT; i++)
-		if (strcmp(name, newer_syscalls[i].name) == 0)
-			number = newer_number(i, offset);
-	return number;
-}
-
-const char *__wrap_syscall_resolve_num(int number, int offset)
-{
-	const char *name = __real_syscall_resolve_num(number, offset);
-
-	for (size_t i = 0; name == NULL && i < NEWER_COUNT; i++)
-		if (number == newer_number(i, offset))
-			name = newer_syscalls[i].name;
-	return name;
+	if (number != __NR_SCMP_ERROR)
+		return number;
+	for (size_t i = 0; i < NEWER_COUNT; i++) {
+		if (strcmp(name, newer_syscalls[i].name) != 0)
+			continue;
+		if (newer_syscalls[i].amd64_only && arch != SCMP_ARCH_X86_64 && !x32)
+			return __NR_SCMP_UNDEF;
+		return newer_syscalls[i].number | x32;
+	}
+	return __NR_SCMP_ERROR;
 }
 
 /* Takes count records of size bytes from the request at *at. */
@@ -176,22 +162,23 @@ static void copy_name(char *to, const struct input *in, uint32_t name)
 
 /* Which names exist at all, and the number above all that are named of each
  * architecture. */
-static void resolve(const struct input *in)
+static void look_up(const struct input *in)
 {
 	char name[WIRE_NAME_MAX + 1];
 
 	for (uint32_t i = 0; i < in->head->names; i++) {
 		copy_name(name, in, i);
-		known[i] = seccomp_syscall_resolve_name(name) != __NR_SCMP_ERROR;
 		for (uint32_t a = 0; a < in->head->archs; a++) {
-			int number = seccomp_syscall_resolve_name_arch(in->archs[a], name);
+			int number = resolve(in->archs[a], name);
+			if (number != __NR_SCMP_ERROR)
+				known[i] = 1;
 			if (number >= 0 && (uint32_t)number >= above[a])
 				above[a] = (uint32_t)number + 1;
 		}
 	}
 }
 
-static int add_rule(scmp_filter_ctx ctx, const struct input *in, uint32_t at)
+static int add_rule(scmp_filter_ctx ctx, const struct input *in, uint32_t arch, uint32_t at)
 {
 	const struct request_rule *rule = &in->rules[at];
 	const struct request_arg *arg = &in->args[rule->arg];
@@ -201,33 +188,33 @@ static int add_rule(scmp_filter_ctx ctx, const struct input *in, uint32_t at)
 	for (uint32_t i = 0; i < rule->args; i++)
 		compare[i] = (struct scmp_arg_cmp){ arg[i].index, arg[i].op, arg[i].a, arg[i].b };
 	copy_name(name, in, rule->name);
-	int rc = seccomp_rule_add_array(ctx, rule->action, seccomp_syscall_resolve_name(name),
-					rule->args, compare);
+	int number = resolve(arch, name);
+	if (number == __NR_SCMP_ERROR || number == __NR_SCMP_UNDEF)
+		return 0;
+	int rc = seccomp_rule_add_array(ctx, rule->action, number, rule->args, compare);
 	return rc < 0 ? fail(STEP_RULE, -rc, at) : 0;
 }
 
 /* Writes the program for one architecture of the rules from *rule on that have
- * the same program number, and leaves *rule behind them.
- *
- * Filters of several architectures are not asked of libseccomp: 2.5 makes wrong
- * code of one for x86_64 and x32 with rules for x86_64 only. */
-static int build(scmp_filter_ctx ctx, const struct input *in, uint32_t arch, uint32_t program,
-		 uint32_t *rule)
+ * the same program number, and leaves *rule behind them. */
+static int build(const struct input *in, uint32_t arch, uint32_t program, uint32_t *rule)
 {
+	scmp_filter_ctx ctx = seccomp_init(in->head->default_action);
 	int rc = 0;
 
-	if (in->archs[arch] != seccomp_arch_native()) {
-		rc = seccomp_arch_add(ctx, in->archs[arch]);
-		if (rc == 0)
-			rc = seccomp_arch_remove(ctx, SCMP_ARCH_NATIVE);
+	if (!ctx)
+		return fail(STEP_INIT, EINVAL, program);
+	for (; *rule < in->head->rules && in->rules[*rule].program == program; (*rule)++) {
+		rc = add_rule(ctx, in, arch, *rule);
+		if (rc < 0)
+			goto out;
 	}
-	if (rc < 0)
-		return fail(STEP_ARCH, -rc, arch);
-	for (; *rule < in->head->rules && in->rules[*rule].program == program; (*rule)++)
-		if (known[in->rules[*rule].name] && add_rule(ctx, in, *rule) < 0)
-			return -1;
 	rc = seccomp_export_bpf(ctx, STDOUT_FILENO);
-	return rc < 0 ? fail(STEP_EXPORT, -rc, program) : 0;
+	if (rc < 0)
+		rc = fail(STEP_EXPORT, -rc, program);
+out:
+	seccomp_release(ctx);
+	return rc;
 }
 
 static int compile(const struct input *in)
@@ -240,13 +227,11 @@ static int compile(const struct input *in)
 		return fail(STEP_ANSWER, errno, 0);
 	for (uint32_t a = 0; a < archs; a++) {
 		uint32_t rule = 0;
+		arch_def_native = arch_def_lookup(in->archs[a]);
+		if (!arch_def_native)
+			return fail(STEP_ARCH, EINVAL, a);
 		for (uint32_t p = 0; p < programs; p++) {
-			scmp_filter_ctx ctx = seccomp_init(in->head->default_action);
-			if (!ctx)
-				return fail(STEP_INIT, EINVAL, p);
-			int rc = build(ctx, in, a, p, &rule);
-			seccomp_release(ctx);
-			if (rc < 0)
+			if (build(in, in->archs[a], p, &rule) < 0)
 				return -1;
 			off_t end = lseek(STDOUT_FILENO, 0, SEEK_CUR);
 			insns[a * programs + p] = (uint32_t)((end - at) / 8);
@@ -290,7 +275,7 @@ int main(void)
 	seccomp_api_set(6); /* all that 2.5 can, instead of what this kernel can */
 	answer.native = seccomp_arch_native();
 	if (read_request(&in) == 0) {
-		resolve(&in);
+		look_up(&in);
 		compile(&in);
 	}
 	return write_answer(&in) < 0 ? 1 : 0;

@@ -253,14 +253,17 @@ void free(void *data)
 void *calloc(size_t count, size_t size)
 {
 	size_t bytes;
-	void *data;
+	char *data;
 
 	if (__builtin_mul_overflow(count, size, &bytes)) {
 		error_number = ENOMEM;
 		return NULL;
 	}
 	data = malloc(bytes);
-	return data ? memset(data, 0, bytes) : NULL;
+	/* Not memset: of malloc and memset gcc would make a call of calloc. */
+	for (size_t i = 0; data && i < bytes; i++)
+		data[i] = 0;
+	return data;
 }
 
 void *realloc(void *data, size_t size)

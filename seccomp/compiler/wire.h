@@ -23,7 +23,7 @@ enum wire_step {
 	STEP_DONE = 0,
 	STEP_REQUEST = 1, /* read or check the request */
 	STEP_INIT = 2,	  /* seccomp_init */
-	STEP_ARCH = 3,	  /* seccomp_arch_add of archs[at] */
+	STEP_ARCH = 3,	  /* libseccomp lacks archs[at] */
 	STEP_RULE = 4,	  /* seccomp_rule_add_array of rules[at] */
 	STEP_EXPORT = 5,  /* seccomp_export_bpf */
 	STEP_ANSWER = 6,  /* write the answer */
