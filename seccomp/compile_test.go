@@ -384,6 +384,23 @@ func TestContradictingRules(t *testing.T) {
 	}
 }
 
+// i386's socketcall(2), allowed in the last of several programs, is allowed
+// whatever the rules for single socket calls say; as libseccomp has it.
+func TestMultiplexerItself(t *testing.T) {
+	needAMD64(t)
+	f := mustCompile(t, &specs.LinuxSeccomp{DefaultAction: specs.ActErrno, Architectures: []specs.Arch{specs.ArchX86},
+		Syscalls: []specs.LinuxSyscall{{Names: []string{"socket"}, Action: specs.ActTrap},
+			{Names: append(plainNames(t)[:40], "socketcall"), Action: specs.ActAllow}}})
+	for call := range uint64(20) {
+		if got := interpret(t, f.Program, event{arch: archX86, number: 102, args: [6]uint64{call}}); got != retAllow {
+			t.Errorf("socketcall(%d): %s", call, describe(got))
+		}
+	}
+	if got := interpret(t, f.Program, event{arch: archX86, number: 359}); got != retTrap {
+		t.Errorf("socket: %s", describe(got))
+	}
+}
+
 // 2,000 rules of one call: more than fit, said soon.
 func TestManyRules(t *testing.T) {
 	c := &specs.LinuxSeccomp{DefaultAction: specs.ActErrno}

@@ -70,8 +70,9 @@ func (g *graph) read(prog []insn, arch uint32) ([]span, error) {
 	return spans, nil
 }
 
-// merge joins what several programs decide: the first that decides otherwise than
-// by default has its way.
+// merge joins what several programs decide. As in libseccomp a rule without
+// conditions, which makes a plain return, beats all others; then the first program
+// whose conditions hold has its way.
 func (g *graph) merge(programs [][]span, none nodeID) []span {
 	var firsts []uint32
 	for _, spans := range programs {
@@ -84,13 +85,20 @@ func (g *graph) merge(programs [][]span, none nodeID) []span {
 	var out []span
 	next := make([]int, len(programs)) // of each program, the span behind the current one
 	for _, first := range firsts {
-		what := none
+		what, plain := none, none
 		for p := len(programs) - 1; p >= 0; p-- {
 			spans := programs[p]
 			for next[p] < len(spans) && spans[next[p]].first <= first {
 				next[p]++
 			}
-			what = g.orElse(spans[next[p]-1].what, what, none)
+			this := spans[next[p]-1].what
+			if this != none && g.nodes[this].code == opRet {
+				plain = this
+			}
+			what = g.orElse(this, what, none)
+		}
+		if plain != none {
+			what = plain
 		}
 		out = appendSpan(out, first, what)
 	}
