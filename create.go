@@ -3,7 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"strconv"
 
 	"davit/cli"
 	"davit/libcontainer"
@@ -32,6 +34,7 @@ func createOptions(c *cli.Context) (libcontainer.CreateOptions, error) {
 		ConsoleSocket: c.String("console-socket"), PidfdSocket: c.String("pidfd-socket"), PidFile: c.String("pid-file"),
 		NoPivot: c.Bool("no-pivot"), NoNewKeyring: c.Bool("no-new-keyring"),
 		PreserveFDs: c.Int("preserve-fds"), SystemdCgroup: c.Bool("systemd-cgroup"), Trace: newTrace(c),
+		ListenFDs: listenFDs(), Notify: os.Getenv("NOTIFY_SOCKET") != "", Rootless: c.String("rootless"),
 	}
 	var err error
 	if o.ID, err = containerID(c); err != nil {
@@ -42,6 +45,19 @@ func createOptions(c *cli.Context) (libcontainer.CreateOptions, error) {
 	}
 	o.Bundle, err = filepath.Abs(c.String("bundle"))
 	return o, err
+}
+
+// listenFDs is how many sockets davit was called with for the container: by
+// systemd's protocol (sd_listen_fds(3)), if they are meant for this process.
+func listenFDs() int {
+	if pid, err := strconv.Atoi(os.Getenv("LISTEN_PID")); err != nil || pid != os.Getpid() {
+		return 0
+	}
+	n, err := strconv.Atoi(os.Getenv("LISTEN_FDS"))
+	if err != nil || n < 0 {
+		return 0
+	}
+	return n
 }
 
 func createCommand() *cli.Command {

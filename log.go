@@ -7,8 +7,8 @@ import (
 	"strings"
 	"time"
 
-	"davit/cli"
 	"davit/cgroups"
+	"davit/cli"
 	"davit/libcontainer"
 	"davit/spec/jsonx"
 )
@@ -27,6 +27,14 @@ func (l *logger) open(c *cli.Context) error {
 		bad := l.format
 		l.format = "text"
 		return usage(fmt.Errorf("--log-format: %q: text or json", bad))
+	}
+	switch r := c.String("rootless"); r {
+	case "auto", "true", "false":
+	default:
+		return usage(fmt.Errorf("--rootless: %q: true, false or auto", r))
+	}
+	if c.Bool("debug") {
+		libcontainer.Log = l.debug
 	}
 	path := c.String("log")
 	if path == "" {
@@ -49,10 +57,10 @@ func (l *logger) fatal(err error) {
 		hint = hinted.Hint
 	}
 	if l.file != nil {
-		l.file.WriteString(l.line(text, hint))
+		l.file.WriteString(l.line("error", text, hint))
 	}
 	if l.file == nil && l.format == "json" {
-		os.Stderr.WriteString(l.line(text, hint))
+		os.Stderr.WriteString(l.line("error", text, hint))
 		return
 	}
 	os.Stderr.WriteString("davit: " + text + "\n")
@@ -61,8 +69,18 @@ func (l *logger) fatal(err error) {
 	}
 }
 
+// debug logs a step that was taken. It goes to the log file alone if there is one:
+// standard error is the container's, too.
+func (l *logger) debug(text string) {
+	if l.file != nil {
+		l.file.WriteString(l.line("debug", text, ""))
+		return
+	}
+	os.Stderr.WriteString(l.line("debug", text, ""))
+}
+
 // line is one entry of the log, in logrus' forms, which engines read.
-func (l *logger) line(text, hint string) string {
+func (l *logger) line(level, text, hint string) string {
 	now := time.Now().Format(time.RFC3339)
 	if l.format == "json" {
 		var e jsonx.Encoder
@@ -72,7 +90,7 @@ func (l *logger) line(text, hint string) string {
 			e.String(hint)
 		}
 		e.Key("level")
-		e.String("error")
+		e.String(level)
 		e.Key("msg")
 		e.String(text)
 		e.Key("time")
@@ -80,7 +98,7 @@ func (l *logger) line(text, hint string) string {
 		e.EndObject()
 		return string(e.Bytes()) + "\n"
 	}
-	line := fmt.Sprintf("time=%q level=error msg=%q", now, text)
+	line := fmt.Sprintf("time=%q level=%s msg=%q", now, level, text)
 	if hint != "" {
 		line += fmt.Sprintf(" hint=%q", hint)
 	}

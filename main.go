@@ -78,7 +78,7 @@ func globalFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "debug", Usage: "log more"},
 		&cli.BoolFlag{Name: "version", Aliases: []string{"v"}, Usage: "print version, commit and the spec's version"},
 		&cli.BoolFlag{Name: "systemd-cgroup", Usage: "have systemd make the cgroups; cgroupsPath is then slice:prefix:name"},
-		&cli.StringFlag{Name: "rootless", Usage: "accepted from engines: auto, true or false; davit finds out for itself", Value: "auto", Hidden: true},
+		&cli.StringFlag{Name: "rootless", Usage: "whether a container may do without the cgroups that the user cannot write: `true`, false or auto (without root: yes)", Value: "auto"},
 	}
 }
 

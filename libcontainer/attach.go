@@ -19,6 +19,7 @@ type foreground struct {
 	sockets [2]int // of the console: ours, the stage's
 	host    console.Console
 	master  console.Console
+	file    *os.File // master
 	output  sync.WaitGroup
 }
 
@@ -48,7 +49,11 @@ func (f *foreground) start() error {
 	if err != nil {
 		return fmt.Errorf("receive the terminal: %w", err)
 	}
+	if err := unix.SetNonblock(fd, true); err != nil { // so that reading has a deadline, see drain
+		return fmt.Errorf("the terminal: %w", err)
+	}
 	master := os.NewFile(uintptr(fd), "terminal")
+	f.file = master
 	if f.master, err = console.ConsoleFromFile(master); err != nil {
 		return err
 	}
@@ -66,7 +71,7 @@ func (f *foreground) start() error {
 	f.output.Add(1)
 	go func() {
 		defer f.output.Done()
-		io.Copy(os.Stdout, f.master) // until the last process that has the terminal is gone
+		io.Copy(os.Stdout, f.master)
 	}()
 	go io.Copy(f.master, os.Stdin)
 	return nil
@@ -132,13 +137,31 @@ func (f *foreground) close() {
 		}
 	}
 	if f.master != nil {
-		f.output.Wait()
+		f.drain()
 		f.master.Close()
 	}
 	if f.host != nil {
 		f.host.Reset()
 	}
 }
+
+// drain passes on what the process has written before its end. It does not wait
+// for others that may hold the terminal, and who may go on for ever.
+func (f *foreground) drain() {
+	f.file.SetReadDeadline(time.Now())
+	f.output.Wait()
+	buf := make([]byte, 4096)
+	for range maxDrained / len(buf) {
+		n, err := unix.Read(int(f.master.Fd()), buf)
+		if n <= 0 || err != nil {
+			return
+		}
+		os.Stdout.Write(buf[:n])
+	}
+}
+
+// maxDrained is more than the kernel keeps for a terminal, in bytes.
+const maxDrained = 64 << 10
 
 func receiveFD(socket int) (int, error) {
 	var data [64]byte

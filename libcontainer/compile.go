@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -30,6 +31,9 @@ type CreateOptions struct {
 	NoNewKeyring  bool
 	SystemdCgroup bool
 	PreserveFDs   int
+	ListenFDs     int    // how many sockets, from descriptor 3 on, LISTEN_FDS announces; preserved before the others
+	Notify        bool   // the container gets a NOTIFY_SOCKET
+	Rootless      string // may cgroups be left out where they are not writable: "true", "false", else davit finds out
 	// Run: the creator starts it, so that there is no socket to wait at.
 	Run   bool
 	Trace *Trace
@@ -69,13 +73,15 @@ func nsFlag(t specs.LinuxNamespaceType) uint64 {
 }
 
 // compile decides everything about a new container. It changes nothing.
-func compile(s *specs.Spec, o CreateOptions, facts *spec.Facts, cache string) (*compiled, error) {
+func (store Store) compile(s *specs.Spec, o CreateOptions, facts *spec.Facts) (*compiled, error) {
 	if problems := spec.Validate(s, spec.Options{Rootless: facts.UID() != 0}); len(problems) > 0 {
 		return nil, invalid(problems)
 	}
 	if err := unsupported(s); err != nil {
 		return nil, err
 	}
+	stateDir := filepath.Join(store.Root, o.ID)
+	o.adapt(s, stateDir)
 	c := &compiled{plan: &plan.Plan{Trace: o.Trace != nil}, spec: s}
 	c.rootless = facts.UID() != 0 || !facts.InitialUserNS()
 	c.byPath = facts.Caps()&(1<<unix.CAP_SYS_ADMIN) == 0
@@ -90,17 +96,33 @@ func compile(s *specs.Spec, o CreateOptions, facts *spec.Facts, cache string) (*
 	linux.Resources.Devices = append(linux.Resources.Devices, allowedDevices()...)
 	var err error
 	c.cgroups, err = cgroups.New(cgroups.Options{
-		ID: o.ID, CgroupsPath: linux.CgroupsPath, Systemd: o.SystemdCgroup, Rootless: c.rootless,
+		ID: o.ID, CgroupsPath: linux.CgroupsPath, Systemd: o.SystemdCgroup, Rootless: o.mayLackCgroups(c.rootless),
 		Owner: cgroupOwner(s), Resources: linux.Resources, Annotations: s.Annotations,
 	})
 	if err != nil {
 		return nil, err
 	}
-	if err := c.compile(o, facts, cache); err != nil {
+	if err := c.compile(o, facts, filepath.Join(store.Root, seccompCache)); err != nil {
 		c.cgroups.Close()
 		return nil, err
 	}
+	for i := range c.plan.Descriptors {
+		if d := &c.plan.Descriptors[i]; d.Kind == plan.Tree && d.Path == filepath.Join(stateDir, notifyDir) {
+			d.Kind = plan.StateTree
+		}
+	}
 	return c, nil
+}
+
+// mayLackCgroups is what --rootless is about in runc, too.
+func (o *CreateOptions) mayLackCgroups(rootless bool) bool {
+	switch o.Rootless {
+	case "true":
+		return true
+	case "false":
+		return false
+	}
+	return rootless
 }
 
 // unsupported refuses what davit cannot honour yet.
@@ -376,7 +398,7 @@ func (c *compiled) describe(o CreateOptions) error {
 	c.state = State{
 		OCIVersion: specs.Version, ID: o.ID, Bundle: o.Bundle, Rootfs: rootfs.Path(s, o.Bundle),
 		OwnPid: c.new&unix.CLONE_NEWPID != 0, Terminal: s.Process.Terminal, NoKeyring: o.NoNewKeyring,
-		Annotations: s.Annotations, Cgroup: c.cgroups.State(),
+		Annotations: s.Annotations, Cgroup: c.cgroups.State(), Notify: o.Notify,
 	}
 	for _, n := range s.Linux.Namespaces {
 		c.state.Namespaces |= nsFlag(n.Type)

@@ -68,6 +68,9 @@ func (s Store) Open(id string, look bool) (*Container, error) {
 	}
 	c.State = *state
 	c.pidfd = c.findProcess()
+	if Log != nil {
+		logf("container %s: %s, process %d", id, c.Status(), c.Pid)
+	}
 	return c, nil
 }
 

@@ -52,6 +52,10 @@ func (s Store) create(o CreateOptions) (c *creation, err error) {
 	if err := checkID(o.ID); err != nil {
 		return nil, err
 	}
+	o.PreserveFDs += o.ListenFDs
+	if err := checkPreserved(o.PreserveFDs); err != nil {
+		return nil, err
+	}
 	end := o.Trace.span("load config.json")
 	raw, config, err := LoadBundle(o.Bundle)
 	end()
@@ -65,7 +69,7 @@ func (s Store) create(o CreateOptions) (c *creation, err error) {
 	}
 	c = &creation{CreateOptions: o, store: s, facts: spec.Host(), path: filepath.Join(s.Root, o.ID), dir: -1, raw: raw}
 	end = o.Trace.span("validate and compile")
-	c.compiled, err = compile(config, o, c.facts, filepath.Join(s.Root, seccompCache))
+	c.compiled, err = s.compile(config, o, c.facts)
 	end()
 	if err != nil {
 		return nil, err
@@ -144,7 +148,12 @@ func (c *creation) claim() error {
 	if err := writeFile(c.dir, configFile, c.raw); err != nil {
 		return err
 	}
-	return c.listen()
+	if c.Notify {
+		if err := mkdirNotify(filepath.Join(c.path, notifyDir)); err != nil {
+			return err
+		}
+	}
+	return c.openState()
 }
 
 func (c *creation) group() error {
@@ -172,13 +181,18 @@ func (c *creation) record() error {
 	return c.announce()
 }
 
-func (c *creation) listen() error {
+// openState opens what the plan wants of the state directory.
+func (c *creation) openState() error {
 	for i, d := range c.plan.Descriptors {
-		if d.Kind == plan.Listen {
-			var err error
-			if c.fds[i], err = listen(filepath.Join(c.path, startFile)); err != nil {
-				return err
-			}
+		var err error
+		switch d.Kind {
+		case plan.Listen:
+			c.fds[i], err = listen(filepath.Join(c.path, startFile))
+		case plan.StateTree:
+			c.fds[i], err = openTree(d.Path, 0)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil

@@ -33,11 +33,13 @@ func (c *Container) destroy() error {
 	if c.Broken == nil {
 		m := c.Cgroups()
 		defer m.Close()
+		logf("remove the cgroups")
 		if err := m.Destroy(); err != nil {
 			return err
 		}
 	}
 	err := c.poststop()
+	logf("remove the state directory")
 	return errors.Join(err, removeDir(c.path, c.dir))
 }
 

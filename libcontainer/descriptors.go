@@ -50,9 +50,9 @@ func openDescriptor(d *plan.Descriptor, given map[string]int) (int, error) {
 	case plan.Path:
 		return named("open", d.Path)(unix.Open(d.Path, unix.O_PATH|unix.O_CLOEXEC, 0))
 	case plan.Tree:
-		return named("open_tree", d.Path)(unix.OpenTree(unix.AT_FDCWD, d.Path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC))
+		return openTree(d.Path, 0)
 	case plan.TreeRecursive:
-		return named("open_tree", d.Path)(unix.OpenTree(unix.AT_FDCWD, d.Path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE))
+		return openTree(d.Path, unix.AT_RECURSIVE)
 	case plan.Namespace:
 		return openNamespace(d.Path, d.Flags)
 	case plan.Proc:
@@ -68,7 +68,22 @@ func openDescriptor(d *plan.Descriptor, given map[string]int) (int, error) {
 	case plan.UserNamespace:
 		return mappedNamespace(d.Data)
 	}
-	return -1, nil // plan.Listen
+	return -1, nil // plan.Listen and plan.StateTree: see openState
+}
+
+func openTree(path string, flags uint) (int, error) {
+	return named("open_tree", path)(unix.OpenTree(unix.AT_FDCWD, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|flags))
+}
+
+// checkPreserved says whether n descriptors from 3 on are open, and not davit's own.
+func checkPreserved(n int) error {
+	for fd := 3; fd < 3+n; fd++ {
+		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+		if err != nil || flags&unix.FD_CLOEXEC != 0 {
+			return fmt.Errorf("--preserve-fds (and LISTEN_FDS): descriptor %d was to be passed on, but davit was called without it", fd)
+		}
+	}
+	return nil
 }
 
 // named adds call and subject to an error.

@@ -66,6 +66,7 @@ func (c *Container) Exec(o ExecOptions) (status int, err error) {
 		return -1, err
 	}
 	if err := f.start(); err != nil {
+		e.stage.Kill()
 		return -1, err
 	}
 	stop := f.forward(e.stage.PidFD)
@@ -81,6 +82,9 @@ func (c *Container) mayExec(o ExecOptions) error {
 		return fmt.Errorf("cannot exec in a %s container: %s", status, textNotRunning)
 	case status == statePaused && !o.IgnorePaused:
 		return errors.New("cannot exec in a paused container (use --ignore-paused to have it run once the container is resumed)")
+	}
+	if err := checkPreserved(o.PreserveFDs); err != nil {
+		return err
 	}
 	if problems := spec.ValidateProcess(o.Process, spec.Options{Exec: true}); len(problems) > 0 {
 		return invalid(problems)
@@ -106,10 +110,17 @@ func (e *execution) run(console int) error {
 	if err := e.spawn(); err != nil {
 		return err
 	}
-	if err := e.serve(); err != nil {
-		e.stage.Kill()
-		return err
+	if err = e.serve(); err == nil {
+		err = e.announce()
 	}
+	if err != nil {
+		e.stage.Kill()
+	}
+	return err
+}
+
+// announce tells those who asked where the process is.
+func (e *execution) announce() error {
 	if e.PidFile != "" {
 		if err := writePidFile(e.PidFile, e.stage.Pid); err != nil {
 			return fmt.Errorf("--pid-file: %w", err)

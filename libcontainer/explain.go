@@ -1,8 +1,6 @@
 package libcontainer
 
 import (
-	"path/filepath"
-
 	"davit/plan"
 	"davit/spec"
 )
@@ -13,7 +11,7 @@ func (s Store) Explain(o CreateOptions) (*plan.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := compile(config, o, spec.Host(), filepath.Join(s.Root, seccompCache))
+	c, err := s.compile(config, o, spec.Host())
 	if err != nil {
 		return nil, err
 	}

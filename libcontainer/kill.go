@@ -21,6 +21,7 @@ func (c *Container) Kill(sig unix.Signal, all bool) error {
 	if c.pidfd < 0 {
 		return errors.New(textNotRunning)
 	}
+	logf("send signal %d to process %d", sig, c.Pid)
 	err := unix.PidfdSendSignal(c.pidfd, sig, nil, 0)
 	if errors.Is(err, unix.ESRCH) {
 		return errors.New(textNotRunning)
@@ -44,6 +45,7 @@ func (c *Container) signalAll(sig unix.Signal) error {
 	if err == nil && len(pids) == 0 && c.pidfd < 0 {
 		return errors.New(textNotRunning)
 	}
+	logf("send signal %d to every process in the container's cgroup: %v", sig, pids)
 	return m.Kill(sig)
 }
 
@@ -53,6 +55,7 @@ const killTimeout = 10 * time.Second
 
 // killAll ends every process of the container and waits until they are gone.
 func (c *Container) killAll() error {
+	logf("kill every process")
 	if c.pidfd >= 0 {
 		if err := unix.PidfdSendSignal(c.pidfd, unix.SIGKILL, nil, 0); err != nil && err != unix.ESRCH {
 			return fmt.Errorf("pidfd_send_signal %d: %w", c.Pid, err)

@@ -22,6 +22,7 @@ func (c *Container) Pause() error {
 	}
 	m := c.Cgroups()
 	defer m.Close()
+	logf("freeze the cgroup")
 	return m.Freeze()
 }
 
@@ -39,6 +40,7 @@ func (c *Container) Resume() error {
 	}
 	m := c.Cgroups()
 	defer m.Close()
+	logf("thaw the cgroup")
 	return m.Thaw()
 }
 

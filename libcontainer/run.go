@@ -3,6 +3,7 @@ package libcontainer
 import (
 	"fmt"
 	"io"
+	"os"
 
 	"davit/nsenter"
 
@@ -27,7 +28,7 @@ func (s Store) Run(o RunOptions) (status int, err error) {
 			return -1, err
 		}
 		defer c.close()
-		return 0, c.start()
+		return 0, c.startDetached()
 	}
 	if !o.NoSubreaper {
 		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
@@ -53,11 +54,19 @@ func (s Store) Run(o RunOptions) (status int, err error) {
 		c.undo()
 		return -1, err
 	}
-	if err := c.start(); err != nil {
+	ready, err := c.listenNotify()
+	if err != nil {
+		c.undo()
 		return -1, err
 	}
-	unix.Close(c.dir) // the lock: others may exec, kill, pause
-	c.dir = -1
+	if err := c.start(); err != nil {
+		ready.close()
+		return -1, err
+	}
+	if ready != nil {
+		go c.forward(ready)
+	}
+	c.unlock() // others may exec, kill, pause
 	stop := f.forward(c.stage.PidFD)
 	end := o.Trace.span("the container's process")
 	status = waitProcess(c.stage.Pid)
@@ -68,6 +77,42 @@ func (s Store) Run(o RunOptions) (status int, err error) {
 	}
 	defer o.Trace.span("delete")()
 	return status, s.finish(o.ID)
+}
+
+// startDetached also waits until the container says that it is ready, if its
+// caller wants to know.
+func (c *creation) startDetached() error {
+	ready, err := c.listenNotify()
+	if err != nil {
+		c.undo()
+		return err
+	}
+	defer ready.close()
+	if err := c.start(); err != nil || ready == nil {
+		return err
+	}
+	c.unlock()
+	return ready.forward(c.stage.Pid, c.stage.PidFD)
+}
+
+func (c *creation) listenNotify() (*notifier, error) {
+	if !c.Notify {
+		return nil, nil
+	}
+	return listenNotify(c.path)
+}
+
+func (c *creation) unlock() {
+	unix.Close(c.dir)
+	c.dir = -1
+}
+
+// forward runs beside a container in the foreground.
+func (c *creation) forward(ready *notifier) {
+	defer ready.close()
+	if err := ready.forward(0, c.stage.PidFD); err != nil {
+		fmt.Fprintf(os.Stderr, "davit: run %s: %v\n", c.ID, err)
+	}
 }
 
 // finish removes a container whose process has ended, unless somebody else did.

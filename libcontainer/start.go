@@ -44,6 +44,11 @@ func (c *Container) Start(trace *Trace) error {
 	}
 	conn := nsenter.NewConn(fd)
 	defer conn.Close()
+	ready, err := c.listenNotify()
+	if err != nil {
+		return err
+	}
+	defer ready.close()
 	end := trace.span("wait for the exec")
 	err = c.awaitExec(conn, trace)
 	end()
@@ -51,8 +56,22 @@ func (c *Container) Start(trace *Trace) error {
 		return err
 	}
 	unix.Unlinkat(c.dir, startFile, 0)
-	return c.poststart()
+	if err := c.poststart(); err != nil || ready == nil {
+		return err
+	}
+	c.unlock() // it may take long
+	return ready.forward(c.Pid, c.pidfd)
 }
+
+func (c *Container) listenNotify() (*notifier, error) {
+	if !c.Notify {
+		return nil, nil
+	}
+	return listenNotify(c.path)
+}
+
+// unlock gives the lock back before the container is closed.
+func (c *Container) unlock() { unix.Flock(c.dir, unix.LOCK_UN) }
 
 // awaitExec reads what the stage says on its way from start to exec: nothing,
 // if all is well and nobody traces.
@@ -86,8 +105,11 @@ func (c *Container) plan() *plan.Plan {
 	if err != nil {
 		return nil
 	}
-	o := CreateOptions{ID: c.ID, Bundle: c.Bundle, NoNewKeyring: c.NoKeyring, SystemdCgroup: c.Cgroup.Driver == cgroups.Systemd}
-	again, err := compile(s, o, spec.Host(), filepath.Join(c.store.Root, seccompCache))
+	o := CreateOptions{ID: c.ID, Bundle: c.Bundle, NoNewKeyring: c.NoKeyring, SystemdCgroup: c.Cgroup.Driver == cgroups.Systemd, Notify: c.Notify}
+	if c.Cgroup.Rootless {
+		o.Rootless = "true"
+	}
+	again, err := c.store.compile(s, o, spec.Host())
 	if err != nil {
 		return nil
 	}

@@ -38,6 +38,7 @@ type State struct {
 	Poststart   bool              `json:"poststart,omitempty"` // it has hooks of that kind
 	Poststop    bool              `json:"poststop,omitempty"`
 	NoKeyring   bool              `json:"noKeyring,omitempty"`
+	Notify      bool              `json:"notify,omitempty"` // it has a NOTIFY_SOCKET
 	Annotations map[string]string `json:"annotations,omitempty"`
 	Cgroup      cgroups.State     `json:"cgroup"`
 }

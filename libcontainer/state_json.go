@@ -43,6 +43,8 @@ func decodeState(d *jsonx.Decoder, v *State) {
 			v.Poststop = d.Bool()
 		case "noKeyring":
 			v.NoKeyring = d.Bool()
+		case "notify":
+			v.Notify = d.Bool()
 		case "annotations":
 			v.Annotations = d.StringMap()
 		case "cgroup":
@@ -95,6 +97,10 @@ func encodeState(e *jsonx.Encoder, v *State) {
 	if v.NoKeyring {
 		e.Key("noKeyring")
 		e.Bool(v.NoKeyring)
+	}
+	if v.Notify {
+		e.Key("notify")
+		e.Bool(v.Notify)
 	}
 	if len(v.Annotations) != 0 {
 		e.Key("annotations")

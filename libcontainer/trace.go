@@ -13,8 +13,9 @@ import (
 
 //go:generate go run davit/spec/internal/gen -type Timeline -out trace_json.go
 
-// Trace is a timeline of what parent and stage do, being recorded. All methods
-// of a nil Trace do nothing: without --trace, nothing is paid for it.
+// Trace is a timeline of what parent and stage do, being recorded or, for
+// --debug, logged. All methods of a nil Trace do nothing: without --trace,
+// nothing is paid for it.
 type Trace struct {
 	path     string
 	timeline Timeline
@@ -53,7 +54,7 @@ const (
 
 // NewTrace returns a trace that Close writes to a file, or nil without a path.
 func NewTrace(path string) *Trace {
-	if path == "" {
+	if path == "" && Log == nil {
 		return nil
 	}
 	t := &Trace{path: path}
@@ -85,6 +86,23 @@ func (t *Trace) add(e Event, begin, end int64) {
 	e.Phase, e.Process = "X", 1
 	e.Begin, e.Duration = float64(begin)/1e3, float64(end-begin)/1e3
 	t.timeline.Events = append(t.timeline.Events, e)
+	if Log != nil {
+		logEvent(e)
+	}
+}
+
+func logEvent(e Event) {
+	text := e.Name
+	if e.Row == RowStage {
+		text = "stage: " + text
+	}
+	for _, part := range [...]string{e.Args.Field, e.Args.Step} {
+		// The exec's step has the environment, and with that the secrets of many containers.
+		if part != "" && e.Name != plan.OpOf(plan.Exec{}).String() {
+			text += ", " + part
+		}
+	}
+	logf("%s: %.0f µs", text, e.Duration)
 }
 
 // stage adds a step that the stage tells of.
@@ -99,7 +117,7 @@ func (t *Trace) stage(p *plan.Plan, m nsenter.Message) {
 
 // Close writes the timeline.
 func (t *Trace) Close() error {
-	if t == nil {
+	if t == nil || t.path == "" {
 		return nil
 	}
 	var e jsonx.Encoder

@@ -53,6 +53,11 @@ func (c *Container) Update(change *specs.LinuxResources) error {
 	if len(c.Cgroup.Dirs) == 0 {
 		return errors.New("the container has no cgroup (rootless, without delegation), and so no limits")
 	}
+	if Log != nil {
+		var e jsonx.Encoder
+		specjson.EncodeLinuxResources(&e, change)
+		logf("write limits: %s", e.Bytes())
+	}
 	if err := m.Update(old, change); err != nil {
 		return err
 	}

@@ -60,6 +60,8 @@ const (
 	Namespace
 	// Proc is the host's procfs, checked to be one.
 	Proc
+	// StateTree is a Tree of a directory in the state directory, which does not exist when the others are opened.
+	StateTree
 	// Listen is the socket in the state directory on which the stage waits for start.
 	Listen
 	// Connect is a connection to the unix socket at Path.

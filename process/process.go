@@ -6,6 +6,7 @@ package process
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strings"
 
 	"davit/plan"
@@ -255,12 +256,28 @@ func candidates(s *specs.Process) ([]string, error) {
 	return paths, nil
 }
 
-// Environment returns the environment with HOME, unless it has one.
+// Environment returns the environment with HOME, unless it has one, and with
+// one value a name, the last: what a program would make of two is up to its libc.
 func Environment(env []string, home string) []string {
-	if home == "" || HasHome(env) {
-		return env
+	out := make([]string, 0, len(env)+1)
+	for i, e := range env {
+		if name, _, ok := strings.Cut(e, "="); !ok || !hasName(env[i+1:], name) {
+			out = append(out, e)
+		}
 	}
-	return append(env[:len(env):len(env)], "HOME="+home)
+	if home != "" && !HasHome(out) {
+		out = append(slices.DeleteFunc(out, func(e string) bool { return e == "HOME=" }), "HOME="+home)
+	}
+	return out
+}
+
+func hasName(env []string, name string) bool {
+	for _, e := range env {
+		if len(e) > len(name) && e[len(name)] == '=' && e[:len(name)] == name {
+			return true
+		}
+	}
+	return false
 }
 
 // HasHome says whether an environment sets HOME.

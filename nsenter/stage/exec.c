@@ -2,6 +2,7 @@
  * start, hooks, the filter, exec. */
 #include "stage.h"
 
+#include <linux/close_range.h>
 #include <linux/fcntl.h>
 #include <linux/sched.h>
 #include <linux/seccomp.h>
@@ -60,6 +61,7 @@ static _Noreturn void become_hook(struct stage *c, const struct plan_step *s, in
 	char **args = (char **)(c->data + s->s[HOOK_L_ARGS].off), **env = (char **)(c->data + s->s[HOOK_L_ENV].off);
 
 	sys(__NR_dup3, input, 0, 0);
+	sys(__NR_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC); /* what is preserved is not the hook's */
 	fail(c, "execve", sys(__NR_execve, str(c, s, HOOK_S_PATH), args, env), str(c, s, HOOK_S_PATH));
 }
 

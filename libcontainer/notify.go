@@ -1,0 +1,161 @@
+package libcontainer
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// Engines and units of systemd that wait for a service to be ready (sd_notify(3))
+// give davit a NOTIFY_SOCKET. The container gets one of its own, in a directory
+// of the state directory that is mounted into it; who starts the container listens
+// there, tells the host's socket when the container is ready, and in whose name.
+
+const (
+	notifyDir         = "notify"
+	notifyFile        = "notify.sock"
+	notifyInContainer = "/run/notify/" + notifyFile
+	// maxNotification is what systemd takes in one message, in bytes.
+	maxNotification = 4096
+	// barrierTimeout is how long systemd may take to read what was sent.
+	barrierTimeout = 30 * time.Second
+)
+
+// adapt adds to a config what comes from the environment that davit was called in.
+func (o *CreateOptions) adapt(s *specs.Spec, stateDir string) {
+	if o.Notify {
+		s.Mounts = append(s.Mounts, specs.Mount{Destination: filepath.Dir(notifyInContainer), Source: filepath.Join(stateDir, notifyDir),
+			Options: []string{"bind", "nosuid", "noexec", "nodev", "ro"}})
+		s.Process.Env = append(s.Process.Env, "NOTIFY_SOCKET="+notifyInContainer)
+	}
+	if o.ListenFDs > 0 { // sd_listen_fds(3)
+		s.Process.Env = append(s.Process.Env, "LISTEN_FDS="+strconv.Itoa(o.ListenFDs), "LISTEN_PID=1")
+		if names := os.Getenv("LISTEN_FDNAMES"); names != "" {
+			s.Process.Env = append(s.Process.Env, "LISTEN_FDNAMES="+names)
+		}
+	}
+}
+
+func mkdirNotify(path string) error {
+	err := unix.Mkdir(path, 0o755)
+	if err == nil {
+		err = unix.Chmod(path, 0o755) // whatever the umask: the container's user goes through it
+	}
+	if err != nil {
+		return fmt.Errorf("mkdir %s: %w", path, err)
+	}
+	return nil
+}
+
+// notifier forwards a container's readiness.
+type notifier struct {
+	socket int
+	path   string
+	host   string // the host's NOTIFY_SOCKET
+}
+
+// listenNotify makes the container's socket, if there is somebody to forward to
+// and the container was made with one; else it returns nil.
+func listenNotify(stateDir string) (*notifier, error) {
+	host := os.Getenv("NOTIFY_SOCKET")
+	dir := filepath.Join(stateDir, notifyDir)
+	if host == "" || unix.Access(dir, unix.F_OK) != nil {
+		return nil, nil
+	}
+	n := &notifier{path: filepath.Join(dir, notifyFile), host: host}
+	short, done, err := socketPath(n.path)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	if n.socket, err = unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0); err != nil {
+		return nil, fmt.Errorf("socket: %w", err)
+	}
+	unix.Unlink(n.path)
+	if err = unix.Bind(n.socket, &unix.SockaddrUnix{Name: short}); err == nil {
+		err = unix.Chmod(n.path, 0o777) // any user of the container may notify
+	}
+	if err != nil {
+		n.close()
+		return nil, fmt.Errorf("bind %s: %w", n.path, err)
+	}
+	return n, nil
+}
+
+func (n *notifier) close() {
+	if n != nil {
+		unix.Close(n.socket)
+		unix.Unlink(n.path)
+	}
+}
+
+// forward waits until the container says that it is ready, and passes that on
+// (for pid, see tell); or until its process has ended.
+func (n *notifier) forward(pid, pidfd int) error {
+	var buf [maxNotification]byte
+	for {
+		fds := []unix.PollFd{{Fd: int32(n.socket), Events: unix.POLLIN}, {Fd: int32(pidfd), Events: unix.POLLIN}}
+		if _, err := unix.Poll(fds, -1); err != nil && err != unix.EINTR {
+			return fmt.Errorf("poll: %w", err)
+		}
+		if fds[0].Revents != 0 {
+			k, _, err := unix.Recvfrom(n.socket, buf[:], 0)
+			if err == nil && isReady(string(buf[:k])) {
+				return n.tell(pid)
+			}
+			continue
+		}
+		if fds[1].Revents != 0 {
+			return nil
+		}
+	}
+}
+
+func isReady(message string) bool {
+	for line := range strings.Lines(message) {
+		if strings.TrimSuffix(line, "\n") == "READY=1" {
+			return true
+		}
+	}
+	return false
+}
+
+// tell passes on that the container is ready, and that process pid is the service's
+// from now on (0: davit stays it); then it waits until systemd has read that, which must happen before
+// the sender ends (sd_notify_barrier(3)).
+func (n *notifier) tell(pid int) error {
+	host, err := connect(n.host, unix.SOCK_DGRAM)
+	if err != nil {
+		return fmt.Errorf("NOTIFY_SOCKET: %w", err)
+	}
+	defer unix.Close(host)
+	var b bytes.Buffer
+	if pid > 0 {
+		fmt.Fprintf(&b, "MAINPID=%d\n", pid)
+	}
+	b.WriteString("READY=1\n")
+	if err := unix.Send(host, b.Bytes(), unix.MSG_NOSIGNAL); err != nil {
+		return fmt.Errorf("NOTIFY_SOCKET: send: %w", err)
+	}
+	var pipe [2]int
+	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
+		return fmt.Errorf("pipe2: %w", err)
+	}
+	defer unix.Close(pipe[0])
+	err = unix.Sendmsg(host, []byte("BARRIER=1"), unix.UnixRights(pipe[1]), nil, unix.MSG_NOSIGNAL)
+	unix.Close(pipe[1])
+	if err != nil {
+		return fmt.Errorf("NOTIFY_SOCKET: send the barrier: %w", err)
+	}
+	if !waitExit(pipe[0], barrierTimeout) { // it is readable once the other end is closed
+		return fmt.Errorf("NOTIFY_SOCKET: nobody has read from %s within %s", n.host, barrierTimeout)
+	}
+	return nil
+}
