@@ -177,7 +177,8 @@ func (c *compiler) filesystem(field string, m *specs.Mount, target string, o opt
 		return fmt.Errorf("id mappings are for bind mounts, not %s", m.Type)
 	}
 	if source := c.fallback(m.Type); source != "" {
-		o.bind, o.recursive, o.data = true, true, ""
+		// What lies below is no less read-only than the whole (CVE-2023-25809).
+		o.bind, o.recursive, o.data, o.recSet = true, true, "", o.recSet|o.set
 		return c.bind(field, &specs.Mount{Destination: m.Destination, Source: source}, target, o)
 	}
 	step := plan.Mount{
