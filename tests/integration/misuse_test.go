@@ -1,0 +1,148 @@
+package integration
+
+import (
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write what davit says now into testdata/misuses.txt")
+
+// misuse is an entry of testdata/misuses.txt.
+type misuse struct {
+	title  string
+	edits  []string // of the default config
+	files  []string // NAME TEXT, in the bundle
+	links  []string // NAME TARGET, in the bundle
+	args   []string // of davit
+	status int
+	says   string // on standard error
+}
+
+// TestMisuse makes the mistakes of testdata/misuses.txt and compares what davit says. After each, nothing is left.
+func TestMisuse(t *testing.T) {
+	needRoot(t)
+	const table = "testdata/misuses.txt"
+	data, err := os.ReadFile(table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, blocks := parseMisuses(string(data))
+	if len(blocks) < 25 {
+		t.Errorf("only %d entries", len(blocks))
+	}
+	for i := range blocks {
+		m := &blocks[i]
+		t.Run(strings.ReplaceAll(m.title, " ", "_"), func(t *testing.T) { m.try(t) })
+	}
+	if *update {
+		if err := os.WriteFile(table, []byte(head+formatMisuses(blocks)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func (m *misuse) try(t *testing.T) {
+	work := t.TempDir()
+	root := filepath.Join(work, "root")
+	checkLeaks(t, root)
+	bundle := filepath.Join(work, "b")
+	if err := makeBundle(bundle); err != nil {
+		t.Fatal(err)
+	}
+	if err := editConfig(bundle, m.edits); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range m.files {
+		name, text, _ := strings.Cut(f, " ")
+		if text == "-" {
+			os.RemoveAll(filepath.Join(work, name))
+		} else if err := os.WriteFile(filepath.Join(work, name), []byte(text+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, l := range m.links {
+		name, to, _ := strings.Cut(l, " ")
+		path := filepath.Join(work, name)
+		os.RemoveAll(path)
+		if err := os.Symlink(to, path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var stderr strings.Builder
+	cmd := exec.Command(davit, append([]string{"--root", root}, m.args...)...)
+	cmd.Dir, cmd.Stderr = work, &stderr
+	status := exitCode(cmd.Run())
+	says := strings.ReplaceAll(strings.ReplaceAll(stderr.String(), work, "$WORK"), subtree, "$SUBTREE")
+	if *update {
+		m.status, m.says = status, says
+		return
+	}
+	if status != m.status {
+		t.Errorf("exit status %d, not %d", status, m.status)
+	}
+	if says != m.says {
+		t.Errorf("davit says\n%snot\n%s", says, m.says)
+	}
+}
+
+// parseMisuses reads the table; head is what stands before the first entry.
+func parseMisuses(text string) (head string, list []misuse) {
+	var m *misuse
+	for line := range strings.Lines(text) {
+		word, rest, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		if word == "#" {
+			list = append(list, misuse{title: rest, status: 1, args: strings.Fields("run --bundle b c1")})
+			m = &list[len(list)-1]
+			continue
+		}
+		switch {
+		case m == nil:
+			head += line
+		case word == "edit":
+			m.edits = append(m.edits, rest)
+		case word == "file":
+			m.files = append(m.files, rest)
+		case word == "link":
+			m.links = append(m.links, rest)
+		case word == "$":
+			m.args = strings.Fields(strings.TrimPrefix(rest, "davit"))
+		case word == "status":
+			m.status, _ = strconv.Atoi(rest)
+		case word == "|":
+			m.says += rest + "\n"
+		}
+	}
+	return head, list
+}
+
+func formatMisuses(list []misuse) string {
+	var b strings.Builder
+	for i, m := range list {
+		if i > 0 {
+			b.WriteString("\n")
+		}
+		b.WriteString("# " + m.title + "\n")
+		for _, e := range m.edits {
+			b.WriteString("edit " + e + "\n")
+		}
+		for _, f := range m.files {
+			b.WriteString("file " + f + "\n")
+		}
+		for _, l := range m.links {
+			b.WriteString("link " + l + "\n")
+		}
+		b.WriteString("$ davit " + strings.Join(m.args, " ") + "\n")
+		if m.status != 1 {
+			b.WriteString("status " + strconv.Itoa(m.status) + "\n")
+		}
+		for line := range strings.Lines(m.says) {
+			b.WriteString("| " + line)
+		}
+	}
+	return b.String()
+}
