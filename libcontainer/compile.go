@@ -14,6 +14,7 @@ import (
 	"davit/rootfs"
 	"davit/seccomp"
 	"davit/spec"
+	"davit/spec/jsonx"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -308,7 +309,7 @@ func (c *compiled) names() {
 	}
 	slices.Sort(keys)
 	for _, k := range keys {
-		p.Add("linux.sysctl."+k, plan.Sysctl{Proc: c.proc(), Key: sysctlPath(k), Value: s.Linux.Sysctl[k]})
+		p.Add(jsonx.JoinKey("linux.sysctl", k), plan.Sysctl{Proc: c.proc(), Key: sysctlPath(k), Value: s.Linux.Sysctl[k]})
 	}
 }
 

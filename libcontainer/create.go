@@ -26,13 +26,14 @@ const seccompCache = ".seccomp"
 type creation struct {
 	*compiled
 	CreateOptions
-	store Store
-	facts *spec.Facts
-	path  string // of the state directory
-	dir   int    // of it, with the lock
-	fds   descriptors
-	stage *nsenter.Stage
-	raw   []byte // config.json
+	preserve []int // descriptors for the container process
+	store    Store
+	facts    *spec.Facts
+	path     string // of the state directory
+	dir      int    // of it, with the lock
+	fds      descriptors
+	stage    *nsenter.Stage
+	raw      []byte // config.json
 	// grouped: the cgroups are the container's own, to be removed with it.
 	grouped bool
 }
@@ -67,7 +68,11 @@ func (s Store) create(o CreateOptions) (c *creation, err error) {
 			return nil, err
 		}
 	}
-	c = &creation{CreateOptions: o, store: s, facts: spec.Host(), path: filepath.Join(s.Root, o.ID), dir: -1, raw: raw}
+	preserve, err := preserved(o.PreserveFDs)
+	if err != nil {
+		return nil, err
+	}
+	c = &creation{CreateOptions: o, preserve: preserve, store: s, facts: spec.Host(), path: filepath.Join(s.Root, o.ID), dir: -1, raw: raw}
 	end = o.Trace.span("validate and compile")
 	c.compiled, err = s.compile(config, o, c.facts)
 	end()
@@ -203,10 +208,7 @@ func (c *creation) spawn() error {
 	if err != nil {
 		return err
 	}
-	o := nsenter.Options{Plan: encoded, Descriptors: c.fds, Stdio: [3]int{0, 1, 2}, Clone: c.plan.Clone, Cgroup: -1, Fork: c.plan.ForkStep()}
-	for i := range c.PreserveFDs {
-		o.Preserve = append(o.Preserve, 3+i)
-	}
+	o := nsenter.Options{Plan: encoded, Descriptors: c.fds, Stdio: [3]int{0, 1, 2}, Clone: c.plan.Clone, Preserve: c.preserve, Cgroup: -1, Fork: c.plan.ForkStep()}
 	dir, err := c.cgroups.FD()
 	if err != nil {
 		return err

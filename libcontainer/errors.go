@@ -140,12 +140,17 @@ func hintOpen(d *plan.Descriptor, err error) string {
 func hintStep(e *StepError) string {
 	switch s := e.Step.(type) {
 	case plan.Mount:
-		return hintMount(s, e)
+		if hint := hintMount(s, e); hint != "" {
+			return hint
+		}
 	case plan.Bind:
 		switch e.Errno {
 		case unix.ENOTDIR:
 			return "a directory can only be mounted on a directory, a file on a file"
 		case unix.EINVAL:
+			if e.Call == "move_mount" {
+				return "a directory can only be mounted on a directory, a file on a file"
+			}
 			if e.Call == "mount_setattr" && s.UserNS != plan.NoFD {
 				return "the source's filesystem does not support idmapped mounts on this kernel"
 			}
@@ -192,6 +197,8 @@ func hintMount(s plan.Mount, e *StepError) string {
 	switch e.Errno {
 	case unix.ENODEV:
 		return fmt.Sprintf("this kernel does not know the filesystem %q: is its module loaded?", s.Type)
+	case unix.ENOTDIR:
+		return "a component of the path, or the root filesystem itself, is not a directory"
 	case unix.EROFS:
 		return "the mount point is missing, and the filesystem that it should be in is read-only"
 	case unix.ENOSPC:
