@@ -26,14 +26,13 @@ const seccompCache = ".seccomp"
 type creation struct {
 	*compiled
 	CreateOptions
-	preserve []int // descriptors for the container process
-	store    Store
-	facts    *spec.Facts
-	path     string // of the state directory
-	dir      int    // of it, with the lock
-	fds      descriptors
-	stage    *nsenter.Stage
-	raw      []byte // config.json
+	store Store
+	facts *spec.Facts
+	path  string // of the state directory
+	dir   int    // of it, with the lock
+	fds   descriptors
+	stage *nsenter.Stage
+	raw   []byte // config.json
 	// grouped: the cgroups are the container's own, to be removed with it.
 	grouped bool
 }
@@ -68,11 +67,7 @@ func (s Store) create(o CreateOptions) (c *creation, err error) {
 			return nil, err
 		}
 	}
-	preserve, err := preserved(o.PreserveFDs)
-	if err != nil {
-		return nil, err
-	}
-	c = &creation{CreateOptions: o, preserve: preserve, store: s, facts: spec.Host(), path: filepath.Join(s.Root, o.ID), dir: -1, raw: raw}
+	c = &creation{CreateOptions: o, store: s, facts: spec.Host(), path: filepath.Join(s.Root, o.ID), dir: -1, raw: raw}
 	end = o.Trace.span("validate and compile")
 	c.compiled, err = s.compile(config, o, c.facts)
 	end()
@@ -208,7 +203,10 @@ func (c *creation) spawn() error {
 	if err != nil {
 		return err
 	}
-	o := nsenter.Options{Plan: encoded, Descriptors: c.fds, Stdio: [3]int{0, 1, 2}, Clone: c.plan.Clone, Preserve: c.preserve, Cgroup: -1, Fork: c.plan.ForkStep()}
+	o := nsenter.Options{Plan: encoded, Descriptors: c.fds, Stdio: [3]int{0, 1, 2}, Clone: c.plan.Clone, Cgroup: -1, Fork: c.plan.ForkStep()}
+	for i := range c.PreserveFDs {
+		o.Preserve = append(o.Preserve, 3+i)
+	}
 	dir, err := c.cgroups.FD()
 	if err != nil {
 		return err

@@ -34,7 +34,6 @@ type ExecOptions struct {
 // execution is a process being brought into a container.
 type execution struct {
 	ExecOptions
-	preserve []int // descriptors for the process
 	*Container
 	plan    *plan.Plan
 	spec    *specs.Spec
@@ -49,11 +48,7 @@ func (c *Container) Exec(o ExecOptions) (status int, err error) {
 	if err := c.mayExec(o); err != nil {
 		return -1, err
 	}
-	preserve, err := preserved(o.PreserveFDs)
-	if err != nil {
-		return -1, err
-	}
-	e := &execution{ExecOptions: o, preserve: preserve, Container: c, plan: &plan.Plan{Trace: o.Trace != nil}}
+	e := &execution{ExecOptions: o, Container: c, plan: &plan.Plan{Trace: o.Trace != nil}}
 	if e.spec, err = c.Spec(); err != nil {
 		return -1, err
 	}
@@ -200,7 +195,10 @@ func (e *execution) spawn() error {
 	if err != nil {
 		return err
 	}
-	o := nsenter.Options{Plan: encoded, Descriptors: e.fds, Stdio: [3]int{0, 1, 2}, Preserve: e.preserve, Cgroup: -1, Fork: e.plan.ForkStep()}
+	o := nsenter.Options{Plan: encoded, Descriptors: e.fds, Stdio: [3]int{0, 1, 2}, Cgroup: -1, Fork: e.plan.ForkStep()}
+	for i := range e.PreserveFDs {
+		o.Preserve = append(o.Preserve, 3+i)
+	}
 	e.cgroups = cgroups.Open(e.Container.Cgroup)
 	if len(e.SubCgroups) > 0 {
 		sub, err := e.cgroups.Sub(e.SubCgroups)
