@@ -63,6 +63,9 @@ func execIn(c *cli.Context) (status int, err error) {
 		return -1, err
 	}
 	defer container.Close()
+	if container.Broken != nil {
+		return -1, container.Broken
+	}
 	o := libcontainer.ExecOptions{
 		ConsoleSocket: c.String("console-socket"), PidfdSocket: c.String("pidfd-socket"), PidFile: c.String("pid-file"),
 		Detach: c.Bool("detach"), IgnorePaused: c.Bool("ignore-paused"), PreserveFDs: c.Int("preserve-fds"), SubCgroups: c.StringSlice("cgroup"),
