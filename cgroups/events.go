@@ -20,7 +20,7 @@ type Event struct {
 // Events reports OOM kills and emptiness until ctx is done, the cgroup is gone or nobody is left in it, and then closes
 // the channel. It costs nothing between events: the kernel wakes it.
 func (m *Manager) Events(ctx context.Context) (<-chan Event, error) {
-	w := &watcher{out: make(chan Event, 16), events: -1, memory: -1, oom: -1, stop: -1}
+	w := &watcher{out: make(chan Event, 16), events: -1, memory: -1, oom: -1, stop: -1, proc: -1}
 	if err := m.watch(w); err != nil {
 		w.close()
 		return nil, err
@@ -41,6 +41,8 @@ type watcher struct {
 	memory int        // v2: memory.events, or v1: memory.oom_control
 	oom    int        // v1: the eventfd that is bound to memory.oom_control
 	stop   int        // eventfd: ctx is done
+	proc   int        // legacy: a pidfd of some process in the cgroup; v1 itself does not tell when it is empty
+	procs  string     // legacy: the directory to find the next one in
 	mu     sync.Mutex // guards stop: ctx may be done while the watcher ends by itself
 	dir    string
 	v1     bool
@@ -61,6 +63,9 @@ func (m *Manager) watch(w *watcher) (err error) {
 			return fmt.Errorf("open %s/cgroup.events: %w", m.state.Dirs[""], err)
 		}
 	}
+	if !m.has2() {
+		w.procs = m.leader()
+	}
 	switch m.version("memory") {
 	case 1:
 		return m.watchMemory1(w)
@@ -75,8 +80,8 @@ func (m *Manager) watch(w *watcher) (err error) {
 		}
 		w.kills = w.count()
 	}
-	if w.events < 0 && w.memory < 0 {
-		return fmt.Errorf("events: no cgroup of the container reports any")
+	if w.events < 0 && w.procs == "" {
+		return errNoCgroup
 	}
 	return nil
 }
@@ -115,7 +120,7 @@ func (w *watcher) wake() {
 func (w *watcher) close() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, fd := range [...]int{w.events, w.memory, w.oom, w.stop} {
+	for _, fd := range [...]int{w.events, w.memory, w.oom, w.stop, w.proc} {
 		if fd >= 0 {
 			unix.Close(fd)
 		}
@@ -131,8 +136,10 @@ func (w *watcher) run(ctx context.Context) {
 	} else {
 		fds = append(fds, unix.PollFd{Fd: int32(w.memory), Events: unix.POLLPRI})
 	}
+	fds = append(fds, unix.PollFd{Fd: -1, Events: unix.POLLIN})
 	for ctx.Err() == nil {
 		e, end := w.look(fds[2].Revents != 0)
+		fds[3].Fd = int32(w.proc)
 		if e != (Event{}) {
 			select {
 			case w.out <- e:
@@ -180,8 +187,43 @@ func (w *watcher) look(oom bool) (e Event, end bool) {
 			return e, true
 		}
 		e.Empty = err == nil && strings.Contains(string(buf[:n]), "populated 0")
+	} else if w.procs != "" {
+		e.Empty = !w.next()
 	}
 	return e, e.Empty
+}
+
+// next finds a living process to watch, and says whether there is one.
+func (w *watcher) next() bool {
+	if w.proc >= 0 && !ended(w.proc) {
+		return true
+	}
+	for {
+		if w.proc >= 0 {
+			unix.Close(w.proc)
+			w.proc = -1
+		}
+		pids, err := allPids(w.procs)
+		if err != nil || len(pids) == 0 {
+			return false
+		}
+		for _, pid := range pids {
+			fd, err := unix.PidfdOpen(pid, 0)
+			if err != nil {
+				continue
+			}
+			if !ended(fd) {
+				w.proc = fd
+				return true
+			}
+			unix.Close(fd)
+		}
+	}
+}
+
+func ended(pidfd int) bool {
+	n, _ := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, 0)
+	return n == 1
 }
 
 // count is how many processes the OOM killer has ended in the cgroup so far.

@@ -2,6 +2,7 @@ package cgroups
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -772,6 +773,7 @@ func TestDestroyWaits(t *testing.T) {
 }
 
 func TestDevices(t *testing.T) {
+	has(t, "devices")
 	allow := func(kind string, major, minor int64, access string) specs.LinuxDeviceCgroup {
 		return specs.LinuxDeviceCgroup{Allow: true, Type: kind, Major: ptr(major), Minor: ptr(minor), Access: access}
 	}
@@ -842,24 +844,48 @@ func attachOther(t *testing.T, m *Manager) int {
 }
 
 func TestEvents(t *testing.T) {
+	for _, old := range []bool{false, true} {
+		t.Run(fmt.Sprintf("legacy=%v", old), func(t *testing.T) {
+			m := made(t, nil)
+			w := m
+			if old {
+				w = legacy(t, m)
+			}
+			events, err := w.Events(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if e := <-events; !e.Empty { // nobody is in it yet
+				t.Errorf("%+v", e)
+			}
+			if _, ok := <-events; ok {
+				t.Error("not closed")
+			}
+			first, second := start(t, m, "wait"), start(t, m, "wait")
+			if events, err = w.Events(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range []*child{first, second} {
+				c.in.Close()
+				_ = c.Wait()
+			}
+			if e := <-events; !e.Empty || e.OOM != 0 {
+				t.Errorf("%+v", e)
+			}
+		})
+	}
+}
+
+func TestEventsEndWithTheirContext(t *testing.T) {
 	m := made(t, nil)
-	events, err := m.Events(t.Context())
+	start(t, m, "wait")
+	ctx, cancel := context.WithCancel(t.Context())
+	events, err := m.Events(ctx)
 	if err != nil {
-		t.Skip(err)
-	}
-	if e := <-events; !e.Empty { // nobody is in it yet
-		t.Errorf("%+v", e)
-	}
-	if _, ok := <-events; ok {
-		t.Error("not closed")
-	}
-	c := start(t, m, "wait")
-	if events, err = m.Events(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	c.in.Close()
-	_ = c.Wait()
-	if e := <-events; !e.Empty || e.OOM != 0 {
+	cancel()
+	if e, ok := <-events; ok {
 		t.Errorf("%+v", e)
 	}
 }
@@ -892,13 +918,13 @@ func TestEventsOOM(t *testing.T) {
 		if !e.Empty {
 			t.Errorf("%+v", e)
 		}
-		if !m.has2() {
-			break
-		}
 	}
 }
 
 func TestStats(t *testing.T) {
+	if l, err := detect(false); err == nil && l.v2 == "" {
+		has(t, "cpuacct")
+	}
 	m := made(t, nil)
 	start(t, m, "spin")
 	deadline := time.Now().Add(5 * time.Second)
