@@ -11,13 +11,15 @@ import (
 	"davit/cli"
 	"davit/libcontainer"
 	"davit/spec/jsonx"
+
+	"golang.org/x/sys/unix"
 )
 
 // logger reports the error that davit ends with: on standard error for people,
 // and in the log for engines, which read the last line of it.
 type logger struct {
 	format string
-	file   *os.File
+	file   int // -1 without --log
 }
 
 // open takes the global flags.
@@ -34,17 +36,19 @@ func (l *logger) open(c *cli.Context) error {
 		return usage(fmt.Errorf("--rootless: %q: true, false or auto", r))
 	}
 	if c.Bool("debug") {
-		libcontainer.Log = l.debug
+		libcontainer.Log = func(text string) { l.write("debug", text) }
 	}
+	libcontainer.Warn = func(text string) { l.write("warning", text) }
 	path := c.String("log")
 	if path == "" {
 		return nil
 	}
-	var err error
-	l.file, err = os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND|os.O_SYNC, 0o644)
+	// Not os.OpenFile, which would set up Go's poller: engines always give --log.
+	fd, err := unix.Open(path, unix.O_CREAT|unix.O_WRONLY|unix.O_APPEND|unix.O_CLOEXEC, 0o644)
 	if err != nil {
-		return fmt.Errorf("--log: %w", err)
+		return fmt.Errorf("--log: open %s: %w", path, err)
 	}
+	l.file = fd
 	return nil
 }
 
@@ -56,10 +60,10 @@ func (l *logger) fatal(err error) {
 	if errors.As(err, &hinted) {
 		hint = hinted.Hint
 	}
-	if l.file != nil {
-		l.file.WriteString(l.line("error", text, hint))
+	if l.file >= 0 {
+		unix.Write(l.file, []byte(l.line("error", text, hint)))
 	}
-	if l.file == nil && l.format == "json" {
+	if l.file < 0 && l.format == "json" {
 		os.Stderr.WriteString(l.line("error", text, hint))
 		return
 	}
@@ -69,14 +73,14 @@ func (l *logger) fatal(err error) {
 	}
 }
 
-// debug logs a step that was taken. It goes to the log file alone if there is one:
+// write logs what is no error. It goes to the log file alone if there is one:
 // standard error is the container's, too.
-func (l *logger) debug(text string) {
-	if l.file != nil {
-		l.file.WriteString(l.line("debug", text, ""))
+func (l *logger) write(level, text string) {
+	if l.file >= 0 {
+		unix.Write(l.file, []byte(l.line(level, text, "")))
 		return
 	}
-	os.Stderr.WriteString(l.line("debug", text, ""))
+	os.Stderr.WriteString(l.line(level, text, ""))
 }
 
 // line is one entry of the log, in logrus' forms, which engines read.

@@ -29,7 +29,7 @@ func main() {
 
 // run returns the exit status.
 func run(args []string) int {
-	log := &logger{format: "text"}
+	log := &logger{format: "text", file: -1}
 	app := &cli.App{
 		Name: "davit", Usage: "an OCI container runtime",
 		UsageText: "davit [global options] COMMAND [options] [arguments]",

@@ -75,8 +75,15 @@ func nsFlag(t specs.LinuxNamespaceType) uint64 {
 
 // compile decides everything about a new container. It changes nothing.
 func (store Store) compile(s *specs.Spec, o CreateOptions, facts *spec.Facts) (*compiled, error) {
-	if problems := spec.Validate(s, spec.Options{Rootless: facts.UID() != 0}); len(problems) > 0 {
+	if err := facts.Supported(); err != nil {
+		return nil, err
+	}
+	problems, warnings := spec.Check(s, spec.Options{Rootless: facts.UID() != 0, SystemdCgroup: o.SystemdCgroup})
+	if len(problems) > 0 {
 		return nil, invalid(problems)
+	}
+	for _, w := range warnings {
+		warnf("%s", w.Error())
 	}
 	if err := unsupported(s); err != nil {
 		return nil, err

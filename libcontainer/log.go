@@ -11,3 +11,12 @@ func logf(format string, args ...any) {
 		Log(fmt.Sprintf(format, args...))
 	}
 }
+
+// Warn gets a line for what is not as it should be, but done all the same.
+var Warn func(text string)
+
+func warnf(format string, args ...any) {
+	if Warn != nil {
+		Warn(fmt.Sprintf(format, args...))
+	}
+}

@@ -89,9 +89,7 @@ func Compile(p *plan.Plan, s *specs.Process, o Options) error {
 	for i, h := range o.Hooks {
 		p.Add(fmt.Sprintf("hooks.startContainer[%d]", i), Hook(h, o.State))
 	}
-	if err := filter(p, s, o); err != nil {
-		return err
-	}
+	filter(p, s, o)
 	p.Add("process.args", plan.Exec{Args: s.Args, Env: Environment(s.Env, o.Home), Preserve: o.Preserve})
 	return nil
 }
@@ -161,10 +159,7 @@ func identity(p *plan.Plan, s *specs.Process, o Options) error {
 	if s.NoNewPrivileges {
 		p.Add("process.noNewPrivileges", plan.NoNewPrivileges{})
 	}
-	caps, bounding, err := Capabilities(s.Capabilities)
-	if err != nil {
-		return err
-	}
+	caps, bounding := Capabilities(s.Capabilities)
 	p.Add("process.cwd", plan.Chdir{Path: s.Cwd, UID: uint64(s.User.UID), GID: uint64(s.User.GID), Create: !o.Exec})
 	p.Add("process.capabilities.bounding", plan.Bounding{Keep: bounding})
 	groups := make([]byte, 0, 4*len(s.User.AdditionalGids))
@@ -185,47 +180,32 @@ func identity(p *plan.Plan, s *specs.Process, o Options) error {
 }
 
 // Capabilities returns the sets of the config; without any, they are empty.
-func Capabilities(c *specs.LinuxCapabilities) (sets plan.Capabilities, bounding uint64, err error) {
+func Capabilities(c *specs.LinuxCapabilities) (sets plan.Capabilities, bounding uint64) {
 	if c == nil {
-		return sets, 0, nil
+		return sets, 0
 	}
-	for _, set := range [...]struct {
-		to   *uint64
-		name string
-		from []string
-	}{
-		{&bounding, "bounding", c.Bounding}, {&sets.Effective, "effective", c.Effective},
-		{&sets.Permitted, "permitted", c.Permitted}, {&sets.Inheritable, "inheritable", c.Inheritable},
-		{&sets.Ambient, "ambient", c.Ambient},
-	} {
-		if *set.to, err = mask("process.capabilities."+set.name, set.from); err != nil {
-			return sets, 0, err
-		}
-	}
-	return sets, bounding, nil
+	sets = plan.Capabilities{Effective: mask(c.Effective), Permitted: mask(c.Permitted), Inheritable: mask(c.Inheritable)}
+	// Others cannot be raised, capabilities(7): package spec warns of them.
+	sets.Ambient = mask(c.Ambient) & sets.Permitted & sets.Inheritable
+	return sets, mask(c.Bounding)
 }
 
 func needsAdmin(s *specs.Process, o Options) bool { return o.Filter != nil && !s.NoNewPrivileges }
 
 // filter adds the seccomp filter, and what has to come after it.
-func filter(p *plan.Plan, s *specs.Process, o Options) error {
+func filter(p *plan.Plan, s *specs.Process, o Options) {
 	f := o.Filter
 	if f == nil {
-		return nil
+		return
 	}
 	p.Add("linux.seccomp", plan.Seccomp{Program: string(f.Program), Flags: uint64(f.Flags), Listener: f.Listener, State: f.State})
 	if !needsAdmin(s, o) {
-		return nil
+		return
 	}
-	caps, _, err := Capabilities(s.Capabilities)
-	if err != nil {
-		return err
-	}
-	if admin := uint64(1 << capSysAdmin); caps.Effective&caps.Permitted&admin == 0 {
+	if caps, _ := Capabilities(s.Capabilities); caps.Effective&caps.Permitted&(1<<capSysAdmin) == 0 {
 		caps.Ambient = 0 // raised before, where no filter could object
 		p.Add("process.capabilities", caps)
 	}
-	return nil
 }
 
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
