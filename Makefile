@@ -3,7 +3,8 @@
 # make test     install what is missing, build, and run the everyday tests (as root: all of them)
 # make lint     Go, C and shell linters
 # make bench    davit beside crun, runc and the floor (QUICK=1: two minutes)
-# make test-vm  what only a virtual machine can show: all cgroup v2 controllers, systemd, AppArmor
+# make test-vm  what only virtual machines can show: all cgroup v2 controllers, other kernels,
+#               systemd (KERNELS=sid: with that one alone)
 # make install  PREFIX=/usr/local DESTDIR=
 
 PREFIX  ?= /usr/local
@@ -41,7 +42,7 @@ COMPILER   := seccomp/compiler.elf
 COMPILER_C := $(wildcard seccomp/*.c seccomp/compiler/*.c)
 ELFS       := $(STAGE) $(COMPILER)
 
-.PHONY: all bench clean demo deps generate install lint test
+.PHONY: all bench clean demo deps generate install lint test test-vm
 .DELETE_ON_ERROR:
 
 all: bin/davit
@@ -69,6 +70,17 @@ test:
 	@tests/deps build test
 	@$(MAKE) --no-print-directory all
 	DAVIT=$(CURDIR)/bin/davit $(GO) run ./tests/skips -tags $(GOTAGS) .
+
+# What this host cannot show: each kernel with all cgroup v2 controllers, then systemd as pid 1.
+KERNELS ?= bookworm trixie sid
+test-vm:
+	@tests/deps build test vm
+	@$(MAKE) --no-print-directory all
+	@set -e; export GOTAGS=$(GOTAGS); \
+	for kernel in $(KERNELS); do \
+		echo "== kernel of $$kernel"; tests/vm/suite --kernel $$kernel -- ./cgroups ./tests/integration; \
+	done; \
+	echo "== systemd"; tests/vm/suite --systemd --root "$$(tests/peers/root systemd)" -- ./cgroups
 
 lint: $(ELFS)
 	@tests/deps build lint
