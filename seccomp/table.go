@@ -61,7 +61,7 @@ func (g *graph) read(prog []insn, arch uint32) ([]span, error) {
 	var spans []span
 	for _, first := range firsts {
 		f := follower{prog: prog, arch: arch, number: first, g: g}
-		what, err := f.follow(0, accumulator{})
+		what, err := f.follow(0, accumulator{known: true}) // A is 0 at first
 		if err != nil {
 			return nil, err
 		}

@@ -246,7 +246,7 @@ func firstOf(t *testing.T, none uint32, programs [][]insn, e event) uint32 {
 		got := interpret(t, encode(prog), e)
 		g := newGraph()
 		f := follower{prog: prog, arch: e.arch, number: e.number, g: g}
-		if what, err := f.follow(0, accumulator{}); err == nil && g.nodes[what].code == opRet && got != none {
+		if what, err := f.follow(0, accumulator{known: true}); err == nil && g.nodes[what].code == opRet && got != none {
 			return got
 		}
 		if first == none {
@@ -291,4 +291,32 @@ func FuzzProgram(f *testing.F) {
 			checkEquivalent(t, cfg, ans, program)
 		}
 	})
+}
+
+func TestDecode(t *testing.T) {
+	ret := insn{code: opRet}
+	for name, prog := range map[string][]insn{
+		"nothing":               {},
+		"no return at the end":  {{code: opLoad}},
+		"load behind the data":  {{code: opLoad, k: dataSize}, ret},
+		"load between words":    {{code: opLoad, k: 2}, ret},
+		"jump to the end":       {{code: opJump, k: 1}, ret},
+		"jump far away":         {{code: opJump, k: 0xffffffff}, ret},
+		"branch to the end":     {{code: opEQ, jf: 1}, ret},
+		"other branch":          {{code: opGE, jt: 255}, ret},
+		"unknown instruction":   {{code: 0x07}, ret},
+		"store":                 {{code: 0x02}, ret},
+		"division":              {{code: 0x34}, ret},
+		"load of a packet byte": {{code: 0x30}, ret},
+	} {
+		if _, err := decode(encode(prog)); err == nil {
+			t.Errorf("%s: passes", name)
+		}
+	}
+	if _, err := decode(append(encode([]insn{ret}), 0)); err == nil {
+		t.Error("half an instruction passes")
+	}
+	if _, err := decode(encode([]insn{{code: opSet, jf: 1}, {code: opJump}, {code: opAnd}, ret})); err != nil {
+		t.Error(err)
+	}
 }
