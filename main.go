@@ -98,7 +98,7 @@ var verbs = [...]cli.Verb{
 	{Name: "update", New: updateCommand}, {Name: "events", New: eventsCommand}, {Name: "features", New: featuresCommand},
 	{Name: "checkpoint", New: checkpointCommand}, {Name: "restore", New: restoreCommand},
 	{Name: "explain", New: explainCommand},
-	{Name: "trace", New: traceCommand},
+	{Name: "trace", New: traceCommand}, {Name: "verify", New: verifyCommand},
 }
 
 func store(c *cli.Context) libcontainer.Store {

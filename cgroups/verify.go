@@ -1,0 +1,134 @@
+package cgroups
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// Drift is a limit that is not what the config asks for.
+type Drift struct {
+	Field string // of config.json
+	File  string
+	Want  string
+	Have  string
+}
+
+// Verify compares the limits that the cgroups have with those of r. Device
+// rules are not compared: on v2 they are a program in the kernel.
+func (m *Manager) Verify(r *specs.LinuxResources) ([]Drift, error) {
+	if r == nil || m.state.Mode == "" {
+		return nil, nil
+	}
+	writes, err := m.plan(r)
+	if err != nil {
+		return nil, err
+	}
+	var drifts []Drift
+	for i := range writes {
+		w := &writes[i]
+		dir, err := m.open(w)
+		if err != nil {
+			return nil, err
+		}
+		have, err := readString(dir, w.file)
+		if errors.Is(err, unix.ENOENT) && w.alt != nil {
+			w = w.alt
+			have, err = readString(dir, w.file)
+		}
+		switch {
+		case errors.Is(err, unix.ENOENT) && w.flags&mayLack != 0:
+			continue
+		case errors.Is(err, unix.EINVAL), errors.Is(err, unix.EACCES): // a file that is only written
+			continue
+		case err != nil:
+			have = err.Error()
+		}
+		have = strings.TrimSpace(have)
+		if w.flags&keyed != 0 {
+			have = lineOf(have, w.value)
+		}
+		if !sameValue(w.value, have) {
+			drifts = append(drifts, Drift{resources + w.field, w.file, w.value, have})
+		}
+	}
+	return drifts, nil
+}
+
+// lineOf finds the line of a keyed file that begins with the value's key.
+func lineOf(text, value string) string {
+	key, _, _ := strings.Cut(value, " ")
+	for line := range strings.SplitSeq(text, "\n") {
+		if k, _, _ := strings.Cut(line, " "); k == key {
+			return line
+		}
+	}
+	return ""
+}
+
+// sameValue compares what was written with what is read: the kernel rounds
+// sizes to pages, writes lists as ranges, and shows fields that were not written.
+func sameValue(want, have string) bool {
+	if want == have {
+		return true
+	}
+	w, h := strings.Fields(want), strings.Fields(have)
+	if len(w) == 0 || len(h) < len(w) {
+		return false
+	}
+	if strings.Contains(want, "=") { // io.max: in any order
+		shown := " " + strings.Join(h, " ") + " "
+		for _, word := range w {
+			if !strings.Contains(shown, " "+word+" ") {
+				return false
+			}
+		}
+		return true
+	}
+	for i := range w {
+		if !sameWord(w[i], h[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func sameWord(want, have string) bool {
+	if want == have {
+		return true
+	}
+	a, errA := strconv.ParseInt(want, 10, 64)
+	b, errB := strconv.ParseInt(have, 10, 64)
+	switch {
+	case errA == nil && errB == nil && a < 0: // v1: no limit
+		return b < 0 || b >= 1<<62
+	case errA == nil && errB == nil:
+		return b == a-a%int64(unix.Getpagesize())
+	case want == "max":
+		return errB == nil && b >= 1<<62
+	}
+	return expandList(want) == expandList(have) && expandList(want) != ""
+}
+
+// expandList writes a list as in cpuset(7) out in full; it is "" for what is no list.
+func expandList(list string) string {
+	var b strings.Builder
+	for part := range strings.SplitSeq(list, ",") {
+		from, to, isRange := strings.Cut(part, "-")
+		x, err := strconv.Atoi(from)
+		y := x
+		if err == nil && isRange {
+			y, err = strconv.Atoi(to)
+		}
+		if err != nil || y-x > 4096 {
+			return ""
+		}
+		for ; x <= y; x++ {
+			b.WriteString(strconv.Itoa(x) + ",")
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,345 @@
+package libcontainer
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"strconv"
+	"strings"
+
+	"davit/process"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// Drift is something that a running container has otherwise than its config asks.
+type Drift struct {
+	Field string // of config.json
+	Want  string
+	Have  string
+}
+
+// verification compares one process with the config, by what /proc says of it.
+type verification struct {
+	c      *Container
+	spec   *specs.Spec
+	proc   string // /proc/PID/
+	status map[string]string
+	drifts []Drift
+}
+
+// Verify returns what the container's first process and its cgroups have
+// otherwise than the config asks: namespaces, mounts, masked and read-only
+// paths, cgroup limits, user, capabilities, seccomp, LSM label, limits.
+func (c *Container) Verify() ([]Drift, error) {
+	if c.pidfd < 0 {
+		return nil, errors.New(textNotRunning)
+	}
+	s, err := c.Spec()
+	if err != nil {
+		return nil, err
+	}
+	v := &verification{c: c, spec: s, proc: "/proc/" + strconv.Itoa(c.Pid) + "/"}
+	for _, check := range [...]func() error{v.readStatus, v.namespaces, v.mounts, v.identity, v.capabilities, v.confinement, v.limits, v.cgroups} {
+		if err := check(); err != nil {
+			return nil, err
+		}
+	}
+	if hasExited(c.pidfd) { // then what was read may be another process's
+		return nil, errors.New(textNotRunning)
+	}
+	return v.drifts, nil
+}
+
+func (v *verification) expect(field, want, have string) {
+	if want != have {
+		v.drifts = append(v.drifts, Drift{field, want, have})
+	}
+}
+
+// readStatus reads /proc/PID/status, proc_pid_status(5).
+func (v *verification) readStatus() error {
+	data, err := os.ReadFile(v.proc + "status")
+	if err != nil {
+		return err
+	}
+	v.status = map[string]string{}
+	for line := range strings.SplitSeq(string(data), "\n") {
+		if name, value, ok := strings.Cut(line, ":"); ok {
+			v.status[name] = strings.TrimSpace(value)
+		}
+	}
+	return nil
+}
+
+// nsFile is a namespace type's file in /proc/PID/ns.
+func nsFile(t specs.LinuxNamespaceType) string {
+	switch t {
+	case specs.NetworkNamespace:
+		return "net"
+	case specs.MountNamespace:
+		return "mnt"
+	}
+	return string(t)
+}
+
+func (v *verification) namespaces() error {
+	asked := map[specs.LinuxNamespaceType]bool{}
+	for i, n := range v.spec.Linux.Namespaces {
+		asked[n.Type] = true
+		field := fmt.Sprintf("linux.namespaces[%d]", i)
+		have, err := os.Readlink(v.proc + "ns/" + nsFile(n.Type))
+		if err != nil {
+			return err
+		}
+		own, err := os.Readlink("/proc/self/ns/" + nsFile(n.Type))
+		if err != nil {
+			return err
+		}
+		switch {
+		case n.Path == "" && have == own:
+			v.expect(field, "its own "+string(n.Type)+" namespace", "that of the host: "+have)
+		case n.Path != "":
+			if want, err := os.Readlink(n.Path); err == nil {
+				v.expect(field+".path", want, have)
+			}
+		}
+	}
+	for _, n := range nsFlags {
+		if asked[n.name] {
+			continue
+		}
+		have, err1 := os.Readlink(v.proc + "ns/" + nsFile(n.name))
+		own, err2 := os.Readlink("/proc/self/ns/" + nsFile(n.name))
+		if err1 == nil && err2 == nil && have != own {
+			v.drifts = append(v.drifts, Drift{"linux.namespaces", "the host's " + string(n.name) + " namespace " + own, have})
+		}
+	}
+	return nil
+}
+
+// mountpoint is a line of /proc/PID/mountinfo.
+type mountpoint struct {
+	path, fstype string
+	options      map[string]bool // of the mount, and of its filesystem
+}
+
+func (v *verification) mounts() error {
+	data, err := os.ReadFile(v.proc + "mountinfo")
+	if err != nil {
+		return err
+	}
+	table := map[string]mountpoint{} // the topmost of each path
+	for line := range strings.SplitSeq(strings.TrimSpace(string(data)), "\n") {
+		before, after, _ := strings.Cut(line, " - ")
+		f, g := strings.Fields(before), strings.Fields(after)
+		if len(f) < 6 || len(g) < 3 {
+			continue
+		}
+		m := mountpoint{path: unescape(f[4]), fstype: g[0], options: map[string]bool{}}
+		for _, o := range strings.Split(f[5], ",") {
+			m.options[o] = true
+		}
+		table[m.path] = m
+	}
+	explained := map[string]bool{"/": true, "/dev/console": true}
+	for i, m := range v.spec.Mounts {
+		v.mount(fmt.Sprintf("mounts[%d]", i), &m, table)
+		explained[path.Clean("/"+m.Destination)] = true
+	}
+	v.expect("root.readonly", strconv.FormatBool(v.spec.Root.Readonly), strconv.FormatBool(table["/"].options["ro"]))
+	for i, p := range v.spec.Linux.MaskedPaths {
+		v.covered(fmt.Sprintf("linux.maskedPaths[%d]", i), p, "masked", table, func(m mountpoint) bool { return m.fstype == "tmpfs" || m.fstype == "devtmpfs" })
+		explained[path.Clean(p)] = true
+	}
+	for i, p := range v.spec.Linux.ReadonlyPaths {
+		v.covered(fmt.Sprintf("linux.readonlyPaths[%d]", i), p, "read-only", table, func(m mountpoint) bool { return m.options["ro"] })
+		explained[path.Clean(p)] = true
+	}
+	for p := range table {
+		if !explained[p] && !v.below(p) {
+			v.drifts = append(v.drifts, Drift{"mounts", "no mount on " + p, table[p].fstype})
+		}
+	}
+	return nil
+}
+
+// unescape undoes mountinfo's \040 and the like.
+func unescape(s string) string {
+	for _, e := range [...][2]string{{`\040`, " "}, {`\011`, "\t"}, {`\012`, "\n"}, {`\134`, `\`}} {
+		s = strings.ReplaceAll(s, e[0], e[1])
+	}
+	return s
+}
+
+// below says whether a mount came along with one of the config: below a
+// recursive bind, a hierarchy of cgroups, or a device bound in a user namespace.
+func (v *verification) below(p string) bool {
+	for _, m := range v.spec.Mounts {
+		for _, o := range m.Options {
+			if o == "rbind" && strings.HasPrefix(p, path.Clean("/"+m.Destination)+"/") {
+				return true
+			}
+		}
+		if m.Type == "cgroup" && strings.HasPrefix(p, path.Clean("/"+m.Destination)+"/") {
+			return true
+		}
+	}
+	return strings.HasPrefix(p, "/dev/") && len(v.spec.Linux.UIDMappings) > 0
+}
+
+// mount checks one entry of mounts: that it is there, of its type, with the
+// restrictions that it asks for.
+func (v *verification) mount(field string, m *specs.Mount, table map[string]mountpoint) {
+	have, ok := table[path.Clean("/"+m.Destination)]
+	if !ok {
+		v.drifts = append(v.drifts, Drift{field, "a mount on " + m.Destination, "none"})
+		return
+	}
+	kind := m.Type
+	switch {
+	case kind == "cgroup" && (have.fstype == "cgroup2" || have.fstype == "tmpfs"):
+		kind = have.fstype
+	case kind == "bind" || kind == "none" || kind == "":
+		kind = have.fstype
+	}
+	for _, o := range m.Options {
+		switch o {
+		case "bind", "rbind":
+			kind = have.fstype
+		case "ro", "nosuid", "nodev", "noexec", "nosymfollow":
+			if !have.options[o] {
+				v.drifts = append(v.drifts, Drift{field + ".options", o, "not " + o})
+			}
+		}
+	}
+	v.expect(field+".type", kind, have.fstype)
+}
+
+// covered checks a masked or read-only path, if the container has it.
+func (v *verification) covered(field, p, what string, table map[string]mountpoint, ok func(mountpoint) bool) {
+	root, err := unix.Open(v.proc+"root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	defer unix.Close(root)
+	fd, err := unix.Openat2(root, p, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS})
+	if err != nil {
+		return
+	}
+	unix.Close(fd)
+	if m, there := table[path.Clean(p)]; !there || !ok(m) {
+		v.drifts = append(v.drifts, Drift{field, p + " " + what, "it is not"})
+	}
+}
+
+func (v *verification) identity() error {
+	p := v.spec.Process
+	have := func(name string) string { return strings.Join(strings.Fields(v.status[name]), " ") }
+	if len(v.spec.Linux.UIDMappings) == 0 && v.c.Namespaces&unix.CLONE_NEWUSER == 0 {
+		uid, gid := strconv.Itoa(int(p.User.UID)), strconv.Itoa(int(p.User.GID))
+		v.expect("process.user.uid", strings.Join([]string{uid, uid, uid, uid}, " "), have("Uid"))
+		v.expect("process.user.gid", strings.Join([]string{gid, gid, gid, gid}, " "), have("Gid"))
+	}
+	if p.User.Umask != nil {
+		v.expect("process.user.umask", fmt.Sprintf("%04o", *p.User.Umask), have("Umask"))
+	}
+	if p.OOMScoreAdj != nil {
+		data, err := os.ReadFile(v.proc + "oom_score_adj")
+		if err != nil {
+			return err
+		}
+		v.expect("process.oomScoreAdj", strconv.Itoa(*p.OOMScoreAdj), trimNewline(data))
+	}
+	return nil
+}
+
+// capabilities checks the sets: those of root come from the bounding set at an
+// exec, capabilities(7).
+func (v *verification) capabilities() error {
+	sets, bounding := process.Capabilities(v.spec.Process.Capabilities)
+	if v.spec.Process.User.UID == 0 {
+		sets.Permitted, sets.Effective = bounding|sets.Inheritable, bounding|sets.Inheritable
+	} else {
+		sets.Permitted, sets.Effective = sets.Ambient, sets.Ambient
+	}
+	for _, set := range [...]struct {
+		name, status string
+		want         uint64
+	}{
+		{"bounding", "CapBnd", bounding}, {"permitted", "CapPrm", sets.Permitted}, {"effective", "CapEff", sets.Effective},
+		{"inheritable", "CapInh", sets.Inheritable}, {"ambient", "CapAmb", sets.Ambient},
+	} {
+		have, err := strconv.ParseUint(v.status[set.status], 16, 64)
+		if err != nil {
+			return fmt.Errorf("%s of /proc/%d/status: %w", set.status, v.c.Pid, err)
+		}
+		v.expect("process.capabilities."+set.name, capList(set.want), capList(have))
+	}
+	return nil
+}
+
+func capList(m uint64) string {
+	var names []string
+	for n := range 64 {
+		if m>>n&1 != 0 {
+			names = append(names, process.CapabilityName(n))
+		}
+	}
+	if len(names) == 0 {
+		return "none"
+	}
+	return strings.Join(names, ",")
+}
+
+// confinement checks no_new_privs, seccomp and the LSM label.
+func (v *verification) confinement() error {
+	want := "0"
+	if v.spec.Process.NoNewPrivileges {
+		want = "1"
+	}
+	v.expect("process.noNewPrivileges", want, v.status["NoNewPrivs"])
+	want = "0"
+	if v.spec.Linux.Seccomp != nil {
+		want = "2" // SECCOMP_MODE_FILTER
+	}
+	v.expect("linux.seccomp", want, v.status["Seccomp"])
+	label, err := os.ReadFile(v.proc + "attr/current")
+	have := strings.TrimRight(string(label), "\x00\n")
+	switch {
+	case err != nil:
+	case v.spec.Process.SelinuxLabel != "":
+		v.expect("process.selinuxLabel", v.spec.Process.SelinuxLabel, have)
+	case v.spec.Process.ApparmorProfile != "":
+		name, _, _ := strings.Cut(have, " (")
+		v.expect("process.apparmorProfile", v.spec.Process.ApparmorProfile, name)
+	}
+	return nil
+}
+
+func (v *verification) limits() error {
+	for i, r := range v.spec.Process.Rlimits {
+		n, ok := process.Rlimit(r.Type)
+		if !ok {
+			continue
+		}
+		var have unix.Rlimit
+		if err := unix.Prlimit(v.c.Pid, int(n), nil, &have); err != nil {
+			return fmt.Errorf("prlimit %d: %w", v.c.Pid, err)
+		}
+		v.expect(fmt.Sprintf("process.rlimits[%d]", i), fmt.Sprintf("%s soft %d hard %d", r.Type, r.Soft, r.Hard), fmt.Sprintf("%s soft %d hard %d", r.Type, have.Cur, have.Max))
+	}
+	return nil
+}
+
+func (v *verification) cgroups() error {
+	m := v.c.Cgroups()
+	defer m.Close()
+	drifts, err := m.Verify(v.spec.Linux.Resources)
+	for _, d := range drifts {
+		v.drifts = append(v.drifts, Drift{d.Field, d.File + " " + d.Want, d.Have})
+	}
+	return err
+}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"os"
+	"text/tabwriter"
+
+	"fmt"
+
+	"davit/cli"
+	"davit/libcontainer"
+	"davit/spec/jsonx"
+)
+
+func verifyCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "verify",
+		Usage:     "compare what a running container has with what its config asks",
+		ArgsUsage: "CONTAINER",
+		Description: `Namespaces, mounts, masked and read-only paths, cgroup limits, user, capabilities,
+seccomp, LSM label and rlimits are compared. Each difference is printed; the exit
+status is 3 if there is any. Device rules and sysctls are not looked at.
+
+example:
+  davit verify web`,
+		Flags: []cli.Flag{&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Usage: "table or json", Value: "table"}},
+		Action: verb(func(c *cli.Context) error {
+			format := c.String("format")
+			if format != "table" && format != "json" {
+				return usage(fmt.Errorf("--format: %q: table or json", format))
+			}
+			container, err := open(c, true)
+			if err != nil {
+				return err
+			}
+			defer container.Close()
+			drifts, err := container.Verify()
+			if err != nil {
+				return err
+			}
+			if err := printDrifts(drifts, format); err != nil {
+				return err
+			}
+			if len(drifts) > 0 {
+				return exitStatus(3)
+			}
+			return nil
+		}),
+	}
+}
+
+func printDrifts(drifts []libcontainer.Drift, format string) error {
+	if format == "json" {
+		var e jsonx.Encoder
+		e.Array()
+		for _, d := range drifts {
+			e.Object()
+			e.Key("field")
+			e.String(d.Field)
+			e.Key("want")
+			e.String(d.Want)
+			e.Key("have")
+			e.String(d.Have)
+			e.EndObject()
+		}
+		e.EndArray()
+		e.Newline()
+		_, err := os.Stdout.Write(e.Bytes())
+		return err
+	}
+	if len(drifts) == 0 {
+		fmt.Println("no drift")
+		return nil
+	}
+	w := tabwriter.NewWriter(os.Stdout, 0, 1, 2, ' ', 0)
+	fmt.Fprintln(w, "FIELD\tWANT\tHAVE")
+	for _, d := range drifts {
+		fmt.Fprintf(w, "%s\t%s\t%s\n", d.Field, d.Want, d.Have)
+	}
+	return w.Flush()
+}
