@@ -109,6 +109,9 @@ func play(role string) {
 			b[i] = 1
 		}
 		fmt.Println("ate", len(b)>>20)
+	case "rootless": // rootless=PATH: after a line, says what a container of this user gets
+		_, _ = in.ReadString('\n')
+		fmt.Println(rootless(arg))
 	case "spin":
 		go func() {
 			for {
@@ -142,11 +145,8 @@ func start(t *testing.T, m *Manager, role string) *child {
 			cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(f.Fd())
 		}
 	}
-	c := &child{Cmd: cmd}
-	c.in, _ = cmd.StdinPipe()
-	out, _ := cmd.StdoutPipe()
-	c.out = bufio.NewReader(out)
-	if err := cmd.Start(); err != nil {
+	c, err := pipes(cmd)
+	if err != nil {
 		t.Fatalf("start %s: %v", role, err)
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
@@ -159,6 +159,15 @@ func start(t *testing.T, m *Manager, role string) *child {
 		t.Fatalf("%s said %q", role, s)
 	}
 	return c
+}
+
+// pipes starts a process with pipes to talk to it.
+func pipes(cmd *exec.Cmd) (*child, error) {
+	c := &child{Cmd: cmd}
+	c.in, _ = cmd.StdinPipe()
+	out, _ := cmd.StdoutPipe()
+	c.out = bufio.NewReader(out)
+	return c, cmd.Start()
 }
 
 func (c *child) line(t *testing.T) string {

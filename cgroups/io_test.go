@@ -1,0 +1,150 @@
+package cgroups
+
+import (
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// blockDevice is some whole block device of this host.
+func blockDevice(t *testing.T) specs.LinuxBlockIODevice {
+	t.Helper()
+	names, _ := os.ReadDir("/sys/block")
+	for _, name := range names {
+		b, err := os.ReadFile("/sys/block/" + name.Name() + "/dev")
+		if err != nil {
+			continue
+		}
+		major, minor, _ := strings.Cut(strings.TrimSpace(string(b)), ":")
+		a, _ := strconv.ParseInt(major, 10, 64)
+		z, _ := strconv.ParseInt(minor, 10, 64)
+		return specs.LinuxBlockIODevice{Major: a, Minor: z}
+	}
+	t.Skip("no block device")
+	return specs.LinuxBlockIODevice{}
+}
+
+func ioVersion(t *testing.T) int {
+	l, err := detect(false)
+	if err == nil && l.on1("blkio") != nil {
+		return 1
+	}
+	return has(t, "io")
+}
+
+func TestThrottle(t *testing.T) {
+	v, d := ioVersion(t), blockDevice(t)
+	rate := func(n uint64) []specs.LinuxThrottleDevice {
+		return []specs.LinuxThrottleDevice{{LinuxBlockIODevice: d, Rate: n}}
+	}
+	old := &specs.LinuxResources{BlockIO: &specs.LinuxBlockIO{ThrottleReadBpsDevice: rate(1 << 20), ThrottleWriteIOPSDevice: rate(100)}}
+	m := made(t, old)
+	check := func(when, rbps, wiops string) {
+		t.Helper()
+		if v == 2 {
+			want := device(d) + " rbps=" + rbps + " wbps=max riops=max wiops=" + wiops
+			if got := read(t, m, "io", "io.max"); got != want {
+				t.Errorf("%s: io.max is %q, want %q", when, got, want)
+			}
+			return
+		}
+		for file, want := range map[string]string{"read_bps": rbps, "write_iops": wiops} {
+			if got := read(t, m, "blkio", "blkio.throttle."+file+"_device"); got != device(d)+" "+want {
+				t.Errorf("%s: %s is %q, want %s", when, file, got, want)
+			}
+		}
+	}
+	check("at first", "1048576", "100")
+	r := &specs.LinuxResources{BlockIO: &specs.LinuxBlockIO{ThrottleReadBpsDevice: rate(2 << 20)}}
+	if err := m.Update(old, r); err != nil {
+		t.Fatal(err)
+	}
+	check("updated", "2097152", "100")
+	bad := &specs.LinuxResources{BlockIO: &specs.LinuxBlockIO{ThrottleReadBpsDevice: rate(3 << 20), ThrottleWriteIOPSDevice: append(rate(7),
+		specs.LinuxThrottleDevice{LinuxBlockIODevice: specs.LinuxBlockIODevice{Major: 4000, Minor: 1}, Rate: 1})}}
+	err := m.Update(old, bad)
+	if err == nil || !strings.HasPrefix(err.Error(), "linux.resources.blockIO.throttleWriteIOPSDevice[1]: ") || Hint(err) == "" {
+		t.Errorf("a device that is none: %v", err)
+	}
+	check("after a refused update", "2097152", "100")
+	none := &specs.LinuxResources{BlockIO: &specs.LinuxBlockIO{ThrottleReadBpsDevice: rate(0), ThrottleWriteIOPSDevice: rate(0)}}
+	if err := m.Update(old, none); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, m, either(v, "blkio", "io"), either(v, "blkio.throttle.read_bps_device", "io.max")); got != "" {
+		t.Errorf("no limit: %q", got)
+	}
+}
+
+func TestIOWeights(t *testing.T) {
+	v, d := ioVersion(t), blockDevice(t)
+	m := made(t, nil)
+	file := either(v, "blkio.bfq.weight", "io.bfq.weight")
+	want := "500"
+	dir := m.State().Dirs[either(v, "blkio", "")]
+	if _, err := os.Stat(dir + "/" + file); err != nil {
+		file, want = either(v, "blkio.weight", "io.weight"), either(v, "500", "4950")
+		if _, err := os.Stat(dir + "/" + file); err != nil {
+			err := m.Set(&specs.LinuxResources{BlockIO: &specs.LinuxBlockIO{Weight: ptr(uint16(500))}})
+			if err == nil || !strings.HasPrefix(err.Error(), "linux.resources.blockIO.weight: ") {
+				t.Errorf("%v", err)
+			}
+			t.Skip("no I/O weights in this kernel")
+		}
+	}
+	r := &specs.LinuxResources{BlockIO: &specs.LinuxBlockIO{Weight: ptr(uint16(500))}}
+	if err := m.Set(r); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, m, either(v, "blkio", "io"), file); strings.TrimPrefix(got, "default ") != want {
+		t.Errorf("%s is %q", file, got)
+	}
+	// A device's own weight takes a scheduler that knows weights: read back where it is in use.
+	err := m.Update(r, &specs.LinuxResources{BlockIO: &specs.LinuxBlockIO{
+		WeightDevice: []specs.LinuxWeightDevice{{LinuxBlockIODevice: d, Weight: ptr(uint16(300))}}}})
+	if err != nil && !strings.HasPrefix(err.Error(), "linux.resources.blockIO.weightDevice[0]") {
+		t.Error(err)
+	}
+}
+
+func TestNetwork(t *testing.T) {
+	if l, err := detect(false); err != nil || l.on1("net_cls") == nil {
+		t.Skip("net_cls is not mounted")
+	}
+	m := made(t, &specs.LinuxResources{Network: &specs.LinuxNetwork{ClassID: ptr(uint32(0x100001)), Priorities: []specs.LinuxInterfacePriority{{Name: "lo", Priority: 5}}}})
+	if got := read(t, m, "net_cls", "net_cls.classid"); got != "1048577" {
+		t.Error(got)
+	}
+	if got := read(t, m, "net_prio", "net_prio.ifpriomap"); !strings.Contains(got+"\n", "lo 5\n") {
+		t.Error(got)
+	}
+}
+
+func TestHierarchies(t *testing.T) {
+	m := Open(State{Mode: Hybrid, Dirs: map[string]string{
+		"": "/sys/fs/cgroup/unified/c", "cpu": "/sys/fs/cgroup/cpu,cpuacct/c", "cpuacct": "/sys/fs/cgroup/cpu,cpuacct/c",
+		"memory": "/sys/fs/cgroup/memory/x/c", "name=systemd": "/sys/fs/cgroup/systemd/c"}})
+	want := []Hierarchy{
+		{"cpu,cpuacct", "cpu,cpuacct", []string{"cpu", "cpuacct"}, "/sys/fs/cgroup/cpu,cpuacct/c", "/sys/fs/cgroup/cpu,cpuacct"},
+		{"memory", "memory", nil, "/sys/fs/cgroup/memory/x/c", "/sys/fs/cgroup/memory"},
+		{"none,name=systemd", "systemd", nil, "/sys/fs/cgroup/systemd/c", "/sys/fs/cgroup/systemd"},
+		{"", "unified", nil, "/sys/fs/cgroup/unified/c", "/sys/fs/cgroup/unified"},
+	}
+	got := m.Hierarchies()
+	if len(got) != len(want) {
+		t.Fatalf("%+v", got)
+	}
+	for i := range want {
+		if strings.Join(got[i].Links, " ") != strings.Join(want[i].Links, " ") || got[i].Options != want[i].Options ||
+			got[i].Name != want[i].Name || got[i].Dir != want[i].Dir || got[i].Mountpoint != want[i].Mountpoint {
+			t.Errorf("%+v\nwant %+v", got[i], want[i])
+		}
+	}
+	one := Open(State{Mode: Unified, Dirs: map[string]string{"": "/sys/fs/cgroup/c"}}).Hierarchies()
+	if len(one) != 1 || one[0].Name != "" || one[0].Mountpoint != "/sys/fs/cgroup" {
+		t.Errorf("%+v", one)
+	}
+}
