@@ -41,6 +41,8 @@ func TestMain(m *testing.M) {
 	switch os.Getenv(roleVariable) {
 	case "reaper":
 		os.Exit(reap())
+	case "service":
+		os.Exit(service())
 	case "tests":
 		os.Exit(runTests(m))
 	}

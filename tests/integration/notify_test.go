@@ -1,0 +1,201 @@
+package integration
+
+import (
+	"debug/elf"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// service is what the test binary is in a container: it says what it got of sd_listen_fds(3), that it is ready
+// (sd_notify(3)), and waits for its standard input to end.
+func service() int {
+	fmt.Println("sockets", os.Getenv("LISTEN_FDS"), "process", os.Getenv("LISTEN_PID"), "names", os.Getenv("LISTEN_FDNAMES"))
+	n, _ := strconv.Atoi(os.Getenv("LISTEN_FDS"))
+	for fd := 3; fd < 3+n; fd++ {
+		path, err := unix.Getsockname(fd)
+		fmt.Println(fd, path, err)
+	}
+	if to := os.Getenv("NOTIFY_SOCKET"); to != "" {
+		c, err := net.Dial("unixgram", to)
+		if err != nil {
+			fmt.Println(err)
+			return 1
+		}
+		fmt.Fprint(c, "STATUS=getting there\n")
+		fmt.Fprint(c, "STATUS=there\nREADY=1\n")
+	}
+	time.Sleep(time.Hour)
+	return 0
+}
+
+// newService is a bench with a bundle that runs service.
+func newService(t *testing.T) *bench {
+	b := newBench(t, `process.args=["/service"]`, "process.env=[\""+roleVariable+"=service\"]", "process.user.uid=1000")
+	exe, err := os.Executable()
+	b.try(err)
+	if f, err := elf.Open(exe); err != nil || f.Section(".interp") != nil {
+		t.Fatalf("the test binary is to run in a container, but is not static (%v): run with CGO_ENABLED=0, as make does", err)
+	}
+	data, err := os.ReadFile(exe)
+	b.try(err)
+	b.try(os.WriteFile(filepath.Join(b.bundle, "rootfs/service"), data, 0o755))
+	b.try(os.MkdirAll(filepath.Join(b.bundle, "rootfs/run/notify"), 0o755))
+	return b
+}
+
+// manager is systemd's end.
+func manager(b *bench) (*net.UnixConn, string) {
+	path := filepath.Join(b.TempDir(), "manager")
+	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	b.try(err)
+	b.Cleanup(func() { c.Close() })
+	c.SetReadDeadline(time.Now().Add(20 * time.Second))
+	return c, path
+}
+
+// receive reads a message, and lets go of the descriptor that came with it.
+func receive(b *bench, c *net.UnixConn) (text string, fds int) {
+	buf, oob := make([]byte, 4096), make([]byte, 256)
+	n, k, _, _, err := c.ReadMsgUnix(buf, oob)
+	b.try(err)
+	messages, err := unix.ParseSocketControlMessage(oob[:k])
+	b.try(err)
+	for _, m := range messages {
+		list, err := unix.ParseUnixRights(&m)
+		b.try(err)
+		for _, fd := range list {
+			unix.Close(fd)
+			fds++
+		}
+	}
+	return string(buf[:n]), fds
+}
+
+// Whoever starts a container forwards its readiness, and ends only after systemd has read that.
+func TestNotify(t *testing.T) {
+	for _, how := range [][]string{{"create", "start"}, {"run -d"}} {
+		t.Run(strings.Join(how, " and "), func(t *testing.T) {
+			b := newService(t)
+			c, path := manager(b)
+			t.Setenv("NOTIFY_SOCKET", path)
+			var last *exec.Cmd
+			for i, line := range how {
+				out, err := os.Create(filepath.Join(t.TempDir(), "out"))
+				b.try(err)
+				defer out.Close()
+				last = b.command(append(strings.Fields(line), "c1")...)
+				last.Stdout, last.Stderr = out, out
+				b.try(last.Start())
+				if i < len(how)-1 {
+					b.try(last.Wait())
+				}
+			}
+			ready, _ := receive(b, c)
+			state, err := stateOf(b.root, "c1")
+			b.try(err)
+			if want := fmt.Sprintf("MAINPID=%d\nREADY=1\n", state.Pid); ready != want {
+				t.Errorf("%q, not %q", ready, want)
+			}
+			if exitWithin(last.Process.Pid, 50*time.Millisecond) {
+				t.Error("it did not wait for the barrier")
+			}
+			if barrier, fds := receive(b, c); barrier != "BARRIER=1" || fds != 1 {
+				t.Errorf("%q with %d descriptors", barrier, fds)
+			}
+			b.try(last.Wait())
+			b.try(b.davit("delete", "--force", "c1"))
+		})
+	}
+}
+
+// In the foreground davit stays the service's process.
+func TestNotifyForeground(t *testing.T) {
+	b := newService(t)
+	c, path := manager(b)
+	t.Setenv("NOTIFY_SOCKET", path)
+	cmd := b.command("run", "c1")
+	b.try(cmd.Start())
+	if ready, _ := receive(b, c); ready != "READY=1\n" {
+		t.Errorf("%q", ready)
+	}
+	receive(b, c)
+	b.try(b.davit("kill", "c1", "KILL"))
+	if have := exitCode(cmd.Wait()); have != 128+9 {
+		t.Errorf("exit status %d", have)
+	}
+}
+
+// Sockets that systemd has opened go to the container, before those of --preserve-fds.
+func TestListenFDs(t *testing.T) {
+	b := newService(t)
+	dir := t.TempDir()
+	var files []*os.File
+	for _, name := range []string{"a", "b", "c"} {
+		l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, name), Net: "unix"})
+		b.try(err)
+		defer l.Close()
+		f, err := l.File()
+		b.try(err)
+		defer f.Close()
+		files = append(files, f)
+	}
+	out := filepath.Join(dir, "out")
+	// LISTEN_PID is the process that they are meant for: a shell becomes davit.
+	run := func(env string, args string) error {
+		f, err := os.Create(out)
+		b.try(err)
+		defer f.Close()
+		sh := exec.Command("sh", "-c", fmt.Sprintf("%s exec %s --root %s %s", env, davit, b.root, args))
+		sh.Dir, sh.ExtraFiles, sh.Stdout, sh.Stderr = b.bundle, files, f, f
+		return sh.Run()
+	}
+	b.try(run("LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=x:y", "run -d --preserve-fds 1 c1"))
+	b.try(awaitFile(out))
+	fds, err := openFDs(b, "c1")
+	b.try(err)
+	text, _ := os.ReadFile(out)
+	if fds != 3 || !strings.Contains(string(text), "sockets 2 process 1 names x:y") {
+		t.Errorf("%d descriptors, %s", fds, text)
+	}
+	b.try(b.davit("delete", "--force", "c1"))
+
+	// Meant for another process: neither announced nor passed on.
+	b.try(run("LISTEN_PID=1 LISTEN_FDS=2", "run -d c1"))
+	b.try(awaitFile(out))
+	if fds, _ = openFDs(b, "c1"); fds != 0 {
+		t.Errorf("%d descriptors that were not asked for", fds)
+	}
+	b.try(b.davit("delete", "--force", "c1"))
+
+	if err := run("", "run -d --preserve-fds 4 c1"); err == nil {
+		t.Error("a descriptor that is not there was preserved")
+	}
+	text, _ = os.ReadFile(out)
+	if !strings.Contains(string(text), "descriptor 6 was to be passed on, but davit was called without it") {
+		t.Errorf("%s", text)
+	}
+}
+
+// openFDs counts the sockets from descriptor 3 on of a container's process.
+func openFDs(b *bench, id string) (int, error) {
+	s, err := stateOf(b.root, id)
+	b.try(err)
+	links, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", s.Pid))
+	n := 0
+	for _, l := range links {
+		to, _ := os.Readlink(l)
+		if fd, _ := strconv.Atoi(filepath.Base(l)); fd > 2 && strings.HasPrefix(to, "socket:") {
+			n++
+		}
+	}
+	return n, err
+}
