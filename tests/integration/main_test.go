@@ -120,7 +120,14 @@ func reap() int {
 		fmt.Fprintln(os.Stderr, "prctl PR_SET_CHILD_SUBREAPER:", err)
 		return 1
 	}
-	cmd := again("tests")
+	tmp, err := mountTemporary()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "integration:", err)
+		return 1
+	}
+	defer os.Remove(tmp)
+	defer unix.Unmount(tmp, unix.MNT_DETACH)
+	cmd := again("tests", "TMPDIR="+tmp)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -159,6 +166,19 @@ func makeView(view string) error {
 	return nil
 }
 
+// mountTemporary makes a directory for all the tests' files, in memory: root filesystems have hundreds of links.
+func mountTemporary() (string, error) {
+	dir, err := os.MkdirTemp("", "davit-integration-")
+	if err != nil {
+		return "", err
+	}
+	if err := unix.Mount("davit-test", dir, "tmpfs", unix.MS_RELATIME, "mode=755"); err != nil {
+		os.Remove(dir)
+		return "", fmt.Errorf("mount %s: %w", dir, err)
+	}
+	return dir, nil
+}
+
 // What all tests share.
 var (
 	davit   string // absolute path of the binary
@@ -183,12 +203,7 @@ func prepareAndRun(m *testing.M) (int, error) {
 	if davit, err = findDavit(); err != nil {
 		return 1, err
 	}
-	dir, err := os.MkdirTemp("", "davit-integration-")
-	if err != nil {
-		return 1, err
-	}
-	defer os.RemoveAll(dir)
-	rootfs = filepath.Join(dir, "rootfs")
+	rootfs = filepath.Join(os.TempDir(), "rootfs")
 	if err := makeRootfs(rootfs); err != nil {
 		return 1, err
 	}
