@@ -1,0 +1,114 @@
+package integration
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// box is a bundle, and the davit that runs it, for tests in Go.
+type box struct {
+	t      *testing.T
+	work   string // a directory; the host's, as far as the container is concerned
+	root   string // of davit
+	bundle string // work/c1
+}
+
+// newBox makes a bundle work/c1 of the default config with edits.
+func newBox(t *testing.T, edits ...string) *box {
+	t.Helper()
+	needRoot(t)
+	work := t.TempDir()
+	b := &box{t: t, work: work, root: filepath.Join(work, "root"), bundle: filepath.Join(work, "c1")}
+	checkLeaks(t, b.root)
+	t.Cleanup(func() {
+		if t.Failed() {
+			exec.Command(davit, "--root", b.root, "delete", "--force", "c1").Run()
+		}
+	})
+	if err := makeBundle(b.bundle); err != nil {
+		t.Fatal(err)
+	}
+	b.edit(edits...)
+	return b
+}
+
+func (b *box) edit(edits ...string) {
+	b.t.Helper()
+	if err := editConfig(b.bundle, edits); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// path of a file in the root filesystem, as the host sees it.
+func (b *box) path(name string) string { return filepath.Join(b.bundle, "rootfs", name) }
+
+func (b *box) command(args ...string) *exec.Cmd {
+	cmd := exec.Command(davit, append([]string{"--root", b.root}, args...)...)
+	cmd.Dir = b.bundle
+	return cmd
+}
+
+// try runs davit and returns stdout and stderr together, and the exit status.
+func (b *box) try(args ...string) (string, int) {
+	b.t.Helper()
+	out, err := os.Create(filepath.Join(b.work, "out"))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer out.Close()
+	cmd := b.command(args...)
+	cmd.Stdout, cmd.Stderr = out, out
+	err = cmd.Run()
+	text, _ := os.ReadFile(out.Name())
+	return string(text), exitCode(err)
+}
+
+// davit runs davit, which must succeed.
+func (b *box) davit(args ...string) string {
+	b.t.Helper()
+	out, status := b.try(args...)
+	if status != 0 {
+		b.t.Fatalf("davit %s: exit status %d\n%s", strings.Join(args, " "), status, out)
+	}
+	return out
+}
+
+// pid of the container's process.
+func (b *box) pid() int {
+	b.t.Helper()
+	s, err := stateOf(b.root, "c1")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return s.Pid
+}
+
+// listing of a directory tree, to see whether anything in it changed.
+func listing(t *testing.T, dir string) string {
+	t.Helper()
+	var b strings.Builder
+	err := filepath.Walk(dir, func(path string, info os.FileInfo, err error) error {
+		if err != nil {
+			return err
+		}
+		b.WriteString(path + " " + info.Mode().String() + " " + info.ModTime().String() + "\n")
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func mustWrite(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
