@@ -35,11 +35,13 @@ type ExecOptions struct {
 type execution struct {
 	ExecOptions
 	*Container
-	plan    *plan.Plan
-	spec    *specs.Spec
-	fds     descriptors
-	stage   *nsenter.Stage
-	cgroups *cgroups.Manager
+	// terminal is to be connected before the program sees its own; nil without one.
+	terminal *foreground
+	plan     *plan.Plan
+	spec     *specs.Spec
+	fds      descriptors
+	stage    *nsenter.Stage
+	cgroups  *cgroups.Manager
 }
 
 // Exec runs a process in a container. Detached it returns once the program was
@@ -62,11 +64,10 @@ func (c *Container) Exec(o ExecOptions) (status int, err error) {
 	}
 	defer f.close()
 	defer e.close()
-	if err := e.run(f.sockets[1]); err != nil {
-		return -1, err
+	if o.Process.Terminal {
+		e.terminal = f
 	}
-	if err := f.start(); err != nil {
-		e.stage.Kill()
+	if err := e.run(f.sockets[1]); err != nil {
 		return -1, err
 	}
 	stop := f.forward(e.stage.PidFD)
@@ -164,6 +165,7 @@ func (e *execution) compile(console int) error {
 		Exec: true, UserNamespace: userns, AppArmor: facts.AppArmor(), SELinux: facts.SELinux(),
 		KeepGroups: userns && facts.UID() != 0 && deniesSetgroups(s),
 		Proc:       func() plan.FD { return procOf(p) }, Filter: filter, Preserve: uint64(e.PreserveFDs),
+		Wait: e.terminal != nil,
 	}
 	switch {
 	case !e.Process.Terminal:
@@ -284,6 +286,11 @@ func (e *execution) serve() error {
 		switch m.Kind {
 		case nsenter.Ready:
 			ready = true
+			if e.terminal != nil {
+				if err = e.terminal.start(); err == nil {
+					err = e.stage.Control.Proceed(int64(e.stage.Pid))
+				}
+			}
 		case nsenter.Error:
 			return stepError(e.plan, m)
 		case nsenter.Phase:
