@@ -3,6 +3,8 @@
 # make test     install what is missing, build, and run the everyday tests (as root: all of them)
 # make lint     Go, C and shell linters
 # make bench    davit beside crun, runc and the floor (QUICK=1: two minutes)
+# make conformance, make test-engines
+#               runtime-tools' programs; real engines; beside runc and crun
 # make test-vm  what only virtual machines can show: all cgroup v2 controllers, other kernels,
 #               systemd (KERNELS=sid: with that one alone)
 # make install  PREFIX=/usr/local DESTDIR=
@@ -20,8 +22,7 @@ export CGO_ENABLED := 0
 export GOAMD64     := v1
 # The older collector touches some 50 pages less before main, and davit never lives to collect.
 export GOEXPERIMENT := nogreenteagc
-GOTAGS  := urfave_cli_no_docs
-GOFLAGS_BUILD := -trimpath -buildvcs=false -tags $(GOTAGS)
+GOFLAGS_BUILD := -trimpath -buildvcs=false
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 GOLDFLAGS_BUILD := -ldflags "$(LDFLAGS)"
 
@@ -42,7 +43,7 @@ COMPILER   := seccomp/compiler.elf
 COMPILER_C := $(wildcard seccomp/*.c seccomp/compiler/*.c)
 ELFS       := $(STAGE) $(COMPILER)
 
-.PHONY: all bench clean demo deps generate install lint test test-vm
+.PHONY: all bench clean conformance demo deps generate install lint test test-engines test-vm
 .DELETE_ON_ERROR:
 
 all: bin/davit
@@ -69,14 +70,26 @@ demo:
 test:
 	@tests/deps build test
 	@$(MAKE) --no-print-directory all
-	DAVIT=$(CURDIR)/bin/davit $(GO) run ./tests/skips -tags $(GOTAGS) .
+	DAVIT=$(CURDIR)/bin/davit $(GO) run ./tests/skips . tests/seccomp-oracle
+
+# runtime-tools' validation programs, with davit and with the packaged runtimes.
+conformance:
+	@tests/deps build test peers
+	@$(MAKE) --no-print-directory all
+	cd tests/conformance && $(GO) run . -davit $(CURDIR)/bin/davit
+
+# Docker, containerd and others with davit, runc and crun in turn; QUICK=1: the operations used most.
+test-engines:
+	@tests/deps build test peers
+	@$(MAKE) --no-print-directory all
+	DAVIT=$(CURDIR)/bin/davit tests/engines/run $(if $(QUICK),--quick)
 
 # What this host cannot show: each kernel with all cgroup v2 controllers, then systemd as pid 1.
 KERNELS ?= bookworm trixie sid
 test-vm:
 	@tests/deps build test vm
 	@$(MAKE) --no-print-directory all
-	@set -e; export GOTAGS=$(GOTAGS); \
+	@set -e; \
 	for kernel in $(KERNELS); do \
 		echo "== kernel of $$kernel"; tests/vm/suite --kernel $$kernel -- ./cgroups ./tests/integration; \
 	done; \
@@ -84,7 +97,7 @@ test-vm:
 
 lint: $(ELFS)
 	@tests/deps build lint
-	@GOTAGS=$(GOTAGS) STAGE_C='$(STAGE_C)' COMPILER_C='$(COMPILER_C)' \
+	@STAGE_C='$(STAGE_C)' COMPILER_C='$(COMPILER_C)' \
 		STAGE_CFLAGS='$(STAGE_CFLAGS)' COMPILER_CFLAGS='$(COMPILER_CFLAGS)' \
 		tests/lint
 
