@@ -1,9 +1,9 @@
-/* System calls younger than the linked libseccomp, up to Linux 7.0.
+/* System calls younger than the linked libseccomp, up to Linux 7.0. Debian's 2.5.4
+ * knows those up to 6.7, upstream's up to 5.17.
  *
- * From 424 on a system call has the same number on every architecture but
- * alpha (Linux, scripts/syscall.tbl); x32 adds its bit, which libseccomp does
- * itself. Sources: arch/x86/entry/syscalls/syscall_64.tbl and
- * scripts/syscall.tbl; compiler_test.go compares them with golang.org/x/sys. */
+ * From 424 on a system call has the same number on every architecture but alpha
+ * (Linux, scripts/syscall.tbl); x32 adds its bit. TestAllSyscallsKnown compares
+ * with golang.org/x/sys. */
 
 struct newer_syscall {
 	const char *name;

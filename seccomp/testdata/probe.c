@@ -1,4 +1,4 @@
-/* Loads a filter and makes system calls under it, for run_test.go, which writes
+/* Loads a filter and makes system calls under it, for run_amd64_test.go, which writes
  * struct shared to the memory file at descriptor 3 and reads it afterwards. No
  * other system call is made behind the filter, but those of the modes that say
  * so, and exit_group. */
