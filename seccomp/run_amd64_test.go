@@ -46,11 +46,14 @@ type probeShared struct {
 
 const probeDeadline = 20 * time.Second
 
+var probeDir string // set by probePath
+
 var probePath = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "davit-probe")
 	if err != nil {
 		return "", err
 	}
+	probeDir = dir
 	path := filepath.Join(dir, "probe")
 	out, err := exec.Command("gcc", "-O1", "-Wall", "-Wextra", "-Werror", "-static", "-pthread", "testdata/probe.c", "-o", path).CombinedOutput()
 	if err != nil {
@@ -61,8 +64,8 @@ var probePath = sync.OnceValues(func() (string, error) {
 
 func TestMain(m *testing.M) {
 	status := m.Run()
-	if path, err := probePath(); err == nil {
-		os.RemoveAll(filepath.Dir(path))
+	if probeDir != "" {
+		os.RemoveAll(probeDir)
 	}
 	os.Exit(status)
 }
