@@ -107,7 +107,7 @@ func TestDevicePrograms(t *testing.T) {
 		}
 		return ptr(int64(rnd.IntN(3)))
 	}
-	for n := 0; n < 3000; n++ {
+	for n := 0; n < 500; n++ {
 		list := []specs.LinuxDeviceCgroup{}
 		for range rnd.IntN(6) {
 			list = append(list, specs.LinuxDeviceCgroup{Allow: rnd.IntN(2) == 0, Type: []string{"a", "b", "c", ""}[rnd.IntN(4)],

@@ -9,9 +9,8 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// blockDevice is some whole block device of this host.
-func blockDevice(t *testing.T) specs.LinuxBlockIODevice {
-	t.Helper()
+// blockDevice is some whole block device of this host; ok is false if there is none.
+func blockDevice() (d specs.LinuxBlockIODevice, ok bool) {
 	names, _ := os.ReadDir("/sys/block")
 	for _, name := range names {
 		b, err := os.ReadFile("/sys/block/" + name.Name() + "/dev")
@@ -19,28 +18,45 @@ func blockDevice(t *testing.T) specs.LinuxBlockIODevice {
 			continue
 		}
 		major, minor, _ := strings.Cut(strings.TrimSpace(string(b)), ":")
-		a, _ := strconv.ParseInt(major, 10, 64)
-		z, _ := strconv.ParseInt(minor, 10, 64)
-		return specs.LinuxBlockIODevice{Major: a, Minor: z}
+		d.Major, _ = strconv.ParseInt(major, 10, 64)
+		d.Minor, _ = strconv.ParseInt(minor, 10, 64)
+		return d, true
 	}
-	t.Skip("no block device")
-	return specs.LinuxBlockIODevice{}
+	return d, false
 }
 
-func ioVersion(t *testing.T) int {
+// ioOf is the I/O controller and its version; 0 is none.
+func ioOf(t *testing.T) (ctrl string, v int) {
 	l, err := detect(false)
-	if err == nil && l.on1("blkio") != nil {
-		return 1
+	if err != nil {
+		t.Fatal(err)
 	}
-	return has(t, "io")
+	switch {
+	case l.on1("blkio") != nil:
+		return "blkio", 1
+	case l.on2("io"):
+		return "io", 2
+	}
+	return "io", 0
 }
 
 func TestThrottle(t *testing.T) {
-	v, d := ioVersion(t), blockDevice(t)
+	ctrl, v := ioOf(t)
+	d, ok := blockDevice()
 	rate := func(n uint64) []specs.LinuxThrottleDevice {
 		return []specs.LinuxThrottleDevice{{LinuxBlockIODevice: d, Rate: n}}
 	}
 	old := &specs.LinuxResources{BlockIO: &specs.LinuxBlockIO{ThrottleReadBpsDevice: rate(1 << 20), ThrottleWriteIOPSDevice: rate(100)}}
+	if lacks(t, ctrl, old, "blockIO.throttleReadBpsDevice[0]") {
+		return
+	}
+	if !ok { // then the kernel must refuse one
+		_, err := try(t, Options{Resources: old})
+		if err == nil || !strings.HasPrefix(err.Error(), "linux.resources.blockIO.throttleReadBpsDevice[0]: ") {
+			t.Errorf("without a block device: %v", err)
+		}
+		return
+	}
 	m := made(t, old)
 	check := func(when, rbps, wiops string) {
 		t.Helper()
@@ -80,7 +96,12 @@ func TestThrottle(t *testing.T) {
 }
 
 func TestIOWeights(t *testing.T) {
-	v, d := ioVersion(t), blockDevice(t)
+	ctrl, v := ioOf(t)
+	d, _ := blockDevice()
+	r := &specs.LinuxResources{BlockIO: &specs.LinuxBlockIO{Weight: ptr(uint16(500))}}
+	if lacks(t, ctrl, r, "blockIO.weight") {
+		return
+	}
 	m := made(t, nil)
 	file := either(v, "blkio.bfq.weight", "io.bfq.weight")
 	want := "500"
@@ -88,14 +109,12 @@ func TestIOWeights(t *testing.T) {
 	if _, err := os.Stat(dir + "/" + file); err != nil {
 		file, want = either(v, "blkio.weight", "io.weight"), either(v, "500", "4950")
 		if _, err := os.Stat(dir + "/" + file); err != nil {
-			err := m.Set(&specs.LinuxResources{BlockIO: &specs.LinuxBlockIO{Weight: ptr(uint16(500))}})
-			if err == nil || !strings.HasPrefix(err.Error(), "linux.resources.blockIO.weight: ") {
-				t.Errorf("%v", err)
+			if err := m.Set(r); err == nil || !strings.HasPrefix(err.Error(), "linux.resources.blockIO.weight: ") {
+				t.Errorf("a kernel without weights: %v", err)
 			}
-			t.Skip("no I/O weights in this kernel")
+			return
 		}
 	}
-	r := &specs.LinuxResources{BlockIO: &specs.LinuxBlockIO{Weight: ptr(uint16(500))}}
 	if err := m.Set(r); err != nil {
 		t.Fatal(err)
 	}
@@ -111,10 +130,11 @@ func TestIOWeights(t *testing.T) {
 }
 
 func TestNetwork(t *testing.T) {
-	if l, err := detect(false); err != nil || l.on1("net_cls") == nil {
-		t.Skip("net_cls is not mounted")
+	r := &specs.LinuxResources{Network: &specs.LinuxNetwork{ClassID: ptr(uint32(0x100001)), Priorities: []specs.LinuxInterfacePriority{{Name: "lo", Priority: 5}}}}
+	if lacks(t, "net_cls", r, "network.classID") {
+		return
 	}
-	m := made(t, &specs.LinuxResources{Network: &specs.LinuxNetwork{ClassID: ptr(uint32(0x100001)), Priorities: []specs.LinuxInterfacePriority{{Name: "lo", Priority: 5}}}})
+	m := made(t, r)
 	if got := read(t, m, "net_cls", "net_cls.classid"); got != "1048577" {
 		t.Error(got)
 	}

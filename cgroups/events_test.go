@@ -1,0 +1,113 @@
+package cgroups
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+func TestEvents(t *testing.T) {
+	for _, old := range []bool{false, true} {
+		t.Run(fmt.Sprintf("legacy=%v", old), func(t *testing.T) {
+			m := made(t, nil)
+			w := m
+			if old {
+				w = legacy(t, m)
+			}
+			events, err := w.Events(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if e := <-events; !e.Empty { // nobody is in it yet
+				t.Errorf("%+v", e)
+			}
+			if _, ok := <-events; ok {
+				t.Error("not closed")
+			}
+			first, second := start(t, m, "wait"), start(t, m, "wait")
+			if events, err = w.Events(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range []*child{first, second} {
+				c.in.Close()
+				_ = c.Wait()
+			}
+			if e := <-events; !e.Empty || e.OOM != 0 {
+				t.Errorf("%+v", e)
+			}
+		})
+	}
+}
+
+func TestEventsEndWithTheirContext(t *testing.T) {
+	m := made(t, nil)
+	start(t, m, "wait")
+	ctx, cancel := context.WithCancel(t.Context())
+	events, err := m.Events(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if e, ok := <-events; ok {
+		t.Errorf("%+v", e)
+	}
+}
+
+func TestEventsOOM(t *testing.T) {
+	v := has(t, "memory")
+	m := made(t, &specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: ptr(int64(32 << 20)), Swap: ptr(int64(32 << 20))}})
+	first := start(t, m, "wait")
+	c := start(t, m, "eat=100")
+	events, err := m.Events(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.in.Write([]byte("\n")); err != nil {
+		t.Fatal(err)
+	}
+	if s := c.exit(); s != "signal: killed" {
+		t.Fatal(s)
+	}
+	if e := <-events; e.OOM != 1 || e.Empty {
+		t.Errorf("%+v", e)
+	}
+	s, err := m.Stats()
+	if err != nil || v == 2 && (s.Memory.Usage.Failcnt == 0 || s.Memory.EventCount.OOMKill != 1) {
+		t.Errorf("%+v, %v", s.Memory, err)
+	}
+	first.in.Close()
+	_ = first.Wait()
+	for e := range events {
+		if !e.Empty {
+			t.Errorf("%+v", e)
+		}
+	}
+}
+
+func TestStats(t *testing.T) {
+	if l, err := detect(false); err == nil && l.v2 == "" {
+		has(t, "cpuacct")
+	}
+	m := made(t, nil)
+	start(t, m, "spin")
+	deadline := time.Now().Add(5 * time.Second)
+	for {
+		s, err := m.Stats()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.CPU.Usage.Total > 30e6 && s.CPU.Usage.User > 0 && s.CPU.Usage.User < 100*s.CPU.Usage.Total {
+			if m.has2() && s.CPU.PSI == nil {
+				t.Error("no pressure")
+			}
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("a spinning process: %+v", s.CPU)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}

@@ -1,0 +1,197 @@
+package cgroups
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestFreeze(t *testing.T) {
+	m := made(t, nil)
+	c := start(t, m, "open=/dev/null")
+	if err := m.Freeze(); err != nil {
+		t.Fatal(err)
+	}
+	later := Open(m.State())
+	defer later.Close()
+	if frozen, err := later.Frozen(); err != nil || !frozen {
+		t.Fatalf("Frozen: %v, %v", frozen, err)
+	}
+	// Asked while frozen, it answers after the thaw only.
+	if _, err := c.in.Write([]byte("\n")); err != nil {
+		t.Fatal(err)
+	}
+	answered := make(chan string)
+	go func() { s, _ := c.out.ReadString('\n'); answered <- s }()
+	select {
+	case s := <-answered:
+		t.Fatalf("a frozen process said %q", s)
+	case <-time.After(50 * time.Millisecond):
+	}
+	if err := later.Thaw(); err != nil {
+		t.Fatal(err)
+	}
+	<-answered
+	if frozen, err := m.Frozen(); err != nil || frozen {
+		t.Fatalf("Frozen: %v, %v", frozen, err)
+	}
+}
+
+// legacy is m without its cgroup2 directory, as on a host without cgroup v2.
+func legacy(t *testing.T, m *Manager) *Manager {
+	t.Helper()
+	s := m.State()
+	if s.Mode == Unified {
+		t.Skip("no v1 hierarchies in this view")
+	}
+	s.Mode = Legacy
+	dirs := map[string]string{}
+	for name, dir := range s.Dirs {
+		if name != "" {
+			dirs[name] = dir
+		}
+	}
+	s.Dirs = dirs
+	l := Open(s)
+	t.Cleanup(l.Close)
+	return l
+}
+
+func TestFreezeLegacy(t *testing.T) {
+	m := made(t, nil)
+	start(t, m, "fork")
+	l := legacy(t, m)
+	for range 20 {
+		if err := l.Freeze(); err != nil {
+			t.Fatal(err)
+		}
+		if s := read(t, m, "freezer", "freezer.state"); s != "FROZEN" {
+			t.Fatal(s)
+		}
+		if frozen, err := m.Frozen(); err != nil || !frozen {
+			t.Fatalf("Frozen: %v, %v", frozen, err)
+		}
+		if err := l.Thaw(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestKillWhatForks(t *testing.T) {
+	for _, sig := range []unix.Signal{unix.SIGKILL, unix.SIGTERM} {
+		for _, old := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s legacy=%v", unix.SignalName(sig), old), func(t *testing.T) {
+				m := made(t, nil)
+				k := m
+				if old {
+					k = legacy(t, m)
+				}
+				c := start(t, m, "fork")
+				time.Sleep(20 * time.Millisecond) // let it multiply
+				if err := k.Kill(sig); err != nil {
+					t.Fatal(err)
+				}
+				if s := c.exit(); s != "signal: killed" && s != "signal: terminated" {
+					t.Fatal(s)
+				}
+				if err := m.Destroy(); err != nil { // waits for the last one
+					t.Fatal(err)
+				}
+			})
+		}
+	}
+}
+
+func TestKillFrozenAndBelow(t *testing.T) {
+	m := made(t, nil)
+	sub := filepath.Join(m.State().Dirs[m.leaderName()], "sub")
+	if err := os.Mkdir(sub, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	c := start(t, m, "wait")
+	if err := os.WriteFile(sub+"/cgroup.procs", []byte(strconv.Itoa(c.Process.Pid)), 0); err != nil {
+		t.Fatal(err)
+	}
+	if pids, err := m.Pids(); err != nil || len(pids) != 1 {
+		t.Fatalf("Pids: %v, %v", pids, err)
+	}
+	if err := m.Freeze(); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Kill(unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if s := c.exit(); s != "signal: killed" {
+		t.Fatal(s)
+	}
+	if err := m.Destroy(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (m *Manager) leaderName() string {
+	for name, dir := range m.state.Dirs {
+		if dir == m.leader() {
+			return name
+		}
+	}
+	return ""
+}
+
+func TestKillAfterTheEnd(t *testing.T) {
+	m := made(t, nil)
+	if err := m.Destroy(); err != nil {
+		t.Fatal(err)
+	}
+	for _, sig := range []unix.Signal{unix.SIGKILL, unix.SIGTERM} {
+		if err := Open(m.State()).Kill(sig); err != nil {
+			t.Errorf("%s: %v", unix.SignalName(sig), err)
+		}
+	}
+}
+
+// A process leaves a little after Destroy was called: it is waited for, not slept for.
+func TestDestroyWaits(t *testing.T) {
+	for _, old := range []bool{false, true} {
+		t.Run(fmt.Sprintf("legacy=%v", old), func(t *testing.T) {
+			m := made(t, nil)
+			d := m
+			if old {
+				d = legacy(t, m)
+			}
+			c := start(t, m, "wait")
+			const delay = 200 * time.Millisecond
+			begin := time.Now()
+			time.AfterFunc(delay, func() { c.in.Close(); _ = c.Wait() })
+			if err := Open(d.State()).Destroy(); err != nil {
+				t.Fatal(err)
+			}
+			if took := time.Since(begin); took < delay || took > delay+3*time.Second {
+				t.Errorf("took %v", took)
+			}
+		})
+	}
+}
+
+// A process that left the cgroup2 directory, but not those of v1, is killed all the same.
+func TestKillStrays(t *testing.T) {
+	m := made(t, nil)
+	if m.State().Mode != Hybrid {
+		t.Skip("no v1 hierarchies in this view")
+	}
+	c := start(t, m, "wait")
+	if err := os.WriteFile(hybridRoot+"/cgroup.procs", []byte(strconv.Itoa(c.Process.Pid)), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Kill(unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if s := c.exit(); s != "signal: killed" {
+		t.Error(s)
+	}
+}
