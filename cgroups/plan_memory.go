@@ -4,8 +4,8 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// memory: limit, reservation and swap are bytes, -1 is unlimited, 0 unset. kernel and
-// kernelTCP are ignored, as the spec allows and runc does: kernels since 5.4 ignore or refuse them.
+// memory: limit, reservation and swap are bytes, -1 is unlimited, 0 unset. kernel is
+// ignored, as kernels since 5.16 have no such limit, whatever is written; kernelTCP is v1's only.
 func (p *planner) memory(r *specs.LinuxMemory) {
 	if r == nil {
 		return
@@ -32,6 +32,9 @@ func (p *planner) memory2(r *specs.LinuxMemory) {
 	}
 	if r.DisableOOMKiller != nil && *r.DisableOOMKiller {
 		p.fail(refuse("memory.disableOOMKiller", "remove the field", "cgroup v2 cannot disable the OOM killer"))
+	}
+	if v, ok := given(r.KernelTCP); ok && v > 0 { //nolint:staticcheck // not recommended, but there
+		p.fail(refuse("memory.kernelTCP", "remove the field: memory.limit covers them", "cgroup v2 has no limit for TCP buffers alone"))
 	}
 	if swap != "" {
 		flags := writeFlag(0)
@@ -82,6 +85,9 @@ func (p *planner) memory1(r *specs.LinuxMemory) {
 		p.add("memory", "memory.memsw.limit_in_bytes", itoa(swap), "memory.swap", late)
 	case limit == -1:
 		p.add("memory", "memory.memsw.limit_in_bytes", "-1", "memory.swap", late|mayLack)
+	}
+	if v, ok := given(r.KernelTCP); ok { //nolint:staticcheck // not recommended, but there
+		p.add("memory", "memory.kmem.tcp.limit_in_bytes", itoa(v), "memory.kernelTCP", 0)
 	}
 	if v, ok := given(r.Reservation); ok {
 		p.add("memory", "memory.soft_limit_in_bytes", itoa(v), "memory.reservation", 0)

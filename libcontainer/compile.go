@@ -93,6 +93,9 @@ func (store Store) compile(s *specs.Spec, o CreateOptions, facts *spec.Facts) (*
 	c := &compiled{plan: &plan.Plan{Trace: o.Trace != nil}, spec: s}
 	c.rootless = facts.UID() != 0 || !facts.InitialUserNS()
 	c.byPath = facts.Caps()&(1<<unix.CAP_SYS_ADMIN) == 0
+	if s.Process == nil {
+		c.state.NoProcess, s.Process = true, &specs.Process{Cwd: "/"}
+	}
 	linux := s.Linux
 	if linux == nil {
 		linux = &specs.Linux{}
@@ -347,7 +350,7 @@ func (c *compiled) process(o CreateOptions, facts *spec.Facts, filter *process.F
 	po := process.Options{
 		UserNamespace: userns, AppArmor: facts.AppArmor(), SELinux: facts.SELinux(),
 		KeepGroups: c.newUser && c.rootless && deniesSetgroups(s),
-		Proc:       c.proc, Filter: filter, Wait: true, Preserve: uint64(o.PreserveFDs),
+		Proc:       c.proc, Filter: filter, Grantable: grantable(s.Process, facts, userns), Wait: true, Preserve: uint64(o.PreserveFDs),
 	}
 	if !o.Run {
 		po.Socket = c.plan.Open(plan.Descriptor{Kind: plan.Listen, Path: startFile})
@@ -404,10 +407,12 @@ func deniesSetgroups(s *specs.Spec) bool {
 func (c *compiled) describe(o CreateOptions) error {
 	s := c.spec
 	c.state = State{
+		NoProcess:  c.state.NoProcess,
 		OCIVersion: specs.Version, ID: o.ID, Bundle: o.Bundle, Rootfs: rootfs.Path(s, o.Bundle),
 		OwnPid: c.new&unix.CLONE_NEWPID != 0, Terminal: s.Process.Terminal, NoKeyring: o.NoNewKeyring,
 		Annotations: s.Annotations, Cgroup: c.cgroups.State(), Notify: o.Notify,
 	}
+	c.state.SharedMounts = c.new&unix.CLONE_NEWNS == 0
 	for _, n := range s.Linux.Namespaces {
 		c.state.Namespaces |= nsFlag(n.Type)
 	}

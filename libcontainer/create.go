@@ -62,6 +62,9 @@ func (s Store) create(o CreateOptions) (c *creation, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if config.Process == nil && o.Run {
+		return nil, withHint(errNoProcess, `add "process": {"args": ["sh"], "cwd": "/", "user": {"uid": 0, "gid": 0}}`)
+	}
 	if config.Process != nil {
 		if err := o.checkTerminal(config.Process.Terminal); err != nil {
 			return nil, err
@@ -87,6 +90,8 @@ func (s Store) create(o CreateOptions) (c *creation, err error) {
 	}
 	return c, nil
 }
+
+var errNoProcess = errors.New("process: not set in config.json: there is nothing to start")
 
 // LoadBundle reads a bundle's config.json.
 func LoadBundle(bundle string) ([]byte, *specs.Spec, error) {
@@ -139,6 +144,11 @@ func (c *creation) claim() error {
 	var err error
 	if c.dir, err = c.store.makeDir(c.ID); err != nil {
 		return err
+	}
+	if c.state.SharedMounts {
+		if err := c.state.rememberMount(c.spec); err != nil {
+			return err
+		}
 	}
 	c.state.Created = time.Now().UTC().Format(time.RFC3339Nano)
 	if err := c.state.write(c.dir, true); err != nil {
@@ -385,6 +395,11 @@ func (c *creation) undo() {
 		c.stage.Kill()
 	}
 	if c.dir >= 0 {
+		if c.state.SharedMounts {
+			if err := c.state.unmount(c.spec); err != nil {
+				fmt.Fprintf(os.Stderr, "davit: create %s: clean up: %v\n", c.ID, err)
+			}
+		}
 		if c.grouped {
 			if err := c.cgroups.Destroy(); err != nil {
 				fmt.Fprintf(os.Stderr, "davit: create %s: clean up: %v\n", c.ID, err)

@@ -37,6 +37,11 @@ func (c *Container) destroy() error {
 		if err := m.Destroy(); err != nil {
 			return err
 		}
+		if c.SharedMounts {
+			if err := c.unmountShared(); err != nil {
+				return err
+			}
+		}
 	}
 	err := c.poststop()
 	logf("remove the state directory")

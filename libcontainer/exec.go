@@ -164,7 +164,7 @@ func (e *execution) compile(console int) error {
 	po := process.Options{
 		Exec: true, UserNamespace: userns, AppArmor: facts.AppArmor(), SELinux: facts.SELinux(),
 		KeepGroups: userns && facts.UID() != 0 && deniesSetgroups(s),
-		Proc:       func() plan.FD { return procOf(p) }, Filter: filter, Preserve: uint64(e.PreserveFDs),
+		Proc:       func() plan.FD { return procOf(p) }, Filter: filter, Grantable: grantable(e.Process, facts, userns), Preserve: uint64(e.PreserveFDs),
 		Wait: e.terminal != nil,
 	}
 	switch {

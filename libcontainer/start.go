@@ -27,6 +27,9 @@ func (c *Container) Start(trace *Trace) error {
 	}
 	switch status := c.Status(); status {
 	case specs.StateCreated:
+		if c.NoProcess {
+			return errNoProcess
+		}
 	case specs.StateRunning:
 		return errRunning
 	case specs.StateStopped:

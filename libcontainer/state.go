@@ -35,12 +35,17 @@ type State struct {
 	// OwnPid: it was given a new pid namespace, which dies with the container process.
 	OwnPid      bool              `json:"ownPid"`
 	Terminal    bool              `json:"terminal,omitempty"`
+	NoProcess   bool              `json:"noProcess,omitempty"` // it can be created, not started: runtime.md "Start"
 	Poststart   bool              `json:"poststart,omitempty"` // it has hooks of that kind
 	Poststop    bool              `json:"poststop,omitempty"`
 	NoKeyring   bool              `json:"noKeyring,omitempty"`
 	Notify      bool              `json:"notify,omitempty"` // it has a NOTIFY_SOCKET
 	Annotations map[string]string `json:"annotations,omitempty"`
-	Cgroup      cgroups.State     `json:"cgroup"`
+	// SharedMounts: the container's mounts are in a namespace that is not its own,
+	// and are to be removed: what covers the mount with the id RootMount at Rootfs.
+	SharedMounts bool          `json:"sharedMounts,omitempty"`
+	RootMount    uint64        `json:"rootMount,omitempty"`
+	Cgroup       cgroups.State `json:"cgroup"`
 }
 
 const (

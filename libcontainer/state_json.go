@@ -37,6 +37,8 @@ func decodeState(d *jsonx.Decoder, v *State) {
 			v.OwnPid = d.Bool()
 		case "terminal":
 			v.Terminal = d.Bool()
+		case "noProcess":
+			v.NoProcess = d.Bool()
 		case "poststart":
 			v.Poststart = d.Bool()
 		case "poststop":
@@ -47,6 +49,10 @@ func decodeState(d *jsonx.Decoder, v *State) {
 			v.Notify = d.Bool()
 		case "annotations":
 			v.Annotations = d.StringMap()
+		case "sharedMounts":
+			v.SharedMounts = d.Bool()
+		case "rootMount":
+			v.RootMount = d.Uint(64)
 		case "cgroup":
 			decodeCgroupsState(d, &v.Cgroup)
 		default:
@@ -86,6 +92,10 @@ func encodeState(e *jsonx.Encoder, v *State) {
 		e.Key("terminal")
 		e.Bool(v.Terminal)
 	}
+	if v.NoProcess {
+		e.Key("noProcess")
+		e.Bool(v.NoProcess)
+	}
 	if v.Poststart {
 		e.Key("poststart")
 		e.Bool(v.Poststart)
@@ -105,6 +115,14 @@ func encodeState(e *jsonx.Encoder, v *State) {
 	if len(v.Annotations) != 0 {
 		e.Key("annotations")
 		e.StringMap(v.Annotations)
+	}
+	if v.SharedMounts {
+		e.Key("sharedMounts")
+		e.Bool(v.SharedMounts)
+	}
+	if v.RootMount != 0 {
+		e.Key("rootMount")
+		e.Uint(v.RootMount)
 	}
 	e.Key("cgroup")
 	encodeCgroupsState(e, &v.Cgroup)

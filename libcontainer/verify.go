@@ -259,7 +259,7 @@ func (v *verification) identity() error {
 // capabilities checks the sets: those of root come from the bounding set at an
 // exec, capabilities(7).
 func (v *verification) capabilities() error {
-	sets, bounding := process.Capabilities(v.spec.Process.Capabilities)
+	sets, bounding := process.Capabilities(v.spec.Process.Capabilities, ^uint64(0))
 	if v.spec.Process.User.UID == 0 {
 		sets.Permitted, sets.Effective = bounding|sets.Inheritable, bounding|sets.Inheritable
 	} else {

@@ -119,6 +119,8 @@ type RootReadOnly struct{}
 type Pivot struct {
 	// Move uses MS_MOVE and chroot(2) instead, for hosts that run from an initramfs.
 	Move bool
+	// Chroot uses chroot(2) only: the mount namespace is not the container's own.
+	Chroot bool
 }
 
 // RootPropagation sets the propagation of the mount that is now "/".

@@ -117,10 +117,13 @@ func (s Console) visit(v visitor) {
 	v.num("mount", flag(s.Mount), boolean)
 }
 
-func (s Mask) visit(v visitor)            { v.str("path", s.Path) }
-func (s ReadOnly) visit(v visitor)        { v.str("path", s.Path) }
-func (RootReadOnly) visit(visitor)        {}
-func (s Pivot) visit(v visitor)           { v.num("move", flag(s.Move), boolean) }
+func (s Mask) visit(v visitor)     { v.str("path", s.Path) }
+func (s ReadOnly) visit(v visitor) { v.str("path", s.Path) }
+func (RootReadOnly) visit(visitor) {}
+func (s Pivot) visit(v visitor) {
+	v.num("move", flag(s.Move), boolean)
+	v.num("chroot", flag(s.Chroot), boolean)
+}
 func (s RootPropagation) visit(v visitor) { v.num("flags", s.Flags, mountFlags) }
 
 func (s Sysctl) visit(v visitor) {

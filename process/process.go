@@ -48,6 +48,8 @@ type Options struct {
 	State string
 	// Preserve descriptors from 3 on are the process's.
 	Preserve uint64
+	// Grantable are the capabilities that davit can give; others are left out.
+	Grantable uint64
 	// Home is the user's home directory, for an environment without HOME.
 	Home string
 }
@@ -77,11 +79,13 @@ func Compile(p *plan.Plan, s *specs.Process, o Options) error {
 	if err := identity(p, s, o); err != nil {
 		return err
 	}
-	paths, err := candidates(s)
-	if err != nil {
-		return err
+	if len(s.Args) > 0 { // none: a container that cannot be started
+		paths, err := candidates(s)
+		if err != nil {
+			return err
+		}
+		p.Add("process.args[0]", plan.Program{Name: s.Args[0], Paths: paths})
 	}
-	p.Add("process.args[0]", plan.Program{Name: s.Args[0], Paths: paths})
 	p.Add("", plan.Ready{})
 	if o.Wait {
 		p.Add("", plan.WaitStart{Socket: o.Socket})
@@ -159,7 +163,7 @@ func identity(p *plan.Plan, s *specs.Process, o Options) error {
 	if s.NoNewPrivileges {
 		p.Add("process.noNewPrivileges", plan.NoNewPrivileges{})
 	}
-	caps, bounding := Capabilities(s.Capabilities)
+	caps, bounding := Capabilities(s.Capabilities, o.Grantable)
 	p.Add("process.cwd", plan.Chdir{Path: s.Cwd, UID: uint64(s.User.UID), GID: uint64(s.User.GID), Create: !o.Exec})
 	p.Add("process.capabilities.bounding", plan.Bounding{Keep: bounding})
 	groups := make([]byte, 0, 4*len(s.User.AdditionalGids))
@@ -179,15 +183,17 @@ func identity(p *plan.Plan, s *specs.Process, o Options) error {
 	return nil
 }
 
-// Capabilities returns the sets of the config; without any, they are empty.
-func Capabilities(c *specs.LinuxCapabilities) (sets plan.Capabilities, bounding uint64) {
+// Capabilities returns the sets of the config, as far as they are known and in
+// grantable; without any, they are empty. Of what is left out, spec.Check and the caller warn.
+func Capabilities(c *specs.LinuxCapabilities, grantable uint64) (sets plan.Capabilities, bounding uint64) {
 	if c == nil {
 		return sets, 0
 	}
-	sets = plan.Capabilities{Effective: mask(c.Effective), Permitted: mask(c.Permitted), Inheritable: mask(c.Inheritable)}
-	// Others cannot be raised, capabilities(7): package spec warns of them.
-	sets.Ambient = mask(c.Ambient) & sets.Permitted & sets.Inheritable
-	return sets, mask(c.Bounding)
+	bounding = mask(c.Bounding)
+	sets.Effective, sets.Permitted = mask(c.Effective)&grantable, mask(c.Permitted)&grantable
+	sets.Inheritable = mask(c.Inheritable) & grantable
+	sets.Ambient = mask(c.Ambient) & sets.Permitted & sets.Inheritable // the kernel refuses others
+	return sets, bounding
 }
 
 func needsAdmin(s *specs.Process, o Options) bool { return o.Filter != nil && !s.NoNewPrivileges }
@@ -202,7 +208,8 @@ func filter(p *plan.Plan, s *specs.Process, o Options) {
 	if !needsAdmin(s, o) {
 		return
 	}
-	if caps, _ := Capabilities(s.Capabilities); caps.Effective&caps.Permitted&(1<<capSysAdmin) == 0 {
+	caps, _ := Capabilities(s.Capabilities, o.Grantable)
+	if admin := uint64(1 << capSysAdmin); caps.Effective&caps.Permitted&admin == 0 {
 		caps.Ambient = 0 // raised before, where no filter could object
 		p.Add("process.capabilities", caps)
 	}
@@ -212,9 +219,6 @@ const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 
 // candidates returns the paths at which the program may be.
 func candidates(s *specs.Process) ([]string, error) {
-	if len(s.Args) == 0 || s.Args[0] == "" {
-		return nil, fmt.Errorf("process.args: missing; it needs at least the program")
-	}
 	if strings.Contains(s.Args[0], "/") {
 		return []string{s.Args[0]}, nil
 	}

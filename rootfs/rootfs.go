@@ -47,7 +47,9 @@ type compiler struct {
 // point where hooks may look at it.
 func Mounts(p *plan.Plan, s *specs.Spec, o Options) ([]plan.Entry, error) {
 	c := &compiler{Options: o, plan: p, spec: s}
-	p.Add("", plan.Propagation{Flags: unix.MS_SLAVE | unix.MS_REC})
+	if o.New&unix.CLONE_NEWNS != 0 {
+		p.Add("", plan.Propagation{Flags: unix.MS_SLAVE | unix.MS_REC})
+	}
 	if err := c.root(); err != nil {
 		return nil, err
 	}
@@ -86,7 +88,8 @@ func Finish(p *plan.Plan, s *specs.Spec, o Options, late []plan.Entry) error {
 	if s.Root.Readonly {
 		p.Add("root.readonly", plan.RootReadOnly{})
 	}
-	p.Add("", plan.Pivot{Move: o.NoPivot})
+	own := o.New&unix.CLONE_NEWNS != 0
+	p.Add("", plan.Pivot{Move: o.NoPivot && own, Chroot: !own})
 	if s.Linux != nil && s.Linux.RootfsPropagation != "" {
 		if flags, _ := Propagation(s.Linux.RootfsPropagation); flags&(unix.MS_SHARED|unix.MS_UNBINDABLE) != 0 {
 			p.Add("linux.rootfsPropagation", plan.RootPropagation{Flags: flags})
@@ -232,8 +235,6 @@ func (c *compiler) label(fstype string) string {
 
 func (c *compiler) bind(field string, m *specs.Mount, target string, o options) error {
 	switch {
-	case o.data != "":
-		return fmt.Errorf("options %q: a bind mount has no filesystem's own options", o.data)
 	case o.superblock != "":
 		return fmt.Errorf("option %q is about a whole filesystem: a bind mount cannot set it", o.superblock)
 	case o.copyUp:

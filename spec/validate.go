@@ -90,7 +90,7 @@ func (c *checker) spec(s *specs.Spec) {
 	m = c.mark()
 	c.linux(linux, ns)
 	c.in("linux", m)
-	c.needsMountNamespace(s, linux, ns)
+	c.hostMounts(ns)
 }
 
 // version checks ociVersion: semantic versioning, and a version that davit implements.

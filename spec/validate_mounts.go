@@ -41,8 +41,8 @@ func (c *checker) mount(m *specs.Mount, ns *namespaces) {
 		case o == "":
 			c.problem(element("options", i), "is empty")
 		case bind && !remount && !IsMountOption(o):
-			c.problem(element("options", i), "%q is an option for a file system, which a bind mount cannot change", o)
-			c.hint("remove it, or mount the file system itself: without bind or rbind, and with its type")
+			// mount(2) ignores them too, and engines pass them.
+			c.warn(element("options", i), "%q is an option for a file system, which a bind mount cannot change: ignored", o)
 		case o == "tmpcopyup" && m.Type != "tmpfs":
 			c.problem(element("options", i), "tmpcopyup is for mounts of type tmpfs, not %q", m.Type)
 		case !bind:

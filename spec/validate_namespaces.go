@@ -169,20 +169,9 @@ func (c *checker) timeOffsets(linux *specs.Linux, ns *namespaces) {
 	c.sort(from)
 }
 
-// needsMountNamespace refuses what would change the mounts of the host.
-func (c *checker) needsMountNamespace(s *specs.Spec, linux *specs.Linux, ns *namespaces) {
-	if ns.has(specs.MountNamespace) {
-		return
+// hostMounts warns of what changes the mounts of others.
+func (c *checker) hostMounts(ns *namespaces) {
+	if !ns.makes(specs.MountNamespace) {
+		c.warn("linux.namespaces", "no mount namespace is made for the container: its mounts are visible in the one that it shares, until it is deleted, and it could leave its root directory")
 	}
-	need := func(field string, given bool) {
-		if given {
-			c.problem(field, "needs a mount namespace: without one the mounts of the host would change")
-			c.hint(`add {"type": "mount"} to linux.namespaces, or remove %s`, field)
-		}
-	}
-	need("mounts", len(s.Mounts) > 0)
-	need("root.readonly", s.Root != nil && s.Root.Readonly)
-	need("linux.rootfsPropagation", linux.RootfsPropagation != "")
-	need("linux.maskedPaths", len(linux.MaskedPaths) > 0)
-	need("linux.readonlyPaths", len(linux.ReadonlyPaths) > 0)
 }

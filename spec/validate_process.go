@@ -13,10 +13,9 @@ const noID = 1<<32 - 1
 // process checks process; ns is nil if the namespaces are not known.
 func (c *checker) process(p *specs.Process, ns *namespaces) {
 	if p == nil {
-		c.problem("", "is missing: a container needs a process")
-		if !c.Exec {
-			c.hint(`add "process": {"args": ["sh"], "cwd": "/", "user": {"uid": 0, "gid": 0}}`)
-		}
+		if c.Exec {
+			c.problem("", "is missing: there is nothing to run")
+		} // without it a container can be created, but not started: runtime.md "Start"
 		return
 	}
 	c.arguments(p.Args)

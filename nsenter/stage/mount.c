@@ -26,8 +26,9 @@ void do_root(struct stage *c, const struct plan_step *s)
 
 	if (tree < 0)
 		tree = (int)must(c, sys(__NR_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE), "open_tree", path);
-	set_attributes(c, tree, AT_RECURSIVE, &a, path);
 	must(c, sys(__NR_move_mount, tree, "", AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_SYMLINKS), "move_mount", path);
+	/* After it was attached, which makes a mount shared if its parent is. */
+	set_attributes(c, tree, AT_RECURSIVE, &a, path);
 	c->root = tree;
 }
 
@@ -203,7 +204,9 @@ void do_root_read_only(struct stage *c, const struct plan_step *s)
 void do_pivot(struct stage *c, const struct plan_step *s)
 {
 	must(c, sys(__NR_fchdir, c->root), "fchdir", "/");
-	if (s->n[PIVOT_N_MOVE]) {
+	if (s->n[PIVOT_N_CHROOT]) {
+		must(c, sys(__NR_chroot, "."), "chroot", ".");
+	} else if (s->n[PIVOT_N_MOVE]) {
 		/* What a move hides is still there, and would count as a visible procfs or sysfs for user namespaces. */
 		sys(__NR_umount2, "/proc", UMOUNT_DETACH);
 		sys(__NR_umount2, "/sys", UMOUNT_DETACH);

@@ -1,0 +1,89 @@
+package libcontainer
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"runtime"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// A container without a mount namespace of its own has its mounts where others
+// have theirs. They are all below its root directory, and go with it.
+
+// rememberMount notes what the root directory is part of before anything is
+// mounted over it.
+func (s *State) rememberMount(config *specs.Spec) error {
+	return inMountNamespace(config, func() (err error) {
+		s.RootMount, err = mountID(s.Rootfs)
+		return err
+	})
+}
+
+// unmount removes what covers that, if anything does.
+func (s *State) unmount(config *specs.Spec) error {
+	err := inMountNamespace(config, func() error {
+		id, err := mountID(s.Rootfs)
+		if err != nil || id == s.RootMount {
+			return err
+		}
+		if err := unix.Unmount(s.Rootfs, unix.MNT_DETACH); err != nil {
+			return fmt.Errorf("umount2 %s: %w", s.Rootfs, err)
+		}
+		return nil
+	})
+	if errors.Is(err, fs.ErrNotExist) { // the directory, or the namespace: with them the mounts are gone
+		return nil
+	}
+	return err
+}
+
+func (c *Container) unmountShared() error {
+	config, err := c.Spec()
+	if err != nil {
+		return err
+	}
+	return c.unmount(config)
+}
+
+func mountID(path string) (uint64, error) {
+	var st unix.Statx_t
+	if err := unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_MNT_ID, &st); err != nil {
+		return 0, fmt.Errorf("root.path: statx %s: %w", path, err)
+	}
+	return st.Mnt_id, nil
+}
+
+// inMountNamespace runs f in the mount namespace that the config joins, if any,
+// on a thread that ends with it.
+func inMountNamespace(config *specs.Spec, f func() error) error {
+	for i, n := range config.Linux.Namespaces {
+		if n.Type != specs.MountNamespace || n.Path == "" {
+			continue
+		}
+		fd, err := openNamespace(n.Path, unix.CLONE_NEWNS)
+		if err != nil {
+			return fmt.Errorf("linux.namespaces[%d].path: %w", i, err)
+		}
+		defer unix.Close(fd)
+		result := make(chan error)
+		go func() {
+			runtime.LockOSThread() // and never unlocked
+			result <- enterAnd(fd, f)
+		}()
+		return <-result
+	}
+	return f()
+}
+
+func enterAnd(mountNamespace int, f func() error) error {
+	if err := unix.Unshare(unix.CLONE_FS); err != nil {
+		return fmt.Errorf("unshare CLONE_FS: %w", err)
+	}
+	if err := unix.Setns(mountNamespace, unix.CLONE_NEWNS); err != nil {
+		return fmt.Errorf("setns to the mount namespace: %w", err)
+	}
+	return f()
+}
