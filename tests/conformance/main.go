@@ -5,7 +5,7 @@
 // usage (as root): go run . [-davit FILE] [-run REGEXP] [-v] [-views v1,v2]
 //
 // It fails if davit does not pass a program that another runtime passes in the
-// same view, or one that reasons.txt does not account for, or if a reason there
+// same view, or any that reasons.txt does not account for, or if a reason there
 // is out of date.
 package main
 

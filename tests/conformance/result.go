@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"strings"
 )
 
@@ -88,36 +89,57 @@ func table(w io.Writer, programs, views []string, results map[contestant]map[str
 	fmt.Fprintln(w)
 }
 
-// readReasons reads why davit does not pass a program in a view, as lines
-// "program view: reason".
-func readReasons(path string) (map[string]string, error) {
-	f, err := os.Open(path)
+// reason is a line of reasons.txt.
+type reason struct {
+	program, view string // patterns
+	racy, alone   bool   // ? and !
+	text          string
+}
+
+// readReasons reads why davit does not pass programs.
+func readReasons(file string) ([]reason, error) {
+	f, err := os.Open(file)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	reasons := make(map[string]string)
+	var reasons []reason
 	for s := bufio.NewScanner(f); s.Scan(); {
 		line := strings.TrimSpace(s.Text())
 		if line == "" || line[0] == '#' {
 			continue
 		}
-		key, reason, ok := strings.Cut(line, ": ")
-		if !ok {
-			return nil, fmt.Errorf("%s: %q has no reason", path, line)
+		var r reason
+		key, text, ok := strings.Cut(line, ": ")
+		program, view, ok2 := strings.Cut(key, " ")
+		if !ok || !ok2 {
+			return nil, fmt.Errorf("%s: %q is not of the form program view: reason", file, line)
 		}
-		reasons[key] = reason
+		view, r.alone = strings.CutSuffix(view, "!")
+		view, r.racy = strings.CutSuffix(view, "?")
+		r.program, r.view, r.text = program, view, text
+		reasons = append(reasons, r)
 	}
 	return reasons, nil
 }
 
-// judge says what is wrong with davit's results.
-func judge(programs, views []string, results map[contestant]map[string]result, reasons map[string]string, verbose bool) error {
+func find(reasons []reason, program, view string) *reason {
+	for i := range reasons {
+		p, _ := path.Match(reasons[i].program, program)
+		v, _ := path.Match(reasons[i].view, view)
+		if p && v {
+			return &reasons[i]
+		}
+	}
+	return nil
+}
+
+// judge says what is wrong with davit's results, and prints the reasons that hold.
+func judge(programs, views []string, results map[contestant]map[string]result, reasons []reason, verbose bool) error {
 	var wrong []error
 	for _, v := range views {
 		for _, p := range programs {
-			mine, key := results[contestant{"davit", v}][p], p+" "+v
-			reason, known := reasons[key]
+			mine, why := results[contestant{"davit", v}][p], find(reasons, p, v)
 			var others []string
 			for _, name := range runtimes[1:] {
 				if results[contestant{name, v}][p].passed() {
@@ -125,19 +147,18 @@ func judge(programs, views []string, results map[contestant]map[string]result, r
 				}
 			}
 			switch {
-			case mine.passed() && known:
-				wrong = append(wrong, fmt.Errorf("%s: passes, but reasons.txt has %q", key, reason))
+			case mine.passed() && why != nil && !why.racy:
+				wrong = append(wrong, fmt.Errorf("%s %s: passes, but reasons.txt has %q", p, v, why.text))
 			case mine.passed():
-				continue
-			case len(others) > 0:
-				wrong = append(wrong, fmt.Errorf("%s: davit fails what %s passes", key, strings.Join(others, " and ")))
-			case !known:
-				wrong = append(wrong, fmt.Errorf("%s: davit fails, and reasons.txt does not say why", key))
+			case why == nil:
+				wrong = append(wrong, fmt.Errorf("%s %s: davit fails, and reasons.txt does not say why", p, v))
+			case len(others) > 0 && !why.alone && !why.racy:
+				wrong = append(wrong, fmt.Errorf("%s %s: davit fails what %s passes", p, v, strings.Join(others, " and ")))
 			default:
-				fmt.Printf("%s: %s\n", key, reason)
+				fmt.Printf("%s %s: %s\n", p, v, why.text)
 			}
-			if verbose {
-				fmt.Printf("---- %s: %s\n%s\n", key, mine.Status, mine.Output)
+			if verbose && !mine.passed() {
+				fmt.Printf("---- %s %s: %s\n%s\n", p, v, mine.Status, mine.Output)
 			}
 		}
 	}
