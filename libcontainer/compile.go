@@ -78,7 +78,7 @@ func (store Store) compile(s *specs.Spec, o CreateOptions, facts *spec.Facts) (*
 	if err := facts.Supported(); err != nil {
 		return nil, err
 	}
-	problems, warnings := spec.Check(s, spec.Options{Rootless: facts.UID() != 0, SystemdCgroup: o.SystemdCgroup})
+	problems, warnings := spec.Check(s, spec.Options{Start: o.Run, Rootless: facts.UID() != 0, SystemdCgroup: o.SystemdCgroup})
 	if len(problems) > 0 {
 		return nil, invalid(problems)
 	}

@@ -62,9 +62,6 @@ func (s Store) create(o CreateOptions) (c *creation, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if config.Process == nil && o.Run {
-		return nil, withHint(errNoProcess, `add "process": {"args": ["sh"], "cwd": "/", "user": {"uid": 0, "gid": 0}}`)
-	}
 	if config.Process != nil {
 		if err := o.checkTerminal(config.Process.Terminal); err != nil {
 			return nil, err

@@ -11,6 +11,7 @@ import (
 // Options is what the caller knows beside the config.
 type Options struct {
 	Rootless      bool // this process has no privileges in the initial user namespace
+	Start         bool // the container is started at once
 	Exec          bool // the process joins a running container; only hints depend on it
 	SystemdCgroup bool // linux.cgroupsPath is slice:prefix:name
 }

@@ -13,9 +13,13 @@ const noID = 1<<32 - 1
 // process checks process; ns is nil if the namespaces are not known.
 func (c *checker) process(p *specs.Process, ns *namespaces) {
 	if p == nil {
-		if c.Exec {
+		// Without it a container can be created, but not started: runtime.md "Start".
+		if c.Exec || c.Start {
 			c.problem("", "is missing: there is nothing to run")
-		} // without it a container can be created, but not started: runtime.md "Start"
+		}
+		if c.Start {
+			c.hint(`add "process": {"args": ["sh"], "cwd": "/", "user": {"uid": 0, "gid": 0}}`)
+		}
 		return
 	}
 	c.arguments(p.Args)
