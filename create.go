@@ -33,8 +33,11 @@ func createOptions(c *cli.Context) (libcontainer.CreateOptions, error) {
 	o := libcontainer.CreateOptions{
 		ConsoleSocket: c.String("console-socket"), PidfdSocket: c.String("pidfd-socket"), PidFile: c.String("pid-file"),
 		NoPivot: c.Bool("no-pivot"), NoNewKeyring: c.Bool("no-new-keyring"),
-		PreserveFDs: c.Int("preserve-fds"), SystemdCgroup: c.Bool("systemd-cgroup"), Trace: newTrace(c),
+		PreserveFDs: c.Int("preserve-fds"), Trace: newTrace(c),
 		ListenFDs: listenFDs(), Notify: os.Getenv("NOTIFY_SOCKET") != "", Rootless: c.String("rootless"),
+	}
+	if err := cgroupManager(c, &o); err != nil {
+		return o, err
 	}
 	var err error
 	if o.ID, err = containerID(c); err != nil {
@@ -58,6 +61,21 @@ func listenFDs() int {
 		return 0
 	}
 	return n
+}
+
+// cgroupManager takes runc's flag and crun's.
+func cgroupManager(c *cli.Context, o *libcontainer.CreateOptions) error {
+	switch name := c.String("cgroup-manager"); name {
+	case "", "cgroupfs":
+		o.SystemdCgroup = c.Bool("systemd-cgroup")
+	case "systemd":
+		o.SystemdCgroup = true
+	case "disabled":
+		o.NoCgroup = true
+	default:
+		return usage(fmt.Errorf("--cgroup-manager: %q: cgroupfs, systemd or disabled", name))
+	}
+	return nil
 }
 
 func createCommand() *cli.Command {

@@ -25,7 +25,10 @@ func explainCommand() *cli.Command {
 				return err
 			}
 			o := libcontainer.CreateOptions{
-				ID: "CONTAINER", NoPivot: c.Bool("no-pivot"), NoNewKeyring: c.Bool("no-new-keyring"), SystemdCgroup: c.Bool("systemd-cgroup"),
+				ID: "CONTAINER", NoPivot: c.Bool("no-pivot"), NoNewKeyring: c.Bool("no-new-keyring"),
+			}
+			if err := cgroupManager(c, &o); err != nil {
+				return err
 			}
 			if id := c.Args().First(); id != "" {
 				o.ID = id

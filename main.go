@@ -78,6 +78,7 @@ func globalFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "debug", Usage: "log more"},
 		&cli.BoolFlag{Name: "version", Aliases: []string{"v"}, Usage: "print version, commit and the spec's version"},
 		&cli.BoolFlag{Name: "systemd-cgroup", Usage: "have systemd make the cgroups; cgroupsPath is then slice:prefix:name"},
+		&cli.StringFlag{Name: "cgroup-manager", Usage: "crun's form of it: `cgroupfs`, systemd, or disabled for no cgroup and no device rules"},
 		&cli.StringFlag{Name: "rootless", Usage: "whether a container may do without the cgroups that the user cannot write: `true`, false or auto (without root: yes)", Value: "auto"},
 	}
 }

@@ -38,6 +38,7 @@ type Options struct {
 	ID          string                // the container's: its cgroup's name if CgroupsPath is empty
 	CgroupsPath string                // linux.cgroupsPath, see New
 	Systemd     bool                  // use systemd's driver
+	Disabled    bool                  // no cgroup, and so no device rules: the container stays in the caller's
 	Rootless    bool                  // not privileged in the initial user namespace
 	Owner       int                   // host uid that cgroup v2 is delegated to, 0 is nobody: see Create
 	Resources   *specs.LinuxResources // linux.resources, may be nil

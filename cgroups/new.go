@@ -20,6 +20,9 @@ import (
 // Without privileges a hierarchy is used if the user may make cgroups there and move processes to them; if there is none,
 // the container has no cgroup, which is an error only if the config asks for something that needs one.
 func New(o Options) (*Manager, error) {
+	if o.Disabled {
+		return without(o)
+	}
 	m := &Manager{opts: o, v2: -1}
 	m.state = State{Driver: Cgroupfs, Rootless: o.Rootless}
 	relative := !strings.HasPrefix(o.CgroupsPath, "/")
@@ -46,6 +49,19 @@ func New(o Options) (*Manager, error) {
 		return nil, err
 	}
 	return m, nil
+}
+
+// without is the manager of a container that shall have no cgroup.
+func without(o Options) (*Manager, error) {
+	if o.CgroupsPath != "" {
+		return nil, &Error{Field: "linux.cgroupsPath", What: fmt.Sprintf("%q, but cgroups are disabled", o.CgroupsPath),
+			Hint: "remove the field, or the flag --cgroup-manager disabled"}
+	}
+	m := &Manager{opts: o, v2: -1, layout: &layout{}}
+	m.state = State{Driver: Cgroupfs, Rootless: true}
+	var err error
+	m.writes, err = m.plan(o.Resources)
+	return m, err
 }
 
 // place fills State.Dirs.
@@ -101,6 +117,9 @@ func (m *Manager) plan(r *specs.LinuxResources) ([]write, error) {
 	if e, ok := err.(*Error); ok && len(m.state.Dirs) == 0 {
 		e.What = "no cgroup is delegated to this user"
 		e.Hint = "run below a systemd user session with --systemd-cgroup, or remove the field"
+		if m.opts.Disabled {
+			e.What, e.Hint = "cgroups are disabled", "remove the field, or the flag --cgroup-manager disabled"
+		}
 	}
 	if err == nil && r != nil && r.Devices != nil && !m.state.Rootless && m.version("devices") == 0 {
 		err = refuse("devices", "mount the devices hierarchy, or cgroup v2", "no hierarchy of this host can control devices")

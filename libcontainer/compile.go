@@ -31,6 +31,7 @@ type CreateOptions struct {
 	NoPivot       bool
 	NoNewKeyring  bool
 	SystemdCgroup bool
+	NoCgroup      bool // the container stays in the caller's
 	PreserveFDs   int
 	ListenFDs     int    // how many sockets, from descriptor 3 on, LISTEN_FDS announces; preserved before the others
 	Notify        bool   // the container gets a NOTIFY_SOCKET
@@ -107,7 +108,7 @@ func (store Store) compile(s *specs.Spec, o CreateOptions, facts *spec.Facts) (*
 	linux.Resources.Devices = append(linux.Resources.Devices, allowedDevices()...)
 	var err error
 	c.cgroups, err = cgroups.New(cgroups.Options{
-		ID: o.ID, CgroupsPath: linux.CgroupsPath, Systemd: o.SystemdCgroup, Rootless: o.mayLackCgroups(c.rootless),
+		ID: o.ID, CgroupsPath: linux.CgroupsPath, Systemd: o.SystemdCgroup, Disabled: o.NoCgroup, Rootless: o.mayLackCgroups(c.rootless),
 		Owner: cgroupOwner(s), Resources: linux.Resources, Annotations: s.Annotations,
 	})
 	if err != nil {
