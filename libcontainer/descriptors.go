@@ -3,10 +3,8 @@ package libcontainer
 import (
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 
-	"davit/nsenter"
 	"davit/plan"
 
 	"golang.org/x/sys/unix"
@@ -30,10 +28,18 @@ func openDescriptors(p *plan.Plan, given map[string]int) (descriptors, error) {
 	for i := range fds {
 		fds[i] = -1
 	}
+	maps := idmaps{}
+	defer maps.close()
 	for i := range p.Descriptors {
 		d := &p.Descriptors[i]
 		fd, err := openDescriptor(d, given)
+		if err == nil && d.Maps != "" {
+			err = maps.apply(fd, d)
+		}
 		if err != nil {
+			if fd >= 0 {
+				unix.Close(fd)
+			}
 			fds.close()
 			if d.Field != "" {
 				err = fmt.Errorf("%s: %w", d.Field, err)
@@ -65,8 +71,6 @@ func openDescriptor(d *plan.Descriptor, given map[string]int) (int, error) {
 			return -1, fmt.Errorf("no descriptor for %s", d.Path)
 		}
 		return named("dup", d.Path)(unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3))
-	case plan.UserNamespace:
-		return mappedNamespace(d.Data)
 	}
 	return -1, nil // plan.Listen and plan.StateTree: see openState
 }
@@ -186,40 +190,6 @@ func listen(path string) (int, error) {
 		return -1, fmt.Errorf("listen on %s: %w", path, err)
 	}
 	return fd, nil
-}
-
-// mappedNamespace returns a user namespace that has the mappings: that of a
-// stage which does nothing but wait until it has been opened.
-func mappedNamespace(maps string) (int, error) {
-	p := plan.Plan{Clone: unix.CLONE_NEWUSER}
-	p.Add("", plan.Sync{Phase: plan.Mapped})
-	encoded, err := p.Encode()
-	if err != nil {
-		return -1, err
-	}
-	null, err := named("open", "/dev/null")(unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0))
-	if err != nil {
-		return -1, err
-	}
-	defer unix.Close(null)
-	stage, err := nsenter.Spawn(nsenter.Options{Plan: encoded, Clone: p.Clone, Stdio: [3]int{null, null, null}, Cgroup: -1, Fork: -1})
-	if err != nil {
-		return -1, err
-	}
-	defer stage.Close()
-	defer stage.Kill()
-	if _, err := stage.Receive(); err != nil && err != io.EOF {
-		return -1, err
-	}
-	uids, gids, _ := strings.Cut(maps, "\x00")
-	dir := fmt.Sprintf("/proc/%d/", stage.Pid)
-	if err := writeProc(dir+"uid_map", uids); err != nil {
-		return -1, err
-	}
-	if err := writeProc(dir+"gid_map", gids); err != nil {
-		return -1, err
-	}
-	return named("open", dir+"ns/user")(unix.Open(dir+"ns/user", unix.O_RDONLY|unix.O_CLOEXEC, 0))
 }
 
 func writeProc(path, text string) error {

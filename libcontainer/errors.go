@@ -126,6 +126,10 @@ func hintOpen(d *plan.Descriptor, err error) string {
 		return "the root filesystem must exist: by default it is the directory rootfs beside config.json"
 	case (d.Kind == plan.Tree || d.Kind == plan.TreeRecursive) && errors.Is(err, fs.ErrNotExist):
 		return `the source must exist on the host; check "source" in config.json`
+	case d.Maps != "" && errors.Is(err, unix.EINVAL):
+		return "the source's filesystem does not support idmapped mounts on this kernel"
+	case d.Maps != "" && errors.Is(err, unix.EPERM):
+		return "an idmapped mount takes privileges over the source's filesystem, and a source that is not idmapped already"
 	case d.Kind == plan.Namespace && errors.Is(err, fs.ErrNotExist):
 		return "the process or the file that held the namespace is gone"
 	case d.Kind == plan.Connect && errors.Is(err, unix.ECONNREFUSED):
@@ -150,9 +154,6 @@ func hintStep(e *StepError) string {
 		case unix.EINVAL:
 			if e.Call == "move_mount" {
 				return "a directory can only be mounted on a directory, a file on a file"
-			}
-			if e.Call == "mount_setattr" && s.UserNS != plan.NoFD {
-				return "the source's filesystem does not support idmapped mounts on this kernel"
 			}
 		case unix.EPERM:
 			if e.Call == "mount_setattr" {

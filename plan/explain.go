@@ -14,7 +14,11 @@ func (p *Plan) Text() string {
 	var b strings.Builder
 	b.WriteString("parent\n")
 	for i, d := range p.Descriptors {
-		line(&b, "open", fmt.Sprintf("%s %s (descriptor %d)", d.Kind, d.Path, i+1), d.Field)
+		idmapped := ""
+		if d.Maps != "" {
+			idmapped = ", idmapped"
+		}
+		line(&b, "open", fmt.Sprintf("%s %s (descriptor %d%s)", d.Kind, d.Path, i+1, idmapped), d.Field)
 	}
 	line(&b, "clone", flagNames(p.Clone, cloneFlags), "linux.namespaces")
 	b.WriteString("stage\n")
@@ -121,6 +125,10 @@ func (p *Plan) JSON() []byte {
 		e.String(d.Kind.String())
 		e.Key("path")
 		e.String(d.Path)
+		if d.Maps != "" {
+			e.Key("idmap")
+			e.String(strings.ReplaceAll(d.Maps, "\x00", ""))
+		}
 		if d.Field != "" {
 			e.Key("field")
 			e.String(d.Field)

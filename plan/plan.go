@@ -68,12 +68,9 @@ const (
 	Connect
 	// Given is a descriptor that the caller already holds, known by Path as its name.
 	Given
-	// UserNamespace is a new user namespace with the mappings of Data, for an
-	// idmapped mount.
-	UserNamespace
 )
 
-var kindNames = [...]string{"path", "tree", "tree with submounts", "namespace", "procfs", "start socket", "connection", "descriptor", "user namespace for mappings"}
+var kindNames = [...]string{"path", "tree", "tree with submounts", "namespace", "procfs", "start socket", "connection", "descriptor"}
 
 func (k Kind) String() string { return kindNames[k] }
 
@@ -82,8 +79,11 @@ type Descriptor struct {
 	Kind  Kind
 	Path  string
 	Flags uint64 // Namespace: the CLONE_NEW* type
-	Data  string // UserNamespace: uid_map, NUL, gid_map
 	Field string // of config.json
+	// Maps are the mappings that a tree gets, as uid_map, NUL, gid_map (MOUNT_ATTR_IDMAP, Linux 5.12). The parent does it: it
+	// takes privileges over the filesystem, which the stage has left behind if there is a user namespace.
+	Maps    string
+	MapsAll bool // they are for all mounts of the tree
 }
 
 // Add appends a step.

@@ -74,8 +74,6 @@ type Bind struct {
 	RecSet      uint64 // MOUNT_ATTR_*, of all mounts of the tree
 	RecClear    uint64
 	Propagation uint64 // MS_*
-	UserNS      FD     // its mappings are applied (MOUNT_ATTR_IDMAP, Linux 5.12)
-	RecIDMap    bool
 }
 
 // Remount changes attributes of the mount on Target (mount_setattr(2)).

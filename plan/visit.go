@@ -77,7 +77,6 @@ func (s Mount) visit(v visitor) {
 
 func (s Bind) visit(v visitor) {
 	v.fd("tree", s.Tree)
-	v.fd("userns", s.UserNS)
 	v.str("source", s.Source)
 	v.str("target", s.Target)
 	v.num("recursive", flag(s.Recursive), boolean)
@@ -86,7 +85,6 @@ func (s Bind) visit(v visitor) {
 	v.num("recset", s.RecSet, attrFlags)
 	v.num("recclear", s.RecClear, attrFlags)
 	v.num("propagation", s.Propagation, mountFlags)
-	v.num("recidmap", flag(s.RecIDMap), boolean)
 }
 
 func (s Remount) visit(v visitor) {

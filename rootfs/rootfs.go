@@ -248,47 +248,45 @@ func (c *compiler) bind(field string, m *specs.Mount, target string, o options) 
 	}
 	step := plan.Bind{
 		Source: source, Target: target, Recursive: o.recursive, Propagation: o.propagation &^ unix.MS_REC,
-		Set: o.set &^ o.recSet, Clear: o.clear, RecSet: o.recSet, RecClear: o.recClear, RecIDMap: o.ridmap,
+		Set: o.set &^ o.recSet, Clear: o.clear, RecSet: o.recSet, RecClear: o.recClear,
 	}
 	if o.propagation == 0 {
 		// As if it were copied after "/" became a slave.
 		step.Propagation = unix.MS_SLAVE
 	}
-	if !c.ByPath {
-		kind := plan.Tree
-		if o.recursive {
-			kind = plan.TreeRecursive
-		}
-		step.Tree = c.plan.Open(plan.Descriptor{Kind: kind, Path: source, Field: field + ".source"})
+	tree := plan.Descriptor{Kind: plan.Tree, Path: source, Field: field + ".source", MapsAll: o.ridmap}
+	if o.recursive {
+		tree.Kind = plan.TreeRecursive
 	}
 	if o.idmap || len(m.UIDMappings) > 0 {
-		fd, err := c.idmap(field, m)
-		if err != nil {
+		var err error
+		if tree.Maps, err = c.idmap(m); err != nil {
 			return err
 		}
-		step.UserNS = fd
+	}
+	if !c.ByPath {
+		step.Tree = c.plan.Open(tree)
 	}
 	c.plan.Add(field, step)
 	return nil
 }
 
-// idmap returns the user namespace whose mappings a mount gets: its own, or
-// the container's.
-func (c *compiler) idmap(field string, m *specs.Mount) (plan.FD, error) {
+// idmap returns the mappings that a mount gets: its own, or the container's.
+func (c *compiler) idmap(m *specs.Mount) (string, error) {
 	if c.ByPath {
-		return plan.NoFD, fmt.Errorf("an idmapped mount needs root (CAP_SYS_ADMIN on the host)")
+		return "", fmt.Errorf("an idmapped mount needs root (CAP_SYS_ADMIN on the host)")
 	}
 	uids, gids := m.UIDMappings, m.GIDMappings
 	if len(uids) == 0 && len(gids) == 0 {
 		if c.spec.Linux == nil || len(c.spec.Linux.UIDMappings) == 0 {
-			return plan.NoFD, fmt.Errorf("option idmap without uidMappings and gidMappings, and no user namespace to take them from")
+			return "", fmt.Errorf("option idmap without uidMappings and gidMappings, and no user namespace to take them from")
 		}
 		uids, gids = c.spec.Linux.UIDMappings, c.spec.Linux.GIDMappings
 	}
 	if len(uids) == 0 || len(gids) == 0 {
-		return plan.NoFD, fmt.Errorf("uidMappings and gidMappings go together")
+		return "", fmt.Errorf("uidMappings and gidMappings go together")
 	}
-	return c.plan.Open(plan.Descriptor{Kind: plan.UserNamespace, Data: IDMap(uids) + "\x00" + IDMap(gids), Path: "idmap of " + m.Destination, Field: field + ".uidMappings"}), nil
+	return IDMap(uids) + "\x00" + IDMap(gids), nil
 }
 
 // IDMap returns mappings in the form of /proc/PID/uid_map.

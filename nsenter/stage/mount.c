@@ -58,17 +58,14 @@ void do_mount(struct stage *c, const struct plan_step *s)
 void do_bind(struct stage *c, const struct plan_step *s)
 {
 	const char *path = str(c, s, BIND_S_TARGET), *source = str(c, s, BIND_S_SOURCE);
-	int tree = fd(c, s, BIND_FD_TREE), userns = fd(c, s, BIND_FD_USERNS), rec = s->n[BIND_N_RECURSIVE] ? AT_RECURSIVE : 0;
+	int tree = fd(c, s, BIND_FD_TREE), rec = s->n[BIND_N_RECURSIVE] ? AT_RECURSIVE : 0;
 	struct mount_attr all = {
 		.attr_set = s->n[BIND_N_RECSET], .attr_clr = s->n[BIND_N_RECCLEAR], .propagation = s->n[BIND_N_PROPAGATION],
 	};
 	struct mount_attr top = {.attr_set = s->n[BIND_N_SET], .attr_clr = s->n[BIND_N_CLEAR]};
-	struct mount_attr map = {.attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)userns};
 
 	if (tree < 0)
 		tree = (int)must(c, sys(__NR_open_tree, AT_FDCWD, source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | rec), "open_tree", source);
-	if (userns >= 0)
-		set_attributes(c, tree, s->n[BIND_N_RECIDMAP] ? AT_RECURSIVE : 0, &map, path);
 	set_attributes(c, tree, rec, &all, path);
 	set_attributes(c, tree, 0, &top, path);
 	int at = lookup(c, path, O_PATH, 0);

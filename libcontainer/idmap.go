@@ -1,0 +1,76 @@
+package libcontainer
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"davit/nsenter"
+	"davit/plan"
+
+	"golang.org/x/sys/unix"
+)
+
+// idmaps are user namespaces by their mappings: engines ask for the same ones on many mounts.
+type idmaps map[string]int
+
+// apply gives the mounts of a tree, not attached yet, the mappings.
+func (m idmaps) apply(tree int, d *plan.Descriptor) error {
+	ns, made := m[d.Maps]
+	if !made {
+		var err error
+		if ns, err = mappedNamespace(d.Maps); err != nil {
+			return fmt.Errorf("user namespace for the mappings: %w", err)
+		}
+		m[d.Maps] = ns
+	}
+	flags := uint(unix.AT_EMPTY_PATH)
+	if d.MapsAll {
+		flags |= unix.AT_RECURSIVE
+	}
+	err := unix.MountSetattr(tree, "", flags, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(ns)})
+	if err != nil {
+		return fmt.Errorf("mount_setattr idmap %s: %w", d.Path, err)
+	}
+	return nil
+}
+
+func (m idmaps) close() {
+	for _, ns := range m {
+		unix.Close(ns)
+	}
+}
+
+// mappedNamespace returns a user namespace that has the mappings: that of a
+// stage which does nothing but wait until it has been opened.
+func mappedNamespace(maps string) (int, error) {
+	p := plan.Plan{Clone: unix.CLONE_NEWUSER}
+	p.Add("", plan.Sync{Phase: plan.Mapped})
+	encoded, err := p.Encode()
+	if err != nil {
+		return -1, err
+	}
+	null, err := named("open", "/dev/null")(unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0))
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(null)
+	stage, err := nsenter.Spawn(nsenter.Options{Plan: encoded, Clone: p.Clone, Stdio: [3]int{null, null, null}, Cgroup: -1, Fork: -1})
+	if err != nil {
+		return -1, err
+	}
+	defer stage.Close()
+	defer stage.Kill()
+	if _, err := stage.Receive(); err != nil && err != io.EOF {
+		return -1, err
+	}
+	uids, gids, _ := strings.Cut(maps, "\x00")
+	dir := fmt.Sprintf("/proc/%d/", stage.Pid)
+	if err := writeProc(dir+"uid_map", uids); err != nil {
+		return -1, err
+	}
+	if err := writeProc(dir+"gid_map", gids); err != nil {
+		return -1, err
+	}
+	return named("open", dir+"ns/user")(unix.Open(dir+"ns/user", unix.O_RDONLY|unix.O_CLOEXEC, 0))
+}
