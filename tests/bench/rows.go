@@ -19,7 +19,7 @@ func (c *contest) runRow(config string) error {
 	if err != nil {
 		return err
 	}
-	c.enter("run, "+config+" config", "ms", all)
+	c.enter(runTask(config), "ms", all)
 	return nil
 }
 
@@ -242,7 +242,7 @@ func (c *contest) waitingMemory(w contestant) (map[string]float64, error) {
 
 // lowestMemoryRow: the smallest limit, swap included, under which /bin/true runs.
 func (c *contest) lowestMemoryRow() error {
-	r := row{Name: "lowest memory limit", View: c.view, Unit: "KiB", Results: map[string]*result{}}
+	r := row{Name: lowestMemory, View: c.view, Unit: "KiB", Results: map[string]*result{}}
 	for _, w := range c.entries {
 		lowest, err := c.lowestMemory(w)
 		if err != nil {
