@@ -43,12 +43,12 @@ COMPILER   := seccomp/compiler.elf
 COMPILER_C := $(wildcard seccomp/*.c seccomp/compiler/*.c)
 ELFS       := $(STAGE) $(COMPILER)
 
-.PHONY: all bench clean conformance demo deps generate install lint test test-engines test-vm
+.PHONY: test-gorunc all bench clean conformance demo deps generate install lint test test-engines test-vm
 .DELETE_ON_ERROR:
 
 all: bin/davit
 
-.PHONY: bin/davit # go build knows better than make what is up to date
+.PHONY: test-gorunc bin/davit # go build knows better than make what is up to date
 bin/davit: $(ELFS)
 	$(GO) build $(GOFLAGS_BUILD) $(GOLDFLAGS_BUILD) -o $@ .
 
@@ -94,6 +94,12 @@ test-vm:
 		echo "== kernel of $$kernel"; tests/vm/suite --kernel $$kernel -- ./cgroups ./tests/integration; \
 	done; \
 	echo "== systemd"; tests/vm/suite --systemd --root "$$(tests/peers/root systemd)" -- ./cgroups
+
+# containerd's go-runc drives davit and the newest packaged runc; UPDATE=1 writes docs/gorunc.md.
+test-gorunc:
+	@tests/deps build test peers
+	@$(MAKE) --no-print-directory all
+	cd tests/gorunc && DAVIT=$(CURDIR)/bin/davit $(GO) test -count=1 -v .
 
 lint: $(ELFS)
 	@tests/deps build lint

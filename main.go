@@ -52,7 +52,11 @@ func run(args []string) int {
 }
 
 func versionText() string {
-	text := "davit version " + version + "\n"
+	name := "davit"
+	if filepath.Base(os.Args[0]) == "runc" { // containerd's go-runc reads no other name
+		name = "runc"
+	}
+	text := name + " version " + version + "\n"
 	if commit != "" {
 		text += "commit: " + commit + "\n"
 	}

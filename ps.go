@@ -60,7 +60,7 @@ func psJSON(pids []int) error {
 // psTable prints what ps(1) says of the processes. It is asked about all there
 // are, as a list of ids would contradict options such as -e.
 func psTable(pids []int, options []string) error {
-	if len(options) == 0 {
+	if len(options) == 0 || len(options) == 1 && options[0] == "" {
 		options = []string{"-ef"}
 	}
 	out, err := exec.Command("ps", options...).CombinedOutput()
