@@ -143,8 +143,6 @@ func unsupported(s *specs.Spec) error {
 	case l == nil:
 	case l.IntelRdt != nil:
 		return errors.New("linux.intelRdt: not supported yet")
-	case len(l.NetDevices) > 0:
-		return errors.New("linux.netDevices: not supported yet")
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"davit/netdev"
 	"davit/nsenter"
 	"davit/plan"
 	"davit/spec"
@@ -33,6 +34,7 @@ type creation struct {
 	fds   descriptors
 	stage *nsenter.Stage
 	raw   []byte // config.json
+	moved []*netdev.Moved
 	// grouped: the cgroups are the container's own, to be removed with it.
 	grouped bool
 }
@@ -286,6 +288,9 @@ func (c *creation) putInPlace() error {
 		return err
 	}
 	c.state.Cgroup = cg.State()
+	if err := c.moveDevices(); err != nil {
+		return err
+	}
 	if s.Process.OOMScoreAdj != nil {
 		return c.oomScore(*s.Process.OOMScoreAdj)
 	}
@@ -388,6 +393,7 @@ func (c *creation) close() {
 
 // undo removes whatever make has made.
 func (c *creation) undo() {
+	c.returnDevices()
 	if c.stage != nil {
 		c.stage.Kill()
 	}

@@ -1,0 +1,283 @@
+// Package netdev moves network devices between network namespaces, as
+// config-linux.md "Network Devices" has it. It speaks rtnetlink itself: what it
+// needs are four kinds of messages, and every davit would pay for a library's start.
+package netdev
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// Moved is a device that was moved, and how to move it back.
+type Moved struct {
+	host, name string // its names on the host and in the container
+	up         bool   // it was, on the host
+	addresses  []address
+}
+
+// link is a device as one namespace has it.
+type link struct {
+	index int32
+	name  string
+	up    bool
+}
+
+// address is what has to be said to add an address again.
+type address struct {
+	fixed [unix.SizeofIfAddrmsg]byte
+	attrs []attribute
+}
+
+type attribute struct {
+	kind  uint16
+	value []byte
+}
+
+// Space is a network namespace as the target of moves.
+type Space struct {
+	ns   int // descriptor
+	own  int // davit's namespace
+	here *conn
+	over *conn
+}
+
+// Open takes over a descriptor of the target's namespace.
+func Open(ns int) (*Space, error) {
+	s := &Space{ns: ns, own: -1}
+	var err error
+	if s.own, err = unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
+		s.own = -1
+		s.Close()
+		return nil, fmt.Errorf("open /proc/thread-self/ns/net: %w", err)
+	}
+	if s.here, err = dial(); err == nil {
+		s.over, err = dialIn(ns)
+	}
+	if err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Close lets go of the namespace.
+func (s *Space) Close() {
+	unix.Close(s.ns)
+	if s.own >= 0 {
+		unix.Close(s.own)
+	}
+	for _, c := range []*conn{s.here, s.over} {
+		if c != nil {
+			c.close()
+		}
+	}
+}
+
+// dialIn makes a socket in another namespace, on a thread that ends with it.
+func dialIn(ns int) (*conn, error) {
+	type result struct {
+		c   *conn
+		err error
+	}
+	done := make(chan result)
+	go func() {
+		runtime.LockOSThread() // and never unlocked
+		if err := unix.Setns(ns, unix.CLONE_NEWNET); err != nil {
+			done <- result{nil, fmt.Errorf("setns to the network namespace: %w", err)}
+			return
+		}
+		c, err := dial()
+		done <- result{c, err}
+	}()
+	r := <-done
+	return r.c, r.err
+}
+
+// Move moves a device of davit's namespace, renames it unless name is empty or
+// the same, gives it its permanent global addresses again and brings it up.
+// If that fails, the device is where it was. A name may end with %d, for which
+// the kernel puts a number.
+func (s *Space) Move(host, name string) (*Moved, error) {
+	l, err := find(s.here, host)
+	if err != nil {
+		return nil, err
+	}
+	if name == "" {
+		name = host
+	}
+	if bytes.IndexByte([]byte(name), '%') < 0 {
+		if _, err := find(s.over, name); err == nil {
+			return nil, fmt.Errorf("%s: %w: the container's network namespace has a device of that name", name, unix.EEXIST)
+		}
+	}
+	m := &Moved{host: host, up: l.up}
+	if m.addresses, err = addresses(s.here, l.index); err != nil {
+		return nil, err
+	}
+	if m.name, err = transfer(s.here, s.over, l, s.ns, name); err != nil {
+		return nil, err
+	}
+	if err = settle(s.over, m.name, m.addresses, true); err != nil {
+		return nil, errors.Join(err, s.Return(m))
+	}
+	return m, nil
+}
+
+// Return moves a device back to where and what it was.
+func (s *Space) Return(m *Moved) error {
+	l, err := find(s.over, m.name)
+	if err == nil {
+		_, err = transfer(s.over, s.here, l, s.own, m.host)
+	}
+	if err == nil {
+		err = settle(s.here, m.host, m.addresses, m.up)
+	}
+	if err != nil {
+		return fmt.Errorf("move %s back as %s: %w", m.name, m.host, err)
+	}
+	return nil
+}
+
+func fixedLink(index int32, flags, change uint32) []byte {
+	b := make([]byte, unix.SizeofIfInfomsg)
+	order.PutUint32(b[4:], uint32(index))
+	order.PutUint32(b[8:], flags)
+	order.PutUint32(b[12:], change)
+	return b
+}
+
+func readLink(body []byte) link {
+	var l link
+	if len(body) >= unix.SizeofIfInfomsg {
+		l.index = int32(order.Uint32(body[4:]))
+		l.up = order.Uint32(body[8:])&unix.IFF_UP != 0
+	}
+	attrs(body, unix.SizeofIfInfomsg, func(kind uint16, value []byte) {
+		if kind == unix.IFLA_IFNAME {
+			l.name = string(bytes.TrimRight(value, "\x00"))
+		}
+	})
+	return l
+}
+
+func find(c *conn, name string) (link, error) {
+	var l link
+	m := newMessage(unix.RTM_GETLINK, unix.NLM_F_ACK, fixedLink(0, 0, 0)).text(unix.IFLA_IFNAME, name)
+	if err := c.ask(m, func(_ uint16, body []byte) { l = readLink(body) }); err != nil {
+		return l, fmt.Errorf("RTM_GETLINK %s: %w", name, err)
+	}
+	return l, nil
+}
+
+func links(c *conn) (map[int32]string, error) {
+	all := make(map[int32]string)
+	err := c.ask(newMessage(unix.RTM_GETLINK, unix.NLM_F_DUMP, fixedLink(0, 0, 0)), func(_ uint16, body []byte) {
+		l := readLink(body)
+		all[l.index] = l.name
+	})
+	if err != nil {
+		return nil, fmt.Errorf("RTM_GETLINK: %w", err)
+	}
+	return all, nil
+}
+
+// transfer takes a device down and moves it from one namespace to another, where
+// it gets the name, which is returned as it turned out. The kernel moves
+// first and renames then, so that a device may have moved despite an error.
+func transfer(from, to *conn, l link, ns int, name string) (string, error) {
+	before, err := links(to)
+	if err != nil {
+		return "", err
+	}
+	m := newMessage(unix.RTM_NEWLINK, unix.NLM_F_ACK, fixedLink(l.index, 0, unix.IFF_UP))
+	m = m.number(unix.IFLA_NET_NS_FD, uint32(ns)).text(unix.IFLA_IFNAME, name)
+	moveErr := from.ask(m, nil)
+	after, err := links(to)
+	if err != nil {
+		return "", errors.Join(moveErr, err)
+	}
+	for index, got := range after {
+		if _, had := before[index]; had {
+			continue
+		}
+		if moveErr == nil {
+			return got, nil
+		}
+		back := newMessage(unix.RTM_NEWLINK, unix.NLM_F_ACK, fixedLink(index, 0, 0)).text(unix.IFLA_IFNAME, got)
+		return "", errors.Join(fmt.Errorf("RTM_NEWLINK %s: %w", name, moveErr), undoTransfer(to, back))
+	}
+	if moveErr != nil {
+		return "", fmt.Errorf("RTM_NEWLINK %s: %w", name, moveErr)
+	}
+	return "", fmt.Errorf("%s is not in the network namespace that it was moved to", name)
+}
+
+// undoTransfer moves a device, which the message names, to davit's own namespace.
+func undoTransfer(c *conn, m message) error {
+	if err := c.ask(m.number(unix.IFLA_NET_NS_PID, uint32(unix.Getpid())), nil); err != nil {
+		return fmt.Errorf("RTM_NEWLINK, to move it back: %w", err)
+	}
+	return nil
+}
+
+// settle gives a device its addresses, and brings it up if it shall be.
+func settle(c *conn, name string, list []address, up bool) error {
+	l, err := find(c, name)
+	if err != nil {
+		return err
+	}
+	for _, a := range list {
+		order.PutUint32(a.fixed[4:], uint32(l.index))
+		m := newMessage(unix.RTM_NEWADDR, unix.NLM_F_ACK|unix.NLM_F_CREATE|unix.NLM_F_REPLACE, a.fixed[:])
+		for _, at := range a.attrs {
+			m = m.attr(at.kind, at.value)
+		}
+		if err := c.ask(m, nil); err != nil {
+			return fmt.Errorf("RTM_NEWADDR %s: %w", name, err)
+		}
+	}
+	if !up {
+		return nil
+	}
+	if err := c.ask(newMessage(unix.RTM_NEWLINK, unix.NLM_F_ACK, fixedLink(l.index, unix.IFF_UP, unix.IFF_UP)), nil); err != nil {
+		return fmt.Errorf("RTM_NEWLINK %s, to bring it up: %w", name, err)
+	}
+	return nil
+}
+
+// addresses returns the permanent addresses of global scope of a device.
+func addresses(c *conn, index int32) ([]address, error) {
+	var list []address
+	m := newMessage(unix.RTM_GETADDR, unix.NLM_F_DUMP, make([]byte, unix.SizeofIfAddrmsg))
+	err := c.ask(m, func(_ uint16, body []byte) {
+		if len(body) < unix.SizeofIfAddrmsg || int32(order.Uint32(body[4:])) != index || body[3] != unix.RT_SCOPE_UNIVERSE {
+			return
+		}
+		var a address
+		copy(a.fixed[:], body)
+		flags := uint32(body[2])
+		attrs(body, unix.SizeofIfAddrmsg, func(kind uint16, value []byte) {
+			switch kind {
+			case unix.IFA_ADDRESS, unix.IFA_LOCAL, unix.IFA_BROADCAST, unix.IFA_ANYCAST, unix.IFA_RT_PRIORITY:
+				a.attrs = append(a.attrs, attribute{kind, bytes.Clone(value)})
+			case unix.IFA_FLAGS:
+				flags = order.Uint32(value)
+			}
+		})
+		if flags&unix.IFA_F_PERMANENT == 0 {
+			return
+		}
+		const keep = unix.IFA_F_NODAD | unix.IFA_F_HOMEADDRESS | unix.IFA_F_MANAGETEMPADDR | unix.IFA_F_NOPREFIXROUTE | unix.IFA_F_MCAUTOJOIN
+		a.fixed[2] = 0
+		a.attrs = append(a.attrs, attribute{unix.IFA_FLAGS, order.AppendUint32(nil, flags&keep)})
+		list = append(list, a)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("RTM_GETADDR: %w", err)
+	}
+	return list, nil
+}
