@@ -1,7 +1,6 @@
 package libcontainer
 
 import (
-	"errors"
 	"fmt"
 	"path"
 	"path/filepath"
@@ -11,6 +10,7 @@ import (
 	"davit/cgroups"
 	"davit/plan"
 	"davit/process"
+	"davit/resctrl"
 	"davit/rootfs"
 	"davit/seccomp"
 	"davit/spec"
@@ -47,7 +47,8 @@ type compiled struct {
 	spec     *specs.Spec
 	state    State
 	cgroups  *cgroups.Manager
-	new      uint64 // CLONE_NEW* that are made for it
+	rdt      *resctrl.Group // nil: none asked for
+	new      uint64         // CLONE_NEW* that are made for it
 	newUser  bool
 	byPath   bool // davit has no privileges on the host's mounts
 	rootless bool // nor in the initial user namespace
@@ -86,9 +87,6 @@ func (store Store) compile(s *specs.Spec, o CreateOptions, facts *spec.Facts) (*
 	for _, w := range warnings {
 		warnf("%s", w.Error())
 	}
-	if err := unsupported(s); err != nil {
-		return nil, err
-	}
 	stateDir := filepath.Join(store.Root, o.ID)
 	o.adapt(s, stateDir)
 	c := &compiled{plan: &plan.Plan{Trace: o.Trace != nil}, spec: s}
@@ -107,6 +105,11 @@ func (store Store) compile(s *specs.Spec, o CreateOptions, facts *spec.Facts) (*
 	}
 	linux.Resources.Devices = append(linux.Resources.Devices, allowedDevices()...)
 	var err error
+	if rdt := linux.IntelRdt; rdt != nil {
+		if c.rdt, err = resctrl.New(rdt, o.ID); err != nil {
+			return nil, fmt.Errorf("linux.intelRdt: %w", err)
+		}
+	}
 	c.cgroups, err = cgroups.New(cgroups.Options{
 		ID: o.ID, CgroupsPath: linux.CgroupsPath, Systemd: o.SystemdCgroup, Disabled: o.NoCgroup, Rootless: o.mayLackCgroups(c.rootless),
 		Owner: cgroupOwner(s), Resources: linux.Resources, Annotations: s.Annotations,
@@ -135,16 +138,6 @@ func (o *CreateOptions) mayLackCgroups(rootless bool) bool {
 		return false
 	}
 	return rootless
-}
-
-// unsupported refuses what davit cannot honour yet.
-func unsupported(s *specs.Spec) error {
-	switch l := s.Linux; {
-	case l == nil:
-	case l.IntelRdt != nil:
-		return errors.New("linux.intelRdt: not supported yet")
-	}
-	return nil
 }
 
 // cgroupOwner returns the host's uid of the container's root, to which a

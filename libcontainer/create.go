@@ -170,7 +170,15 @@ func (c *creation) group() error {
 		return err
 	}
 	c.grouped = true
-	return nil
+	if c.rdt == nil {
+		return nil
+	}
+	if err := c.rdt.Make(); err != nil {
+		return fmt.Errorf("linux.intelRdt: %w", err)
+	}
+	// Known only now to be its own.
+	c.state.Resctrl, c.state.ResctrlMon = c.rdt.Dir, c.rdt.Mon
+	return c.state.write(c.dir, false)
 }
 
 // putInPlaceNow is for a stage that does not wait for it.
@@ -288,6 +296,11 @@ func (c *creation) putInPlace() error {
 		return err
 	}
 	c.state.Cgroup = cg.State()
+	if c.rdt != nil {
+		if err := c.rdt.Add(c.stage.Pid); err != nil {
+			return fmt.Errorf("linux.intelRdt: %w", err)
+		}
+	}
 	if err := c.moveDevices(); err != nil {
 		return err
 	}
@@ -400,6 +413,11 @@ func (c *creation) undo() {
 	if c.dir >= 0 {
 		if c.state.SharedMounts {
 			if err := c.state.unmount(c.spec); err != nil {
+				fmt.Fprintf(os.Stderr, "davit: create %s: clean up: %v\n", c.ID, err)
+			}
+		}
+		if c.rdt != nil {
+			if err := c.rdt.Remove(); err != nil {
 				fmt.Fprintf(os.Stderr, "davit: create %s: clean up: %v\n", c.ID, err)
 			}
 		}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 
+	"davit/resctrl"
+
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
@@ -36,6 +38,11 @@ func (c *Container) destroy() error {
 		logf("remove the cgroups")
 		if err := m.Destroy(); err != nil {
 			return err
+		}
+		if rdt := (&resctrl.Group{Dir: c.Resctrl, Mon: c.ResctrlMon}); rdt.Dir != "" || rdt.Mon != "" {
+			if err := rdt.Remove(); err != nil {
+				return err
+			}
 		}
 		if c.SharedMounts {
 			if err := c.unmountShared(); err != nil {

@@ -31,12 +31,8 @@ func Features(version, commit string) *features.Features {
 			Selinux:         &features.Selinux{Enabled: is(true)},
 			MemoryPolicy:    memoryPolicies(),
 			MountExtensions: &features.MountExtensions{IDMap: &features.IDMap{Enabled: is(true)}},
-			NetDevices:      &features.NetDevices{Enabled: is(supports(&specs.Linux{NetDevices: map[string]specs.LinuxNetDevice{"eth0": {}}}))},
-			IntelRdt: &features.IntelRdt{
-				Enabled:    is(supports(&specs.Linux{IntelRdt: &specs.LinuxIntelRdt{}})),
-				Schemata:   is(supports(&specs.Linux{IntelRdt: &specs.LinuxIntelRdt{Schemata: []string{"MB:0=70"}}})),
-				Monitoring: is(supports(&specs.Linux{IntelRdt: &specs.LinuxIntelRdt{EnableMonitoring: true}})),
-			},
+			NetDevices:      &features.NetDevices{Enabled: is(true)},
+			IntelRdt:        &features.IntelRdt{Enabled: is(true), Schemata: is(true), Monitoring: is(true)},
 		},
 		Annotations: map[string]string{
 			"davit.version":            version,
@@ -57,8 +53,6 @@ func Features(version, commit string) *features.Features {
 }
 
 func is(v bool) *bool { return &v }
-
-func supports(l *specs.Linux) bool { return unsupported(&specs.Spec{Linux: l}) == nil }
 
 func capabilityNames() []string {
 	var names []string

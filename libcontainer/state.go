@@ -41,6 +41,9 @@ type State struct {
 	NoKeyring   bool              `json:"noKeyring,omitempty"`
 	Notify      bool              `json:"notify,omitempty"` // it has a NOTIFY_SOCKET
 	Annotations map[string]string `json:"annotations,omitempty"`
+	// Resctrl and ResctrlMon are directories of its own in resctrl.
+	Resctrl    string `json:"resctrl,omitempty"`
+	ResctrlMon string `json:"resctrlMon,omitempty"`
 	// SharedMounts: the container's mounts are in a namespace that is not its own,
 	// and are to be removed: what covers the mount with the id RootMount at Rootfs.
 	SharedMounts bool          `json:"sharedMounts,omitempty"`

@@ -49,6 +49,10 @@ func decodeState(d *jsonx.Decoder, v *State) {
 			v.Notify = d.Bool()
 		case "annotations":
 			v.Annotations = d.StringMap()
+		case "resctrl":
+			v.Resctrl = d.String()
+		case "resctrlMon":
+			v.ResctrlMon = d.String()
 		case "sharedMounts":
 			v.SharedMounts = d.Bool()
 		case "rootMount":
@@ -115,6 +119,14 @@ func encodeState(e *jsonx.Encoder, v *State) {
 	if len(v.Annotations) != 0 {
 		e.Key("annotations")
 		e.StringMap(v.Annotations)
+	}
+	if v.Resctrl != "" {
+		e.Key("resctrl")
+		e.String(v.Resctrl)
+	}
+	if v.ResctrlMon != "" {
+		e.Key("resctrlMon")
+		e.String(v.ResctrlMon)
 	}
 	if v.SharedMounts {
 		e.Key("sharedMounts")

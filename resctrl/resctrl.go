@@ -1,0 +1,195 @@
+// Package resctrl puts a container into a class of Intel's Resource Director
+// Technology: config-linux.md "IntelRdt", and the kernel's documentation of resctrl.
+package resctrl
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// Mountpoint is where resctrl is mounted, if it is.
+const Mountpoint = "/sys/fs/resctrl"
+
+// ErrMissing is the error of a host without it.
+var ErrMissing = errors.New("no resctrl file system is mounted on " + Mountpoint + ": the processor or the kernel has no resource director technology, or nobody mounted it")
+
+// Group is a container's control group, and perhaps monitoring group.
+type Group struct {
+	Dir string // the control group, if it was made for the container
+	Mon string // the monitoring group, likewise
+
+	id     string
+	class  string // the control group's directory
+	config *specs.LinuxIntelRdt
+}
+
+// Mounted says whether resctrl is mounted.
+func Mounted() bool {
+	var fs unix.Statfs_t
+	return unix.Statfs(Mountpoint, &fs) == nil && fs.Type == unix.RDTGROUP_SUPER_MAGIC
+}
+
+// New decides where a container goes. It changes nothing.
+func New(config *specs.LinuxIntelRdt, id string) (*Group, error) {
+	if !Mounted() {
+		return nil, ErrMissing
+	}
+	return group(Mountpoint, config, id), nil
+}
+
+func group(root string, config *specs.LinuxIntelRdt, id string) *Group {
+	name := config.ClosID // "/" is the root
+	if name == "" {
+		name = id
+	}
+	return &Group{id: id, class: filepath.Join(root, name), config: config}
+}
+
+// Make makes the groups that are to be made, and sets the schemata.
+func (g *Group) Make() error {
+	c := g.config
+	set := c.L3CacheSchema != "" || c.MemBwSchema != "" || len(c.Schemata) > 0
+	err := g.makeClass(set)
+	if err != nil {
+		return err
+	}
+	lines := make([]string, 0, 2+len(c.Schemata))
+	for _, l := range append([]string{c.L3CacheSchema, c.MemBwSchema}, c.Schemata...) {
+		if l != "" {
+			lines = append(lines, l)
+		}
+	}
+	for _, line := range lines {
+		if err := write(filepath.Join(g.class, "schemata"), line); err != nil {
+			return err
+		}
+	}
+	if !c.EnableMonitoring {
+		return nil
+	}
+	mon := filepath.Join(g.class, "mon_groups", g.id)
+	if err := os.Mkdir(mon, 0o755); err != nil {
+		return fmt.Errorf("enableMonitoring: %w", err)
+	}
+	g.Mon = mon
+	return nil
+}
+
+func (g *Group) makeClass(set bool) error {
+	own := g.config.ClosID == ""
+	if !own && !set {
+		if _, err := os.Stat(g.class); err != nil {
+			return fmt.Errorf("closID: %w: a class without schemata has to be configured beforehand", err)
+		}
+		return nil
+	}
+	err := os.Mkdir(g.class, 0o755)
+	switch {
+	case err == nil && own:
+		g.Dir = g.class
+	case errors.Is(err, os.ErrExist) && !own:
+		return g.compare()
+	case err != nil:
+		return fmt.Errorf("closID: %w", err)
+	}
+	return nil
+}
+
+// compare checks that a class that exists has the schemata that are wanted.
+func (g *Group) compare() error {
+	have, err := os.ReadFile(filepath.Join(g.class, "schemata"))
+	if err != nil {
+		return err
+	}
+	for _, want := range []struct{ field, line string }{{"l3CacheSchema", g.config.L3CacheSchema}, {"memBwSchema", g.config.MemBwSchema}} {
+		if want.line != "" && !agrees(string(have), want.line) {
+			return fmt.Errorf("%s: %q is not what %s has: %q", want.field, want.line, g.class, strings.TrimSpace(string(have)))
+		}
+	}
+	return nil
+}
+
+// agrees says whether the lines of a schemata file have what a line wants.
+func agrees(file, line string) bool {
+	resource, want := domains(line)
+	for l := range strings.Lines(file) {
+		name, have := domains(l)
+		if name != resource {
+			continue
+		}
+		for id, v := range want {
+			if have[id] != v {
+				return false
+			}
+		}
+		return true
+	}
+	return false
+}
+
+// domains parses a line such as "L3:0=7f0;1=1f". Leading zeros mean nothing.
+func domains(line string) (resource string, values map[string]string) {
+	resource, list, _ := strings.Cut(strings.TrimSpace(line), ":")
+	values = make(map[string]string)
+	for d := range strings.SplitSeq(list, ";") {
+		id, v, _ := strings.Cut(d, "=")
+		values[strings.TrimLeft(strings.TrimSpace(id), "0")] = strings.TrimLeft(strings.ToLower(strings.TrimSpace(v)), "0")
+	}
+	return resource, values
+}
+
+func write(path, line string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := f.WriteString(line + "\n"); err != nil {
+		return fmt.Errorf("write %q to %s: %w%s", line, path, errors.Unwrap(err), lastStatus(filepath.Dir(filepath.Dir(path)), path))
+	}
+	return nil
+}
+
+// lastStatus is what resctrl itself says about a failure.
+func lastStatus(dirs ...string) string {
+	for _, d := range append(dirs, Mountpoint) {
+		if text, err := os.ReadFile(filepath.Join(d, "info", "last_cmd_status")); err == nil {
+			return " (" + strings.TrimSpace(string(text)) + ")"
+		}
+	}
+	return ""
+}
+
+// Add puts a process into the groups.
+func (g *Group) Add(pid int) error {
+	dirs := []string{g.class}
+	if g.Mon != "" {
+		dirs = append(dirs, g.Mon)
+	}
+	for _, d := range dirs {
+		if err := write(filepath.Join(d, "tasks"), strconv.Itoa(pid)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Remove removes what is the container's own. What is gone is no error.
+func (g *Group) Remove() error {
+	for _, d := range []string{g.Mon, g.Dir} {
+		if d == "" {
+			continue
+		}
+		if err := unix.Rmdir(d); err != nil && err != unix.ENOENT {
+			return fmt.Errorf("rmdir %s: %w", d, err)
+		}
+	}
+	return nil
+}

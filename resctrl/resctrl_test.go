@@ -1,0 +1,100 @@
+package resctrl
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// tree is a directory that stands for resctrl, on a host whose processor has none.
+func tree(t *testing.T) string {
+	root := t.TempDir()
+	for _, d := range []string{"gold", "mon_groups"} {
+		if err := os.Mkdir(filepath.Join(root, d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, text := range map[string]string{"schemata": "", "tasks": "", "gold/schemata": "    L3:0=7f0;1=1f\n    MB:0=20;1=70\n", "gold/tasks": ""} {
+		if err := os.WriteFile(filepath.Join(root, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return root
+}
+
+func TestMake(t *testing.T) {
+	for name, c := range map[string]struct {
+		config specs.LinuxIntelRdt
+		want   string // a part of the error
+	}{
+		"a class that is there":            {specs.LinuxIntelRdt{ClosID: "gold"}, ""},
+		"the default class":                {specs.LinuxIntelRdt{ClosID: "/"}, ""},
+		"a class that is not there":        {specs.LinuxIntelRdt{ClosID: "silver"}, "has to be configured beforehand"},
+		"the same, with zeros in front":    {specs.LinuxIntelRdt{ClosID: "gold", L3CacheSchema: "L3:0=07F0;1=01f", MemBwSchema: "MB:1=70"}, ""},
+		"another cache":                    {specs.LinuxIntelRdt{ClosID: "gold", L3CacheSchema: "L3:0=7f0;1=3f"}, "l3CacheSchema"},
+		"another bandwidth":                {specs.LinuxIntelRdt{ClosID: "gold", MemBwSchema: "MB:0=30"}, "memBwSchema"},
+		"a resource that the class lacks":  {specs.LinuxIntelRdt{ClosID: "gold", L3CacheSchema: "L3CODE:0=1"}, "l3CacheSchema"},
+		"a class of the container's id":    {specs.LinuxIntelRdt{}, ""},
+		"monitoring where there can be no": {specs.LinuxIntelRdt{ClosID: "gold", EnableMonitoring: true}, "enableMonitoring"},
+	} {
+		g := group(tree(t), &c.config, "c1")
+		err := g.Make()
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: got %v, want %q", name, err, c.want)
+		}
+	}
+}
+
+func TestSchemataAreWrittenInOrder(t *testing.T) {
+	root := tree(t)
+	g := group(root, &specs.LinuxIntelRdt{ClosID: "/", Schemata: []string{"L2:0=f"}, EnableMonitoring: true}, "c1")
+	if err := g.Make(); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := os.ReadFile(root + "/schemata"); string(got) != "L2:0=f\n" {
+		t.Errorf("schemata: %q", got)
+	}
+	if err := os.WriteFile(root+"/mon_groups/c1/tasks", nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Add(42); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []string{"/tasks", "/mon_groups/c1/tasks"} {
+		if got, _ := os.ReadFile(root + f); string(got) != "42\n" {
+			t.Errorf("%s: %q", f, got)
+		}
+	}
+	os.Remove(root + "/mon_groups/c1/tasks")
+	if err := g.Remove(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(root + "/mon_groups/c1"); err == nil {
+		t.Error("the monitoring group is still there")
+	}
+}
+
+func TestOwnClassOnly(t *testing.T) {
+	root := tree(t)
+	config := &specs.LinuxIntelRdt{}
+	g := group(root, config, "c1")
+	if err := g.Make(); err != nil {
+		t.Fatal(err)
+	}
+	other := group(root, config, "c1")
+	if err := other.Make(); err == nil || other.Dir != "" {
+		t.Errorf("a class that is there was taken over: %v", err)
+	}
+	if err := g.Remove(); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Remove(); err != nil {
+		t.Errorf("again: %v", err)
+	}
+	if shared := group(root, &specs.LinuxIntelRdt{ClosID: "gold"}, "c1"); shared.Remove() != nil || shared.Dir != "" {
+		t.Error("a shared class would be removed")
+	}
+}
