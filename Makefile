@@ -43,12 +43,12 @@ COMPILER   := seccomp/compiler.elf
 COMPILER_C := $(wildcard seccomp/*.c seccomp/compiler/*.c)
 ELFS       := $(STAGE) $(COMPILER)
 
-.PHONY: test-gorunc all bench clean conformance demo deps generate install lint test test-engines test-vm
+.PHONY: verbs test-gorunc all bench clean conformance demo deps generate install lint test test-engines test-vm
 .DELETE_ON_ERROR:
 
 all: bin/davit
 
-.PHONY: test-gorunc bin/davit # go build knows better than make what is up to date
+.PHONY: verbs test-gorunc bin/davit # go build knows better than make what is up to date
 bin/davit: $(ELFS)
 	$(GO) build $(GOFLAGS_BUILD) $(GOLDFLAGS_BUILD) -o $@ .
 
@@ -100,6 +100,12 @@ test-gorunc:
 	@tests/deps build test peers
 	@$(MAKE) --no-print-directory all
 	cd tests/gorunc && DAVIT=$(CURDIR)/bin/davit $(GO) test -count=1 -v .
+
+# Flags and outputs beside runc's and crun's, written to docs/verbs.md; fails if a flag of runc's is missing without a reason.
+verbs:
+	@tests/deps build test peers
+	@$(MAKE) --no-print-directory all
+	$(GO) run ./tests/verbs -davit bin/davit -out docs/verbs.md
 
 lint: $(ELFS)
 	@tests/deps build lint
