@@ -15,9 +15,21 @@ struct dirent {
 
 static void copy_tree(struct stage *c, int from, int to, int depth);
 
-static void copy_file(struct stage *c, int from, int to, const char *name, uint32_t mode)
+/* Opens what is to be copied. Others may share the directory and swap names: owner
+ * and mode are those of what was opened, of which no fifo holds us up. */
+static int open_entry(struct stage *c, int from, const char *name, int flags, struct statx *st)
 {
-	int in = (int)must(c, sys(__NR_openat, from, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC), "openat", name);
+	uint32_t type = st->stx_mode & S_IFMT;
+	int in = (int)must(c, sys(__NR_openat, from, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC | flags), "openat", name);
+
+	must(c, sys(__NR_statx, in, "", AT_EMPTY_PATH, STATX_BASIC_STATS, st), "statx", name);
+	if ((st->stx_mode & S_IFMT) != type)
+		fail(c, "openat", -EAGAIN, name);
+	return in;
+}
+
+static void copy_file(struct stage *c, int in, int to, const char *name, uint32_t mode)
+{
 	int out = (int)must(c, sys(__NR_openat, to, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode), "openat", name);
 
 	while (must(c, sys(__NR_sendfile, out, in, 0, PIECE), "sendfile", name) > 0)
@@ -32,16 +44,17 @@ static void copy_entry(struct stage *c, int from, int to, const char *name, int 
 	char link[4096];
 
 	must(c, sys(__NR_statx, from, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &st), "statx", name);
-	uint32_t type = st.stx_mode & S_IFMT, mode = st.stx_mode & 07777;
+	uint32_t type = st.stx_mode & S_IFMT;
+	int in = type == S_IFREG ? open_entry(c, from, name, 0, &st) : type == S_IFDIR ? open_entry(c, from, name, O_DIRECTORY, &st) : -1;
+	uint32_t mode = st.stx_mode & 07777;
 	if (type == S_IFREG) {
-		copy_file(c, from, to, name, mode);
+		copy_file(c, in, to, name, mode);
 	} else if (type == S_IFLNK) {
 		long n = must(c, sys(__NR_readlinkat, from, name, link, sizeof(link) - 1), "readlinkat", name);
 		link[n] = 0;
 		must(c, sys(__NR_symlinkat, link, to, name), "symlinkat", name);
 	} else if (type == S_IFDIR) {
 		must(c, sys(__NR_mkdirat, to, name, mode), "mkdirat", name);
-		int in = (int)must(c, sys(__NR_openat, from, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), "openat", name);
 		int out = (int)must(c, sys(__NR_openat, to, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), "openat", name);
 		copy_tree(c, in, out, depth + 1);
 		sys(__NR_close, in);

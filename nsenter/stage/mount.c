@@ -101,27 +101,38 @@ void do_symlink(struct stage *c, const struct plan_step *s)
 
 static uint64_t device_number(uint64_t rdev) { return rdev >> 32 << 8 | (rdev & 0xff) | (rdev & 0xffffff00) << 12; }
 
+/* Opens a node, which must be of that type and number. */
+static int open_node(struct stage *c, int dir, const char *name, uint32_t mode, uint64_t rdev, const char *path)
+{
+	uint64_t have;
+	int node = (int)must(c, sys(__NR_openat, dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC), "openat", path);
+
+	if ((mode_of(c, node, &have) & S_IFMT) != (mode & S_IFMT) || have != rdev)
+		fail(c, "mknodat", -EEXIST, path);
+	return node;
+}
+
 void do_device(struct stage *c, const struct plan_step *s)
 {
 	const char *path = str(c, s, DEVICE_S_PATH), *name;
 	uint32_t mode = (uint32_t)s->n[DEVICE_N_MODE];
-	uint64_t rdev = s->n[DEVICE_N_RDEV], have;
+	uint64_t rdev = s->n[DEVICE_N_RDEV];
 	int dir = parent_of(c, path, &name);
 	long r = sys(__NR_mknodat, dir, name, mode, device_number(rdev));
 
 	if (r == -EEXIST) {
-		int node = (int)must(c, sys(__NR_openat, dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC), "openat", path);
-		uint32_t is = mode_of(c, node, &have);
-		if ((is & S_IFMT) != (mode & S_IFMT) || have != rdev)
-			fail(c, "mknodat", r, path);
-		sys(__NR_close, node);
+		sys(__NR_close, open_node(c, dir, name, mode, rdev, path));
 		/* Made anew, since a name is no safe way to change owner and mode. */
 		must(c, sys(__NR_unlinkat, dir, name, 0), "unlinkat", path);
 		r = sys(__NR_mknodat, dir, name, mode, device_number(rdev));
 	}
 	must(c, r, "mknodat", path);
-	if (s->n[DEVICE_N_UID] || s->n[DEVICE_N_GID])
-		must(c, sys(__NR_fchownat, dir, name, s->n[DEVICE_N_UID], s->n[DEVICE_N_GID], AT_SYMLINK_NOFOLLOW), "fchownat", path);
+	if (s->n[DEVICE_N_UID] || s->n[DEVICE_N_GID]) {
+		/* Others may share the directory, and have put another file there meanwhile. */
+		int node = open_node(c, dir, name, mode, rdev, path);
+		must(c, sys(__NR_fchownat, node, "", s->n[DEVICE_N_UID], s->n[DEVICE_N_GID], AT_EMPTY_PATH), "fchownat", path);
+		sys(__NR_close, node);
+	}
 	sys(__NR_close, dir);
 }
 

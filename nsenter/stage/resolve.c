@@ -37,13 +37,16 @@ uint32_t mode_of(struct stage *c, int fd, uint64_t *rdev)
 
 /* One missing component: made in the directory that was resolved, then opened
  * without following anything that someone may have put there meanwhile. */
-static int make(struct stage *c, int parent, const char *name, int directory, const char *path)
+static int make(struct stage *c, int parent, const char *name, int directory, const char *path, const uint32_t *owner)
 {
 	long r = directory ? sys(__NR_mkdirat, parent, name, 0755) : sys(__NR_mknodat, parent, name, S_IFREG | 0644, 0);
 
 	if (r < 0 && r != -EEXIST)
 		fail(c, directory ? "mkdirat" : "mknodat", r, path);
-	return (int)must(c, sys(__NR_openat, parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC), "openat", path);
+	int made = (int)must(c, sys(__NR_openat, parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC), "openat", path);
+	if (owner && r == 0) /* not what somebody else was faster to make */
+		must(c, sys(__NR_fchownat, made, "", owner[0], owner[1], AT_EMPTY_PATH), "fchownat", path);
+	return made;
 }
 
 /* Walks path, making what is missing: directories, and at the end a directory
@@ -68,11 +71,8 @@ static int walk(struct stage *c, const char *path, int directory, uint64_t resol
 			prefix[n++] = *path++;
 		prefix[n] = 0;
 		int next = lookup(c, prefix, O_PATH, resolve);
-		if (next == -ENOENT) {
-			next = make(c, at, name, *path || directory, prefix);
-			if (owner)
-				must(c, sys(__NR_fchownat, next, "", owner[0], owner[1], AT_EMPTY_PATH), "fchownat", prefix);
-		}
+		if (next == -ENOENT)
+			next = make(c, at, name, *path || directory, prefix, owner);
 		must(c, next, "openat2", prefix);
 		sys(__NR_close, at);
 		at = next;
