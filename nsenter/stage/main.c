@@ -201,9 +201,10 @@ __attribute__((used)) _Noreturn void stage_main(long *sp)
 	uint32_t nfds = (uint32_t)number(argv[3]);
 	c.control = c.channel = plan + 1;
 	c.base = plan + 2;
-	/* Invariant 2: whatever else there is, nothing passes the exec but stdio and what was asked for, which
-	 * is what comes before the plan. */
-	must(&c, sys(__NR_close_range, plan, ~0U, CLOSE_RANGE_CLOEXEC), "close_range", "");
+	/* Invariant 2: nothing passes the exec but stdio and what was asked for, which is what comes before the
+	 * plan; and what davit's caller has left open is not there for a name in /proc/self/fd to lead to. */
+	must(&c, sys(__NR_close_range, plan, c.base + (int)nfds - 1, CLOSE_RANGE_CLOEXEC), "close_range", "");
+	must(&c, sys(__NR_close_range, c.base + (int)nfds, ~0U, 0), "close_range", "");
 	sys(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, &none, 0, sizeof(none));
 	sys(__NR_prctl, PR_SET_NAME, "davit-stage", 0, 0, 0);
 

@@ -89,15 +89,33 @@ void do_bounding(struct stage *c, const struct plan_step *s)
 	}
 }
 
+/* Whatever of the host no later step needs is closed: an image names its program
+ * and that program's interpreter, and while execve(2) looks for them, a name in
+ * /proc/self/fd would lead there (CVE-2024-21626). */
+static void let_go(struct stage *c)
+{
+	for (uint32_t i = 1; i <= c->h->nfds; i++) {
+		uint32_t later = c->step + 1;
+		while (later < c->h->nsteps && c->steps[later].fd[0] != i && c->steps[later].fd[1] != i)
+			later++;
+		if (later == c->h->nsteps)
+			sys(__NR_close, c->base + (int)i - 1);
+	}
+}
+
 void do_user(struct stage *c, const struct plan_step *s)
 {
 	uint32_t gid = (uint32_t)s->n[USER_N_GID], uid = (uint32_t)s->n[USER_N_UID];
+
+	let_go(c);
 
 	must(c, sys(__NR_prctl, PR_SET_KEEPCAPS, 1, 0, 0, 0), "prctl", "PR_SET_KEEPCAPS");
 	if (!s->n[USER_N_KEEPGROUPS])
 		must(c, sys(__NR_setgroups, size(s, USER_S_GROUPS) / 4, str(c, s, USER_S_GROUPS)), "setgroups", "");
 	must(c, sys(__NR_setresgid, gid, gid, gid), "setresgid", "");
 	must(c, sys(__NR_setresuid, uid, uid, uid), "setresuid", "");
+	/* A change of user sets it to fs.suid_dumpable, which may be 1. */
+	must(c, sys(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0), "prctl", "PR_SET_DUMPABLE");
 }
 
 void do_capabilities(struct stage *c, const struct plan_step *s)
@@ -111,7 +129,7 @@ void do_capabilities(struct stage *c, const struct plan_step *s)
 		set[i].inheritable = (uint32_t)(s->n[CAPABILITIES_N_INHERITABLE] >> 32 * i);
 	}
 	must(c, sys(__NR_capset, &head, set), "capset", "");
-	for (unsigned cap = 0; s->n[CAPABILITIES_N_AMBIENT] >> cap; cap++)
+	for (unsigned cap = 0; cap < 64; cap++)
 		if (s->n[CAPABILITIES_N_AMBIENT] >> cap & 1)
 			must(c, sys(__NR_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0), "prctl", "PR_CAP_AMBIENT_RAISE");
 }
