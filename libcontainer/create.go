@@ -376,7 +376,13 @@ func (c *creation) announce() error {
 // writePidFile writes the file aside and renames it, so that nobody reads half of it.
 func writePidFile(path string, pid int) error {
 	aside := filepath.Join(filepath.Dir(path), "."+filepath.Base(path))
-	if err := os.WriteFile(aside, []byte(strconv.Itoa(pid)), 0o666); err != nil {
+	os.Remove(aside) // of a davit that was killed; or a link to where nothing is to be written
+	f, err := os.OpenFile(aside, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(strconv.Itoa(pid))
+	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
 	return os.Rename(aside, path)

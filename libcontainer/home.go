@@ -42,37 +42,44 @@ func homeIn(root, file string, uid uint32) string {
 }
 
 // readInRoot reads a small regular file that an untrusted root filesystem
-// holds: links are resolved inside it, and no fifo or device is opened for reading.
+// holds: links are resolved inside it, and nothing is opened for reading before
+// it is known to be a regular file. Opening a device can have effects, and davit
+// is not bound by the container's list of devices.
 func readInRoot(root, file string) string {
-	fd := -1
-	var err error
-	if file == "" {
-		fd, err = unix.Open(root, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
-	} else {
-		var dir int
-		if dir, err = unix.Open(root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
-			return ""
-		}
-		defer unix.Close(dir)
-		fd, err = unix.Openat2(dir, file, &unix.OpenHow{
-			Flags:   unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOCTTY,
-			Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
-		})
+	at, err := openInRoot(root, file)
+	if err != nil {
+		return ""
 	}
+	defer unix.Close(at)
+	var st unix.Stat_t
+	if unix.Fstat(at, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || st.Size > maxPasswd {
+		return ""
+	}
+	fd, err := unix.Open("/proc/self/fd/"+strconv.Itoa(at), unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return ""
 	}
 	defer unix.Close(fd)
-	var st unix.Stat_t
-	if unix.Fstat(fd, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || st.Size > maxPasswd {
-		return ""
-	}
 	buf := make([]byte, st.Size)
 	n, err := unix.Read(fd, buf)
 	if err != nil {
 		return ""
 	}
 	return string(buf[:n])
+}
+
+func openInRoot(root, file string) (int, error) {
+	if file == "" {
+		return unix.Open(root, unix.O_PATH|unix.O_CLOEXEC, 0)
+	}
+	dir, err := unix.Open(root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(dir)
+	return unix.Openat2(dir, file, &unix.OpenHow{
+		Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
+	})
 }
 
 // homeOf finds a user's home directory in a passwd(5) file.
