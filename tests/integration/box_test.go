@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // box is a bundle, and the davit that runs it, for tests in Go.
@@ -54,16 +55,32 @@ func (b *box) command(args ...string) *exec.Cmd {
 // try runs davit and returns stdout and stderr together, and the exit status.
 func (b *box) try(args ...string) (string, int) {
 	b.t.Helper()
+	out, err := b.runFiles(b.command(args...))
+	return out, exitCode(err)
+}
+
+// runFiles runs a command whose output goes to a file, which a container's process may keep open.
+func (b *box) runFiles(cmd *exec.Cmd) (string, error) {
+	b.t.Helper()
 	out, err := os.Create(filepath.Join(b.work, "out"))
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	defer out.Close()
-	cmd := b.command(args...)
 	cmd.Stdout, cmd.Stderr = out, out
-	err = cmd.Run()
+	err = runSoon(cmd)
 	text, _ := os.ReadFile(out.Name())
-	return string(text), exitCode(err)
+	return string(text), err
+}
+
+// runSoon is Run for a command that should not take long: one that does is killed.
+func runSoon(cmd *exec.Cmd) error {
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	timer := time.AfterFunc(60*time.Second, func() { cmd.Process.Kill() })
+	defer timer.Stop()
+	return cmd.Wait()
 }
 
 // davit runs davit, which must succeed.

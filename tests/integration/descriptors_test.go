@@ -1,0 +1,149 @@
+package integration
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// leaky makes a davit inherit descriptors 3 to 20: of a host's directory, as in CVE-2024-21626.
+func leaky(b *box, cmd *exec.Cmd) *exec.Cmd {
+	for range 18 {
+		f, err := os.Open(b.work)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		b.t.Cleanup(func() { f.Close() })
+		cmd.ExtraFiles = append(cmd.ExtraFiles, f)
+	}
+	return cmd
+}
+
+// descriptors of a process, by number.
+func descriptors(t *testing.T, pid int) map[int]string {
+	t.Helper()
+	dir := fmt.Sprintf("/proc/%d/fd", pid)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fds := map[int]string{}
+	for _, e := range entries {
+		n, _ := strconv.Atoi(e.Name())
+		fds[n], _ = os.Readlink(filepath.Join(dir, e.Name()))
+	}
+	return fds
+}
+
+func numbers(fds map[int]string) []int {
+	var n []int
+	for fd := range fds {
+		n = append(n, fd)
+	}
+	slices.Sort(n)
+	return n
+}
+
+// Invariant 2: no descriptor but stdio crosses the exec, whatever davit inherited; the working directory and the root
+// are the container's.
+func TestDescriptors(t *testing.T) {
+	b := newBox(t, `process.args=["sleep","1000"]`, "root.readonly=false")
+	check := func(what string, pid int) {
+		t.Helper()
+		fds := descriptors(t, pid)
+		if !slices.Equal(numbers(fds), []int{0, 1, 2}) {
+			t.Errorf("%s: descriptors %v", what, fds)
+		}
+		for _, link := range []string{"cwd", "root"} {
+			if to, err := os.Readlink(fmt.Sprintf("/proc/%d/%s", pid, link)); err != nil || to != "/" {
+				t.Errorf("%s: %s is %q: %v", what, link, to, err)
+			}
+		}
+	}
+	if out, err := b.runFiles(leaky(b, b.command("create", "c1"))); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	waiting := b.pid()
+	for fd, to := range descriptors(t, waiting) {
+		if to == b.work {
+			t.Errorf("the waiting stage holds %d, %s", fd, to)
+		}
+	}
+	b.davit("start", "c1")
+	check("create and start", waiting)
+
+	pidFile := filepath.Join(b.work, "pid")
+	if out, err := b.runFiles(leaky(b, b.command("exec", "-d", "--pid-file", pidFile, "c1", "sleep", "1000"))); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	check("exec", pidIn(t, pidFile))
+	b.davit("delete", "--force", "c1")
+
+	if out, err := b.runFiles(leaky(b, b.command("run", "-d", "c1"))); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	check("run", b.pid())
+	b.davit("delete", "--force", "c1")
+
+	// Those asked for, and no other.
+	for _, verb := range []string{"run", "exec"} {
+		args := []string{"run", "-d", "--preserve-fds", "2", "--pid-file", pidFile, "c1"}
+		if verb == "exec" {
+			args = []string{"exec", "-d", "--preserve-fds", "2", "--pid-file", pidFile, "c1", "sleep", "1000"}
+		}
+		if out, err := b.runFiles(leaky(b, b.command(args...))); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		fds := descriptors(t, pidIn(t, pidFile))
+		if !slices.Equal(numbers(fds), []int{0, 1, 2, 3, 4}) || fds[3] != b.work || fds[4] != b.work {
+			t.Errorf("%s --preserve-fds 2: %v", verb, fds)
+		}
+	}
+	b.davit("delete", "--force", "c1")
+}
+
+// Hooks have stdio and nothing else.
+func TestDescriptorsOfHooks(t *testing.T) {
+	b := newBox(t, `process.args=["true"]`, "root.readonly=false")
+	for _, kind := range []string{"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"} {
+		out := filepath.Join(b.work, kind)
+		if kind == "startContainer" {
+			out = "/" + kind
+		}
+		// sh has what it was started with; what it opens itself it puts at 10 and above.
+		b.edit(fmt.Sprintf(`hooks.%s=[{"path":"/bin/sh","args":["sh","-c","cat >/dev/null; for f in 0 1 2 3 4 5 6 7 8 9; do [ -e /proc/self/fd/$f ] && echo $f; done >%s; true"],"env":["PATH=/bin:/usr/bin"]}]`, kind, out))
+	}
+	if out, err := b.runFiles(leaky(b, b.command("run", "--preserve-fds", "2", "c1"))); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for _, kind := range []string{"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"} {
+		file := filepath.Join(b.work, kind)
+		if kind == "startContainer" {
+			file = b.path(kind)
+		}
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Error(err)
+		} else if have := strings.Join(strings.Fields(string(data)), " "); have != "0 1 2" {
+			t.Errorf("%s: descriptors %s", kind, have)
+		}
+	}
+}
+
+func pidIn(t *testing.T, file string) int {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(string(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pid
+}
