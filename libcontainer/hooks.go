@@ -66,6 +66,11 @@ func seccompState(s *specs.Spec, o CreateOptions) string {
 // runHooks runs hooks on the host, one after the other, with state on stdin.
 // The first failure ends it.
 func runHooks(kind string, hooks []specs.Hook, state string) error {
+	if len(hooks) > 0 {
+		if err := closeOnExec(); err != nil {
+			return err
+		}
+	}
 	for i := range hooks {
 		if err := runHook(&hooks[i], state); err != nil {
 			return fmt.Errorf("hooks.%s[%d]: %s: %w", kind, i, hooks[i].Path, err)
