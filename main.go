@@ -104,6 +104,7 @@ var verbs = [...]cli.Verb{
 	{Name: "checkpoint", New: checkpointCommand}, {Name: "restore", New: restoreCommand},
 	{Name: "explain", New: explainCommand},
 	{Name: "trace", New: traceCommand}, {Name: "verify", New: verifyCommand},
+	{Name: "completion", New: completionCommand}, {Name: "man", New: manCommand},
 }
 
 func store(c *cli.Context) libcontainer.Store {

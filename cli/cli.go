@@ -249,10 +249,8 @@ func (a *App) out() io.Writer {
 func (a *App) help() {
 	w := a.out()
 	fmt.Fprintf(w, "%s - %s\n\nusage: %s\n\ncommands:\n", a.Name, a.Usage, a.UsageText)
-	for _, v := range a.Verbs {
-		if c := v.New(); !c.Hidden {
-			fmt.Fprintf(w, "  %-12s %s\n", c.Name, c.Usage)
-		}
+	for _, c := range a.Commands() {
+		fmt.Fprintf(w, "  %-12s %s\n", c.Name, c.Usage)
 	}
 	fmt.Fprint(w, "\nglobal options:\n")
 	writeFlags(w, a.Flags)
@@ -272,26 +270,21 @@ func (c *Command) help(a *App) {
 
 // writeFlags prints a line a flag; the word in backquotes is its value's name.
 func writeFlags(w io.Writer, flags []Flag) {
-	for _, f := range flags {
+	for _, f := range shown(flags) {
 		d := f.describe()
-		if d.Hidden {
-			continue
+		left := make([]string, 0, 2)
+		for _, n := range f.names() {
+			left = append(left, dashes(n))
 		}
-		left := "--" + strings.Join(f.names(), ", -")
-		placeholder, text := d.placeholder, d.Usage
-		if i := strings.IndexByte(text, '`'); i >= 0 {
-			if j := strings.IndexByte(text[i+1:], '`'); j >= 0 {
-				placeholder = text[i+1 : i+1+j]
-				text = text[:i] + placeholder + text[i+j+2:]
-			}
+		what := strings.Join(left, ", ")
+		if d.placeholder != "" {
+			what += " " + placeholder(d)
 		}
-		if placeholder != "" {
-			left += " " + placeholder
-		}
+		text := strings.ReplaceAll(d.Usage, "`", "")
 		if d.value != "" {
 			text += " (default: " + d.value + ")"
 		}
-		fmt.Fprintf(w, "  %-32s %s\n", left, text)
+		fmt.Fprintf(w, "  %-32s %s\n", what, text)
 	}
 }
 
