@@ -35,7 +35,8 @@ ALONE    := -nostdlib -static -no-pie -fno-pie -fno-stack-protector -fcf-protect
             -fno-tree-loop-distribute-patterns -Wl,-z,noseparate-code -Wl,-z,norelro \
             -Wl,-z,max-page-size=4096 -Wl,-z,noexecstack
 STAGE_CFLAGS    := $(WARNINGS) -Wmissing-prototypes $(SMALL) $(ALONE) -ffreestanding
-COMPILER_CFLAGS := $(WARNINGS) $(SMALL) $(ALONE)
+# Its build ID is part of the filters' cache key.
+COMPILER_CFLAGS := $(WARNINGS) $(SMALL) $(ALONE) -Wl,--build-id=sha1
 
 STAGE      := nsenter/stage.elf
 STAGE_C    := $(wildcard nsenter/stage/*.c)
@@ -125,6 +126,11 @@ generate:
 
 install: bin/davit
 	install -D -m 755 bin/davit $(DESTDIR)$(SBINDIR)/davit
+	bin/davit man $(DESTDIR)$(PREFIX)/share/man/man8
+	mkdir -p $(addprefix $(DESTDIR)$(PREFIX)/share/,bash-completion/completions zsh/site-functions fish/vendor_completions.d)
+	bin/davit completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/davit
+	bin/davit completion zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_davit
+	bin/davit completion fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/davit.fish
 
 clean:
 	rm -rf bin $(ELFS)

@@ -83,7 +83,11 @@ func createCommand() *cli.Command {
 		Name:      "create",
 		Usage:     "make a container, whose process then waits for start",
 		ArgsUsage: "CONTAINER",
-		Flags:     creationFlags(),
+		Description: `The process waits for start. --trace's steps after that go to start's own timeline.
+
+example (in a bundle whose config has "terminal": false):
+  davit create web`,
+		Flags: creationFlags(),
 		Action: verb(func(c *cli.Context) error {
 			o, err := createOptions(c)
 			if err != nil {

@@ -12,6 +12,8 @@ func deleteCommand() *cli.Command {
 		Name:      "delete",
 		Usage:     "remove what is left of a stopped container",
 		ArgsUsage: "CONTAINER",
+		Description: `example:
+  davit delete --force web`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "also one that runs (SIGKILL); one that does not exist is no error"},
 		},

@@ -17,6 +17,8 @@ func eventsCommand() *cli.Command {
 		Name:      "events",
 		Usage:     "print a container's figures at intervals, and when a process of it is killed for want of memory",
 		ArgsUsage: "CONTAINER",
+		Description: `example:
+  davit events --stats web`,
 		Flags: []cli.Flag{
 			&cli.DurationFlag{Name: "interval", Usage: "`time` between figures", Value: 5 * time.Second},
 			&cli.BoolFlag{Name: "stats", Usage: "print the figures once, now"},

@@ -21,6 +21,10 @@ func execCommand() *cli.Command {
 		Name:      "exec",
 		Usage:     "run one more process in a container",
 		ArgsUsage: "CONTAINER COMMAND [ARGUMENT...], or CONTAINER with --process",
+		Description: `The exit status is that of the process, or 255 if it could not be run.
+
+example:
+  davit exec web ps`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "process", Aliases: []string{"p"}, Usage: "`file` with the process object (of config.json) to run"},
 			&cli.StringFlag{Name: "console-socket", Usage: "`path` of a unix socket that gets the terminal's master"},

@@ -14,6 +14,10 @@ func explainCommand() *cli.Command {
 		Name:      "explain",
 		Usage:     "print what create would do for a bundle, step by step, without doing it",
 		ArgsUsage: "[CONTAINER]",
+		Description: `Each step is printed with the field of config.json that it comes from.
+
+example (in a bundle):
+  davit explain --format json`,
 		Flags: []cli.Flag{
 			bundleFlag(),
 			&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Usage: "text or json", Value: "text"},

@@ -14,6 +14,8 @@ func featuresCommand() *cli.Command {
 		Name:      "features",
 		Usage:     "print what this build of davit knows, as features.md of runtime-spec has it",
 		ArgsUsage: "no arguments",
+		Description: `example:
+  davit features`,
 		Action: verb(func(c *cli.Context) error {
 			if err := arguments(c, 0, 0); err != nil {
 				return err

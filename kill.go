@@ -14,6 +14,10 @@ func killCommand() *cli.Command {
 		Name:      "kill",
 		Usage:     "send a signal to a container's process (default: SIGTERM)",
 		ArgsUsage: "CONTAINER [SIGNAL]",
+		Description: `SIGNAL is a name (TERM, SIGTERM, RTMIN+3) or a number.
+
+example:
+  davit kill web TERM`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "send it to every process of the container"},
 		},

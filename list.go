@@ -15,6 +15,8 @@ func listCommand() *cli.Command {
 		Name:      "list",
 		Usage:     "list the containers",
 		ArgsUsage: "no arguments",
+		Description: `example:
+  davit list --format json`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Usage: "table or json", Value: "table"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "only the ids"},

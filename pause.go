@@ -10,7 +10,9 @@ func pauseCommand() *cli.Command {
 		Name:      "pause",
 		Usage:     "stop all processes of a container until resume",
 		ArgsUsage: "CONTAINER",
-		Action:    verb(change((*libcontainer.Container).Pause)),
+		Description: `example:
+  davit pause web`,
+		Action: verb(change((*libcontainer.Container).Pause)),
 	}
 }
 
@@ -19,7 +21,9 @@ func resumeCommand() *cli.Command {
 		Name:      "resume",
 		Usage:     "let the processes of a paused container go on",
 		ArgsUsage: "CONTAINER",
-		Action:    verb(change((*libcontainer.Container).Resume)),
+		Description: `example:
+  davit resume web`,
+		Action: verb(change((*libcontainer.Container).Resume)),
 	}
 }
 

@@ -17,6 +17,8 @@ func psCommand() *cli.Command {
 		Name:      "ps",
 		Usage:     "list the processes of a container",
 		ArgsUsage: "CONTAINER [options of ps(1), by default -ef]",
+		Description: `example:
+  davit ps web`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Usage: "table (of ps(1)) or json (the process ids)", Value: "table"},
 		},

@@ -12,6 +12,11 @@ func runCommand() *cli.Command {
 		Name:      "run",
 		Usage:     "create a container, start it, wait for its end, and delete it",
 		ArgsUsage: "CONTAINER",
+		Description: `Without --detach, signals are forwarded and the exit status is that of the process
+(128 and the signal's number if one ended it).
+
+example (in a bundle):
+  davit run --detach web`,
 		Flags: append(creationFlags(),
 			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "return once the process runs"},
 			&cli.BoolFlag{Name: "keep", Usage: "do not delete the container when its process has ended"},

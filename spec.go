@@ -15,6 +15,10 @@ func specCommand() *cli.Command {
 		Name:      "spec",
 		Usage:     "write a config.json to begin with",
 		ArgsUsage: "no arguments",
+		Description: `It runs as it is: a shell on a terminal, with the root filesystem in ./rootfs.
+
+example:
+  davit spec`,
 		Flags: []cli.Flag{
 			bundleFlag(),
 			&cli.BoolFlag{Name: "rootless", Usage: "for a container of an unprivileged user"},

@@ -12,7 +12,9 @@ func startCommand() *cli.Command {
 		Name:      "start",
 		Usage:     "let the process of a created container go",
 		ArgsUsage: "CONTAINER",
-		Flags:     []cli.Flag{traceFlag()},
+		Description: `example:
+  davit start web`,
+		Flags: []cli.Flag{traceFlag()},
 		Action: verb(func(c *cli.Context) error {
 			trace := newTrace(c)
 			start := func(container *libcontainer.Container) error { return container.Start(trace) }

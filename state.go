@@ -14,6 +14,8 @@ func stateCommand() *cli.Command {
 		Name:      "state",
 		Usage:     "print the state of a container as JSON",
 		ArgsUsage: "CONTAINER",
+		Description: `example:
+  davit state web`,
 		Action: verb(func(c *cli.Context) error {
 			container, err := open(c, true)
 			if err != nil {

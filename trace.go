@@ -22,7 +22,10 @@ func traceCommand() *cli.Command {
 		Name:      "trace",
 		Usage:     "print a timeline that --trace has written, the slowest first",
 		ArgsUsage: "FILE",
-		Flags:     []cli.Flag{&cli.BoolFlag{Name: "in-order", Usage: "in the order of time"}},
+		Description: `example:
+  davit run --trace timeline.json job
+  davit trace timeline.json`,
+		Flags: []cli.Flag{&cli.BoolFlag{Name: "in-order", Usage: "in the order of time"}},
 		Action: verb(func(c *cli.Context) error {
 			if err := arguments(c, 1, 1); err != nil {
 				return err

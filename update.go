@@ -21,6 +21,8 @@ func updateCommand() *cli.Command {
 		Name:      "update",
 		Usage:     "change the limits of a container",
 		ArgsUsage: "CONTAINER",
+		Description: `example:
+  davit update --pids-limit 100 web`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "resources", Aliases: []string{"r"}, Usage: "`file` with an object like linux.resources of config.json, or - for standard input; what it leaves out stays as it is"},
 			&cli.IntFlag{Name: "blkio-weight", Usage: "share of block I/O, `10..1000`"},

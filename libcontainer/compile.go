@@ -193,6 +193,12 @@ func compileFilter(s *specs.Spec, cache string) (*process.Filter, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(f.Ignored) > 0 {
+		logf("linux.seccomp: unknown here, and so left out: %s", strings.Join(f.Ignored, " "))
+	}
+	if f.CacheError != nil {
+		logf("linux.seccomp: the filter is good, but was not cached: %v", f.CacheError)
+	}
 	return &process.Filter{Program: f.Program, Flags: f.Flags, Notify: f.Notify}, nil
 }
 

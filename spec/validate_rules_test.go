@@ -381,7 +381,7 @@ func TestRules(t *testing.T) {
 		{`{"linux": {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "defaultErrnoRet": 1, "syscalls": [{"names": [], "action": "SCMP_ACT_ERRNO", "errnoRet": 4096}, {"names": ["a", ""], "action": "SCMP_ACT_TRACE", "errnoRet": 65536}, {"names": ["b"], "action": "SCMP_ACT_KILL", "errnoRet": 0}]}}}`, []string{
 			`linux.seccomp.defaultErrnoRet: 1 is given, but only SCMP_ACT_ERRNO and SCMP_ACT_TRACE take a number, not SCMP_ACT_ALLOW`,
 			`linux.seccomp.syscalls[0].names: is missing: at least one system call is needed`,
-			`linux.seccomp.syscalls[0].errnoRet: 4096 is out of range for SCMP_ACT_ERRNO: from 0 to 4095`,
+			`linux.seccomp.syscalls[0].errnoRet: 4096 is out of range for SCMP_ACT_ERRNO: from 0 to 4094`,
 			`linux.seccomp.syscalls[1].names[1]: is empty`,
 			`linux.seccomp.syscalls[1].errnoRet: 65536 is out of range for SCMP_ACT_TRACE: from 0 to 65535`,
 			`linux.seccomp.syscalls[2].errnoRet: 0 is given, but only SCMP_ACT_ERRNO and SCMP_ACT_TRACE take a number, not SCMP_ACT_KILL`,

@@ -87,7 +87,7 @@ func (c *checker) errnoRet(field string, action specs.LinuxSeccompAction, ret *u
 	most := uint(0)
 	switch action {
 	case specs.ActErrno:
-		most = 4095 // MAX_ERRNO; the kernel would make it that
+		most = 4094 // libseccomp takes what is below MAX_ERRNO
 	case specs.ActTrace:
 		most = 65535 // SECCOMP_RET_DATA
 	default:
