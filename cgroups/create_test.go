@@ -46,6 +46,26 @@ func TestLifeOfACgroup(t *testing.T) {
 	}
 }
 
+// Every view mounts all its hierarchies, the one of v1 memory's under another name.
+func TestEveryHierarchyIsFound(t *testing.T) {
+	m := made(t, nil)
+	if m.State().Mode == Unified {
+		return
+	}
+	b, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(b)) {
+		list := strings.Split(line, ":")[1]
+		for c := range strings.SplitSeq(list, ",") {
+			if c != "" && m.State().Dirs[c] == "" {
+				t.Errorf("no directory for %s", c)
+			}
+		}
+	}
+}
+
 func TestCreateEnablesEveryController(t *testing.T) {
 	l, err := detect(false)
 	if err != nil || l.v2 == "" {

@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// These tests change real cgroups, below /davit-test-PID of every hierarchy. On a hybrid host all run three times: on
+// These tests change real cgroups, below /davit-cgroups-test-PID of every hierarchy. On a hybrid host all run three times: on
 // the host as it is, and in mount namespaces whose /sys/fs/cgroup is cgroup v2 alone, or v1 alone with memory under
 // another name.
 
@@ -89,22 +89,40 @@ func sweep() {
 	}
 }
 
-func parent() string { return "/davit-test-" + strconv.Itoa(os.Getpid()) }
+func parent() string { return "/davit-cgroups-test-" + strconv.Itoa(os.Getpid()) }
 
 // play is the process in the container. It says "ready", and ends when its standard input does.
 func play(role string) {
 	name, arg, _ := strings.Cut(role, "=")
-	fmt.Println("ready")
+	if name != "hopper" && name != "nap" {
+		fmt.Println("ready")
+	}
 	in := bufio.NewReader(os.Stdin)
+	began := time.Now()
 	switch name {
 	case "wait":
-	case "fork": // forks as fast as it can, each child dying soon
-		for {
+	case "fork": // after a line: forks as fast as it can, each child dying soon
+		_, _ = in.ReadString('\n')
+		for time.Since(began) < mischief {
 			pid, err := syscall.ForkExec("/proc/self/exe", []string{"x"}, &syscall.ProcAttr{Env: []string{roleEnv + "=nap"}})
 			if err == nil {
 				go func() { var ws syscall.WaitStatus; _, _ = syscall.Wait4(pid, &ws, 0, nil) }()
 			}
 		}
+	case "hop": // after a line: has a child that is always another process, and reaps what it was
+		_, _ = in.ReadString('\n')
+		_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+		hop(strconv.FormatInt(began.Add(mischief).UnixMilli(), 10))
+		for {
+			if _, err := syscall.Wait4(-1, nil, 0, nil); err == syscall.ECHILD {
+				return
+			}
+		}
+	case "hopper": // hopper=END: until then starts its successor, and ends
+		if end, _ := strconv.ParseInt(arg, 10, 64); began.UnixMilli() < end {
+			hop(arg)
+		}
+		return
 	case "nap":
 		time.Sleep(20 * time.Millisecond)
 		return
@@ -137,6 +155,13 @@ func play(role string) {
 		}()
 	}
 	_, _ = io.Copy(io.Discard, in)
+}
+
+// mischief is how long processes that multiply do so, should nobody stop them.
+const mischief = 5 * time.Second
+
+func hop(end string) {
+	_, _ = syscall.ForkExec("/proc/self/exe", []string{"x"}, &syscall.ProcAttr{Env: []string{roleEnv + "=hopper=" + end}})
 }
 
 // child is a process started by start.
@@ -175,6 +200,9 @@ func start(t *testing.T, m *Manager, role string) *child {
 	}
 	if s := c.line(t); s != "ready" {
 		t.Fatalf("%s said %q", role, s)
+	}
+	if role == "fork" || role == "hop" { // not before it is in all its cgroups
+		_, _ = c.in.Write([]byte("\n"))
 	}
 	return c
 }

@@ -57,7 +57,19 @@ func TestThrottle(t *testing.T) {
 		}
 		return
 	}
-	m := made(t, old)
+	m := made(t, nil)
+	bad := &specs.LinuxResources{BlockIO: &specs.LinuxBlockIO{ThrottleReadBpsDevice: rate(3 << 20), ThrottleWriteIOPSDevice: append(rate(7),
+		specs.LinuxThrottleDevice{LinuxBlockIODevice: specs.LinuxBlockIODevice{Major: 4000, Minor: 1}, Rate: 1})}}
+	if err := m.Update(nil, bad); err == nil {
+		t.Error("a device that is none was taken")
+	}
+	limits := either(v, "blkio.throttle.read_bps_device", "io.max")
+	if got := read(t, m, ctrl, limits); got != "" {
+		t.Errorf("a refused update where nothing was left %q", got)
+	}
+	if err := m.Set(old); err != nil {
+		t.Fatal(err)
+	}
 	check := func(when, rbps, wiops string) {
 		t.Helper()
 		if v == 2 {
@@ -79,8 +91,6 @@ func TestThrottle(t *testing.T) {
 		t.Fatal(err)
 	}
 	check("updated", "2097152", "100")
-	bad := &specs.LinuxResources{BlockIO: &specs.LinuxBlockIO{ThrottleReadBpsDevice: rate(3 << 20), ThrottleWriteIOPSDevice: append(rate(7),
-		specs.LinuxThrottleDevice{LinuxBlockIODevice: specs.LinuxBlockIODevice{Major: 4000, Minor: 1}, Rate: 1})}}
 	err := m.Update(old, bad)
 	if err == nil || !strings.HasPrefix(err.Error(), "linux.resources.blockIO.throttleWriteIOPSDevice[1]: ") || Hint(err) == "" {
 		t.Errorf("a device that is none: %v", err)
@@ -90,7 +100,7 @@ func TestThrottle(t *testing.T) {
 	if err := m.Update(old, none); err != nil {
 		t.Fatal(err)
 	}
-	if got := read(t, m, either(v, "blkio", "io"), either(v, "blkio.throttle.read_bps_device", "io.max")); got != "" {
+	if got := read(t, m, ctrl, limits); got != "" {
 		t.Errorf("no limit: %q", got)
 	}
 }

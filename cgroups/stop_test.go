@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -39,6 +40,26 @@ func TestFreeze(t *testing.T) {
 	<-answered
 	if frozen, err := m.Frozen(); err != nil || frozen {
 		t.Fatalf("Frozen: %v, %v", frozen, err)
+	}
+}
+
+// Freeze returns when all are stopped, not when it has told them to.
+func TestFreezeWaits(t *testing.T) {
+	m := made(t, nil)
+	if !m.has2() {
+		t.Skip("only of cgroup v2")
+	}
+	start(t, m, "fork")
+	for range 20 {
+		if err := m.Freeze(); err != nil {
+			t.Fatal(err)
+		}
+		if s := read(t, m, "", "cgroup.events"); !strings.Contains(s, "frozen 1") {
+			t.Fatal(s)
+		}
+		if err := m.Thaw(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -101,6 +122,37 @@ func TestKillWhatForks(t *testing.T) {
 				}
 				if err := m.Destroy(); err != nil { // waits for the last one
 					t.Fatal(err)
+				}
+			})
+		}
+	}
+}
+
+// A process that is always another one: a list of processes is out of date before it is read.
+func TestKillWhatHops(t *testing.T) {
+	for _, sig := range []unix.Signal{unix.SIGKILL, unix.SIGTERM} {
+		for _, old := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s legacy=%v", unix.SignalName(sig), old), func(t *testing.T) {
+				for range 5 {
+					m := made(t, nil)
+					k := m
+					if old {
+						k = legacy(t, m)
+					}
+					start(t, m, "hop")
+					time.Sleep(20 * time.Millisecond)
+					if err := k.Kill(sig); err != nil {
+						t.Fatal(err)
+					}
+					dir, _ := m.dir2() // it must not outlive the signal by more than dying takes
+					if m.has2() {
+						if err := awaitEvent(dir, "populated 0", time.Second); err != nil {
+							t.Fatal(err)
+						}
+					}
+					if err := m.Destroy(); err != nil {
+						t.Fatal(err)
+					}
 				}
 			})
 		}
