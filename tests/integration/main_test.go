@@ -1,10 +1,10 @@
 // Package integration drives the real binary ($DAVIT, by default ../../bin/davit) on real bundles.
 //
-//	go test ./tests/integration                              everything, in each view of cgroups that the host can give
-//	go test ./tests/integration -run 'TestScript/create'     testdata/script/create*.txtar
-//	DAVIT_VIEW=unified go test ./tests/integration -run …    in the pure view of cgroup v2 only (or native)
+//	go test -count=1 ./tests/integration                     everything, in each view of cgroups that the host can give
+//	go test -count=1 ./tests/integration -run TestScript/create   testdata/script/create*.txtar
+//	DAVIT_VIEW=unified go test -count=1 ./tests/integration    in the pure view of cgroup v2 only (or native)
 //
-// The tests run in a mount namespace of their own, below a subreaper that reaps at once, with their own --root and
+// The tests run in namespaces of their own (mount, network, uts, ipc), below a subreaper that reaps at once, with their own --root and
 // their own part of the cgroup hierarchies. What a test leaves behind (a process, a cgroup, a mount, a state
 // directory) makes it fail.
 package integration
@@ -64,6 +64,9 @@ func listOnly() bool {
 	return false
 }
 
+// ownNamespaces keep what a test does wrong from the host: its mounts, devices of its network, its names.
+const ownNamespaces = syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWUTS | syscall.CLONE_NEWIPC
+
 // runViews runs the suite in the views that $DAVIT_VIEW allows, side by side, one's output after the other's.
 func runViews() int {
 	runtime.LockOSThread() // Pdeathsig means the thread
@@ -77,7 +80,7 @@ func runViews() int {
 	var cmds []*exec.Cmd
 	for i, view := range views {
 		cmd := again("reaper", viewVariable+"="+view)
-		cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGTERM}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: ownNamespaces, Pdeathsig: syscall.SIGTERM}
 		if i > 0 {
 			cmd.Stdout, cmd.Stderr = &outputs[i], &outputs[i]
 		}
