@@ -13,6 +13,7 @@ import (
 
 	"davit/cli"
 	"davit/libcontainer"
+	"davit/spec"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -89,10 +90,16 @@ func globalFlags() []cli.Flag {
 
 // defaultRoot is below /run for root, and below the user's own runtime directory otherwise.
 func defaultRoot() string {
-	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" && os.Geteuid() != 0 {
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" && (os.Geteuid() != 0 || notReallyRoot()) {
 		return filepath.Join(dir, "davit")
 	}
 	return "/run/davit"
+}
+
+// notReallyRoot: rootless Podman runs davit as root of a user namespace; $USER tells root in a
+// container from that, as runc has it.
+func notReallyRoot() bool {
+	return !spec.Host().InitialUserNS() && os.Getenv("USER") != "root"
 }
 
 var verbs = [...]cli.Verb{

@@ -162,7 +162,7 @@ func (c *compiled) compile(o CreateOptions, facts *spec.Facts, cache string) err
 	}
 	userns := c.enter(o)
 	mounts := rootfs.Options{
-		Bundle: o.Bundle, New: c.new, UserNamespace: userns, ByPath: c.byPath, NoPivot: o.NoPivot,
+		Bundle: o.Bundle, New: c.new, UserNamespace: userns || !facts.InitialUserNS(), ByPath: c.byPath, NoPivot: o.NoPivot,
 		Cgroups2: facts.Cgroup() == spec.Unified, Hierarchies: c.cgroups.Hierarchies(),
 		MountLabel: c.spec.Linux.MountLabel != "" && facts.SELinux(),
 	}

@@ -10,12 +10,12 @@ import (
 
 // Kill sends a signal to the container process; with all, or if the container
 // has no pid namespace that would die with that process and the signal is
-// SIGKILL, to every process of the container.
+// SIGKILL, to every process of the container, provided that a cgroup says which they are.
 func (c *Container) Kill(sig unix.Signal, all bool) error {
 	if c.Broken != nil {
 		return c.Broken
 	}
-	if all || sig == unix.SIGKILL && !c.OwnPid && c.Pid != 0 {
+	if all || sig == unix.SIGKILL && !c.OwnPid && c.Pid != 0 && len(c.Cgroup.Dirs) > 0 {
 		return c.signalAll(sig)
 	}
 	if c.pidfd < 0 {

@@ -20,7 +20,7 @@ type Options struct {
 	Bundle string // absolute
 	// New are the namespaces (CLONE_NEW*) that are made for the container, not joined or shared.
 	New uint64
-	// UserNamespace: the container is in another user namespace than davit.
+	// UserNamespace: the container is in another user namespace than the initial one.
 	UserNamespace bool
 	// ByPath lets the stage open the sources on the host, for a davit that
 	// lacks the privilege to copy mounts (open_tree(2) wants CAP_SYS_ADMIN).
