@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"davit/cli"
+	"davit/libcontainer"
 )
 
 func deleteCommand() *cli.Command {
@@ -19,7 +20,15 @@ func deleteCommand() *cli.Command {
 		},
 		Action: verb(func(c *cli.Context) error {
 			force := c.Bool("force")
-			container, err := open(c, false)
+			id, err := containerID(c)
+			if err != nil {
+				return err
+			}
+			find := func(id string) (*libcontainer.Container, error) { return store(c).Open(id, false) }
+			if force {
+				find = store(c).OpenForced
+			}
+			container, err := find(id)
 			if err != nil {
 				if force && strings.Contains(err.Error(), "does not exist") {
 					return nil

@@ -47,18 +47,15 @@ func updateCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			return change(func(container *libcontainer.Container) error { return container.Update(r) })(c)
+			return change(func(container *libcontainer.Container) error {
+				return container.Update(r, c.String("l3-cache-schema"), c.String("mem-bw-schema"))
+			})(c)
 		}),
 	}
 }
 
 // resourcesOf is what to change: the file's, or what the flags say.
 func resourcesOf(c *cli.Context) (*specs.LinuxResources, error) {
-	for _, name := range [...]string{"l3-cache-schema", "mem-bw-schema"} {
-		if c.String(name) != "" {
-			return nil, fmt.Errorf("--%s: not supported: davit makes no container with linux.intelRdt yet", name)
-		}
-	}
 	path := c.String("resources")
 	if path == "" {
 		return resourceFlags(c)

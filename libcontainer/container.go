@@ -74,6 +74,24 @@ func (s Store) Open(id string, look bool) (*Container, error) {
 	return c, nil
 }
 
+// OpenForced is Open for who will delete the container whatever happens to it. Who holds its lock
+// may do so for long, waiting for a hook or for the program to begin: without the
+// container's processes that ends.
+func (s Store) OpenForced(id string) (*Container, error) {
+	c, err := s.Open(id, true)
+	if err != nil {
+		return s.Open(id, false) // it may just be being made
+	}
+	defer c.Close()
+	if unix.Flock(c.dir, unix.LOCK_EX|unix.LOCK_NB) == unix.EWOULDBLOCK {
+		if err := c.killAll(); err != nil {
+			return nil, err
+		}
+	}
+	unix.Flock(c.dir, unix.LOCK_UN)
+	return s.Open(id, false)
+}
+
 // beingMade says whether somebody holds the lock of a container that has no state yet.
 func beingMade(dir int) bool {
 	err := unix.Flock(dir, unix.LOCK_SH|unix.LOCK_NB)

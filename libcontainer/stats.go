@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"davit/cgroups"
+	"davit/resctrl"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,6 +24,9 @@ func (c *Container) Stats() (*cgroups.Stats, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.Resctrl != "" || c.ResctrlMon != "" {
+		c.schemata(&s.IntelRdt)
+	}
 	if c.Namespaces&unix.CLONE_NEWNET != 0 && c.pidfd >= 0 {
 		path := "/proc/" + strconv.Itoa(c.Pid) + "/net/dev"
 		data, err := os.ReadFile(path)
@@ -31,6 +35,16 @@ func (c *Container) Stats() (*cgroups.Stats, error) {
 		}
 	}
 	return s, nil
+}
+
+func (c *Container) schemata(to *cgroups.IntelRdtStats) {
+	s, err := c.Spec()
+	if err != nil || s.Linux.IntelRdt == nil {
+		return
+	}
+	if g, err := resctrl.New(s.Linux.IntelRdt, c.ID); err == nil {
+		to.L3CacheSchema, to.MemBwSchema, to.L3CacheSchemaRoot, to.MemBwSchemaRoot = g.Schemata()
+	}
 }
 
 // interfaces reads /proc/PID/net/dev: two lines of head, then for each interface its

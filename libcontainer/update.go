@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"davit/cgroups"
+	"davit/resctrl"
 	"davit/spec"
 	"davit/spec/jsonx"
 	"davit/spec/specjson"
@@ -14,10 +15,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Update changes a container's limits. What change leaves out (or has as 0, the
+// Update changes a container's limits and, where they are not empty, its schemata for the L3
+// cache and memory bandwidth (linux.intelRdt). What change leaves out (or has as 0, the
 // spec's "not set") stays as it is. If one value is refused, those written before
 // it are put back. What is set afterwards is in the container's config.
-func (c *Container) Update(change *specs.LinuxResources) error {
+func (c *Container) Update(change *specs.LinuxResources, l3, bandwidth string) error {
 	if c.Broken != nil {
 		return c.Broken
 	}
@@ -58,11 +60,72 @@ func (c *Container) Update(change *specs.LinuxResources) error {
 		specjson.EncodeLinuxResources(&e, change)
 		logf("write limits: %s", e.Bytes())
 	}
-	if err := m.Update(old, change); err != nil {
+	undo, err := c.updateSchemata(s, l3, bandwidth, m)
+	if err != nil {
 		return err
+	}
+	if err := m.Update(old, change); err != nil {
+		return errors.Join(err, undo())
 	}
 	s.Linux.Resources = now
 	return c.keepSpec(s)
+}
+
+// updateSchemata also makes the class of a container that was created without one.
+func (c *Container) updateSchemata(s *specs.Spec, l3, bandwidth string, m *cgroups.Manager) (undo func() error, err error) {
+	var lines []string
+	for _, line := range [...]string{l3, bandwidth} {
+		if line != "" {
+			lines = append(lines, line)
+		}
+	}
+	if len(lines) == 0 {
+		return func() error { return nil }, nil
+	}
+	now := specs.LinuxIntelRdt{}
+	if s.Linux.IntelRdt != nil {
+		now = *s.Linux.IntelRdt
+	}
+	if l3 != "" {
+		now.L3CacheSchema = l3
+	}
+	if bandwidth != "" {
+		now.MemBwSchema = bandwidth
+	}
+	g, err := resctrl.New(&now, c.ID)
+	switch {
+	case err != nil:
+	case s.Linux.IntelRdt != nil:
+		undo, err = g.Update(lines)
+	default:
+		undo, err = c.makeClass(g, m)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("linux.intelRdt: %w", err)
+	}
+	s.Linux.IntelRdt = &now
+	return undo, nil
+}
+
+func (c *Container) makeClass(g *resctrl.Group, m *cgroups.Manager) (undo func() error, err error) {
+	undo = func() error {
+		c.Resctrl = ""
+		return errors.Join(g.Remove(), c.State.write(c.dir, false))
+	}
+	if err = g.Make(); err == nil {
+		c.Resctrl = g.Dir
+		err = c.State.write(c.dir, false)
+	}
+	if err == nil {
+		var pids []int
+		if pids, err = m.Pids(); err == nil {
+			err = g.AddAll(pids)
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, undo())
+	}
+	return undo, nil
 }
 
 // keepSpec replaces the container's config on disk.
