@@ -48,10 +48,17 @@ func (r *report) legend() string {
 	x := 10
 	for _, name := range contestantNames {
 		fmt.Fprintf(&b, "<rect x=\"%d\" y=\"33\" width=\"11\" height=\"11\" fill=\"%s\"/><text x=\"%d\" y=\"43\">%s</text>\n",
-			x, colours[name], x+16, name)
-		x += 80
+			x, colours[name], x+16, strings.TrimSpace(name+" "+version(r.Versions[name])))
+		x += 110
 	}
 	return b.String()
+}
+
+// version is the first word of what a runtime says its version is, less Debian's suffix.
+func version(said string) string {
+	first, _, _ := strings.Cut(said, " ")
+	number, _, _ := strings.Cut(first, "+")
+	return number
 }
 
 // note says so where a row is not of the usual view.

@@ -53,8 +53,8 @@ type row struct {
 type result struct {
 	Time   summary `json:"time"`
 	CPU    float64 `json:"cpu_ms"`       // median, user and system, all processes
-	Faults int64   `json:"page_faults"`  // median
-	Calls  int64   `json:"system_calls"` // median
+	Faults int64   `json:"page_faults"`  // the least: what the host's other work does only adds
+	Calls  int64   `json:"system_calls"` // the least
 	Value  float64 `json:"value"`        // of rows that are not about time
 	Error  string  `json:"error,omitempty"`
 }
@@ -121,7 +121,7 @@ func (s *series) result() *result {
 	}
 	return &result{
 		Time: summarize(s.wall), CPU: median(s.cpu),
-		Faults: int64(median(s.faults)), Calls: int64(median(s.calls)),
+		Faults: least(s.faults), Calls: least(s.calls),
 	}
 }
 
@@ -138,7 +138,7 @@ func (c *contest) times(complete, quick int) int {
 // alternate has every contestant do its turn, n times, each time in another order. The
 // first turns warm the caches; the last ones, with the counters open, count.
 func (c *contest) alternate(who []contestant, n int, turn func(contestant, func(string, sample)) error) map[string]map[string]*series {
-	const warm, counted = 3, 5
+	const warm, counted = 3, 7
 	all := map[string]map[string]*series{} // by step and contestant
 	failed := map[string]error{}
 	at := func(step, name string) *series {

@@ -10,6 +10,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -84,7 +85,7 @@ func outside(o options) error {
 		}
 		o.root = strings.TrimSpace(string(path))
 	}
-	unlock, err := lock(o.root + toolsDir)
+	unlock, err := lock()
 	if err != nil {
 		return err
 	}
@@ -94,21 +95,18 @@ func outside(o options) error {
 		return err
 	}
 	r := newReport(o)
+	var failures []error // what was measured is told all the same
 	for _, v := range views {
-		if err := r.measure(o, v); err != nil {
-			return err
-		}
+		failures = append(failures, r.measure(o, v))
 	}
 	if !unified.has("memory") && !o.quick && regexp.MustCompile(o.only).MatchString(lowestMemory) {
-		if err := r.measureInVM(o); err != nil {
-			return err
-		}
+		failures = append(failures, r.measureInVM(o))
 	}
 	fmt.Print(r.table())
 	if o.out != "" {
-		return r.write(o.out)
+		failures = append(failures, r.write(o.out))
 	}
-	return nil
+	return errors.Join(failures...)
 }
 
 // hostViews are the views asked for that this host can show.
@@ -126,12 +124,9 @@ func (o options) hostViews() []view {
 	return views
 }
 
-// lock makes dir and keeps other benchmarks out of it.
-func lock(dir string) (func(), error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, err
-	}
-	f, err := os.Create(dir + "/lock")
+// lock keeps other benchmarks away: the cgroups are the same for all.
+func lock() (func(), error) {
+	f, err := os.Create(filepath.Join(os.TempDir(), "davit-bench.lock"))
 	if err != nil {
 		return nil, err
 	}
@@ -144,6 +139,9 @@ func lock(dir string) (func(), error) {
 // prepare puts davit, busybox and the floors beside the peers.
 func prepare(o options, views []view) error {
 	tools := o.root + toolsDir
+	if err := os.MkdirAll(tools, 0o755); err != nil {
+		return err
+	}
 	busybox, err := exec.LookPath("busybox")
 	if err != nil {
 		return fmt.Errorf("busybox-static: %w", err)
@@ -206,15 +204,14 @@ func (r *report) measure(o options, v view) error {
 	out.Close()
 	var found report
 	decodeErr := json.NewDecoder(in).Decode(&found)
+	if decodeErr == nil {
+		r.Versions, r.Sizes = found.Versions, found.Sizes
+		r.Rows = append(r.Rows, found.Rows...)
+	}
 	if err := cmd.Wait(); err != nil {
 		return fmt.Errorf("benchmark in view %s: %w", v, err)
 	}
-	if decodeErr != nil {
-		return fmt.Errorf("results of view %s: %w", v, decodeErr)
-	}
-	r.Versions, r.Sizes = found.Versions, found.Sizes
-	r.Rows = append(r.Rows, found.Rows...)
-	return nil
+	return decodeErr
 }
 
 // inside runs the rows of one view and writes them to descriptor 3.
@@ -244,11 +241,8 @@ func inside(o options) error {
 	if err2 := o.inner.removeCgroups(); err == nil {
 		err = err2
 	}
-	if err != nil {
-		return err
-	}
 	found.Rows = c.rows
-	return json.NewEncoder(os.NewFile(3, "results")).Encode(found)
+	return errors.Join(err, json.NewEncoder(os.NewFile(3, "results")).Encode(found))
 }
 
 const lowestMemory = "lowest memory limit"
@@ -284,12 +278,14 @@ func (c *contest) all(only *regexp.Regexp) error {
 	if c.view == v1 || c.view.has("memory") {
 		tasks = append(tasks, task{lowestMemory, c.lowestMemoryRow})
 	}
+	var failures []error
 	for _, t := range tasks {
-		if only.MatchString(t.name) {
-			if err := t.run(); err != nil {
-				return fmt.Errorf("%s: %w", t.name, err)
-			}
+		if !only.MatchString(t.name) {
+			continue
+		}
+		if err := t.run(); err != nil {
+			failures = append(failures, fmt.Errorf("%s: %w", t.name, err))
 		}
 	}
-	return nil
+	return errors.Join(failures...)
 }

@@ -193,9 +193,11 @@ func (c *contest) addRow(r row) {
 	fmt.Fprintf(os.Stderr, "bench: %s: %s\n", c.view, r.oneLine())
 }
 
+const waitingPrivate = "waiting process, private memory"
+
 // waitingRow: the memory of a container's process between create and start.
 func (c *contest) waitingRow() error {
-	private := row{Name: "waiting process, private memory", View: c.view, Unit: "kB", Results: map[string]*result{}}
+	private := row{Name: waitingPrivate, View: c.view, Unit: "kB", Results: map[string]*result{}}
 	share := row{Name: "waiting process, proportional memory", View: c.view, Unit: "kB", Results: map[string]*result{}}
 	for _, w := range c.entries {
 		sizes, err := c.waitingMemory(w)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"math"
+	"slices"
 	"sort"
 )
 
@@ -39,3 +40,10 @@ func quantile(sorted []float64, q float64) float64 {
 
 // median of unsorted values.
 func median(values []float64) float64 { return summarize(values).Median }
+
+func least(values []float64) int64 {
+	if len(values) == 0 {
+		return 0
+	}
+	return int64(slices.Min(values))
+}
