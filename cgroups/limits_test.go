@@ -219,7 +219,15 @@ func TestDevices(t *testing.T) {
 	}
 	null, zero := allow("c", 1, 3, "rwm"), allow("c", 1, 5, "rwm")
 	deny := specs.LinuxDeviceCgroup{Access: "rwm"}
-	m := made(t, &specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{deny, null}})
+	m := made(t, nil)
+	// Another program on the same cgroup, as systemd's, which must survive.
+	other := uint32(0) // its id
+	if m.version("devices") == 2 {
+		other = attachOther(t, m)
+	}
+	if err := m.Update(nil, &specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{deny, null}}); err != nil {
+		t.Fatal(err)
+	}
 	n, z := start(t, m, "open=/dev/null"), start(t, m, "open=/dev/zero")
 	check := func(when, null, zero string) {
 		t.Helper()
@@ -232,11 +240,6 @@ func TestDevices(t *testing.T) {
 	}
 	const no, yes = "operation not permitted", "<nil>"
 	check("null only", yes, no)
-	// Another program on the same cgroup, as systemd's, which must survive.
-	others := 0
-	if m.version("devices") == 2 {
-		others = attachOther(t, m)
-	}
 	update := func(rules ...specs.LinuxDeviceCgroup) {
 		t.Helper()
 		later := Open(m.State())
@@ -244,10 +247,10 @@ func TestDevices(t *testing.T) {
 		if err := later.Update(nil, &specs.LinuxResources{Devices: rules}); err != nil {
 			t.Fatal(err)
 		}
-		if others > 0 {
+		if other > 0 {
 			fd, _ := m.dir2()
-			if ids, err := programs(fd); err != nil || len(ids) != 2 {
-				t.Fatalf("programs %v, %v: want davit's one and the other's", ids, err)
+			if ids, err := programs(fd); err != nil || len(ids) != 2 || ids[0] != other && ids[1] != other {
+				t.Fatalf("programs %v, %v: want davit's one and the other's, %d", ids, err, other)
 			}
 		}
 	}
@@ -265,8 +268,8 @@ func TestDevices(t *testing.T) {
 	check("all", yes, yes)
 }
 
-// attachOther attaches a program that allows everything under another name.
-func attachOther(t *testing.T, m *Manager) int {
+// attachOther attaches a program that allows everything under another name, and returns its id.
+func attachOther(t *testing.T, m *Manager) uint32 {
 	t.Helper()
 	dir, err := m.dir2()
 	if err != nil {
@@ -280,5 +283,9 @@ func attachOther(t *testing.T, m *Manager) int {
 	if err := attachProgram(dir, fd, -1); err != nil {
 		t.Fatal(err)
 	}
-	return 1
+	ids, err := programs(dir)
+	if err != nil || len(ids) != 1 {
+		t.Fatal(ids, err)
+	}
+	return ids[0]
 }

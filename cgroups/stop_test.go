@@ -159,6 +159,26 @@ func TestKillWhatHops(t *testing.T) {
 	}
 }
 
+// Without a freezer it is signalled in rounds.
+func TestKillWithoutAFreezer(t *testing.T) {
+	m := made(t, nil)
+	k := legacy(t, m)
+	delete(k.state.Dirs, "freezer")
+	k.group()
+	start(t, m, "hop")
+	time.Sleep(20 * time.Millisecond)
+	if err := k.Kill(unix.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	if err := m.Destroy(); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(begin); took > mischief/2 {
+		t.Errorf("somebody lived on for %v", took)
+	}
+}
+
 func TestKillFrozenAndBelow(t *testing.T) {
 	m := made(t, nil)
 	sub := filepath.Join(m.State().Dirs[m.leaderName()], "sub")
