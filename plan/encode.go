@@ -116,7 +116,8 @@ func (e *encoder) list(_ string, v []string) {
 	}
 	e.buf = append(e.buf, 0) // as after every string
 	for i, s := range v {
-		order.PutUint64(e.buf[at+8*i:], uint64(e.put(s)-e.data))
+		off := e.put(s) // first, as it may move the buffer
+		order.PutUint64(e.buf[at+8*i:], uint64(off-e.data))
 	}
 	e.ref(at, 8*(len(v)+1))
 }

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 )
 
@@ -26,7 +27,11 @@ func (s *source) num() uint64 {
 }
 
 func (s *source) str() string {
-	n := min(int(s.byte()), len(s.data))
+	n := int(s.byte())
+	if n == 255 { // longer than what is set aside for all
+		return strings.Repeat("x", 100*n)
+	}
+	n = min(n, len(s.data))
 	v := string(s.data[:n])
 	s.data = s.data[n:]
 	return v
@@ -80,6 +85,7 @@ func FuzzEncode(f *testing.F) {
 	for op := range byte(12) {
 		f.Add([]byte{op, 3, 1, 2, 3, 2, 'a', 'b', 1, 'c', 8, 1, 2, 3, 4, 5, 6, 7, 8})
 		f.Add(bytes.Repeat([]byte{op, 1, 2, 3}, 40))
+		f.Add(bytes.Repeat([]byte{op, 2, 255}, 90))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s := &source{data}
