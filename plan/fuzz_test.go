@@ -104,6 +104,21 @@ func FuzzEncode(f *testing.F) {
 	})
 }
 
+// Lists that outgrow what was set aside for all data.
+func TestEncodeGrows(t *testing.T) {
+	for size := 1; size < 100_000; size = 3*size + 1 {
+		v := []string{"a", strings.Repeat("x", size), "", strings.Repeat("y", size), "b"}
+		p := Plan{}
+		p.Add("", Hook{Path: "/h", Args: v, Env: v})
+		p.Add("", Exec{Args: v, Env: v})
+		encoded, err := p.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		read(t, &p, encoded)
+	}
+}
+
 // read decodes a plan, with each argument compared with the plan that it was made of.
 func read(t *testing.T, p *Plan, b []byte) {
 	u32 := func(at int) int { return int(order.Uint32(b[at:])) }

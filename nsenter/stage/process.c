@@ -101,6 +101,10 @@ static void let_go(struct stage *c)
 		if (later == c->h->nsteps)
 			sys(__NR_close, c->base + (int)i - 1);
 	}
+	if (c->null >= 0)
+		sys(__NR_close, c->null);
+	if (c->masked >= 0)
+		sys(__NR_close, c->masked);
 }
 
 void do_user(struct stage *c, const struct plan_step *s)
