@@ -160,21 +160,31 @@ func (m *Manager) create1(g *group) error {
 }
 
 // inheritCpuset copies the parent's CPUs and memory nodes: a v1 cpuset starts without any, and
-// no process can enter it.
+// no process can enter it. A parent that was made without any gets them first.
 func inheritCpuset(dir string) error {
 	for _, file := range [...]string{"cpuset.cpus", "cpuset.mems"} {
-		own, err := readString(unix.AT_FDCWD, dir+"/"+file)
-		if err == nil && own == "" {
-			var parent string
-			if parent, err = readString(unix.AT_FDCWD, path.Dir(dir)+"/"+file); err == nil {
-				err = writeAt(unix.AT_FDCWD, dir+"/"+file, parent)
-			}
-		}
-		if err != nil {
+		if err := inherit(dir, file); err != nil {
 			return fmt.Errorf("initialise %s/%s from its parent: %w", dir, file, err)
 		}
 	}
 	return nil
+}
+
+func inherit(dir, file string) error {
+	own, err := readString(unix.AT_FDCWD, dir+"/"+file)
+	if err != nil || own != "" {
+		return err
+	}
+	parent, err := readString(unix.AT_FDCWD, path.Dir(dir)+"/"+file)
+	if err == nil && parent == "" {
+		if err = inherit(path.Dir(dir), file); err == nil {
+			parent, err = readString(unix.AT_FDCWD, path.Dir(dir)+"/"+file)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return writeAt(unix.AT_FDCWD, dir+"/"+file, parent)
 }
 
 // chown delegates a cgroup2 directory to a user.
@@ -220,19 +230,20 @@ func (m *Manager) Add(pid int, inV2 bool) error {
 func (m *Manager) add1(pid int) error {
 	for i := range m.dirs {
 		g := &m.dirs[i]
-		fd, err := g.open()
-		if err != nil {
-			return err
-		}
-		if err := join(fd, g.dir, pid); err != nil {
+		if err := join(unix.AT_FDCWD, g.dir, pid); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// join moves a process to dir, whose descriptor may be at hand.
 func join(fd int, dir string, pid int) error {
-	err := writeAt(fd, "cgroup.procs", itoa(int64(pid)))
+	file := "cgroup.procs"
+	if fd == unix.AT_FDCWD {
+		file = dir + "/cgroup.procs"
+	}
+	err := writeAt(fd, file, itoa(int64(pid)))
 	if err == nil {
 		return nil
 	}

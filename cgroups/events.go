@@ -244,3 +244,21 @@ func (w *watcher) count() uint64 {
 	}
 	return 0
 }
+
+// OOMKills is how many processes the OOM killer has ended in the container so far.
+func (m *Manager) OOMKills() uint64 {
+	file := "memory.events"
+	if m.version("memory") == 1 {
+		file = "memory.oom_control"
+	}
+	dir, err := m.open(&write{ctrl: "memory"})
+	if err != nil {
+		return 0
+	}
+	fd, err := openAt(dir, file, unix.O_RDONLY)
+	if err != nil {
+		return 0
+	}
+	defer unix.Close(fd)
+	return (&watcher{memory: fd}).count()
+}

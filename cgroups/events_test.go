@@ -74,6 +74,9 @@ func TestEventsOOM(t *testing.T) {
 	if e := <-events; e.OOM != 1 || e.Empty {
 		t.Errorf("%+v", e)
 	}
+	if n := Open(m.State()).OOMKills(); n != 1 {
+		t.Errorf("OOMKills: %d", n)
+	}
 	s, err := m.Stats()
 	if err != nil || v == 2 && (s.Memory.Usage.Failcnt == 0 || s.Memory.EventCount.OOMKill != 1) {
 		t.Errorf("%+v, %v", s.Memory, err)

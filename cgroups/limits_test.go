@@ -3,6 +3,7 @@ package cgroups
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -161,6 +162,17 @@ func TestCpuset(t *testing.T) {
 	start(t, m, "wait")
 	if cpus, mems := read(t, m, "cpuset", "cpuset.cpus"), read(t, m, "cpuset", "cpuset.mems"); cpus != "0" || mems != "0" {
 		t.Errorf("%q %q", cpus, mems)
+	}
+	if v == 1 { // somebody made the parent by hand, without CPUs
+		by := m.State().Dirs["cpuset"] + "/hand"
+		if err := os.Mkdir(by, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		below, err := try(t, Options{CgroupsPath: parent() + "/" + m.opts.ID + "/hand/below"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		start(t, below, "wait")
 	}
 	_, err := try(t, Options{CgroupsPath: parent() + "/none", Resources: &specs.LinuxResources{CPU: &specs.LinuxCPU{Cpus: "4000"}}})
 	if v == 1 && (err == nil || !strings.HasPrefix(err.Error(), "linux.resources.cpu.cpus: ")) {

@@ -43,10 +43,12 @@ func readFD(fd int, buf []byte) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if n == 0 {
+		used += n
+		// The kernel fills these files a page at a time: less than was asked for is the end.
+		if n == 0 || used < len(buf) && len(buf) <= 4096 {
 			return buf[:used], nil
 		}
-		if used += n; used == len(buf) {
+		if used == len(buf) {
 			buf = append(buf, make([]byte, len(buf)+4096)...)
 		}
 	}
