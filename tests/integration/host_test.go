@@ -37,9 +37,12 @@ func mountTable() []string {
 
 // strangers are the processes that this one or those below it have left: its children and the orphans that the
 // reaper got.
-func strangers() []int {
+func strangers() []int { return childrenOf(os.Getpid(), os.Getppid()) }
+
+// childrenOf leaves out this process.
+func childrenOf(parents ...int) []int {
 	var pids []int
-	for _, parent := range []int{os.Getpid(), os.Getppid()} {
+	for _, parent := range parents {
 		lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", parent))
 		for _, list := range lists {
 			data, _ := os.ReadFile(list)
