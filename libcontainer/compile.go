@@ -160,9 +160,9 @@ func (c *compiled) compile(o CreateOptions, facts *spec.Facts, cache string) err
 	if err != nil {
 		return err
 	}
-	userns := c.enter(o)
+	userns, owned := c.enter(o)
 	mounts := rootfs.Options{
-		Bundle: o.Bundle, New: c.new, UserNamespace: userns || !facts.InitialUserNS(), ByPath: c.byPath, NoPivot: o.NoPivot,
+		Bundle: o.Bundle, New: c.new, Owned: owned, UserNamespace: userns || !facts.InitialUserNS(), ByPath: c.byPath, NoPivot: o.NoPivot,
 		Cgroups2: facts.Cgroup() == spec.Unified, Hierarchies: c.cgroups.Hierarchies(),
 		MountLabel: c.spec.Linux.MountLabel != "" && facts.SELinux(),
 	}
@@ -203,8 +203,9 @@ func compileFilter(s *specs.Spec, cache string) (*process.Filter, error) {
 }
 
 // enter adds the steps that lead into the container's namespaces, and says
-// whether it is in another user namespace than davit.
-func (c *compiled) enter(o CreateOptions) bool {
+// whether it is in another user namespace than davit, and which namespaces that
+// it joins belong to that.
+func (c *compiled) enter(o CreateOptions) (userns bool, owned uint64) {
 	p := c.plan
 	var joined uint64
 	var joins []plan.Entry
@@ -225,7 +226,10 @@ func (c *compiled) enter(o CreateOptions) bool {
 		}
 	}
 	c.newUser = c.new&unix.CLONE_NEWUSER != 0
-	userns := c.newUser || joined&unix.CLONE_NEWUSER != 0
+	if joined&unix.CLONE_NEWUSER != 0 {
+		owned = joined
+	}
+	userns = c.newUser || joined&unix.CLONE_NEWUSER != 0
 	now := c.new &^ (unix.CLONE_NEWCGROUP | unix.CLONE_NEWTIME)
 	fork := userns || joined&unix.CLONE_NEWPID != 0
 	p.Steps = append(p.Steps, joins...)
@@ -241,12 +245,12 @@ func (c *compiled) enter(o CreateOptions) bool {
 	default:
 		p.Clone = now
 	}
+	if c.new&unix.CLONE_NEWTIME != 0 { // the parent sets its clocks
+		p.Add("linux.namespaces", plan.Unshare{Types: unix.CLONE_NEWTIME})
+	}
 	c.place(o)
 	if c.new&unix.CLONE_NEWCGROUP != 0 {
 		p.Add("linux.namespaces", plan.Unshare{Types: unix.CLONE_NEWCGROUP})
-	}
-	if c.new&unix.CLONE_NEWTIME != 0 {
-		p.Add("linux.timeOffsets", plan.TimeOffsets{Proc: c.proc(), Text: timeOffsets(c.spec.Linux.TimeOffsets)})
 	}
 	if !o.NoNewKeyring {
 		p.Add("", plan.Keyring{Name: "_ses." + o.ID})
@@ -254,7 +258,7 @@ func (c *compiled) enter(o CreateOptions) bool {
 	if c.new&unix.CLONE_NEWNET != 0 {
 		p.Add("", plan.Loopback{})
 	}
-	return userns
+	return userns, owned
 }
 
 // place lets the parent put the process where it belongs, before anything that
@@ -264,7 +268,7 @@ func (c *compiled) place(o CreateOptions) {
 	cg := c.cgroups.State()
 	whole := (cg.Mode == cgroups.Unified && cg.Driver == cgroups.Cgroupfs || cg.Mode == "") && len(s.Linux.NetDevices) == 0 && s.Hooks == nil && s.Linux.IntelRdt == nil &&
 		(s.Linux.Seccomp == nil || s.Linux.Seccomp.ListenerPath == "")
-	if !whole || c.newUser {
+	if !whole || c.newUser || len(s.Linux.TimeOffsets) > 0 {
 		c.placed = true
 		c.plan.Add("", plan.Sync{Phase: plan.Placed})
 	}

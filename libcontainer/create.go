@@ -296,6 +296,11 @@ func (c *creation) putInPlace() error {
 		return err
 	}
 	c.state.Cgroup = cg.State()
+	if offsets := s.Linux.TimeOffsets; len(offsets) > 0 {
+		if err := writeProc(fmt.Sprintf("/proc/%d/timens_offsets", c.stage.Pid), timeOffsets(offsets)); err != nil {
+			return fmt.Errorf("linux.timeOffsets: %w", err)
+		}
+	}
 	if c.rdt != nil {
 		if err := c.rdt.Add(c.stage.Pid); err != nil {
 			return fmt.Errorf("linux.intelRdt: %w", err)

@@ -160,6 +160,10 @@ func hintStep(e *StepError) string {
 				return "flags that the source has in another user namespace cannot be taken away"
 			}
 		}
+	case plan.Scheduler:
+		if e.Errno == unix.EPERM {
+			return "it needs CAP_SYS_NICE; with cgroups v1, real-time policies also need linux.resources.cpu.realtimeRuntime"
+		}
 	case plan.Rlimit:
 		if e.Errno == unix.EPERM {
 			return "raising a hard limit above davit's own needs CAP_SYS_RESOURCE"

@@ -151,6 +151,10 @@ func (e *execution) compile(console int) error {
 	if userns {
 		p.Add("", plan.Identity{})
 	}
+	if e.SharedMounts { // no mount namespace leads to its root
+		root := p.Open(plan.Descriptor{Kind: plan.Path, Path: fmt.Sprintf("/proc/%d/root", e.Pid)})
+		p.Add("", plan.Pivot{Chroot: true, Root: root})
+	}
 	if mode := e.Container.Cgroup.Mode; mode != cgroups.Unified && mode != "" || e.Process.OOMScoreAdj != nil {
 		p.Add("", plan.Sync{Phase: plan.Placed})
 	}

@@ -10,7 +10,7 @@ var ops = [...]struct {
 	zero Step
 }{
 	{"join", Join{}}, {"unshare", Unshare{}}, {"fork", Fork{}}, {"identity", Identity{}},
-	{"sync", Sync{}}, {"keyring", Keyring{}}, {"time offsets", TimeOffsets{}},
+	{"sync", Sync{}}, {"keyring", Keyring{}},
 	{"propagation", Propagation{}}, {"root", Root{}}, {"mount", Mount{}}, {"bind", Bind{}},
 	{"remount", Remount{}}, {"symlink", Symlink{}}, {"device", Device{}}, {"console", Console{}},
 	{"mask", Mask{}}, {"read only", ReadOnly{}}, {"root read only", RootReadOnly{}},
@@ -38,7 +38,6 @@ const (
 	opIdentity
 	opSync
 	opKeyring
-	opTimeOffsets
 	opPropagation
 	opRoot
 	opMount
@@ -85,7 +84,6 @@ func (Fork) op() Op            { return opFork }
 func (Identity) op() Op        { return opIdentity }
 func (Sync) op() Op            { return opSync }
 func (Keyring) op() Op         { return opKeyring }
-func (TimeOffsets) op() Op     { return opTimeOffsets }
 func (Propagation) op() Op     { return opPropagation }
 func (Root) op() Op            { return opRoot }
 func (Mount) op() Op           { return opMount }

@@ -33,13 +33,6 @@ type Sync struct{ Phase Phase }
 // Keyring joins a new session keyring (keyctl(2)).
 type Keyring struct{ Name string }
 
-// TimeOffsets unshares a time namespace and writes its clocks' offsets
-// (time_namespaces(7)).
-type TimeOffsets struct {
-	Proc FD
-	Text string
-}
-
 // Propagation changes how mount events travel, for every mount below "/" of
 // the new mount namespace.
 type Propagation struct{ Flags uint64 }
@@ -119,6 +112,8 @@ type Pivot struct {
 	Move bool
 	// Chroot uses chroot(2) only: the mount namespace is not the container's own.
 	Chroot bool
+	// Root is the directory to take; without it the one that step Root has made.
+	Root FD
 }
 
 // RootPropagation sets the propagation of the mount that is now "/".

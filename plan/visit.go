@@ -51,11 +51,6 @@ func (s Sync) visit(v visitor) { v.num("phase", uint64(s.Phase), phase) }
 
 func (s Keyring) visit(v visitor) { v.str("name", s.Name) }
 
-func (s TimeOffsets) visit(v visitor) {
-	v.fd("proc", s.Proc)
-	v.str("text", s.Text)
-}
-
 func (s Propagation) visit(v visitor) { v.num("flags", s.Flags, mountFlags) }
 
 func (s Root) visit(v visitor) {
@@ -121,6 +116,7 @@ func (RootReadOnly) visit(visitor) {}
 func (s Pivot) visit(v visitor) {
 	v.num("move", flag(s.Move), boolean)
 	v.num("chroot", flag(s.Chroot), boolean)
+	v.fd("root", s.Root)
 }
 func (s RootPropagation) visit(v visitor) { v.num("flags", s.Flags, mountFlags) }
 

@@ -20,6 +20,9 @@ type Options struct {
 	Bundle string // absolute
 	// New are the namespaces (CLONE_NEW*) that are made for the container, not joined or shared.
 	New uint64
+	// Owned are those that belong to the container's user namespace: where both are
+	// joined, that is how pods are made; otherwise the kernel will refuse.
+	Owned uint64
 	// UserNamespace: the container is in another user namespace than the initial one.
 	UserNamespace bool
 	// ByPath lets the stage open the sources on the host, for a davit that
@@ -159,12 +162,13 @@ func (c *compiler) fallback(fstype string) string {
 	if !c.UserNamespace {
 		return ""
 	}
+	own := c.New | c.Owned
 	switch {
-	case fstype == "sysfs" && c.New&unix.CLONE_NEWNET == 0:
+	case fstype == "sysfs" && own&unix.CLONE_NEWNET == 0:
 		return "/sys"
-	case fstype == "proc" && c.New&unix.CLONE_NEWPID == 0:
+	case fstype == "proc" && own&unix.CLONE_NEWPID == 0:
 		return "/proc"
-	case fstype == "mqueue" && c.New&unix.CLONE_NEWIPC == 0:
+	case fstype == "mqueue" && own&unix.CLONE_NEWIPC == 0:
 		return "/dev/mqueue"
 	}
 	return ""

@@ -73,12 +73,6 @@ static void write_proc(struct stage *c, int proc, const char *name, const char *
 	sys(__NR_close, f);
 }
 
-void do_time_offsets(struct stage *c, const struct plan_step *s)
-{
-	must(c, sys(__NR_unshare, CLONE_NEWTIME), "unshare", "");
-	write_proc(c, fd(c, s, TIME_OFFSETS_FD_PROC), "self/timens_offsets", str(c, s, TIME_OFFSETS_S_TEXT), size(s, TIME_OFFSETS_S_TEXT));
-}
-
 void do_sysctl(struct stage *c, const struct plan_step *s)
 {
 	char path[4096] = "sys/";

@@ -211,6 +211,8 @@ void do_root_read_only(struct stage *c, const struct plan_step *s)
 
 void do_pivot(struct stage *c, const struct plan_step *s)
 {
+	if (fd(c, s, PIVOT_FD_ROOT) >= 0)
+		c->root = fd(c, s, PIVOT_FD_ROOT);
 	must(c, sys(__NR_fchdir, c->root), "fchdir", "/");
 	if (s->n[PIVOT_N_CHROOT]) {
 		must(c, sys(__NR_chroot, "."), "chroot", ".");
