@@ -362,7 +362,7 @@ func (c *compiled) process(o CreateOptions, facts *spec.Facts, filter *process.F
 	}
 	if filter != nil && filter.Notify {
 		filter.Listener = c.plan.Open(plan.Descriptor{Kind: plan.Connect, Path: s.Linux.Seccomp.ListenerPath, Field: "linux.seccomp.listenerPath"})
-		filter.State = seccompState(s, o)
+		filter.State = seccompState(s, hookState(s, o, specs.StateCreating, plan.PIDMark))
 	}
 	if m := s.Linux.MemoryPolicy; m != nil {
 		step, err := process.MemoryPolicy(m)

@@ -34,7 +34,9 @@ type creation struct {
 	fds   descriptors
 	stage *nsenter.Stage
 	raw   []byte // config.json
-	moved []*netdev.Moved
+	// moved devices, and the network namespace that they were moved to.
+	moved   []*netdev.Moved
+	network *netdev.Space
 	// grouped: the cgroups are the container's own, to be removed with it.
 	grouped bool
 }
@@ -408,6 +410,9 @@ func (c *creation) close() {
 		c.stage.Close()
 	}
 	c.fds.close()
+	if c.network != nil {
+		c.network.Close()
+	}
 	c.cgroups.Close()
 	if c.dir >= 0 {
 		unix.Close(c.dir)

@@ -139,6 +139,11 @@ func (e *execution) announce() error {
 func (e *execution) compile(console int) error {
 	p, s := e.plan, e.spec
 	facts := spec.Host()
+	filter, err := compileFilter(s, filepath.Join(e.store.Root, seccompCache))
+	if err != nil {
+		return err
+	}
+	notify := filter != nil && filter.Notify // which tells the pid, as only the parent knows it
 	ns := e.Namespaces
 	if ns != 0 {
 		fd := p.Open(plan.Descriptor{Kind: plan.Given, Path: "container"})
@@ -155,15 +160,11 @@ func (e *execution) compile(console int) error {
 		root := p.Open(plan.Descriptor{Kind: plan.Path, Path: fmt.Sprintf("/proc/%d/root", e.Pid)})
 		p.Add("", plan.Pivot{Chroot: true, Root: root})
 	}
-	if mode := e.Container.Cgroup.Mode; mode != cgroups.Unified && mode != "" || e.Process.OOMScoreAdj != nil {
+	if mode := e.Container.Cgroup.Mode; mode != cgroups.Unified && mode != "" || e.Process.OOMScoreAdj != nil || notify {
 		p.Add("", plan.Sync{Phase: plan.Placed})
 	}
 	if !e.NoKeyring {
 		p.Add("", plan.Keyring{Name: "_ses." + e.ID})
-	}
-	filter, err := compileFilter(s, filepath.Join(e.store.Root, seccompCache))
-	if err != nil {
-		return err
 	}
 	po := process.Options{
 		Exec: true, UserNamespace: userns, AppArmor: facts.AppArmor(), SELinux: facts.SELinux(),
@@ -178,9 +179,9 @@ func (e *execution) compile(console int) error {
 	default:
 		po.Console = p.Open(plan.Descriptor{Kind: plan.Connect, Path: e.ConsoleSocket, Field: "--console-socket"})
 	}
-	if filter != nil && filter.Notify {
+	if notify {
 		filter.Listener = p.Open(plan.Descriptor{Kind: plan.Connect, Path: s.Linux.Seccomp.ListenerPath, Field: "linux.seccomp.listenerPath"})
-		filter.State = seccompState(s, CreateOptions{ID: e.ID, Bundle: e.Bundle})
+		filter.State = seccompState(s, e.stateNow(specs.StateRunning))
 	}
 	if !process.HasHome(e.Process.Env) {
 		po.Home = homeInContainer(e.Pid, e.Process.User.UID)

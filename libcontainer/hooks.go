@@ -42,7 +42,7 @@ func hookState(s *specs.Spec, o CreateOptions, status specs.ContainerState, pid 
 
 // seccompState is the container process state that goes with a notification
 // descriptor, config-linux.md "The Container Process State".
-func seccompState(s *specs.Spec, o CreateOptions) string {
+func seccompState(s *specs.Spec, state string) string {
 	var e jsonx.Encoder
 	e.Object()
 	e.Key("ociVersion")
@@ -58,7 +58,7 @@ func seccompState(s *specs.Spec, o CreateOptions) string {
 		e.String(m)
 	}
 	e.Key("state")
-	e.Raw(jsonx.Raw(hookState(s, o, specs.StateCreating, plan.PIDMark)))
+	e.Raw(jsonx.Raw(state))
 	e.EndObject()
 	return string(e.Bytes())
 }

@@ -18,13 +18,13 @@ func (c *creation) moveDevices() error {
 	if len(devices) == 0 {
 		return nil
 	}
-	space, err := c.networkSpace()
-	if err != nil {
+	var err error
+	// Open until the container is created: the stage may end, and the namespace with it.
+	if c.network, err = c.networkSpace(); err != nil {
 		return fmt.Errorf("linux.netDevices: %w", err)
 	}
-	defer space.Close()
 	for _, host := range jsonx.SortedKeys(devices) {
-		m, err := space.Move(host, devices[host].Name)
+		m, err := c.network.Move(host, devices[host].Name)
 		if err != nil {
 			return withHint(fmt.Errorf("%s: %w", jsonx.JoinKey("linux.netDevices", host), err), hintDevice(err))
 		}
@@ -52,19 +52,11 @@ func (c *creation) networkSpace() (*netdev.Space, error) {
 	return netdev.Open(fd)
 }
 
-// returnDevices moves them back while the stage, and so the namespace, is there.
+// returnDevices moves them back.
 func (c *creation) returnDevices() {
-	if len(c.moved) == 0 {
-		return
-	}
-	space, err := c.networkSpace()
-	if err == nil {
-		defer space.Close()
-		for _, m := range c.moved {
-			err = errors.Join(err, space.Return(m))
+	for _, m := range c.moved {
+		if err := c.network.Return(m); err != nil {
+			fmt.Fprintf(os.Stderr, "davit: create %s: clean up: %v\n", c.ID, err)
 		}
-	}
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "davit: create %s: clean up: %v\n", c.ID, err)
 	}
 }
