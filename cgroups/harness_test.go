@@ -150,7 +150,8 @@ func play(role string) {
 		fmt.Println(rootless(arg))
 	case "spin":
 		go func() {
-			for {
+			for n := 0; n >= 0; n++ { // time is what it is to use up
+				n &= 0xff
 			}
 		}()
 	}

@@ -19,7 +19,6 @@ import (
 type host struct {
 	mounts    []string
 	processes []int
-	fds       int
 }
 
 func lookAtHost() host {

@@ -26,7 +26,7 @@ type inner struct {
 // Embedded is part of Sample as if its fields were Sample's.
 type Embedded struct {
 	Major int64 `json:"major"`
-	minor int64 // not exported: not a property
+	minor int64 //lint:ignore U1000 not exported: not a property
 }
 
 // Sample has a field of every kind.
@@ -35,7 +35,7 @@ type Sample struct {
 	Text      string   `json:"text"`
 	Untagged  string   // named as in Go
 	Hidden    string   `json:"-"`
-	Dash      string   `json:"-,"`
+	Dash      string   `json:"-,"` //lint:ignore SA5008 a property of the name "-"
 	Word      word     `json:"word,omitempty"`
 	Number    number   `json:"number,omitempty"`
 	Flag      flag     `json:"flag,omitempty"`
