@@ -1,0 +1,147 @@
+package integration
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestKilled kills davit (SIGKILL) right before its first, fourth, seventh… system call, up to its end. Whatever it was
+// doing, delete --force then removes all that there is; no process, cgroup, mount or state is left.
+func TestKilled(t *testing.T) {
+	const stride = 3
+	for _, verb := range []string{"create", "run", "run --detach", "start", "exec", "kill", "delete", "delete --force"} {
+		t.Run(strings.ReplaceAll(verb, " ", "_"), func(t *testing.T) {
+			b := newBox(t, `process.args=["sleep","1000"]`, `hooks.createRuntime=[{"path":"/bin/true"}]`)
+			args := append(strings.Fields(verb), "c1")
+			switch verb {
+			case "exec":
+				args = append(args, "true")
+			case "kill":
+				args = append(args, "KILL")
+			case "run":
+				b.edit(`process.args=["true"]`)
+			}
+			for n := 1; ; n += stride {
+				switch verb {
+				case "start", "delete":
+					b.davit("create", "c1")
+				case "exec", "kill", "delete --force":
+					b.davit("run", "-d", "c1")
+				}
+				ended := b.killAtCall(n, args...)
+				if _, err := stateOf(b.root, "c1"); err == nil { // what is said of it is one of the words there are
+					b.davit("state", "c1")
+				}
+				b.davit("delete", "--force", "c1")
+				if left := whatIsLeft(b.root); left != "" {
+					t.Fatalf("killed before its system call %d, %s leaves %s", n, verb, left)
+				}
+				if ended {
+					t.Logf("killed at every %dth of %d system calls", stride, n)
+					return
+				}
+			}
+		})
+	}
+}
+
+// whatIsLeft of containers, waiting a moment for processes that are about to end.
+func whatIsLeft(root string) string {
+	for _, pid := range strangers() {
+		if !exitWithin(pid, 5*time.Second) {
+			return "process " + commOf(pid)
+		}
+	}
+	if dirs := cgroupsLeft(); len(dirs) > 0 {
+		return "cgroup " + dirs[0]
+	}
+	entries, _ := os.ReadDir(root)
+	for _, e := range entries {
+		if e.Name() != ".seccomp" {
+			return "state " + e.Name()
+		}
+	}
+	return ""
+}
+
+// killAtCall runs davit and kills it right before its n-th system call; true says that it had ended before.
+func (b *box) killAtCall(n int, args ...string) bool {
+	b.t.Helper()
+	runtime.LockOSThread() // a tracer is a thread
+	defer runtime.UnlockOSThread()
+	out, err := os.Create(filepath.Join(b.work, "killed"))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer out.Close()
+	cmd := b.command(args...)
+	cmd.Stdout, cmd.Stderr = out, out
+	cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: true}
+	if err := cmd.Start(); err != nil {
+		b.t.Fatal(err)
+	}
+	pid := cmd.Process.Pid
+	var status unix.WaitStatus
+	if _, err := unix.Wait4(pid, &status, unix.WALL, nil); err != nil {
+		b.t.Fatal(err)
+	}
+	// Its threads are followed, the stage, made by vfork, is not.
+	if err := unix.PtraceSetOptions(pid, unix.PTRACE_O_TRACESYSGOOD|unix.PTRACE_O_TRACECLONE|unix.PTRACE_O_EXITKILL); err != nil {
+		b.t.Fatal(err)
+	}
+	unix.PtraceSyscall(pid, 0)
+	inside := map[int]bool{} // threads between the entry to a call and its exit
+	for calls := 0; ; {
+		thread, err := unix.Wait4(-1, &status, unix.WALL, nil)
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err != nil:
+			b.t.Fatal(err)
+		case status.Exited() || status.Signaled():
+			if thread == pid {
+				return true
+			}
+			continue
+		case !status.Stopped():
+			continue
+		}
+		signal := 0
+		switch stop := status.StopSignal(); {
+		case stop == unix.SIGTRAP|0x80:
+			if inside[thread] = !inside[thread]; inside[thread] {
+				if calls++; calls == n {
+					unix.Kill(pid, unix.SIGKILL)
+					b.reapThreads(pid)
+					return false
+				}
+			}
+		case stop == unix.SIGTRAP: // an event
+		case stop == unix.SIGSTOP: // a new thread
+		default:
+			signal = int(stop)
+		}
+		unix.PtraceSyscall(thread, signal)
+	}
+}
+
+// reapThreads waits for a killed process and its threads.
+func (b *box) reapThreads(pid int) {
+	for {
+		var status unix.WaitStatus
+		thread, err := unix.Wait4(-1, &status, unix.WALL, nil)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || thread == pid && (status.Exited() || status.Signaled()) {
+			return
+		}
+	}
+}
