@@ -100,7 +100,7 @@ func (c *Container) mayExec(o ExecOptions) error {
 }
 
 func (e *execution) run(console int) error {
-	if err := e.compile(console); err != nil {
+	if err := e.compile(console, spec.Host()); err != nil {
 		return err
 	}
 	var err error
@@ -136,9 +136,8 @@ func (e *execution) announce() error {
 }
 
 // compile makes the plan: that of create without the filesystem part.
-func (e *execution) compile(console int) error {
+func (e *execution) compile(console int, facts *spec.Facts) error {
 	p, s := e.plan, e.spec
-	facts := spec.Host()
 	filter, err := compileFilter(s, filepath.Join(e.store.Root, seccompCache))
 	if err != nil {
 		return err

@@ -67,7 +67,7 @@ func (t *texter) num(name string, v uint64, f format) {
 
 func (t *texter) str(name, v string) {
 	if v != "" {
-		t.add(name, quote(v))
+		t.add(name, quote(strings.ReplaceAll(v, PIDMark, "<pid>")))
 	}
 }
 

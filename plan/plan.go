@@ -70,7 +70,10 @@ const (
 	Given
 )
 
-var kindNames = [...]string{"path", "tree", "tree with submounts", "namespace", "procfs", "start socket", "connection", "descriptor"}
+var kindNames = [...]string{
+	Path: "path", Tree: "tree", TreeRecursive: "tree with submounts", Namespace: "namespace", Proc: "procfs",
+	StateTree: "tree of the state directory", Listen: "start socket", Connect: "connection", Given: "descriptor",
+}
 
 func (k Kind) String() string { return kindNames[k] }
 

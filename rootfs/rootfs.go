@@ -145,7 +145,7 @@ func (c *compiler) mount(field string, m *specs.Mount) error {
 	switch {
 	case target == "/":
 		return fmt.Errorf("the root filesystem cannot be mounted over: set root.path instead")
-	case o.remount && !o.bind:
+	case o.remount: // of what is mounted there, be it a bind mount or not
 		c.plan.Add(field, plan.Remount{Target: target, Set: o.set | o.recSet, Clear: o.clear | o.recClear, Propagation: o.propagation})
 		return nil
 	case o.bind:

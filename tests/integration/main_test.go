@@ -92,11 +92,13 @@ func runViews() int {
 	}
 	status := 0
 	for i, cmd := range cmds {
-		if err := cmd.Wait(); err != nil {
-			status = 1
-		}
+		err := cmd.Wait()
 		fmt.Fprintf(os.Stdout, "\n") // so that what follows begins a line
 		io.Copy(os.Stdout, &outputs[i])
+		if err != nil {
+			fmt.Fprintf(os.Stdout, "FAIL: view of cgroups %s: %v\n", views[i], err)
+			status = 1
+		}
 	}
 	return status
 }
