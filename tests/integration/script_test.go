@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"davit/spec"
+
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
 )
@@ -79,13 +81,16 @@ func setUpScript(e *testscript.Env) error {
 	return nil
 }
 
-// scriptCondition knows [unified], [v1] and [controller:memory].
+// scriptCondition knows [unified], [v1], [controller:memory] and [lsm:apparmor].
 func scriptCondition(cond string) (bool, error) {
 	switch name, arg, _ := strings.Cut(cond, ":"); name {
 	case "unified":
 		return isUnified(), nil
 	case "v1":
 		return !isUnified(), nil
+	case "lsm":
+		// Modules without a policy do not count.
+		return arg == "apparmor" && spec.Host().AppArmor() || arg == "selinux" && spec.Host().SELinux(), nil
 	case "controller":
 		return hasController(arg), nil
 	}
