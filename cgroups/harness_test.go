@@ -148,6 +148,12 @@ func play(role string) {
 	case "rootless": // rootless=PATH: after a line, says what a container of this user gets
 		_, _ = in.ReadString('\n')
 		fmt.Println(rootless(arg))
+	case "multiply": // after a line
+		_, _ = in.ReadString('\n')
+		fmt.Println(multiply())
+	case "read": // read=DEVICE: after a line
+		_, _ = in.ReadString('\n')
+		fmt.Println(readDirect(arg))
 	case "spin":
 		go func() {
 			for n := 0; n >= 0; n++ { // time is what it is to use up

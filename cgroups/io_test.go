@@ -14,7 +14,7 @@ func blockDevice() (d specs.LinuxBlockIODevice, ok bool) {
 	names, _ := os.ReadDir("/sys/block")
 	for _, name := range names {
 		b, err := os.ReadFile("/sys/block/" + name.Name() + "/dev")
-		if err != nil {
+		if size, _ := os.ReadFile("/sys/block/" + name.Name() + "/size"); err != nil || string(size) == "0\n" { // an unused loop device
 			continue
 		}
 		major, minor, _ := strings.Cut(strings.TrimSpace(string(b)), ":")

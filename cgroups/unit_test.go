@@ -212,7 +212,7 @@ func TestScopeNameTaken(t *testing.T) {
 
 // The remains of a scope whose processes failed are no obstacle.
 func TestScopeAfterAFailedOne(t *testing.T) {
-	m, err := scoped(t, Options{Annotations: map[string]string{"org.systemd.property.CollectMode": "'inactive'", "org.systemd.property.RuntimeMaxUSec": "uint64 100000"}})
+	m, err := scoped(t, Options{Annotations: map[string]string{"org.systemd.property.CollectMode": "'inactive'", "org.systemd.property.RuntimeMaxUSec": "uint64 4000000"}})
 	if err != nil {
 		t.Fatal(err)
 	}

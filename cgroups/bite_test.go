@@ -1,0 +1,172 @@
+package cgroups
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+	"unsafe"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// Limits that are not only written, but hold. Memory's is TestEventsOOM, devices' TestDevices.
+
+// multiply starts children until it cannot, and says how many it has and why it stopped.
+func multiply() string {
+	var pids []int
+	for len(pids) < 1000 {
+		pid, err := syscall.ForkExec("/bin/sleep", []string{"sleep", "60"}, &syscall.ProcAttr{})
+		if err != nil {
+			for _, pid := range pids {
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+			}
+			return fmt.Sprintf("%d: %v", len(pids), err)
+		}
+		pids = append(pids, pid)
+	}
+	return "no end"
+}
+
+func TestPidsLimitBites(t *testing.T) {
+	has(t, "pids")
+	m := made(t, nil)
+	c := start(t, m, "multiply")
+	now, err := m.Stats()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Go's threads count too: so many more.
+	if err := m.Set(&specs.LinuxResources{Pids: &specs.LinuxPids{Limit: ptr(int64(now.Pids.Current) + 20)}}); err != nil {
+		t.Fatal(err)
+	}
+	got := c.ask(t)
+	n, why, _ := strings.Cut(got, ": ")
+	if count, err := strconv.Atoi(n); err != nil || count < 10 || count > 20 || why != "resource temporarily unavailable" {
+		t.Errorf("with room for 20: %s", got)
+	}
+}
+
+// used is the CPU time that a container takes while the test sleeps.
+func used(t *testing.T, wait time.Duration, containers ...*Manager) []time.Duration {
+	t.Helper()
+	read := func(m *Manager) time.Duration {
+		s, err := m.Stats()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return time.Duration(s.CPU.Usage.Total)
+	}
+	out := make([]time.Duration, len(containers))
+	for i, m := range containers {
+		out[i] = -read(m)
+	}
+	time.Sleep(wait)
+	for i, m := range containers {
+		out[i] += read(m)
+	}
+	return out
+}
+
+func TestCPUQuotaBites(t *testing.T) {
+	has(t, "cpu")
+	m := made(t, &specs.LinuxResources{CPU: &specs.LinuxCPU{Quota: ptr(int64(10000)), Period: ptr(uint64(50000))}})
+	start(t, m, "spin")
+	began := time.Now()
+	share := float64(used(t, time.Second, m)[0]) / float64(time.Since(began))
+	if share > 0.26 {
+		t.Errorf("20 %% of a CPU were allowed, %.0f %% were used", 100*share)
+	}
+	s, err := m.Stats()
+	if err != nil || s.CPU.Throttling.ThrottledPeriods == 0 || s.CPU.Throttling.ThrottledTime == 0 {
+		t.Errorf("%+v, %v", s.CPU.Throttling, err)
+	}
+}
+
+func TestCPUSharesBite(t *testing.T) {
+	v := has(t, "cpu")
+	has(t, "cpuset")
+	const few, many = 1024, 4096
+	group := func(name string, shares uint64) *Manager {
+		m, err := try(t, Options{CgroupsPath: parent() + "/" + t.Name() + "-" + name,
+			Resources: &specs.LinuxResources{CPU: &specs.LinuxCPU{Shares: &shares, Cpus: "0", Mems: "0"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		start(t, m, "spin")
+		return m
+	}
+	a, b := group("few", few), group("many", many)
+	want := many / float64(few)
+	if v == 2 {
+		want = float64(Weight(many)) / float64(Weight(few))
+	}
+	u := used(t, 1500*time.Millisecond, a, b)
+	if ratio := float64(u[1]) / float64(u[0]); ratio < 0.6*want || ratio > 1.7*want {
+		t.Errorf("CPU time %v and %v: ratio %.1f, want %.1f", u[0], u[1], ratio, want)
+	}
+}
+
+// readDirect reads a MiB of a block device past the page cache, and says how many milliseconds it took.
+func readDirect(path string) string {
+	fd, err := syscall.Open(path, syscall.O_RDONLY|syscall.O_DIRECT, 0)
+	if err != nil {
+		return err.Error()
+	}
+	buf := make([]byte, 128<<10) // aligned within it
+	buf = buf[4096-uintptr(unsafe.Pointer(&buf[0]))%4096:][:64<<10]
+	began := time.Now()
+	for n := 0; n < 1<<20; n += len(buf) {
+		if _, err := syscall.Read(fd, buf); err != nil {
+			return err.Error()
+		}
+	}
+	return strconv.FormatInt(time.Since(began).Milliseconds(), 10)
+}
+
+// onDevice is the device's node, or where that is closed to us a file of the file system on it.
+func onDevice(t *testing.T, d specs.LinuxBlockIODevice) string {
+	t.Helper()
+	target, err := os.Readlink("/sys/dev/block/" + device(d))
+	if err != nil {
+		t.Fatal(err)
+	}
+	node := "/dev/" + target[strings.LastIndexByte(target, '/')+1:]
+	f, err := os.Open(node)
+	if err == nil {
+		f.Close()
+		return node
+	}
+	file := t.TempDir() + "/file"
+	if err := os.WriteFile(file, make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	unix.Sync()
+	var st unix.Stat_t
+	if err := unix.Stat(file, &st); err != nil || uint64(st.Dev) != unix.Mkdev(uint32(d.Major), uint32(d.Minor)) {
+		t.Skipf("%v, and %s is not on it", err, file)
+	}
+	return file
+}
+
+func TestThrottleBites(t *testing.T) {
+	d, ok := blockDevice()
+	if ctrl, v := ioOf(t); v == 0 || !ok {
+		lacks(t, ctrl, &specs.LinuxResources{BlockIO: &specs.LinuxBlockIO{Weight: ptr(uint16(10))}}, "blockIO.weight")
+		return
+	}
+	node := onDevice(t, d)
+	m := made(t, &specs.LinuxResources{BlockIO: &specs.LinuxBlockIO{ThrottleReadBpsDevice: []specs.LinuxThrottleDevice{{LinuxBlockIODevice: d, Rate: 2 << 20}}}})
+	got := start(t, m, "read="+node).ask(t)
+	if ms, err := strconv.Atoi(got); err != nil || ms < 350 || ms > 3000 {
+		t.Errorf("a MiB of %s at 2 MiB/s took %s ms", node, got)
+	}
+	s, err := m.Stats()
+	if err != nil || len(s.Blkio.IoServiceBytesRecursive) == 0 {
+		t.Errorf("%+v, %v", s.Blkio, err)
+	}
+}
