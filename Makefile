@@ -92,9 +92,9 @@ test-vm:
 	@$(MAKE) --no-print-directory all
 	@set -e; \
 	for kernel in $(KERNELS); do \
-		echo "== kernel of $$kernel"; tests/vm/suite --kernel $$kernel -- ./cgroups ./tests/integration; \
+		echo "== kernel of $$kernel"; tests/vm/suite --kernel $$kernel --timeout 1500 -- ./cgroups ./tests/integration; \
 	done; \
-	echo "== systemd"; tests/vm/suite --systemd --root "$$(tests/peers/root systemd)" -- ./cgroups
+	echo "== systemd"; tests/vm/suite --systemd --timeout 900 --root "$$(tests/peers/root systemd)" -- ./cgroups
 
 # containerd's go-runc drives davit and the newest packaged runc; UPDATE=1 writes docs/gorunc.md.
 test-gorunc:
