@@ -110,7 +110,7 @@ var verbs = [...]cli.Verb{
 	{Name: "update", New: updateCommand}, {Name: "events", New: eventsCommand}, {Name: "features", New: featuresCommand},
 	{Name: "checkpoint", New: checkpointCommand}, {Name: "restore", New: restoreCommand},
 	{Name: "explain", New: explainCommand},
-	{Name: "trace", New: traceCommand}, {Name: "verify", New: verifyCommand},
+	{Name: "trace", New: traceCommand}, {Name: "verify", New: verifyCommand}, {Name: "check", New: checkCommand},
 	{Name: "completion", New: completionCommand}, {Name: "man", New: manCommand},
 }
 

@@ -80,7 +80,7 @@ func Compile(p *plan.Plan, s *specs.Process, o Options) error {
 		return err
 	}
 	if len(s.Args) > 0 { // none: a container that cannot be started
-		paths, err := candidates(s)
+		paths, err := Candidates(s)
 		if err != nil {
 			return err
 		}
@@ -217,8 +217,8 @@ func filter(p *plan.Plan, s *specs.Process, o Options) {
 
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// candidates returns the paths at which the program may be.
-func candidates(s *specs.Process) ([]string, error) {
+// Candidates returns the paths at which the program may be.
+func Candidates(s *specs.Process) ([]string, error) {
 	if strings.Contains(s.Args[0], "/") {
 		return []string{s.Args[0]}, nil
 	}

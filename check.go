@@ -1,0 +1,133 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+
+	"davit/cli"
+	"davit/libcontainer"
+	"davit/spec/jsonx"
+)
+
+func checkCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "check",
+		Usage: "report what is wrong with a bundle, or what this host can do",
+		Description: `With --bundle: every problem of config.json, and whether this host can run it, each
+with its field and its cure; nothing is made. The exit status is 3 if there is an error.
+Without: a report of the host.
+
+examples:
+  davit check
+  davit check --bundle /containers/web --format json`,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "bundle", Aliases: []string{"b"}, Usage: "`directory` with config.json"},
+			&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Usage: "text or json", Value: "text"},
+		},
+		Action: verb(func(c *cli.Context) error {
+			format := c.String("format")
+			if format != "text" && format != "json" {
+				return usage(fmt.Errorf("--format: %q: text or json", format))
+			}
+			if err := arguments(c, 0, 0); err != nil {
+				return err
+			}
+			if !c.IsSet("bundle") {
+				return printHost(libcontainer.CheckHost(), format)
+			}
+			return checkBundle(c, format)
+		}),
+	}
+}
+
+func checkBundle(c *cli.Context, format string) error {
+	bundle, err := filepath.Abs(c.String("bundle"))
+	if err != nil {
+		return err
+	}
+	o := libcontainer.CreateOptions{ID: "check", Bundle: bundle, SystemdCgroup: c.Bool("systemd-cgroup")}
+	findings, err := store(c).Check(o)
+	if err != nil {
+		return err
+	}
+	if err := printFindings(findings, format); err != nil {
+		return err
+	}
+	for _, f := range findings {
+		if !f.Warning {
+			return exitStatus(3)
+		}
+	}
+	return nil
+}
+
+func level(f libcontainer.Finding) string {
+	if f.Warning {
+		return "warning"
+	}
+	return "error"
+}
+
+func printFindings(findings []libcontainer.Finding, format string) error {
+	if format == "json" {
+		var e jsonx.Encoder
+		e.Array()
+		for _, f := range findings {
+			e.Object()
+			for _, p := range [...]struct{ key, value string }{{"level", level(f)}, {"field", f.Field}, {"message", f.Message}, {"hint", f.Hint}} {
+				if p.value != "" {
+					e.Key(p.key)
+					e.String(p.value)
+				}
+			}
+			e.EndObject()
+		}
+		e.EndArray()
+		e.Newline()
+		_, err := os.Stdout.Write(e.Bytes())
+		return err
+	}
+	if len(findings) == 0 {
+		fmt.Println("nothing is wrong with the bundle on this host")
+	}
+	for _, f := range findings {
+		text := level(f) + ": "
+		if f.Field != "" {
+			text += f.Field + ": "
+		}
+		text += strings.ReplaceAll(f.Message, "\n", "\n  ") + "\n"
+		if f.Hint != "" {
+			text += "  hint: " + f.Hint + "\n"
+		}
+		fmt.Print(text)
+	}
+	return nil
+}
+
+func printHost(facts []libcontainer.HostFact, format string) error {
+	if format == "json" {
+		var e jsonx.Encoder
+		e.Object()
+		for _, f := range facts {
+			e.Key(f.Name)
+			e.Object()
+			e.Key("ok")
+			e.Bool(f.OK)
+			e.Key("text")
+			e.String(f.Text)
+			e.EndObject()
+		}
+		e.EndObject()
+		e.Newline()
+		_, err := os.Stdout.Write(e.Bytes())
+		return err
+	}
+	w := tabwriter.NewWriter(os.Stdout, 0, 1, 2, ' ', 0)
+	for _, f := range facts {
+		fmt.Fprintf(w, "%s\t%s\t%s\n", map[bool]string{true: "yes", false: "no"}[f.OK], f.Name, f.Text)
+	}
+	return w.Flush()
+}

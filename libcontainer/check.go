@@ -1,0 +1,251 @@
+package libcontainer
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"davit/plan"
+	"davit/process"
+	"davit/rootfs"
+	"davit/spec"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// Finding is something about a bundle that keeps this host from running it, or
+// that is better known.
+type Finding struct {
+	Warning bool // it would run all the same
+	Field   string
+	Message string
+	Hint    string
+}
+
+// examination collects what is found about one bundle.
+type examination struct {
+	CreateOptions
+	store    Store
+	facts    *spec.Facts
+	spec     *specs.Spec
+	findings []Finding
+}
+
+// Check reports all that is wrong with a bundle, and whether this host can run
+// it. It makes nothing, and takes the steps of create up to where that begins to
+// make something, so that the two agree. What depends on the host is only
+// looked at in a config that is valid.
+func (s Store) Check(o CreateOptions) ([]Finding, error) {
+	e := &examination{CreateOptions: o, store: s, facts: spec.Host()}
+	_, config, err := LoadBundle(o.Bundle)
+	if err != nil {
+		e.fail("config.json", err)
+		return e.findings, nil
+	}
+	e.spec = config
+	problems, warnings := spec.Check(config, spec.Options{Start: true, Rootless: e.facts.UID() != 0, SystemdCgroup: o.SystemdCgroup})
+	for _, p := range problems {
+		e.findings = append(e.findings, Finding{Field: p.Field, Message: p.Message, Hint: p.Hint})
+	}
+	for _, p := range warnings {
+		e.findings = append(e.findings, Finding{Warning: true, Field: p.Field, Message: p.Message, Hint: p.Hint})
+	}
+	if err := e.facts.Supported(); err != nil {
+		e.fail("", err)
+	}
+	if len(problems) == 0 {
+		e.features()
+		e.host()
+		e.compile()
+	}
+	return e.findings, nil
+}
+
+// fail adds an error, which may begin with its field and carry a hint.
+func (e *examination) fail(field string, err error) {
+	f := Finding{Field: field, Message: err.Error()}
+	if name, rest, ok := strings.Cut(f.Message, ": "); ok && !strings.ContainsAny(name, " /") && (strings.Contains(name, ".") || strings.Contains(name, "[")) {
+		f.Field, f.Message = name, rest
+	}
+	var hinted *Hinted
+	if errors.As(err, &hinted) {
+		f.Hint = hinted.Hint
+	}
+	if !slices.Contains(e.findings, f) {
+		e.findings = append(e.findings, f)
+	}
+}
+
+func (e *examination) warn(field, format string, args ...any) {
+	e.findings = append(e.findings, Finding{Warning: true, Field: field, Message: fmt.Sprintf(format, args...)})
+}
+
+// compile does what create does before it makes anything, and goes on after the
+// first error where it can.
+func (e *examination) compile() {
+	quiet := Warn
+	Warn = func(text string) {
+		if field, rest, ok := strings.Cut(text, ": "); ok {
+			if f := (Finding{Warning: true, Field: field, Message: rest}); !slices.ContainsFunc(e.findings, func(g Finding) bool { return g.Field == f.Field && g.Message == f.Message }) {
+				e.findings = append(e.findings, f)
+			}
+		}
+	}
+	defer func() { Warn = quiet }()
+	if e.spec.Process != nil && e.spec.Process.Terminal && e.ConsoleSocket == "" {
+		e.ConsoleSocket = "/dev/null" // somebody will take it
+	}
+	c, err := e.store.compile(e.spec, e.CreateOptions, e.facts)
+	if err != nil {
+		e.fail("", err)
+		if _, err := compileFilter(e.spec, filepath.Join(e.store.Root, seccompCache)); err != nil {
+			e.fail("", err)
+		}
+		return
+	}
+	defer c.cgroups.Close()
+	for i := range c.plan.Descriptors {
+		d := &c.plan.Descriptors[i]
+		switch d.Kind {
+		case plan.Tree, plan.TreeRecursive, plan.Path, plan.Namespace, plan.Proc:
+			fd, err := openDescriptor(d, nil)
+			if err == nil {
+				unix.Close(fd)
+				continue
+			}
+			if d.Field != "" {
+				err = fmt.Errorf("%s: %w", d.Field, err)
+			}
+			e.fail(d.Field, withHint(err, hintOpen(d, err)))
+		}
+	}
+}
+
+// features checks that the kernel has what the config needs.
+func (e *examination) features() {
+	for _, n := range needs(e.spec) {
+		if err := e.facts.Have(n.feature); err != nil {
+			e.fail(n.field, err)
+		}
+	}
+}
+
+type need struct {
+	field   string
+	feature *spec.Feature
+}
+
+// needs are the kernel's features that a config is carried out with.
+func needs(s *specs.Spec) []need {
+	list := []need{{"", spec.OpenTree}, {"", spec.Pidfd}, {"", spec.Openat2}, {"", spec.CloseRange}, {"mounts", spec.MountSetattr}}
+	add := func(field string, f *spec.Feature, needed bool) {
+		if needed {
+			list = append(list, need{field, f})
+		}
+	}
+	for i, m := range s.Mounts {
+		add(fmt.Sprintf("mounts[%d]", i), spec.IDMappedMounts,
+			len(m.UIDMappings) > 0 || slices.Contains(m.Options, "idmap") || slices.Contains(m.Options, "ridmap"))
+	}
+	l := s.Linux
+	if l == nil {
+		return list
+	}
+	for i, n := range l.Namespaces {
+		add(fmt.Sprintf("linux.namespaces[%d]", i), spec.TimeNamespace, n.Type == specs.TimeNamespace)
+	}
+	if l.Seccomp != nil {
+		add("linux.seccomp.listenerPath", spec.SeccompNotify, l.Seccomp.ListenerPath != "")
+		add("linux.seccomp.flags", spec.SeccompWaitKillable, slices.Contains(l.Seccomp.Flags, specs.LinuxSeccompFlagWaitKillableRecv))
+	}
+	if m := l.MemoryPolicy; m != nil {
+		add("linux.memoryPolicy.mode", spec.WeightedInterleaving, m.Mode == specs.MpolWeightedInterleave)
+	}
+	if r := l.Resources; r != nil && r.CPU != nil {
+		add("linux.resources.cpu.burst", spec.CPUBurst, r.CPU.Burst != nil)
+		add("linux.resources.cpu.idle", spec.CPUIdle, r.CPU.Idle != nil)
+	}
+	return list
+}
+
+// host looks for what else the config names of the host.
+func (e *examination) host() {
+	s := e.spec
+	if h := s.Hooks; h != nil {
+		for _, list := range [...]struct {
+			kind  string
+			hooks []specs.Hook
+		}{
+			{"prestart", h.Prestart}, {"createRuntime", h.CreateRuntime}, {"createContainer", h.CreateContainer}, //nolint:staticcheck // deprecated, but used
+			{"poststart", h.Poststart}, {"poststop", h.Poststop},
+		} {
+			for i := range list.hooks {
+				if err := unix.Access(list.hooks[i].Path, unix.X_OK); err != nil {
+					e.fail("", fmt.Errorf("hooks.%s[%d].path: %s: %w", list.kind, i, list.hooks[i].Path, err))
+				}
+			}
+		}
+	}
+	known, _ := os.ReadFile("/proc/filesystems")
+	for i, m := range s.Mounts {
+		if t := m.Type; t != "" && t != "bind" && t != "none" && t != "cgroup2" && !strings.Contains(string(known), "\t"+t+"\n") && !slices.Contains(m.Options, "bind") && !slices.Contains(m.Options, "rbind") {
+			e.warn(fmt.Sprintf("mounts[%d].type", i), "the kernel does not know the file system %q yet: it may have a module for it", t)
+		}
+	}
+	if s.Linux != nil && len(s.Linux.NetDevices) > 0 {
+		devices, _ := os.ReadFile("/proc/net/dev")
+		for name := range s.Linux.NetDevices {
+			if !strings.Contains(string(devices), " "+name+":") && !strings.Contains(string(devices), "\n"+name+":") {
+				e.fail("", fmt.Errorf("linux.netDevices.%s: no such device in the network namespace that davit runs in", name))
+			}
+		}
+	}
+	if s.Process != nil {
+		e.limits(s.Process)
+		e.program(s.Process)
+	}
+}
+
+// limits finds those that only a privileged davit could raise.
+func (e *examination) limits(p *specs.Process) {
+	if e.facts.Caps()&(1<<unix.CAP_SYS_RESOURCE) != 0 {
+		return
+	}
+	for i, r := range p.Rlimits {
+		var have unix.Rlimit
+		n, _ := process.Rlimit(r.Type)
+		if err := unix.Getrlimit(int(n), &have); err == nil && r.Hard > have.Max {
+			e.fail("", withHint(fmt.Errorf("process.rlimits[%d].hard: %d is above davit's own limit, %d", i, r.Hard, have.Max), "raising it needs CAP_SYS_RESOURCE"))
+		}
+	}
+}
+
+// program looks for the program in the root filesystem; a mount may yet bring it.
+func (e *examination) program(p *specs.Process) {
+	root, err := unix.Open(rootfs.Path(e.spec, e.Bundle), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil || len(p.Args) == 0 {
+		return
+	}
+	defer unix.Close(root)
+	candidates, err := process.Candidates(p)
+	if err != nil {
+		e.fail("", err)
+		return
+	}
+	for _, name := range candidates {
+		if !path.IsAbs(name) {
+			name = path.Join(p.Cwd, name)
+		}
+		fd, err := unix.Openat2(root, name, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT})
+		if err == nil {
+			unix.Close(fd)
+			return
+		}
+	}
+	e.warn("process.args[0]", "%q is not in the root filesystem: a mount has to bring it", p.Args[0])
+}

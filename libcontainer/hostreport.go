@@ -1,0 +1,108 @@
+package libcontainer
+
+import (
+	"os"
+	"strings"
+
+	"davit/process"
+	"davit/resctrl"
+	"davit/spec"
+)
+
+// HostFact is a line of the report about a host.
+type HostFact struct {
+	Name string
+	OK   bool // false: it is missing, and something cannot be done
+	Text string
+}
+
+// CheckHost says what this host can do.
+func CheckHost() []HostFact {
+	f := spec.Host()
+	k := f.Supported()
+	list := []HostFact{{"kernel", k == nil, text(k, "Linux "+f.Kernel().String())}}
+	mode := f.Cgroup()
+	list = append(list, HostFact{"cgroups", mode != spec.NoCgroups, mode.String() + controllers(mode)})
+	list = append(list, HostFact{"capabilities", true, capabilities(f.Caps())})
+	where := "the initial one"
+	if !f.InitialUserNS() {
+		where = "not the initial one: davit has no privileges over the host"
+	}
+	list = append(list, HostFact{"user namespace", true, where})
+	list = append(list, namespaceFacts()...)
+	on := func(v bool) string {
+		if v {
+			return "enabled"
+		}
+		return "not enabled"
+	}
+	list = append(list, HostFact{"AppArmor", f.AppArmor(), on(f.AppArmor())}, HostFact{"SELinux", f.SELinux(), on(f.SELinux())})
+	list = append(list, HostFact{"resctrl", resctrl.Mounted(), on(resctrl.Mounted())})
+	for _, ft := range spec.Features() {
+		err := f.Have(ft)
+		list = append(list, HostFact{ft.Name, err == nil, text(err, ft.Call)})
+	}
+	known, _ := os.ReadFile("/proc/filesystems")
+	for _, name := range []string{"overlay", "tmpfs", "devpts", "mqueue", "fuse"} {
+		has := strings.Contains(string(known), "\t"+name+"\n")
+		list = append(list, HostFact{"file system " + name, has, map[bool]string{true: "there", false: "not there, unless as a module"}[has]})
+	}
+	return list
+}
+
+func text(err error, ok string) string {
+	if err != nil {
+		return err.Error()
+	}
+	return ok
+}
+
+// controllers are those of a cgroup mode.
+func controllers(mode spec.CgroupMode) string {
+	if mode == spec.Unified {
+		data, _ := os.ReadFile("/sys/fs/cgroup/cgroup.controllers")
+		return ": " + strings.TrimSpace(string(data))
+	}
+	var names []string
+	entries, _ := os.ReadDir("/sys/fs/cgroup")
+	for _, e := range entries {
+		if e.IsDir() {
+			names = append(names, e.Name())
+		}
+	}
+	return ": " + strings.Join(names, " ")
+}
+
+func capabilities(have uint64) string {
+	var missing []string
+	for n := 0; ; n++ {
+		name := process.CapabilityName(n)
+		if _, known := process.Capability(name); !known {
+			break
+		}
+		if have>>n&1 == 0 {
+			missing = append(missing, name)
+		}
+	}
+	if len(missing) == 0 {
+		return "all"
+	}
+	return "all but " + strings.Join(missing, ", ")
+}
+
+// namespaceFacts says which namespaces the kernel has, and whether there may be any.
+func namespaceFacts() []HostFact {
+	var list []HostFact
+	for _, n := range []struct{ name, file string }{
+		{"mount", "mnt"}, {"pid", "pid"}, {"network", "net"}, {"ipc", "ipc"}, {"uts", "uts"}, {"user", "user"}, {"cgroup", "cgroup"}, {"time", "time"},
+	} {
+		_, err := os.Stat("/proc/self/ns/" + n.file)
+		f := HostFact{n.name + " namespace", err == nil, text(err, "there")}
+		limit, _ := os.ReadFile("/proc/sys/user/max_" + n.file + "_namespaces")
+		if l := strings.TrimSpace(string(limit)); err == nil && l != "" {
+			f.Text, f.OK = "at most "+l, l != "0"
+		}
+		list = append(list, f)
+	}
+	return list
+}
