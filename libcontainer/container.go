@@ -51,14 +51,13 @@ func (s Store) Open(id string, look bool) (*Container, error) {
 		return nil, err
 	}
 	// Whoever held the lock before may have been the one to delete it.
-	var st unix.Stat_t
-	if err := unix.Fstat(c.dir, &st); err != nil || st.Nlink == 0 {
+	if isRemoved(c.dir) {
 		c.Close()
 		return nil, notExist(id)
 	}
 	state, err := readState(c.dir)
 	if err != nil {
-		if look && beingMade(c.dir) {
+		if look && (isLocked(c.dir) || isRemoved(c.dir)) { // it is just being made, or deleted
 			c.Close()
 			return nil, notExist(id)
 		}
@@ -92,8 +91,13 @@ func (s Store) OpenForced(id string) (*Container, error) {
 	return s.Open(id, false)
 }
 
-// beingMade says whether somebody holds the lock of a container that has no state yet.
-func beingMade(dir int) bool {
+func isRemoved(dir int) bool {
+	var st unix.Stat_t
+	return unix.Fstat(dir, &st) != nil || st.Nlink == 0
+}
+
+// isLocked says whether somebody holds a container's lock.
+func isLocked(dir int) bool {
 	err := unix.Flock(dir, unix.LOCK_SH|unix.LOCK_NB)
 	if err == nil {
 		unix.Flock(dir, unix.LOCK_UN)

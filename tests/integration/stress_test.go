@@ -143,11 +143,13 @@ const (
 	procBind   = `{"destination":"/proc","type":"bind","source":"/proc","options":["rbind"]}`
 )
 
+const hostPidArgs = `process.args=["sh","-c","setsid sleep 1000 & setsid sleep 1001 & echo up >/up; exec sleep 1002"]`
+
 // A container without a pid namespace of its own: all its processes die on SIGKILL, and when it is deleted after
 // the first of them has ended.
 func TestHostPid(t *testing.T) {
 	b := newBench(t, "linux.namespaces="+withoutPid, "mounts[0]="+procBind, "root.readonly=false",
-		`process.args=["sh","-c","setsid sleep 1000 & setsid sleep 1001 & echo up >/up; exec sleep 1002"]`)
+		hostPidArgs)
 	up := filepath.Join(b.bundle, "rootfs/up")
 	begin := func() {
 		os.Remove(up)
@@ -159,6 +161,14 @@ func TestHostPid(t *testing.T) {
 	b.try(awaitStatus(b.root, "c1", "stopped"))
 	b.try(b.davit("delete", "c1"))
 	noProcesses(t)
+
+	// In the foreground davit sees to it.
+	b.try(editConfig(b.bundle, []string{`process.args=["sh","-c","setsid sleep 1000 & exit 3"]`}))
+	if err := b.davit("run", "c1"); exitCode(errors.Unwrap(err)) != 3 {
+		t.Error(err)
+	}
+	noProcesses(t)
+	b.try(editConfig(b.bundle, []string{hostPidArgs}))
 
 	begin()
 	state, err := stateOf(b.root, "c1")
