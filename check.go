@@ -8,6 +8,7 @@ import (
 	"text/tabwriter"
 
 	"davit/cli"
+	"davit/doctor"
 	"davit/libcontainer"
 	"davit/spec/jsonx"
 )
@@ -15,16 +16,19 @@ import (
 func checkCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "check",
-		Usage: "report what is wrong with a bundle, or what this host can do",
+		Usage: "report what is wrong with a bundle or an engine's configuration, or what this host can do",
 		Description: `With --bundle: every problem of config.json, and whether this host can run it, each
-with its field and its cure; nothing is made. The exit status is 3 if there is an error.
-Without: a report of the host.
+with its field and its cure; nothing is made. With --engine: whether davit is set up in
+that engine's configuration. The exit status is 3 if there is an error.
+With neither: a report of the host.
 
 examples:
   davit check
-  davit check --bundle /containers/web --format json`,
+  davit check --bundle /containers/web --format json
+  davit check --engine containerd`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "bundle", Aliases: []string{"b"}, Usage: "`directory` with config.json"},
+			&cli.StringFlag{Name: "engine", Usage: "`name` of an engine: " + strings.Join(doctor.Engines, ", ")},
 			&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Usage: "text or json", Value: "text"},
 		},
 		Action: verb(func(c *cli.Context) error {
@@ -34,6 +38,9 @@ examples:
 			}
 			if err := arguments(c, 0, 0); err != nil {
 				return err
+			}
+			if c.IsSet("engine") {
+				return checkEngine(c.String("engine"), format)
 			}
 			if !c.IsSet("bundle") {
 				return printHost(libcontainer.CheckHost(), format)

@@ -24,6 +24,7 @@ END
      "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.88.0.0/24"}]], "routes": [{"dst": "0.0.0.0/0"}]}},
     {"type": "portmap", "capabilities": {"portMappings": true}}]}
 END
+    davit check --engine containerd
     daemon containerd containerd
     await 20 ctr version
     await 20 cri idsp
