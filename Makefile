@@ -44,12 +44,12 @@ COMPILER   := seccomp/compiler.elf
 COMPILER_C := $(wildcard seccomp/*.c seccomp/compiler/*.c)
 ELFS       := $(STAGE) $(COMPILER)
 
-.PHONY: verbs test-gorunc all bench clean conformance demo deps generate install lint test test-engines test-vm
+.PHONY: all bench clean conformance demo deps generate install lint test test-engines test-gorunc test-vm verbs
 .DELETE_ON_ERROR:
 
 all: bin/davit
 
-.PHONY: verbs test-gorunc bin/davit # go build knows better than make what is up to date
+.PHONY: bin/davit # go build knows better than make what is up to date
 bin/davit: $(ELFS)
 	overlay=$$(tests/overlay bin/overlay) && $(GO) build $(GOFLAGS_BUILD) -overlay $$overlay $(GOLDFLAGS_BUILD) -o $@ .
 
