@@ -249,6 +249,9 @@ func (c *compiled) enter(o CreateOptions) (userns bool, owned uint64) {
 		p.Add("linux.namespaces", plan.Unshare{Types: unix.CLONE_NEWTIME})
 	}
 	c.place(o)
+	if c.new&unix.CLONE_NEWTIME != 0 {
+		p.Add("linux.namespaces", plan.EnterTime{Proc: c.proc()})
+	}
 	if c.new&unix.CLONE_NEWCGROUP != 0 {
 		p.Add("linux.namespaces", plan.Unshare{Types: unix.CLONE_NEWCGROUP})
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 
 	"davit/cgroups"
 	"davit/nsenter"
@@ -185,14 +186,28 @@ func (e *execution) compile(console int, facts *spec.Facts) error {
 	if !process.HasHome(e.Process.Env) {
 		po.Home = homeInContainer(e.Pid, e.Process.User.UID)
 	}
-	if a := e.Process.ExecCPUAffinity; a != nil && a.Final != "" {
+	if err := e.finalAffinity(); err != nil {
+		return err
+	}
+	return process.Compile(p, e.Process, po)
+}
+
+// finalAffinity adds the step that follows once the process is in the container's
+// cgroup. Without CPUs given, those of the cgroup are had again.
+func (e *execution) finalAffinity() error {
+	a := e.Process.ExecCPUAffinity
+	switch {
+	case a == nil || a.Initial == "" && a.Final == "":
+	case a.Final == "":
+		e.plan.Add("process.execCPUAffinity.initial", plan.Affinity{Mask: strings.Repeat("\xff", 1024)})
+	default:
 		mask, err := process.ListMask(a.Final)
 		if err != nil {
 			return fmt.Errorf("process.execCPUAffinity.final: %w", err)
 		}
-		p.Add("process.execCPUAffinity.final", plan.Affinity{Mask: mask})
+		e.plan.Add("process.execCPUAffinity.final", plan.Affinity{Mask: mask})
 	}
-	return process.Compile(p, e.Process, po)
+	return nil
 }
 
 // spawn starts the stage, if the kernel lets it straight in the container's cgroup.

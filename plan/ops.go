@@ -10,7 +10,7 @@ var ops = [...]struct {
 	zero Step
 }{
 	{"join", Join{}}, {"unshare", Unshare{}}, {"fork", Fork{}}, {"identity", Identity{}},
-	{"sync", Sync{}}, {"keyring", Keyring{}},
+	{"sync", Sync{}}, {"keyring", Keyring{}}, {"enter time", EnterTime{}},
 	{"propagation", Propagation{}}, {"root", Root{}}, {"mount", Mount{}}, {"bind", Bind{}},
 	{"remount", Remount{}}, {"symlink", Symlink{}}, {"device", Device{}}, {"console", Console{}},
 	{"mask", Mask{}}, {"read only", ReadOnly{}}, {"root read only", RootReadOnly{}},
@@ -38,6 +38,7 @@ const (
 	opIdentity
 	opSync
 	opKeyring
+	opEnterTime
 	opPropagation
 	opRoot
 	opMount
@@ -83,6 +84,7 @@ func (Unshare) op() Op         { return opUnshare }
 func (Fork) op() Op            { return opFork }
 func (Identity) op() Op        { return opIdentity }
 func (Sync) op() Op            { return opSync }
+func (EnterTime) op() Op       { return opEnterTime }
 func (Keyring) op() Op         { return opKeyring }
 func (Propagation) op() Op     { return opPropagation }
 func (Root) op() Op            { return opRoot }

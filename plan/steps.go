@@ -33,6 +33,10 @@ type Sync struct{ Phase Phase }
 // Keyring joins a new session keyring (keyctl(2)).
 type Keyring struct{ Name string }
 
+// EnterTime enters the time namespace that an Unshare has made for children: an
+// exec alone does it only on newer kernels than 6.1.
+type EnterTime struct{ Proc FD }
+
 // Propagation changes how mount events travel, for every mount below "/" of
 // the new mount namespace.
 type Propagation struct{ Flags uint64 }

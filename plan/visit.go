@@ -51,6 +51,8 @@ func (s Sync) visit(v visitor) { v.num("phase", uint64(s.Phase), phase) }
 
 func (s Keyring) visit(v visitor) { v.str("name", s.Name) }
 
+func (s EnterTime) visit(v visitor) { v.fd("proc", s.Proc) }
+
 func (s Propagation) visit(v visitor) { v.num("flags", s.Flags, mountFlags) }
 
 func (s Root) visit(v visitor) {

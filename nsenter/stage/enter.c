@@ -65,6 +65,15 @@ void do_keyring(struct stage *c, const struct plan_step *s)
 	must(c, ring, "keyctl", name);
 }
 
+void do_enter_time(struct stage *c, const struct plan_step *s)
+{
+	const char *path = "self/ns/time_for_children";
+	int f = (int)must(c, sys(__NR_openat, fd(c, s, ENTER_TIME_FD_PROC), path, O_RDONLY | O_CLOEXEC), "openat", path);
+
+	must(c, sys(__NR_setns, f, CLONE_NEWTIME), "setns", path);
+	sys(__NR_close, f);
+}
+
 static void write_proc(struct stage *c, int proc, const char *name, const char *text, uint32_t len)
 {
 	int f = (int)must(c, sys(__NR_openat, proc, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW), "openat", name);

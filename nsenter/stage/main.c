@@ -7,7 +7,7 @@
 
 static step_fn *const handlers[OP_COUNT] = {
 	[OP_JOIN] = do_join, [OP_UNSHARE] = do_unshare, [OP_FORK] = do_fork, [OP_IDENTITY] = do_identity,
-	[OP_SYNC] = do_sync, [OP_KEYRING] = do_keyring,
+	[OP_SYNC] = do_sync, [OP_KEYRING] = do_keyring, [OP_ENTER_TIME] = do_enter_time,
 	[OP_PROPAGATION] = do_propagation, [OP_ROOT] = do_root, [OP_MOUNT] = do_mount, [OP_BIND] = do_bind,
 	[OP_REMOUNT] = do_remount, [OP_SYMLINK] = do_symlink, [OP_DEVICE] = do_device, [OP_CONSOLE] = do_console,
 	[OP_MASK] = do_mask, [OP_READ_ONLY] = do_read_only, [OP_ROOT_READ_ONLY] = do_root_read_only,

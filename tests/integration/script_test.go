@@ -81,13 +81,19 @@ func setUpScript(e *testscript.Env) error {
 	return nil
 }
 
-// scriptCondition knows [unified], [v1], [controller:memory] and [lsm:apparmor].
+// scriptCondition knows [unified], [v1], [controller:memory], [kernel:6.3] and [lsm:apparmor].
 func scriptCondition(cond string) (bool, error) {
 	switch name, arg, _ := strings.Cut(cond, ":"); name {
 	case "unified":
 		return isUnified(), nil
 	case "v1":
 		return !isUnified(), nil
+	case "kernel":
+		var v spec.Version
+		if _, err := fmt.Sscanf(arg, "%d.%d", &v.Major, &v.Minor); err != nil {
+			return false, err
+		}
+		return !spec.Host().Kernel().Less(v), nil
 	case "lsm":
 		// Modules without a policy do not count.
 		return arg == "apparmor" && spec.Host().AppArmor() || arg == "selinux" && spec.Host().SELinux(), nil
