@@ -51,7 +51,7 @@ all: bin/davit
 
 .PHONY: bin/davit # go build knows better than make what is up to date
 bin/davit: $(ELFS)
-	overlay=$$(tests/overlay bin/overlay) && $(GO) build $(GOFLAGS_BUILD) -overlay $$overlay $(GOLDFLAGS_BUILD) -o $@ .
+	overlay=$$(tests/overlay bin/.overlay) && $(GO) build $(GOFLAGS_BUILD) -overlay $$overlay $(GOLDFLAGS_BUILD) -o $@ .
 
 $(STAGE): $(STAGE_C) $(wildcard nsenter/stage/*.h) Makefile
 	$(CC) $(STAGE_CFLAGS) -o $@ $(STAGE_C)

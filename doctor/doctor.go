@@ -18,7 +18,7 @@ type Level string
 const (
 	OK      Level = "ok"
 	Warning Level = "warning"
-	Error Level = "error"
+	Error   Level = "error"
 )
 
 // Finding is one thing to know about an engine's configuration.
