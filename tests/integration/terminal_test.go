@@ -237,3 +237,16 @@ func receiveFile(t *testing.T, conn int) *os.File {
 	}
 	return os.NewFile(uintptr(fds[0]), fmt.Sprintf("received with %q", data[:n]))
 }
+
+// "davit exec --tty" ends with its process, with all that it has written, also if another holds the terminal.
+func TestTerminalHeld(t *testing.T) {
+	b := newBox(t, `process.args=["sleep","1000"]`)
+	b.davit("run", "-d", "c1")
+	for range 20 {
+		out, status := b.onTerminal("exec", "--tty", "c1", "sh", "-c", "setsid sleep 1000 & seq 500; exit 9")
+		if status != 9 || !strings.HasSuffix(out, "499\r\n500\r\n") {
+			t.Errorf("status %d: %q", status, out[max(0, len(out)-40):])
+		}
+	}
+	b.davit("delete", "--force", "c1")
+}
