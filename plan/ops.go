@@ -11,7 +11,7 @@ var ops = [...]struct {
 }{
 	{"join", Join{}}, {"unshare", Unshare{}}, {"fork", Fork{}}, {"identity", Identity{}},
 	{"sync", Sync{}}, {"keyring", Keyring{}}, {"enter time", EnterTime{}},
-	{"propagation", Propagation{}}, {"root", Root{}}, {"mount", Mount{}}, {"bind", Bind{}},
+	{"propagation", Propagation{}}, {"root", Root{}}, {"mount", Mount{}}, {"copy up", CopyUp{}}, {"bind", Bind{}},
 	{"remount", Remount{}}, {"symlink", Symlink{}}, {"device", Device{}}, {"console", Console{}},
 	{"mask", Mask{}}, {"read only", ReadOnly{}}, {"root read only", RootReadOnly{}},
 	{"pivot", Pivot{}}, {"root propagation", RootPropagation{}}, {"sysctl", Sysctl{}},
@@ -42,6 +42,7 @@ const (
 	opPropagation
 	opRoot
 	opMount
+	opCopyUp
 	opBind
 	opRemount
 	opSymlink
@@ -89,6 +90,7 @@ func (Keyring) op() Op         { return opKeyring }
 func (Propagation) op() Op     { return opPropagation }
 func (Root) op() Op            { return opRoot }
 func (Mount) op() Op           { return opMount }
+func (CopyUp) op() Op          { return opCopyUp }
 func (Bind) op() Op            { return opBind }
 func (Remount) op() Op         { return opRemount }
 func (Symlink) op() Op         { return opSymlink }

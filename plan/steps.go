@@ -57,8 +57,14 @@ type Mount struct {
 	Propagation                uint64 // MS_*, 0: none asked for
 	// NoFollow refuses a symbolic link in Target (CVE-2023-27561).
 	NoFollow bool
-	// CopyUp fills the new filesystem with what Target held.
-	CopyUp bool
+}
+
+// CopyUp mounts a new tmpfs on Target with a copy of what Target held.
+type CopyUp struct {
+	Target      string
+	Options     []string // of tmpfs, as "name" or "name=value" (fsconfig(2))
+	Set         uint64   // MOUNT_ATTR_*
+	Propagation uint64   // MS_*, 0: none asked for
 }
 
 // Bind attaches a copy of a mount tree of the host on Target.

@@ -69,7 +69,13 @@ func (s Mount) visit(v visitor) {
 	v.num("flags", s.Flags, mountFlags)
 	v.num("propagation", s.Propagation, mountFlags)
 	v.num("nofollow", flag(s.NoFollow), boolean)
-	v.num("copyup", flag(s.CopyUp), boolean)
+}
+
+func (s CopyUp) visit(v visitor) {
+	v.str("target", s.Target)
+	v.list("options", s.Options)
+	v.num("set", s.Set, attrFlags)
+	v.num("propagation", s.Propagation, mountFlags)
 }
 
 func (s Bind) visit(v visitor) {

@@ -188,10 +188,13 @@ func (c *compiler) filesystem(field string, m *specs.Mount, target string, o opt
 		o.bind, o.recursive, o.data, o.recSet = true, true, "", o.recSet|o.set
 		return c.bind(field, &specs.Mount{Destination: m.Destination, Source: source}, target, o)
 	}
+	if o.copyUp {
+		return c.copyUp(field, m.Source, target, o)
+	}
 	step := plan.Mount{
 		Type: m.Type, Source: m.Source, Target: target, Data: o.data,
 		// mount(2) has no recursive attributes, and a new filesystem nothing below it.
-		Flags: o.flags | recursiveFlags(o), Propagation: o.propagation, CopyUp: o.copyUp,
+		Flags: o.flags | recursiveFlags(o), Propagation: o.propagation,
 		NoFollow: m.Type == "proc" || m.Type == "sysfs",
 	}
 	if step.Source == "" {
@@ -204,6 +207,37 @@ func (c *compiler) filesystem(field string, m *specs.Mount, target string, o opt
 		// Devices are still to be made in it.
 		step.Flags &^= unix.MS_RDONLY
 		c.late = append(c.late, plan.Entry{Field: field, Step: plan.Remount{Target: target, Set: unix.MOUNT_ATTR_RDONLY}})
+	}
+	c.plan.Add(field, step)
+	return nil
+}
+
+// copyUp has its filesystem filled before it is mounted, by descriptor: the
+// target's name may lead elsewhere by then, if others write to a directory on the way.
+func (c *compiler) copyUp(field, source, target string, o options) error {
+	if source == "" {
+		source = "tmpfs"
+	}
+	step := plan.CopyUp{Target: target, Options: []string{"source=" + source}, Set: o.set | o.recSet, Propagation: o.propagation}
+	for part := range strings.SplitSeq(o.data, ",") {
+		switch {
+		case part == "":
+		case part[0] >= '0' && part[0] <= '9' && len(step.Options) > 0: // mpol=bind:0,2
+			step.Options[len(step.Options)-1] += "," + part
+		default:
+			step.Options = append(step.Options, part)
+		}
+	}
+	for _, f := range [...]struct {
+		flag uint64
+		name string
+	}{{unix.MS_SYNCHRONOUS, "sync"}, {unix.MS_DIRSYNC, "dirsync"}, {unix.MS_LAZYTIME, "lazytime"}, {unix.MS_MANDLOCK, "mand"}} {
+		if o.flags&f.flag != 0 {
+			step.Options = append(step.Options, f.name)
+		}
+	}
+	if c.label("tmpfs") != "" {
+		step.Options = append(step.Options, "context="+c.spec.Linux.MountLabel)
 	}
 	c.plan.Add(field, step)
 	return nil

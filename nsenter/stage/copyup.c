@@ -84,10 +84,11 @@ static void copy_tree(struct stage *c, int from, int to, int depth)
 		}
 }
 
-void copy_up(struct stage *c, int from, const char *path)
+void copy_up(struct stage *c, int source, int tree, const char *path)
 {
 	struct statx st;
-	int to = (int)must(c, lookup(c, path, O_RDONLY | O_DIRECTORY, 0), "openat2", path);
+	int from = (int)must(c, sys(__NR_openat, source, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), "openat", path);
+	int to = (int)must(c, sys(__NR_openat, tree, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), "openat", path);
 
 	must(c, sys(__NR_statx, from, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &st), "statx", path);
 	must(c, sys(__NR_fchownat, to, "", st.stx_uid, st.stx_gid, AT_EMPTY_PATH), "fchownat", path);

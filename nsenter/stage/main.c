@@ -8,7 +8,7 @@
 static step_fn *const handlers[OP_COUNT] = {
 	[OP_JOIN] = do_join, [OP_UNSHARE] = do_unshare, [OP_FORK] = do_fork, [OP_IDENTITY] = do_identity,
 	[OP_SYNC] = do_sync, [OP_KEYRING] = do_keyring, [OP_ENTER_TIME] = do_enter_time,
-	[OP_PROPAGATION] = do_propagation, [OP_ROOT] = do_root, [OP_MOUNT] = do_mount, [OP_BIND] = do_bind,
+	[OP_PROPAGATION] = do_propagation, [OP_ROOT] = do_root, [OP_MOUNT] = do_mount, [OP_COPY_UP] = do_copy_up, [OP_BIND] = do_bind,
 	[OP_REMOUNT] = do_remount, [OP_SYMLINK] = do_symlink, [OP_DEVICE] = do_device, [OP_CONSOLE] = do_console,
 	[OP_MASK] = do_mask, [OP_READ_ONLY] = do_read_only, [OP_ROOT_READ_ONLY] = do_root_read_only,
 	[OP_PIVOT] = do_pivot, [OP_ROOT_PROPAGATION] = do_root_propagation, [OP_SYSCTL] = do_sysctl,
@@ -201,10 +201,9 @@ __attribute__((used)) _Noreturn void stage_main(long *sp)
 	uint32_t nfds = (uint32_t)number(argv[3]);
 	c.control = c.channel = plan + 1;
 	c.base = plan + 2;
-	/* Invariant 2: nothing passes the exec but stdio and what was asked for, which is what comes before the
-	 * plan; and what davit's caller has left open is not there for a name in /proc/self/fd to lead to. */
-	must(&c, sys(__NR_close_range, plan, c.base + (int)nfds - 1, CLOSE_RANGE_CLOEXEC), "close_range", "");
-	must(&c, sys(__NR_close_range, c.base + (int)nfds, ~0U, 0), "close_range", "");
+	/* Invariant 2: whatever else there is, nothing passes the exec but stdio and what was asked for, which
+	 * is what comes before the plan. */
+	must(&c, sys(__NR_close_range, plan, ~0U, CLOSE_RANGE_CLOEXEC), "close_range", "");
 	sys(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, &none, 0, sizeof(none));
 	sys(__NR_prctl, PR_SET_NAME, "davit-stage", 0, 0, 0);
 

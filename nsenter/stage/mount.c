@@ -38,21 +38,44 @@ void do_mount(struct stage *c, const struct plan_step *s)
 {
 	const char *path = str(c, s, MOUNT_S_TARGET), *data = str(c, s, MOUNT_S_DATA);
 	uint64_t resolve = s->n[MOUNT_N_NOFOLLOW] ? RESOLVE_NO_SYMLINKS : 0;
-	int at = target(c, path, 1, resolve), old = -1;
+	int at = target(c, path, 1, resolve);
 
-	if (s->n[MOUNT_N_COPYUP])
-		old = (int)must(c, lookup(c, path, O_RDONLY | O_DIRECTORY, resolve), "openat2", path);
 	must(c, sys(__NR_fchdir, at), "fchdir", path);
 	must(c, sys(__NR_mount, str(c, s, MOUNT_S_SOURCE), ".", str(c, s, MOUNT_S_TYPE), s->n[MOUNT_N_FLAGS], *data ? data : 0), "mount", path);
 	sys(__NR_close, at);
-	if (old >= 0)
-		copy_up(c, old, path);
 	if (s->n[MOUNT_N_PROPAGATION]) {
 		at = (int)must(c, lookup(c, path, O_PATH | O_DIRECTORY, resolve), "openat2", path);
 		must(c, sys(__NR_fchdir, at), "fchdir", path);
 		must(c, sys(__NR_mount, 0, ".", 0, s->n[MOUNT_N_PROPAGATION], 0), "mount", path);
 		sys(__NR_close, at);
 	}
+}
+
+/* The new filesystem is filled while it is attached nowhere. */
+void do_copy_up(struct stage *c, const struct plan_step *s)
+{
+	const char *path = str(c, s, COPY_UP_S_TARGET);
+	struct mount_attr a = {.attr_set = s->n[COPY_UP_N_SET] & MOUNT_ATTR_RDONLY, .propagation = s->n[COPY_UP_N_PROPAGATION]};
+	int at = target(c, path, 1, 0);
+	int fs = (int)must(c, sys(__NR_fsopen, "tmpfs", FSOPEN_CLOEXEC), "fsopen", "tmpfs");
+
+	for (char **o = strings(c, s, COPY_UP_L_OPTIONS); *o; o++) {
+		char *value = *o;
+		while (*value && *value != '=')
+			value++;
+		int flag = !*value;
+		if (!flag)
+			*value++ = 0;
+		must(c, sys(__NR_fsconfig, fs, flag ? FSCONFIG_SET_FLAG : FSCONFIG_SET_STRING, *o, flag ? 0 : value, 0), "fsconfig", *o);
+	}
+	must(c, sys(__NR_fsconfig, fs, FSCONFIG_CMD_CREATE, 0, 0, 0), "fsconfig", "tmpfs");
+	int tree = (int)must(c, sys(__NR_fsmount, fs, FSMOUNT_CLOEXEC, s->n[COPY_UP_N_SET] & ~(uint64_t)MOUNT_ATTR_RDONLY), "fsmount", path);
+	sys(__NR_close, fs);
+	copy_up(c, at, tree, path);
+	attach(c, tree, at, path);
+	set_attributes(c, tree, 0, &a, path);
+	sys(__NR_close, tree);
+	sys(__NR_close, at);
 }
 
 void do_bind(struct stage *c, const struct plan_step *s)

@@ -85,12 +85,12 @@ int make_directories(struct stage *c, const char *path, const uint32_t *owner);
 void attach(struct stage *c, int tree, int fd, const char *path);
 
 /* copyup.c */
-void copy_up(struct stage *c, int from, const char *path);
+void copy_up(struct stage *c, int source, int tree, const char *path);
 
 int send_fd(int socket, int fd, const char *text, size_t len);
 
 step_fn do_join, do_unshare, do_fork, do_identity, do_sync, do_keyring, do_enter_time, do_propagation, do_root, do_mount,
-	do_bind, do_remount, do_symlink, do_device, do_console, do_mask, do_read_only, do_root_read_only, do_pivot,
+	do_copy_up, do_bind, do_remount, do_symlink, do_device, do_console, do_mask, do_read_only, do_root_read_only, do_pivot,
 	do_root_propagation, do_sysctl, do_hostname, do_domainname, do_loopback, do_hook, do_setsid, do_rlimit,
 	do_scheduler, do_io_priority, do_affinity, do_memory_policy, do_personality, do_umask, do_no_new_privileges,
 	do_label, do_stdio_owner, do_bounding, do_user, do_capabilities, do_chdir, do_program, do_ready, do_wait_start,
