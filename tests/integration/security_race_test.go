@@ -70,53 +70,64 @@ func (b *box) during(swaps *atomic.Int64, check func(out string, status int)) {
 	}
 }
 
-// CVE-2021-30465, CVE-2024-45310, CVE-2019-19921: a directory of a volume, on the way to everything that davit mounts
-// or makes, is a link to the host's half of the time.
+// CVE-2021-30465, CVE-2024-45310, CVE-2019-19921: a directory of a volume, on the way to something that davit mounts or
+// makes, is a link to the host's half of the time.
 func TestRacedVolume(t *testing.T) {
-	b := newBox(t, "root.readonly=false", `process.cwd=/vol/a/work/dir`, "process.user.uid=1000", "process.user.gid=1000",
-		`process.args=["sh","-c","cat /vol/a/tmpfs/secret /vol/a/bind/secret secret"]`,
-		`linux.devices=[{"path":"/vol/a/node","type":"c","major":1,"minor":3,"uid":1000,"gid":1000}]`,
-		`linux.maskedPaths=["/vol/a/masked"]`, `linux.readonlyPaths=["/vol/a/fixed"]`)
+	b := newBox(t)
 	host, volume := filepath.Join(b.work, "host"), filepath.Join(b.work, "volume")
-	for _, edit := range []string{
-		`mounts+={"destination":"/vol","type":"bind","source":"` + volume + `","options":["rbind"]}`,
-		`mounts+={"destination":"/vol/a/tmpfs","type":"tmpfs","source":"tmpfs"}`,
-		`mounts+={"destination":"/vol/a/up/copied","type":"tmpfs","source":"tmpfs","options":["tmpcopyup"]}`,
-		`mounts+={"destination":"/vol/a/bind","type":"bind","source":"/etc","options":["bind","ro"]}`,
+	mustWrite(t, host+"/secret", escaped+"\n")
+	if err := errorsOf(os.MkdirAll(volume+"/a", 0o777), os.Symlink(host, volume+"/link")); err != nil {
+		t.Fatal(err)
+	}
+	b.edit("root.readonly=false", `process.args=["sh","-c","cat secret; cat /vol/a/t/secret; true"]`,
+		`mounts+={"destination":"/vol","type":"bind","source":"`+volume+`","options":["rbind"]}`)
+	common, err := os.ReadFile(b.bundle + "/config.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds := []string{
+		`mounts+={"destination":"/vol/a/t/u","type":"tmpfs","source":"tmpfs"}`,
+		`mounts+={"destination":"/vol/a/copied","type":"tmpfs","source":"tmpfs","options":["tmpcopyup"]}`,
+		`mounts+={"destination":"/vol/a/dir","type":"bind","source":"/etc","options":["bind","ro"]}`,
 		`mounts+={"destination":"/vol/a/file","type":"bind","source":"/etc/hostname","options":["bind","ro"]}`,
-	} {
-		b.edit(edit)
-	}
-	for _, dir := range []string{"tmpfs", "up/copied", "bind", "masked", "fixed", "work"} {
-		mustWrite(t, filepath.Join(host, dir, "secret"), escaped+"\n")
-	}
-	if err := os.MkdirAll(volume+"/a", 0o777); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink(host, volume+"/link"); err != nil {
-		t.Fatal(err)
+		`linux.devices=[{"path":"/vol/a/node","type":"c","major":1,"minor":3,"uid":1000,"gid":1000}]`,
+		`linux.devices=[{"path":"/vol/a/deep/fifo","type":"p","uid":1000}]`,
+		`process.cwd=/vol/a/work/dir`,
+		`linux.maskedPaths=["/vol/a/secret"]`,
 	}
 	before := listing(t, host)
 	swaps := swap(t, [2]string{volume + "/a", volume + "/link"})
+	made := 0
 	b.during(swaps, func(out string, status int) {
 		if after := listing(t, host); after != before {
-			t.Errorf("the host's files changed:\n%s\nfrom\n%s\n%s", after, before, out)
+			t.Errorf("after %s: the host's files changed:\n%s\nfrom\n%s\n%s", kinds[made%len(kinds)], after, before, out)
 		}
 		if status < 0 || strings.Contains(out, "the stage ended") {
 			t.Errorf("exit status %d: %s", status, out)
+		}
+		made++
+		os.WriteFile(b.bundle+"/config.json", common, 0o644)
+		b.edit(kinds[made%len(kinds)])
+		for _, name := range []string{"t", "copied", "dir", "file", "node", "deep", "work"} { // to be made again
+			for _, dir := range []string{"a", "link"} {
+				if fd, err := unix.Open(filepath.Join(volume, dir), unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0); err == nil {
+					os.RemoveAll(fmt.Sprintf("/proc/self/fd/%d/%s", fd, name))
+					unix.Close(fd)
+				}
+			}
 		}
 	})
 }
 
 // CVE-2019-19921, CVE-2023-27561, CVE-2023-28642, CVE-2025-54867: /proc and /sys of the image are links half of the
-// time. A container that comes up has procfs there, or nothing of the host.
+// time, to a directory that an attacker would keep: nothing is mounted there.
 func TestRacedProc(t *testing.T) {
-	b := newBox(t, "root.readonly=false", `process.args=["sh","-c","cat /proc/secret /sys/secret"]`)
+	b := newBox(t, "root.readonly=false", `process.args=["sh","-c","for p in /proc /proc-link /aside-proc; do grep aside $p/self/mountinfo && echo ESCAPED; done; true"]`)
 	host := filepath.Join(b.work, "host")
-	mustWrite(t, host+"/proc/secret", escaped+"\n")
-	mustWrite(t, host+"/sys/secret", escaped+"\n")
 	for _, name := range []string{"proc", "sys"} {
-		if err := os.Symlink(host+"/"+name, b.path(name+"-link")); err != nil {
+		mustWrite(t, host+"/"+name+"/secret", escaped+"\n")
+		mustWrite(t, b.path("aside-"+name+"/secret"), "")
+		if err := os.Symlink("/aside-"+name, b.path(name+"-link")); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -159,13 +170,14 @@ func TestRacedMask(t *testing.T) {
 func TestRacedConsole(t *testing.T) {
 	b := newBox(t, "root.readonly=false", "process.terminal=true",
 		`mounts=[{"destination":"/proc","type":"proc","source":"proc"},{"destination":"/dev/pts","type":"devpts","source":"devpts","options":["newinstance","ptmxmode=0666"]}]`,
-		`process.args=["sh","-c","echo typed >/dev/console"]`)
+		`process.args=["sh","-c","test -c /precious && echo ESCAPED; true"]`)
+	mustWrite(t, b.path("precious"), "")
 	host := filepath.Join(b.work, "host")
 	mustWrite(t, host+"/file", "file")
 	mustWrite(t, host+"/dir/ptmx", "file")
 	mustWrite(t, b.path("dev/console"), "")
 	os.MkdirAll(b.path("dev/pts"), 0o755)
-	for name, to := range map[string]string{"dev/c-link": host + "/file", "dev/p-link": host + "/dir"} {
+	for name, to := range map[string]string{"dev/c-link": "/precious", "dev/p-link": host + "/dir"} {
 		if err := os.Symlink(to, b.path(name)); err != nil {
 			t.Fatal(err)
 		}
@@ -178,7 +190,7 @@ func TestRacedConsole(t *testing.T) {
 		if strings.Contains(out, "davit: run") {
 			refused++
 		}
-		if after := listing(t, host); after != before {
+		if after := listing(t, host); after != before || strings.Contains(out, escaped) {
 			t.Fatalf("the host's files changed:\n%s\nfrom\n%s\n%s", after, before, out)
 		}
 	}
@@ -187,7 +199,7 @@ func TestRacedConsole(t *testing.T) {
 
 // tmpcopyup copies what others may change meanwhile: what it makes has the owner, mode and content of one file.
 func TestRacedCopyUp(t *testing.T) {
-	b := newBox(t, "root.readonly=false", `process.args=["sh","-c","test -f /vol/up/f && stat -c '%u %a' /vol/up/f && cat /vol/up/f"]`)
+	b := newBox(t, "root.readonly=false", `process.args=["sh","-c","find /vol/up -type f -perm -4000 | xargs grep -s \\"user\\" && echo ESCAPED; true"]`)
 	volume := filepath.Join(b.work, "volume")
 	for _, edit := range []string{
 		`mounts+={"destination":"/vol","type":"bind","source":"` + volume + `","options":["rbind"]}`,
@@ -195,15 +207,36 @@ func TestRacedCopyUp(t *testing.T) {
 	} {
 		b.edit(edit)
 	}
-	mustWrite(t, volume+"/up/f", "root's")
-	mustWrite(t, volume+"/evil", "user's")
-	if err := errorsOf(os.Chmod(volume+"/up/f", 0o4755|os.ModeSetuid), os.Chmod(volume+"/evil", 0o644), os.Chown(volume+"/evil", 1000, 1000),
-		unix.Mkfifo(volume+"/fifo", 0o644)); err != nil {
-		t.Fatal(err)
+	const files = 100
+	other := func(i int) string { return fmt.Sprintf("%s/other%d", volume, i) }
+	file := func(i int) string { return fmt.Sprintf("%s/up/f%d", volume, i) }
+	for i := range files {
+		mustWrite(t, file(i), "root's")
+		mustWrite(t, other(i), "user's")
+		if err := errorsOf(os.Chmod(file(i), 0o755|os.ModeSetuid), os.Chmod(other(i), 0o644), os.Chown(other(i), 1000, 1000)); err != nil {
+			t.Fatal(err)
+		}
+		if i == 50 { // one to wait at for ever
+			os.Remove(other(i))
+			if err := unix.Mkfifo(other(i), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
-	swaps := swap(t, [2]string{volume + "/up/f", volume + "/evil"}, [2]string{volume + "/up/f", volume + "/fifo"})
-	b.during(swaps, func(out string, status int) {
-		if strings.Contains(out, "user's") && !strings.HasPrefix(out, "1000 644\n") || strings.Contains(out, "root's") && !strings.HasPrefix(out, "0 4755\n") {
+	var over atomic.Bool
+	var count atomic.Int64
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := 0; !over.Load(); i++ {
+			if unix.Renameat2(unix.AT_FDCWD, file(i%files), unix.AT_FDCWD, other(i%files), unix.RENAME_EXCHANGE) == nil {
+				count.Add(1)
+			}
+		}
+	}()
+	t.Cleanup(func() { over.Store(true); <-done })
+	b.during(&count, func(out string, status int) {
+		if status < 0 {
 			t.Errorf("exit status %d: %s", status, out)
 		}
 	})
