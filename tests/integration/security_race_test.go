@@ -199,7 +199,7 @@ func TestRacedConsole(t *testing.T) {
 
 // tmpcopyup copies what others may change meanwhile: what it makes has the owner, mode and content of one file.
 func TestRacedCopyUp(t *testing.T) {
-	b := newBox(t, "root.readonly=false", `process.args=["sh","-c","find /vol/up -type f -perm -4000 | xargs grep -s \\"user\\" && echo ESCAPED; true"]`)
+	b := newBox(t, "root.readonly=false", `process.args=["sh","-c","find /vol/up -type f -perm -4000 | xargs grep -s user && echo ESCAPED; true"]`)
 	volume := filepath.Join(b.work, "volume")
 	for _, edit := range []string{
 		`mounts+={"destination":"/vol","type":"bind","source":"` + volume + `","options":["rbind"]}`,
