@@ -78,12 +78,29 @@ func listTable(s libcontainer.Store, ids []string) error {
 	return w.Flush()
 }
 
+// writeBroken writes what is known of a container whose state cannot be read. Its
+// properties are those that decoders of a state know; what is not known is left out.
+func writeBroken(e *jsonx.Encoder, c *libcontainer.Container) {
+	e.Object()
+	e.Key("id")
+	e.String(c.ID)
+	e.Key("pid")
+	e.Int(0)
+	e.Key("status")
+	e.String("broken")
+	e.Key("owner")
+	e.String(c.Owner())
+	e.Key("error")
+	e.String(c.Broken.Error())
+	e.EndObject()
+}
+
 func listJSON(s libcontainer.Store, ids []string) error {
 	var e jsonx.Encoder
 	e.Array()
 	each(s, ids, func(c *libcontainer.Container) {
 		if c.Broken != nil {
-			fmt.Fprintf(os.Stderr, "davit: list: %s: %v\n", c.ID, c.Broken)
+			writeBroken(&e, c)
 			return
 		}
 		writeState(&e, c)

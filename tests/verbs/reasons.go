@@ -17,7 +17,7 @@ var verbReasons = map[string]string{
 	"start":      "With NOTIFY_SOCKET set, here and at create, start waits until the container is ready, and says so with its pid as MAINPID, as runc does.",
 	"exec":       "What davit itself fails at has exit status 255, as with runc. Flags given beside `--process FILE` are over the file; runc ignores them. `--cap` does not touch the inheritable set, and the ambient one only where the capability is inheritable already, as with runc. `--preserve-fds N` fails if fewer than N descriptors were opened; runc then passes its own.",
 	"kill":       "Names with and without SIG, numbers, and realtime signals (RTMIN+3), which runc takes as numbers only. Signal 0 asks whether there is a process. `--all` is hidden in runc's help.",
-	"list":       "A container whose state cannot be read is shown as broken; runc prints an error and goes on.",
+	"list":       "A container whose state cannot be read is shown as broken, in JSON with the error; runc prints an error and leaves it out.",
 	"ps":         "Without options of ps(1): -ef. An empty option counts as none.",
 	"update":     "`--resources` with other flags is an error; runc ignores the flags. All of linux.resources is taken from the file, runc takes memory, cpu, blockIO.weight, pids and unified. A refused value puts back those written before it, and the stored config always has what is set.",
 	"events":     "runc's field names. davit adds pressure (psi) on a hybrid host too, hugetlb, and the figures of the container's network interfaces.",
