@@ -22,15 +22,15 @@ func TestPlantedLinks(t *testing.T) {
 		{"dev/null", `mounts=[{"destination":"/proc","type":"proc","source":"proc"}]`},
 		{"dev/fd", `mounts=[{"destination":"/proc","type":"proc","source":"proc"}]`},
 		{"sys/fs/cgroup", `mounts=[{"destination":"/proc","type":"proc","source":"proc"},{"destination":"/sys/fs/cgroup","type":"cgroup","source":"cgroup"}]`},
-		{"etc/x", `mounts+={"destination":"/etc/x","type":"bind","source":"/etc/hostname","options":["bind","ro"]}`},
-		{"srv/dir", `mounts+={"destination":"/srv/dir","type":"bind","source":"/etc","options":["bind","ro"]}`},
-		{"srv", `mounts+={"destination":"/srv/a/b","type":"tmpfs","source":"tmpfs"}`},
+		{"etc/planted", `mounts+={"destination":"/etc/planted","type":"bind","source":"/etc/hostname","options":["bind","ro"]}`},
+		{"planted/dir", `mounts+={"destination":"/planted/dir","type":"bind","source":"/etc","options":["bind","ro"]}`},
+		{"planted", `mounts+={"destination":"/planted/a/b","type":"tmpfs","source":"tmpfs"}`},
 		{"tmp", `mounts+={"destination":"/tmp","type":"tmpfs","source":"tmpfs","options":["tmpcopyup"]}`},
-		{"masked", `linux.maskedPaths=["/masked"]`},
-		{"fixed", `linux.readonlyPaths=["/fixed"]`},
-		{"opt/node", `linux.devices=[{"path":"/opt/node","type":"c","major":1,"minor":3}]`},
-		{"opt", `linux.devices=[{"path":"/opt/sub/node","type":"c","major":1,"minor":3}]`},
-		{"work", `process.cwd=/work/new`},
+		{"planted", `linux.maskedPaths=["/planted"]`},
+		{"planted", `linux.readonlyPaths=["/planted"]`},
+		{"planted/node", `linux.devices=[{"path":"/planted/node","type":"c","major":1,"minor":3}]`},
+		{"planted", `linux.devices=[{"path":"/planted/sub/node","type":"c","major":1,"minor":3}]`},
+		{"planted", `process.cwd=/planted/new`},
 	}
 	targets := []struct{ name, to string }{ // HOST is a directory of the host's, UP leads to / from there
 		{"host directory", "HOST/dir"},
@@ -65,6 +65,7 @@ func TestPlantedLinks(t *testing.T) {
 					t.Fatal(err)
 				}
 				before := listing(t, host)
+				defer notOnHost(t, "/planted", "/etc/planted")
 				out, status := "", 0
 				if terminal {
 					b.edit("process.terminal=true")
@@ -80,6 +81,17 @@ func TestPlantedLinks(t *testing.T) {
 					t.Errorf("failed without a reason: exit status %d, %s", status, out)
 				}
 			})
+		}
+	}
+}
+
+// notOnHost fails if davit has made paths of the container on the host instead.
+func notOnHost(t *testing.T, paths ...string) {
+	t.Helper()
+	for _, path := range paths {
+		if _, err := os.Lstat(path); err == nil {
+			t.Errorf("%s was made on the host", path)
+			os.RemoveAll(path)
 		}
 	}
 }
@@ -100,13 +112,14 @@ func (b *box) onTerminal(args ...string) (string, int) {
 // TestRacedLinks swaps a directory of the root filesystem for a link while containers are made (CVE-2021-30465).
 func TestRacedLinks(t *testing.T) {
 	b := newBox(t, "root.readonly=false", `process.args=["true"]`,
-		`mounts+={"destination":"/vol/a/b","type":"tmpfs","source":"tmpfs"}`,
-		`mounts+={"destination":"/vol/a/c","type":"bind","source":"/etc","options":["bind","ro"]}`)
+		`mounts+={"destination":"/planted/a/b","type":"tmpfs","source":"tmpfs"}`,
+		`mounts+={"destination":"/planted/a/c","type":"bind","source":"/etc","options":["bind","ro"]}`)
 	host := filepath.Join(b.work, "host")
 	mustWrite(t, host+"/b/inner", "inner")
 	mustWrite(t, host+"/c/inner", "inner")
 	before := listing(t, host)
-	dir, aside, link := b.path("vol/a"), b.path("vol/aside"), b.path("vol/link")
+	defer notOnHost(t, "/planted")
+	dir, aside, link := b.path("planted/a"), b.path("planted/aside"), b.path("planted/link")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
