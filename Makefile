@@ -7,6 +7,7 @@
 #               runtime-tools' programs; real engines; beside runc and crun
 # make test-vm  what only virtual machines can show: all cgroup v2 controllers, other kernels,
 #               systemd (KERNELS=sid: with that one alone)
+# make deb      a Debian package in bin
 # make install  PREFIX=/usr/local DESTDIR=
 
 PREFIX  ?= /usr/local
@@ -44,7 +45,7 @@ COMPILER   := seccomp/compiler.elf
 COMPILER_C := $(wildcard seccomp/*.c seccomp/compiler/*.c)
 ELFS       := $(STAGE) $(COMPILER)
 
-.PHONY: all bench clean conformance demo deps generate install lint test test-engines test-gorunc test-vm verbs
+.PHONY: all bench clean conformance deb demo deps generate install lint test test-engines test-gorunc test-vm verbs
 .DELETE_ON_ERROR:
 
 all: bin/davit
@@ -131,6 +132,11 @@ install: bin/davit
 	bin/davit completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/davit
 	bin/davit completion zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_davit
 	bin/davit completion fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/davit.fish
+
+deb:
+	@tests/deps build
+	@$(MAKE) --no-print-directory all
+	@packaging/deb
 
 clean:
 	rm -rf bin $(ELFS)
