@@ -354,6 +354,11 @@ func (c *compiler) cgroup(field, target string, o options) error {
 			}
 			return c.bindCgroup(field, dir, target, o)
 		}
+		if c.fallback("sysfs") != "" && strings.HasPrefix(target, "/sys/") {
+			// /sys is the host's and has a cgroup2 there, over which the kernel mounts no other (EBUSY): something comes between.
+			c.plan.Add(field, plan.Mount{Type: "tmpfs", Source: "tmpfs", Target: target, Data: "mode=755,nr_inodes=2",
+				Flags: unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC, NoFollow: true})
+		}
 		c.plan.Add(field, plan.Mount{Type: "cgroup2", Source: "cgroup", Target: target, Flags: o.flags, Propagation: o.propagation, NoFollow: true})
 		return nil
 	}
