@@ -8,6 +8,7 @@
 # make test-vm  what only virtual machines can show: all cgroup v2 controllers, other kernels,
 #               systemd (KERNELS=sid: with that one alone)
 # make deb      a Debian package in bin
+# make fuzz     each fuzzer for ten minutes (SECONDS=60)
 # make install  PREFIX=/usr/local DESTDIR=
 
 PREFIX  ?= /usr/local
@@ -45,7 +46,7 @@ COMPILER   := seccomp/compiler.elf
 COMPILER_C := $(wildcard seccomp/*.c seccomp/compiler/*.c)
 ELFS       := $(STAGE) $(COMPILER)
 
-.PHONY: all bench clean conformance deb demo deps generate install lint test test-engines test-gorunc test-vm verbs
+.PHONY: all fuzz bench clean conformance deb demo deps generate install lint test test-engines test-gorunc test-vm verbs
 .DELETE_ON_ERROR:
 
 all: bin/davit
@@ -108,6 +109,12 @@ verbs:
 	@tests/deps build test peers
 	@$(MAKE) --no-print-directory all
 	$(GO) run ./tests/verbs -davit bin/davit -out docs/verbs.md
+
+# Each fuzzer for SECONDS: the stage (C, under sanitizers), the encoding of plans, the decoding and checking of configs.
+SECONDS ?= 600
+fuzz: $(ELFS)
+	@tests/deps build fuzz
+	tests/fuzz/run $(SECONDS)
 
 lint: $(ELFS)
 	@tests/deps build lint

@@ -1,0 +1,105 @@
+package integration
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// CVE-2019-16884, CVE-2019-19921, CVE-2023-28642, CVE-2025-52881: what an image or a volume puts over /proc, or over a
+// file in it, takes the place of what davit writes there: sysctls here, which go the same way as the labels of
+// AppArmor and SELinux.
+func TestRedirectedProc(t *testing.T) {
+	const key = "net/ipv4/ip_default_ttl"
+	for name, edits := range map[string][]string{
+		"file over the sysctl": {`mounts+={"destination":"/proc/sys/` + key + `","type":"bind","source":"WORK/trap","options":["bind"]}`},
+		"volume over /proc":    {`mounts+={"destination":"/proc","type":"bind","source":"WORK/proc","options":["rbind"]}`, "linux.readonlyPaths=[]"},
+		"volume over /proc/sys": {`mounts+={"destination":"/proc/sys","type":"bind","source":"WORK/proc/sys","options":["rbind"]}`,
+			"linux.readonlyPaths=[]"},
+		"instead of /proc": {`mounts[0]={"destination":"/proc","type":"bind","source":"WORK/proc","options":["rbind"]}`, "linux.readonlyPaths=[]"},
+	} {
+		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
+			b := newBox(t, "root.readonly=false", `linux.sysctl={"net.ipv4.ip_default_ttl":"99"}`, `process.args=["sh","-c","cat /real/sys/`+key+`"]`)
+			trap := filepath.Join(b.work, "trap")
+			mustWrite(t, trap, "trap")
+			mustWrite(t, b.work+"/proc/sys/"+key, "trap")
+			for _, link := range []string{"/proc/sys/net/ipv4/ip_forward", "/proc/sys/kernel"} {
+				os.Symlink(trap, b.work+link)
+			}
+			for _, edit := range edits {
+				b.edit(strings.ReplaceAll(edit, "WORK", b.work))
+			}
+			b.edit(`mounts+={"destination":"/real","type":"proc","source":"proc"}`)
+			if out := b.davit("run", "c1"); out != "99\n" {
+				t.Errorf("the sysctl is %q", out)
+			}
+			for _, path := range []string{trap, b.work + "/proc/sys/" + key} {
+				if data, _ := os.ReadFile(path); string(data) != "trap" {
+					t.Errorf("%s was written: %q", path, data)
+				}
+			}
+		})
+	}
+}
+
+// CVE-2026-41579, CVE-2019-18837, CVE-2025-24965: an image whose /dev, or whatever other name a runtime writes to, is a
+// link to the host. (TestPlantedLinks has the rest of the names.)
+func TestPlantedDev(t *testing.T) {
+	const only = `mounts=[{"destination":"/proc","type":"proc","source":"proc"}]`
+	for name, plant := range map[string]func(b *box, host string) error{
+		"dev": func(b *box, host string) error {
+			return errorsOf(os.RemoveAll(b.path("dev")), os.Symlink(host, b.path("dev")))
+		},
+		"dev/fd":   func(b *box, host string) error { return os.Symlink(host+"/new", b.path("dev/fd")) },
+		"dev/null": func(b *box, host string) error { return os.Symlink(host+"/new", b.path("dev/null")) },
+		"krun": func(b *box, host string) error {
+			b.edit(`annotations={"run.oci.handler":"krun"}`)
+			return os.Symlink(host+"/new", b.path(".krun_config.json"))
+		},
+		"run": func(b *box, host string) error { return os.Symlink(host, b.path("run")) },
+	} {
+		t.Run(strings.ReplaceAll(name, "/", "_"), func(t *testing.T) {
+			b := newBox(t, "root.readonly=false", only, `process.args=["true"]`, `linux.devices=[{"path":"/dev/made","type":"c","major":1,"minor":3}]`)
+			host := filepath.Join(b.work, "host")
+			mustWrite(t, host+"/file", "file")
+			if err := plant(b, host); err != nil {
+				t.Fatal(err)
+			}
+			before := listing(t, host)
+			out, _ := b.try("run", "c1")
+			if after := listing(t, host); after != before {
+				t.Errorf("the host's files changed:\n%s\nfrom\n%s\n%s", after, before, out)
+			}
+		})
+	}
+}
+
+// CVE-2025-31133, the other way: masked paths whose mask an image could take away. The host's own /dev/null is
+// checked, too.
+func TestMaskedByRealNull(t *testing.T) {
+	b := newBox(t, "root.readonly=false", `linux.maskedPaths=["/secret","/proc/keys"]`,
+		`process.args=["sh","-c","cat /secret; stat -c %t:%T /secret /proc/keys"]`)
+	mustWrite(t, b.path("secret"), escaped)
+	if out := b.davit("run", "c1"); out != "1:3\n1:3\n" {
+		t.Errorf("masked: %q", out)
+	}
+	// A host whose /dev/null is a file, as after `cmd >/dev/null` of root's in a broken chroot.
+	mustWrite(t, b.work+"/null", escaped)
+	if err := unix.Mount(b.work+"/null", "/dev/null", "", unix.MS_BIND, ""); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Unmount("/dev/null", unix.MNT_DETACH)
+	cmd := b.command("run", "c1")
+	stdin, err := os.Open(b.work + "/null")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stdin.Close()
+	cmd.Stdin = stdin
+	if out, err := cmd.CombinedOutput(); err == nil || strings.Contains(string(out), escaped) || !strings.Contains(string(out), "/dev/null of the host is not the null device") {
+		t.Errorf("with a file for /dev/null: %v, %s", err, out)
+	}
+}
