@@ -37,8 +37,8 @@ type Stage struct {
 	Pid     int
 	PidFD   int
 	Control *Conn
-	fork    int      // index of a fork step that is not done; -1: none
-	held    *Message // of the process that it made, until that is known
+	fork    int       // index of a fork step that is not done; -1: none
+	held    []Message // of the process that it made, until that is known
 }
 
 // memfd returns a memfd with the given content, executable if asked for.
@@ -147,14 +147,14 @@ func spawnError(err error, o Options) error {
 // before the one that made it has said who it is: such a message waits.
 func (s *Stage) Receive() (Message, error) {
 	for {
-		if s.held != nil && s.fork < 0 {
-			m := *s.held
-			s.held = nil
+		if len(s.held) > 0 && s.fork < 0 {
+			m := s.held[0]
+			s.held = s.held[1:]
 			return m, nil
 		}
 		m, err := s.Control.Receive()
 		switch {
-		case err != nil && s.held != nil:
+		case err != nil && len(s.held) > 0:
 			s.fork = -1
 		case err != nil:
 			return m, err
@@ -163,7 +163,7 @@ func (s *Stage) Receive() (Message, error) {
 				return m, err
 			}
 		case s.fork >= 0 && m.Step > s.fork:
-			s.held = &m
+			s.held = append(s.held, m)
 		default:
 			return m, nil
 		}
