@@ -2,7 +2,7 @@
 // davit and, beside it, with packaged runtimes, in two views of the host's
 // cgroups, and prints who passes what.
 //
-// usage (as root): go run . [-davit FILE] [-run REGEXP] [-v] [-views v1,v2]
+// usage (as root): go run . [-davit FILE] [-run REGEXP] [-v] [-views v1,v2] [-out FILE]
 //
 // It fails if davit does not pass a program that another runtime passes in the
 // same view, or any that reasons.txt does not account for, or if a reason there
@@ -10,6 +10,7 @@
 package main
 
 import (
+	"bytes"
 	"flag"
 	"fmt"
 	"os"
@@ -28,8 +29,8 @@ type contestant struct{ runtime, view string }
 var runtimes = [...]string{"davit", "runc", "crun", "runc-1.1"}
 
 type options struct {
-	davit, run, views string
-	verbose           bool
+	davit, run, views, out string
+	verbose                bool
 }
 
 func main() {
@@ -41,6 +42,7 @@ func main() {
 	flag.StringVar(&o.davit, "davit", "../../bin/davit", "davit's `file`")
 	flag.StringVar(&o.run, "run", "", "only programs whose name matches the `regexp`")
 	flag.StringVar(&o.views, "views", "v1,v2", "cgroup hierarchies to show the runtimes")
+	flag.StringVar(&o.out, "out", "", "write the table and the reasons to the `file`, too, as Markdown")
 	flag.BoolVar(&o.verbose, "v", false, "print what davit's failed programs said")
 	flag.Parse()
 	if err := run(o); err != nil {
@@ -76,9 +78,26 @@ func run(o options) error {
 	if err != nil {
 		return err
 	}
-	table(os.Stdout, programs, views, results)
-	return judge(programs, views, results, reasons, o.verbose)
+	var text bytes.Buffer
+	table(&text, programs, views, results)
+	fmt.Fprintln(&text)
+	err = judge(&text, programs, views, results, reasons, o.verbose)
+	os.Stdout.Write(text.Bytes())
+	if o.out != "" && err == nil {
+		err = os.WriteFile(o.out, append(append([]byte(heading), text.Bytes()...), "```\n"...), 0o644)
+	}
+	return err
 }
+
+const heading = `# Conformance
+
+Who passes what of opencontainers/runtime-tools' validation programs (v0.9.0): the number of assertions that hold, or fail of all, in
+two views of a host's cgroups. runc and crun are Debian sid's, runc-1.1 is bookworm's; newer versions of runc make calls after loading
+the seccomp filter of these programs, which forbids them. Below the table is why davit does not pass what it does not pass.
+Made by ` + "`make conformance`" + ` (` + "`go run . -out ../../docs/conformance.md`" + ` in tests/conformance), which fails if davit does not pass what another does, unless the
+suite contradicts the specification's text, which is then quoted.
+
+` + "```\n"
 
 // prepare builds the programs in work, gathers the runtimes beside them, and
 // returns the root directory in which all is to run.

@@ -135,7 +135,7 @@ func find(reasons []reason, program, view string) *reason {
 }
 
 // judge says what is wrong with davit's results, and prints the reasons that hold.
-func judge(programs, views []string, results map[contestant]map[string]result, reasons []reason, verbose bool) error {
+func judge(w io.Writer, programs, views []string, results map[contestant]map[string]result, reasons []reason, verbose bool) error {
 	var wrong []error
 	for _, v := range views {
 		for _, p := range programs {
@@ -155,10 +155,10 @@ func judge(programs, views []string, results map[contestant]map[string]result, r
 			case len(others) > 0 && !why.alone && !why.racy:
 				wrong = append(wrong, fmt.Errorf("%s %s: davit fails what %s passes", p, v, strings.Join(others, " and ")))
 			default:
-				fmt.Printf("%s %s: %s\n", p, v, why.text)
+				fmt.Fprintf(w, "%s %s: %s\n", p, v, why.text)
 			}
 			if verbose && !mine.passed() {
-				fmt.Printf("---- %s %s: %s\n%s\n", p, v, mine.Status, mine.Output)
+				fmt.Fprintf(w, "---- %s %s: %s\n%s\n", p, v, mine.Status, mine.Output)
 			}
 		}
 	}
