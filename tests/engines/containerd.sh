@@ -1,5 +1,5 @@
 # Starting containerd as docs/engines.md has it, for containerd.ops, cri.ops and kubelet.ops.
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC1091,SC2154
 
 start_containerd() {
     mkdir -p /etc/containerd /etc/cni/net.d

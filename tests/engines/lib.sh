@@ -1,5 +1,5 @@
 # What the operations share. Sourced; $runtime and $id are given, "set -e" is on.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034,SC2154
 
 image=docker.io/library/busybox:latest
 archive=/tmp/busybox.tar
@@ -40,7 +40,13 @@ has() {
     done
 }
 
-# snippet LANGUAGE NAME: the fenced block of docs/engines.md that is preceded by <!-- NAME -->
+# frozen CGROUP: by v1's freezer, or by v2's, which a hybrid host has as well
+frozen() {
+    [[ $(cat "/sys/fs/cgroup/freezer$1/freezer.state" 2>/dev/null) == FROZEN ||
+        $(cat "/sys/fs/cgroup/unified$1/cgroup.freeze" "/sys/fs/cgroup$1/cgroup.freeze" 2>/dev/null) == 1 ]]
+}
+
+# snippet NAME: the fenced block of docs/engines.md that is preceded by <!-- NAME -->
 snippet() {
     awk -v mark="<!-- $1 -->" '
         $0 == mark { wanted = 1; next }
