@@ -189,6 +189,7 @@ func TestRootlessRefused(t *testing.T) {
 func TestRootlessCgroups(t *testing.T) {
 	for _, own := range []string{"", `,{"type":"cgroup"}`} {
 		u := newUnprivileged(t, false, `linux.namespaces=[{"type":"user"},{"type":"mount"},{"type":"pid"},{"type":"ipc"},{"type":"uts"}`+own+`]`,
+			`mounts[5]={"destination":"/sys","type":"sysfs","source":"sysfs","options":["nosuid","noexec","nodev","ro"]}`,
 			`process.args=["sh","-c","for f in $(find /sys/fs/cgroup -maxdepth 3 -name cgroup.procs); do [ -w $f ] && echo 0 >$f && echo ESCAPED; done; mkdir /sys/fs/cgroup/x && echo ESCAPED; cut -d' ' -f5,6 /proc/self/mountinfo | grep '^/sys.* rw' && echo ESCAPED; true"]`)
 		if out := u.must("run", "c1"); strings.Contains(out, escaped) {
 			t.Errorf("namespaces %q: %s", own, out)
