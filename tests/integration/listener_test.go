@@ -127,6 +127,9 @@ func TestSeccompListener(t *testing.T) {
 	if s := <-states; s.State.Pid != b.pid() || s.Pid == b.pid() || s.State.Status != specs.StateRunning {
 		t.Errorf("exec: the process state is %+v", s)
 	}
+	if err := awaitFile(out.Name()); err != nil { // what the container's own mkdir says
+		t.Fatal(err)
+	}
 	b.davit("delete", "--force", "c1")
 	if text, _ := os.ReadFile(out.Name()); !strings.Contains(string(text), "uota exceeded") {
 		t.Errorf("%s", text)
