@@ -102,7 +102,7 @@ test-vm:
 test-gorunc:
 	@tests/deps build test peers
 	@$(MAKE) --no-print-directory all
-	cd tests/gorunc && DAVIT=$(CURDIR)/bin/davit $(GO) test -count=1 -v .
+	cd tests/gorunc && DAVIT=$(CURDIR)/bin/davit $(GO) test -count=1 -timeout 3m -v .
 
 # Flags and outputs beside runc's and crun's, written to docs/verbs.md; fails if a flag of runc's is missing without a reason.
 verbs:
