@@ -216,7 +216,10 @@ func (d *driver) limits() {
 	e := <-events
 	d.note("Events", e.Err, "%s of %t, memory %t", e.Type, e.ID == id, e.Stats != nil && e.Stats.Memory.Usage.Usage > 0)
 	cancel()
-	for range events { // until it has ended
+	for e := range events { // until it has ended; go-runc repeats an error for ever
+		if e.Err != nil {
+			break
+		}
 	}
 
 	limit, memory := int64(77), int64(128<<20)
