@@ -192,8 +192,17 @@ func (r *results) failedIn(pkg string) bool {
 // origin is what the testing package puts before a logged line: its file and line.
 var origin = regexp.MustCompile(`^\s*[\w.-]+\.go:\d+: `)
 
-// reason is the last line that a skipped test logged; t.Skip logs its arguments.
+// scriptSkip is the line with which testscript logs a script's own skip.
+var scriptSkip = regexp.MustCompile(`^\s*> .*\bskip '([^']+)'`)
+
+// reason is what a script's skip says, or the last line that a skipped test
+// logged; t.Skip logs its arguments.
 func reason(output []string) string {
+	for _, line := range output {
+		if m := scriptSkip.FindStringSubmatch(line); m != nil {
+			return m[1]
+		}
+	}
 	for i := len(output) - 1; i >= 0; i-- {
 		if at := origin.FindString(output[i]); at != "" {
 			return strings.TrimSpace(output[i][len(at):])
