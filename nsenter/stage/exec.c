@@ -73,9 +73,10 @@ void do_hook(struct stage *c, const struct plan_step *s)
 	int64_t timeout[2] = {(int64_t)s->n[HOOK_N_TIMEOUT], 0};
 	long r;
 
+	/* First what changes the plan's bytes, then what makes pointers of some. */
+	fill_pid(c, s, HOOK_S_STATE);
 	strings(c, s, HOOK_L_ARGS);
 	strings(c, s, HOOK_L_ENV);
-	fill_pid(c, s, HOOK_S_STATE);
 	must(c, sys(__NR_pipe2, pipe, O_CLOEXEC), "pipe2", path);
 	if (must(c, sys(__NR_clone3, &args, sizeof(args)), "clone3", path) == 0)
 		become_hook(c, s, pipe[0]);

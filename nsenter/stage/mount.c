@@ -51,6 +51,24 @@ void do_mount(struct stage *c, const struct plan_step *s)
 	}
 }
 
+/* Sets "name" or "name=value". The plan is left as it is: a string may share its bytes with a list of pointers. */
+static void set_option(struct stage *c, int fs, const char *option)
+{
+	char name[64];
+	size_t n = 0;
+
+	for (; option[n] && option[n] != '='; n++) {
+		if (n + 1 == sizeof(name))
+			fail(c, "fsconfig", -EINVAL, option);
+		name[n] = option[n];
+	}
+	name[n] = 0;
+	if (option[n])
+		must(c, sys(__NR_fsconfig, fs, FSCONFIG_SET_STRING, name, option + n + 1, 0), "fsconfig", option);
+	else
+		must(c, sys(__NR_fsconfig, fs, FSCONFIG_SET_FLAG, name, 0, 0), "fsconfig", option);
+}
+
 /* The new filesystem is filled while it is attached nowhere. */
 void do_copy_up(struct stage *c, const struct plan_step *s)
 {
@@ -59,15 +77,8 @@ void do_copy_up(struct stage *c, const struct plan_step *s)
 	int at = target(c, path, 1, 0);
 	int fs = (int)must(c, sys(__NR_fsopen, "tmpfs", FSOPEN_CLOEXEC), "fsopen", "tmpfs");
 
-	for (char **o = strings(c, s, COPY_UP_L_OPTIONS); *o; o++) {
-		char *value = *o;
-		while (*value && *value != '=')
-			value++;
-		int flag = !*value;
-		if (!flag)
-			*value++ = 0;
-		must(c, sys(__NR_fsconfig, fs, flag ? FSCONFIG_SET_FLAG : FSCONFIG_SET_STRING, *o, flag ? 0 : value, 0), "fsconfig", *o);
-	}
+	for (char **o = strings(c, s, COPY_UP_L_OPTIONS); *o; o++)
+		set_option(c, fs, *o);
 	must(c, sys(__NR_fsconfig, fs, FSCONFIG_CMD_CREATE, 0, 0, 0), "fsconfig", "tmpfs");
 	int tree = (int)must(c, sys(__NR_fsmount, fs, FSMOUNT_CLOEXEC, s->n[COPY_UP_N_SET] & ~(uint64_t)MOUNT_ATTR_RDONLY), "fsmount", path);
 	sys(__NR_close, fs);
