@@ -27,7 +27,11 @@ type foreground struct {
 // container is being made.
 func newForeground(terminal bool) (*foreground, error) {
 	f := &foreground{signals: make(chan os.Signal, 64), sockets: [2]int{-1, -1}}
-	signal.Notify(f.signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT)
+	// Whatever davit's caller had blocked: this thread takes it.
+	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &unix.Sigset_t{}, nil); err != nil {
+		return nil, fmt.Errorf("rt_sigprocmask: %w", err)
+	}
+	signal.Notify(f.signals, forwarded()...)
 	if terminal {
 		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 		if err != nil {
@@ -89,13 +93,10 @@ func (f *foreground) resize() {
 func (f *foreground) forward(pidfd int) (stop func()) {
 	done := make(chan struct{})
 	go func() {
-		later := time.After(settled)
 		for {
 			select {
 			case <-done:
 				return
-			case <-later:
-				f.catchAll()
 			case s := <-f.signals:
 				switch s {
 				case unix.SIGWINCH:
@@ -109,24 +110,21 @@ func (f *foreground) forward(pidfd int) (stop func()) {
 	return func() { close(done) }
 }
 
-// settled is how long a process has run before davit catches all signals for
-// it. To catch one costs two switches between threads; those that end programs
-// by habit are caught from the beginning.
-const settled = 2 * time.Millisecond
-
-// catchAll adds the other signals that are forwarded.
-func (f *foreground) catchAll() {
+// forwarded are the signals that a process in the foreground gets from davit,
+// and SIGWINCH.
+func forwarded() []os.Signal {
+	signals := make([]os.Signal, 0, 64)
 	for sig := unix.Signal(1); sig <= 64; sig++ {
 		switch sig {
-		case unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT: // already
 		case unix.SIGKILL, unix.SIGSTOP: // cannot be caught
 		case unix.SIGCHLD, unix.SIGPIPE, unix.SIGURG: // davit's own; Go's runtime uses SIGURG
 		case unix.SIGSEGV, unix.SIGBUS, unix.SIGFPE, unix.SIGILL, unix.SIGTRAP, unix.SIGPROF: // of a fault in davit
 		case 32, 33: // the C library's
 		default:
-			signal.Notify(f.signals, sig)
+			signals = append(signals, sig)
 		}
 	}
+	return signals
 }
 
 // close puts davit's own terminal back.
