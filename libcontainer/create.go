@@ -44,7 +44,11 @@ type creation struct {
 // Create makes a container up to the point where its process waits for start.
 // On error nothing is left behind.
 func (s Store) Create(o CreateOptions) (err error) {
-	c, err := s.create(o)
+	b, err := o.load()
+	if err != nil {
+		return err
+	}
+	c, err := s.create(o, b)
 	if err != nil {
 		return err
 	}
@@ -52,28 +56,40 @@ func (s Store) Create(o CreateOptions) (err error) {
 	return nil
 }
 
-func (s Store) create(o CreateOptions) (c *creation, err error) {
+// bundle is a bundle's config.json.
+type bundle struct {
+	raw    []byte
+	config *specs.Spec
+}
+
+// terminal: the process gets one.
+func (b *bundle) terminal() bool {
+	return b.config.Process != nil && b.config.Process.Terminal
+}
+
+// load checks what can be checked without a config, and reads that.
+func (o *CreateOptions) load() (*bundle, error) {
 	if err := checkID(o.ID); err != nil {
 		return nil, err
 	}
-	o.PreserveFDs += o.ListenFDs
-	if err := checkPreserved(o.PreserveFDs); err != nil {
+	if err := checkPreserved(o.PreserveFDs + o.ListenFDs); err != nil {
 		return nil, err
 	}
-	end := o.Trace.span("load config.json")
+	defer o.Trace.span("load config.json")()
 	raw, config, err := LoadBundle(o.Bundle)
-	end()
-	if err != nil {
-		return nil, err
-	}
-	if config.Process != nil {
-		if err := o.checkTerminal(config.Process.Terminal); err != nil {
+	return &bundle{raw, config}, err
+}
+
+func (s Store) create(o CreateOptions, b *bundle) (c *creation, err error) {
+	o.PreserveFDs += o.ListenFDs
+	if b.config.Process != nil {
+		if err := o.checkTerminal(b.terminal()); err != nil {
 			return nil, err
 		}
 	}
-	c = &creation{CreateOptions: o, store: s, facts: spec.Host(), path: filepath.Join(s.Root, o.ID), dir: -1, raw: raw}
-	end = o.Trace.span("validate and compile")
-	c.compiled, err = s.compile(config, o, c.facts)
+	c = &creation{CreateOptions: o, store: s, facts: spec.Host(), path: filepath.Join(s.Root, o.ID), dir: -1, raw: b.raw}
+	end := o.Trace.span("validate and compile")
+	c.compiled, err = s.compile(b.config, o, c.facts)
 	end()
 	if err != nil {
 		return nil, err

@@ -22,8 +22,12 @@ type RunOptions struct {
 // removes the container, and returns the process's exit status.
 func (s Store) Run(o RunOptions) (status int, err error) {
 	o.CreateOptions.Run = true
+	b, err := o.load()
+	if err != nil {
+		return -1, err
+	}
 	if o.Detach {
-		c, err := s.create(o.CreateOptions)
+		c, err := s.create(o.CreateOptions, b)
 		if err != nil {
 			return -1, err
 		}
@@ -35,17 +39,13 @@ func (s Store) Run(o RunOptions) (status int, err error) {
 			return -1, fmt.Errorf("prctl PR_SET_CHILD_SUBREAPER: %w", err)
 		}
 	}
-	_, config, err := LoadBundle(o.Bundle)
-	if err != nil {
-		return -1, err
-	}
-	f, err := newForeground(config.Process != nil && config.Process.Terminal)
+	f, err := newForeground(b.terminal())
 	if err != nil {
 		return -1, err
 	}
 	defer f.close()
 	o.Console = f.sockets[1]
-	c, err := s.create(o.CreateOptions)
+	c, err := s.create(o.CreateOptions, b)
 	if err != nil {
 		return -1, err
 	}
