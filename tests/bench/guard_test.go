@@ -12,18 +12,17 @@ import (
 )
 
 // limits are what davit's verbs may cost, in counts that do not depend on how busy the host
-// is: some tenth more than they did when last improved (but for system calls: Go's scheduler
-// makes more of them the longer a program has to wait). Lower them with each improvement.
+// is: some tenth more than they did when last improved. Lower them with each improvement.
 var limits = map[string]struct{ faults, calls int64 }{
-	"run, default config": {370, 1100},
-	"run, pod config":     {410, 1100},
-	"create":              {285, 800},
-	"state":               {235, 330},
-	"start":               {275, 350},
-	"exec":                {360, 700},
-	"kill":                {245, 330},
-	"delete":              {235, 330},
-	"--version":           {215, 300},
+	"run, default config": {290, 680},
+	"run, pod config":     {320, 850},
+	"create":              {250, 640},
+	"state":               {205, 230},
+	"start":               {225, 240},
+	"exec":                {295, 490},
+	"kill":                {210, 230},
+	"delete":              {205, 230},
+	"--version":           {195, 215},
 }
 
 const (
