@@ -11,6 +11,14 @@ static void set_attributes(struct stage *c, int tree, int flags, const struct mo
 		must(c, sys(__NR_mount_setattr, tree, "", AT_EMPTY_PATH | flags, a, sizeof(*a)), "mount_setattr", path);
 }
 
+/* mount_setattr(2) has a flag of its own for what is MS_REC to mount(2). */
+static void set_propagation(struct stage *c, int tree, uint64_t flags, const char *path)
+{
+	struct mount_attr a = {.propagation = flags & ~(uint64_t)MS_REC};
+
+	set_attributes(c, tree, flags & MS_REC ? AT_RECURSIVE : 0, &a, path);
+}
+
 void do_propagation(struct stage *c, const struct plan_step *s)
 {
 	must(c, sys(__NR_mount, 0, "/", 0, s->n[PROPAGATION_N_FLAGS], 0), "mount", "/");
@@ -73,7 +81,7 @@ static void set_option(struct stage *c, int fs, const char *option)
 void do_copy_up(struct stage *c, const struct plan_step *s)
 {
 	const char *path = str(c, s, COPY_UP_S_TARGET);
-	struct mount_attr a = {.attr_set = s->n[COPY_UP_N_SET] & MOUNT_ATTR_RDONLY, .propagation = s->n[COPY_UP_N_PROPAGATION]};
+	struct mount_attr a = {.attr_set = s->n[COPY_UP_N_SET] & MOUNT_ATTR_RDONLY};
 	int at = target(c, path, 1, 0);
 	int fs = (int)must(c, sys(__NR_fsopen, "tmpfs", FSOPEN_CLOEXEC), "fsopen", "tmpfs");
 
@@ -85,6 +93,7 @@ void do_copy_up(struct stage *c, const struct plan_step *s)
 	copy_up(c, at, tree, path);
 	attach(c, tree, at, path);
 	set_attributes(c, tree, 0, &a, path);
+	set_propagation(c, tree, s->n[COPY_UP_N_PROPAGATION], path);
 	sys(__NR_close, tree);
 	sys(__NR_close, at);
 }
@@ -113,12 +122,11 @@ void do_bind(struct stage *c, const struct plan_step *s)
 void do_remount(struct stage *c, const struct plan_step *s)
 {
 	const char *path = str(c, s, REMOUNT_S_TARGET);
-	struct mount_attr a = {
-		.attr_set = s->n[REMOUNT_N_SET], .attr_clr = s->n[REMOUNT_N_CLEAR], .propagation = s->n[REMOUNT_N_PROPAGATION],
-	};
+	struct mount_attr a = {.attr_set = s->n[REMOUNT_N_SET], .attr_clr = s->n[REMOUNT_N_CLEAR]};
 	int at = (int)must(c, lookup(c, path, O_PATH, 0), "openat2", path);
 
 	set_attributes(c, at, 0, &a, path);
+	set_propagation(c, at, s->n[REMOUNT_N_PROPAGATION], path);
 	sys(__NR_close, at);
 }
 
