@@ -17,7 +17,8 @@ int main(int argc, char **argv)
 		size_t n = fread(data, 1, sizeof(data), f);
 		fclose(f);
 		fprintf(stderr, "%s\n", argv[i]);
-		LLVMFuzzerTestOneInput(data, n);
+		for (int k = 0; k < 256; k++) /* at other addresses each time, which are data once lists are pointers */
+			LLVMFuzzerTestOneInput(data, n);
 	}
 	return 0;
 }
