@@ -3,14 +3,15 @@
 # make test     install what is missing, build, and run the everyday tests (as root: all of them)
 # make lint     Go, C and shell linters
 # make bench    davit beside crun, runc and the floor (QUICK=1: two minutes)
-# make conformance, make test-engines
-#               runtime-tools' programs; real engines; beside runc and crun
+# make test-conformance, make test-engines
+#               runtime-tools' programs (QUICK=1: not in a virtual machine, too); real engines; beside runc and crun
 # make test-vm  what only virtual machines can show: all cgroup v2 controllers, other kernels,
 #               systemd (KERNELS=sid: with that one alone)
 # make deb      a Debian package in bin
 # make fuzz     each fuzzer for ten minutes (SECONDS=60)
 # make install  PREFIX=/usr/local DESTDIR=
 
+comma   := ,
 PREFIX  ?= /usr/local
 SBINDIR ?= $(PREFIX)/sbin
 GO      ?= go
@@ -46,7 +47,7 @@ COMPILER   := seccomp/compiler.elf
 COMPILER_C := $(wildcard seccomp/*.c seccomp/compiler/*.c)
 ELFS       := $(STAGE) $(COMPILER)
 
-.PHONY: all fuzz bench clean conformance deb demo deps generate install lint test test-engines test-gorunc test-vm verbs
+.PHONY: all fuzz bench clean deb demo deps generate install lint test test-conformance test-engines test-gorunc test-vm verbs
 .DELETE_ON_ERROR:
 
 all: bin/davit
@@ -76,10 +77,10 @@ test:
 	DAVIT=$(CURDIR)/bin/davit $(GO) run ./tests/skips . tests/seccomp-oracle
 
 # runtime-tools' validation programs, with davit and with the packaged runtimes.
-conformance:
-	@tests/deps build test peers
+test-conformance:
+	@tests/deps build test peers $(if $(QUICK),,vm)
 	@$(MAKE) --no-print-directory all
-	cd tests/conformance && $(GO) run . -davit $(CURDIR)/bin/davit
+	cd tests/conformance && $(GO) run . -davit $(CURDIR)/bin/davit $(if $(QUICK),-views v1$(comma)v2)
 
 # Docker, containerd and others with davit, runc and crun in turn; QUICK=1: the operations used most.
 test-engines:

@@ -2,7 +2,9 @@
 // davit and, beside it, with packaged runtimes, in two views of the host's
 // cgroups, and prints who passes what.
 //
-// usage (as root): go run . [-davit FILE] [-run REGEXP] [-v] [-views v1,v2] [-out FILE]
+// usage (as root): go run . [-davit FILE] [-run REGEXP] [-v] [-views v1,v2,vm] [-out FILE]
+//
+// The view vm is a virtual machine, with cgroup v1, for the programs that want what the host lacks.
 //
 // It fails if davit does not pass a program that another runtime passes in the
 // same view, or any that reasons.txt does not account for, or if a reason there
@@ -11,6 +13,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
@@ -18,6 +21,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -41,7 +45,7 @@ func main() {
 	var o options
 	flag.StringVar(&o.davit, "davit", "../../bin/davit", "davit's `file`")
 	flag.StringVar(&o.run, "run", "", "only programs whose name matches the `regexp`")
-	flag.StringVar(&o.views, "views", "v1,v2", "cgroup hierarchies to show the runtimes")
+	flag.StringVar(&o.views, "views", "v1,v2,vm", "cgroup hierarchies to show the runtimes; vm: v1 in a virtual machine")
 	flag.StringVar(&o.out, "out", "", "write the table and the reasons to the `file`, too, as Markdown")
 	flag.BoolVar(&o.verbose, "v", false, "print what davit's failed programs said")
 	flag.Parse()
@@ -70,11 +74,15 @@ func run(o options) error {
 		return err
 	}
 	views := strings.Split(o.views, ",")
-	results, err := contest(work, root, programs, views)
+	reasons, err := readReasons("reasons.txt")
 	if err != nil {
 		return err
 	}
-	reasons, err := readReasons("reasons.txt")
+	native := slices.DeleteFunc(slices.Clone(views), func(v string) bool { return v == machine })
+	results, err := contest(work, root, programs, native)
+	if err == nil && len(native) < len(views) {
+		err = contestInMachine(work, root, wantMachine(reasons, programs), results)
+	}
 	if err != nil {
 		return err
 	}
@@ -92,12 +100,37 @@ func run(o options) error {
 const heading = `# Conformance
 
 Who passes what of opencontainers/runtime-tools' validation programs (v0.9.0): the number of assertions that hold, or fail of all, in
-two views of a host's cgroups. runc and crun are Debian sid's, runc-1.1 is bookworm's; runc 1.3 fails nearly all, it seems because
+two views of a host's cgroups, and in a virtual machine (vm: Linux 6.1, cgroup v1) those that want what the host lacks. runc and crun are Debian sid's, runc-1.1 is bookworm's; runc 1.3 fails nearly all, it seems because
 it makes calls that the programs' old seccomp filter forbids. What it passes among the _fail programs may be for that reason, too. Below the table is why davit does not pass what it does not pass.
-Made by ` + "`make conformance`" + ` (` + "`go run . -out ../../docs/conformance.md`" + ` in tests/conformance), which fails if davit does not pass what another does, unless the
+Made by ` + "`make test-conformance`" + ` (` + "`go run . -out ../../docs/conformance.md`" + ` in tests/conformance), which fails if davit does not pass what another does, unless the
 suite contradicts the specification's text, which is then quoted.
 
 ` + "```\n"
+
+// machine is the view that a virtual machine has.
+const machine = "vm"
+
+// contestInMachine runs the programs in a virtual machine, whose kernel has what a test host may lack.
+func contestInMachine(work, root string, programs []string, results map[contestant]map[string]result) error {
+	cmd := exec.Command("../vm/run", append([]string{"--v1", "--timeout", "2400", "--bind", work, "--",
+		work + "/conformance", "inside", "machine", work, root}, programs...)...)
+	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("in the virtual machine: %w", err)
+	}
+	data, err := os.ReadFile(work + "/results.json")
+	if err != nil {
+		return err
+	}
+	var found map[string]map[string]result
+	if err := json.Unmarshal(data, &found); err != nil {
+		return err
+	}
+	for name, r := range found {
+		results[contestant{name, machine}] = r
+	}
+	return nil
+}
 
 // prepare builds the programs in work, gathers the runtimes beside them, and
 // returns the root directory in which all is to run.
