@@ -100,7 +100,7 @@ func (n *notifier) close() {
 // (for pid, see tell); or until its process has ended.
 func (n *notifier) forward(pid, pidfd int) error {
 	var buf [maxNotification]byte
-	for {
+	for ended := false; ; {
 		fds := []unix.PollFd{{Fd: int32(n.socket), Events: unix.POLLIN}, {Fd: int32(pidfd), Events: unix.POLLIN}}
 		if _, err := unix.Poll(fds, -1); err != nil && err != unix.EINTR {
 			return fmt.Errorf("poll: %w", err)
@@ -112,9 +112,10 @@ func (n *notifier) forward(pid, pidfd int) error {
 			}
 			continue
 		}
-		if fds[1].Revents != 0 {
+		if ended { // and had sent nothing before
 			return nil
 		}
+		ended = fds[1].Revents != 0
 	}
 }
 

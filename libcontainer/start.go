@@ -37,6 +37,12 @@ func (c *Container) Start(trace *Trace) error {
 	default:
 		return fmt.Errorf("cannot start a container in the %s state", status)
 	}
+	// Before the connection, which is what the stage waits for.
+	ready, err := c.listenNotify()
+	if err != nil {
+		return err
+	}
+	defer ready.close()
 	fd, err := connect(filepath.Join(c.path, startFile), unix.SOCK_SEQPACKET)
 	if errors.Is(err, unix.ECONNREFUSED) { // a start before us was killed after its work was done
 		unix.Unlinkat(c.dir, startFile, 0)
@@ -47,11 +53,6 @@ func (c *Container) Start(trace *Trace) error {
 	}
 	conn := nsenter.NewConn(fd)
 	defer conn.Close()
-	ready, err := c.listenNotify()
-	if err != nil {
-		return err
-	}
-	defer ready.close()
 	end := trace.span("wait for the exec")
 	err = c.awaitExec(conn, trace)
 	end()
