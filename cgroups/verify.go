@@ -34,10 +34,10 @@ func (m *Manager) Verify(r *specs.LinuxResources) ([]Drift, error) {
 		if err != nil {
 			return nil, err
 		}
-		have, err := readString(dir, w.file)
+		have, err := readValue(dir, w.file)
 		if errors.Is(err, unix.ENOENT) && w.alt != nil {
 			w = w.alt
-			have, err = readString(dir, w.file)
+			have, err = readValue(dir, w.file)
 		}
 		switch {
 		case errors.Is(err, unix.ENOENT) && w.flags&mayLack != 0:
@@ -50,6 +50,8 @@ func (m *Manager) Verify(r *specs.LinuxResources) ([]Drift, error) {
 		have = strings.TrimSpace(have)
 		if w.flags&keyed != 0 {
 			have = lineOf(have, w.value)
+		} else if all, ok := strings.CutPrefix(have, "default "); ok && !strings.HasPrefix(w.value, "default") {
+			have, _, _ = strings.Cut(all, "\n") // a weight; single devices' follow
 		}
 		if !sameValue(w.value, have) {
 			drifts = append(drifts, Drift{resources + w.field, w.file, w.value, have})

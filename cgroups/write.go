@@ -92,6 +92,15 @@ func (a *applier) one(t target, first bool) error {
 	return &Error{Field: resources + w.field, What: fmt.Sprintf("write %q to %s", w.value, w.file), Err: err, Hint: hint(w, err)}
 }
 
+// readValue reads a file in the form in which it is written.
+func readValue(dir int, file string) (string, error) {
+	s, err := readString(dir, file)
+	if file == "memory.oom_control" {
+		s, _, _ = strings.Cut(strings.TrimPrefix(s, "oom_kill_disable "), "\n")
+	}
+	return s, err
+}
+
 // snapshot reads what the writes are going to replace.
 func snapshot(writes []write, open func(w *write) (int, error)) ([]undo, error) {
 	before := make([]undo, 0, len(writes))
@@ -101,10 +110,10 @@ func snapshot(writes []write, open func(w *write) (int, error)) ([]undo, error) 
 		if err != nil {
 			return nil, err
 		}
-		old, err := readString(dir, w.file)
+		old, err := readValue(dir, w.file)
 		if err == unix.ENOENT && w.alt != nil {
 			w = w.alt
-			old, err = readString(dir, w.file)
+			old, err = readValue(dir, w.file)
 		}
 		if err == nil { // what cannot be read is not there, or will be refused
 			before = append(before, undo{target{dir, w}, w.inverse(old)})
