@@ -74,15 +74,25 @@ func whatIsLeft(root string) string {
 // killAtCall runs davit and kills it right before its n-th system call; true says that it had ended before.
 func (b *box) killAtCall(n int, args ...string) bool {
 	b.t.Helper()
+	calls := 0
+	// Its threads are followed, the stage, made by vfork, is not.
+	_, ended := b.traced(unix.PTRACE_O_TRACECLONE, func(int) bool { calls++; return calls < n }, args...)
+	return ended
+}
+
+// traced runs davit and calls each, with the thread's number, before the system calls of what options follow. When each
+// says no, davit is killed, and ended false. It returns what was printed.
+func (b *box) traced(options int, each func(thread int) bool, args ...string) (out string, ended bool) {
+	b.t.Helper()
 	runtime.LockOSThread() // a tracer is a thread
 	defer runtime.UnlockOSThread()
-	out, err := os.Create(filepath.Join(b.work, "killed"))
+	file, err := os.Create(filepath.Join(b.work, "traced"))
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	defer out.Close()
+	defer file.Close()
 	cmd := b.command(args...)
-	cmd.Stdout, cmd.Stderr = out, out
+	cmd.Stdout, cmd.Stderr = file, file
 	cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: true}
 	if err := cmd.Start(); err != nil {
 		b.t.Fatal(err)
@@ -92,13 +102,12 @@ func (b *box) killAtCall(n int, args ...string) bool {
 	if _, err := unix.Wait4(pid, &status, unix.WALL, nil); err != nil {
 		b.t.Fatal(err)
 	}
-	// Its threads are followed, the stage, made by vfork, is not.
-	if err := unix.PtraceSetOptions(pid, unix.PTRACE_O_TRACESYSGOOD|unix.PTRACE_O_TRACECLONE|unix.PTRACE_O_EXITKILL); err != nil {
+	if err := unix.PtraceSetOptions(pid, unix.PTRACE_O_TRACESYSGOOD|unix.PTRACE_O_EXITKILL|options); err != nil {
 		b.t.Fatal(err)
 	}
 	unix.PtraceSyscall(pid, 0)
 	inside := map[int]bool{} // threads between the entry to a call and its exit
-	for calls := 0; ; {
+	for {
 		thread, err := unix.Wait4(-1, &status, unix.WALL, nil)
 		switch {
 		case err == unix.EINTR:
@@ -107,7 +116,8 @@ func (b *box) killAtCall(n int, args ...string) bool {
 			b.t.Fatal(err)
 		case status.Exited() || status.Signaled():
 			if thread == pid {
-				return true
+				data, _ := os.ReadFile(file.Name())
+				return string(data), true
 			}
 			continue
 		case !status.Stopped():
@@ -116,12 +126,10 @@ func (b *box) killAtCall(n int, args ...string) bool {
 		signal := 0
 		switch stop := status.StopSignal(); {
 		case stop == unix.SIGTRAP|0x80:
-			if inside[thread] = !inside[thread]; inside[thread] {
-				if calls++; calls == n {
-					unix.Kill(pid, unix.SIGKILL)
-					b.reapThreads(pid)
-					return false
-				}
+			if inside[thread] = !inside[thread]; inside[thread] && !each(thread) {
+				unix.Kill(pid, unix.SIGKILL)
+				b.reapThreads(pid)
+				return "", false
 			}
 		case stop == unix.SIGTRAP: // an event
 		case stop == unix.SIGSTOP: // a new thread

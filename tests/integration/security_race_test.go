@@ -242,6 +242,51 @@ func TestRacedCopyUp(t *testing.T) {
 	})
 }
 
+// The same with an attacker who is never too late: before each of the stage's system calls some files are exchanged.
+func TestRacedCopyUpByCall(t *testing.T) {
+	b := newBox(t, "root.readonly=false", `process.args=["sh","-c","cd /vol/up; for f in *; do echo $(stat -c %a:%u $f) $(cat $f); done"]`)
+	volume := filepath.Join(b.work, "volume")
+	b.edit(`mounts+={"destination":"/vol","type":"bind","source":"` + volume + `","options":["rbind"]}`)
+	b.edit(`mounts+={"destination":"/vol/up","type":"tmpfs","source":"tmpfs","options":["tmpcopyup"]}`)
+	const files = 8
+	var pairs [files][2]string
+	for i := range pairs {
+		pairs[i] = [2]string{fmt.Sprintf("%s/up/f%d", volume, i), fmt.Sprintf("%s/other%d", volume, i)}
+		mustWrite(t, pairs[i][0], "root's")
+		mustWrite(t, pairs[i][1], "user's")
+		if err := errorsOf(os.Chmod(pairs[i][0], 0o755|os.ModeSetuid), os.Chmod(pairs[i][1], 0o644), os.Chown(pairs[i][1], 1000, 1000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kinds := map[string]int{}
+	for range 4 {
+		out, _ := b.traced(unix.PTRACE_O_TRACECLONE|unix.PTRACE_O_TRACEFORK|unix.PTRACE_O_TRACEVFORK, func(thread int) bool {
+			if commOf(thread) == "davit-stage" {
+				for _, p := range pairs {
+					if rand.IntN(2) == 0 {
+						continue
+					}
+					if err := unix.Renameat2(unix.AT_FDCWD, p[0], unix.AT_FDCWD, p[1], unix.RENAME_EXCHANGE); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+			return true
+		}, "run", "c1")
+		for line := range strings.Lines(out) {
+			kinds[strings.TrimSpace(line)]++
+		}
+	}
+	for kind := range kinds {
+		if kind != "4755:0 root's" && kind != "644:1000 user's" {
+			t.Errorf("a mixture: %q", kind)
+		}
+	}
+	if len(kinds) < 2 {
+		t.Errorf("%v: no exchange was seen", kinds)
+	}
+}
+
 // The tmpfs of tmpcopyup is filled by descriptor: nothing is written where a swapped link leads in the container.
 func TestRacedCopyUpTarget(t *testing.T) {
 	b := newBox(t, "root.readonly=false", `process.args=["sh","-c","test -e /precious/up/evil && echo ESCAPED; rm -f /precious/up/evil; true"]`)
