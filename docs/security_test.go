@@ -1,0 +1,41 @@
+package docs
+
+import (
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// published are vulnerabilities that security.md must speak of, each with tests that exist.
+var published = strings.Fields(`2016-3697 2016-9962 2019-5736 2019-16884 2019-19921 2021-30465 2021-43784 2022-27650
+	2022-29162 2023-25809 2023-27561 2023-28642 2024-21626 2024-45310 2025-24965 2025-31133 2025-52565 2025-52881 2026-41579`)
+
+func TestSecurity(t *testing.T) {
+	data, err := os.ReadFile("security.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	number, test := regexp.MustCompile(`\b20\d\d-\d{4,}\b`), regexp.MustCompile(`\bTest[A-Z]\w*`)
+	seen := map[string]bool{}
+	for line := range strings.Lines(string(data)) {
+		cells := strings.Split(line, "|")
+		if len(cells) < 6 {
+			continue
+		}
+		tests := test.FindAllString(cells[4], -1)
+		for _, cve := range number.FindAllString(cells[1], -1) {
+			seen[cve] = len(tests) > 0
+		}
+	}
+	for _, cve := range published {
+		if !seen[cve] {
+			t.Errorf("security.md has no line with a test for %s", cve)
+		}
+	}
+	for _, name := range test.FindAllString(string(data), -1) {
+		if declared("../tests/integration", name, true) != nil && declared("../plan", name, true) != nil && declared("../tests/fuzz/seeds", name, true) != nil {
+			t.Errorf("security.md names %s, which is no test", name)
+		}
+	}
+}
