@@ -346,7 +346,9 @@ func (c *compiled) hooks(state string) {
 		c.plan.Add("hooks.createRuntime", plan.Sync{Phase: plan.Hooks})
 	}
 	for i := range h.CreateContainer {
-		c.plan.Add(fmt.Sprintf("hooks.createContainer[%d]", i), process.Hook(h.CreateContainer[i], state))
+		step := process.Hook(h.CreateContainer[i], state)
+		step.AtRoot = true // as with runc
+		c.plan.Add(fmt.Sprintf("hooks.createContainer[%d]", i), step)
 	}
 }
 

@@ -357,10 +357,10 @@ func trimNewline(b []byte) string {
 func (c *creation) runtimeHooks() error {
 	h := c.spec.Hooks
 	state := hookState(c.spec, c.CreateOptions, "creating", strconv.Itoa(c.stage.Pid))
-	if err := runHooks("prestart", h.Prestart, state); err != nil { //nolint:staticcheck // deprecated, but engines use it
+	if err := runHooks("prestart", h.Prestart, c.Bundle, state); err != nil { //nolint:staticcheck // deprecated, but engines use it
 		return err
 	}
-	return runHooks("createRuntime", h.CreateRuntime, state)
+	return runHooks("createRuntime", h.CreateRuntime, c.Bundle, state)
 }
 
 // stageDied says why there is no message any more: out of memory above all.

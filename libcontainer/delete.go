@@ -66,7 +66,7 @@ func (c *Container) poststop() error {
 		return err
 	}
 	for i := range s.Hooks.Poststop {
-		if err := runHooks("poststop", s.Hooks.Poststop[i:i+1], c.stateNow(specs.StateStopped)); err != nil {
+		if err := runHooks("poststop", s.Hooks.Poststop[i:i+1], c.Bundle, c.stateNow(specs.StateStopped)); err != nil {
 			fmt.Fprintf(os.Stderr, "davit: delete %s: %v\n", c.ID, err)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 	"time"
@@ -63,23 +64,23 @@ func seccompState(s *specs.Spec, state string) string {
 	return string(e.Bytes())
 }
 
-// runHooks runs hooks on the host, one after the other, with state on stdin.
-// The first failure ends it.
-func runHooks(kind string, hooks []specs.Hook, state string) error {
+// runHooks runs hooks on the host, one after the other, in the bundle directory,
+// with state on stdin. The first failure ends it.
+func runHooks(kind string, hooks []specs.Hook, bundle, state string) error {
 	if len(hooks) > 0 {
 		if err := closeOnExec(); err != nil {
 			return err
 		}
 	}
 	for i := range hooks {
-		if err := runHook(&hooks[i], state); err != nil {
+		if err := runHook(&hooks[i], bundle, state); err != nil {
 			return fmt.Errorf("hooks.%s[%d]: %s: %w", kind, i, hooks[i].Path, err)
 		}
 	}
 	return nil
 }
 
-func runHook(h *specs.Hook, state string) error {
+func runHook(h *specs.Hook, bundle, state string) error {
 	ctx := context.Background()
 	if h.Timeout != nil {
 		var cancel context.CancelFunc
@@ -96,6 +97,9 @@ func runHook(h *specs.Hook, state string) error {
 		cmd.Env = []string{}
 	}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(state), &out, &out
+	if _, err := os.Stat(bundle); err == nil { // which may be gone when a container is deleted
+		cmd.Dir = bundle
+	}
 	cmd.WaitDelay = time.Second // whatever a hook leaves behind may hold its output open
 	err := cmd.Run()
 	switch {

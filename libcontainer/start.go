@@ -135,7 +135,7 @@ func (c *Container) poststart() error {
 	if err != nil {
 		return err
 	}
-	if err := runHooks("poststart", s.Hooks.Poststart, c.stateNow(specs.StateRunning)); err != nil {
+	if err := runHooks("poststart", s.Hooks.Poststart, c.Bundle, c.stateNow(specs.StateRunning)); err != nil {
 		return errors.Join(err, c.killAll())
 	}
 	return nil

@@ -151,6 +151,7 @@ type Hook struct {
 	Env     []string
 	Timeout uint64 // seconds; 0: none
 	State   string // JSON; PIDMark in it becomes the process's pid
+	AtRoot  bool   // the root filesystem becomes its working directory
 }
 
 // Setsid starts a new session.

@@ -144,6 +144,7 @@ func (s Hook) visit(v visitor) {
 	v.list("env", s.Env)
 	v.num("timeout", s.Timeout, decimal)
 	v.str("state", s.State)
+	v.num("atroot", flag(s.AtRoot), boolean)
 }
 
 func (Setsid) visit(visitor) {}

@@ -73,6 +73,8 @@ void do_hook(struct stage *c, const struct plan_step *s)
 	int64_t timeout[2] = {(int64_t)s->n[HOOK_N_TIMEOUT], 0};
 	long r;
 
+	if (s->n[HOOK_N_ATROOT])
+		must(c, sys(__NR_fchdir, c->root), "fchdir", "/");
 	/* First what changes the plan's bytes, then what makes pointers of some. */
 	fill_pid(c, s, HOOK_S_STATE);
 	strings(c, s, HOOK_L_ARGS);
