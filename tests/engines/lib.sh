@@ -40,18 +40,45 @@ has() {
     done
 }
 
-# frozen CGROUP: by v1's freezer, or by v2's, which a hybrid host has as well
-frozen() {
-    [[ $(cat "/sys/fs/cgroup/freezer$1/freezer.state" 2>/dev/null) == FROZEN ||
-        $(cat "/sys/fs/cgroup/unified$1/cgroup.freeze" "/sys/fs/cgroup$1/cgroup.freeze" 2>/dev/null) == 1 ]]
+# cgroup_of CONTROLLER PID: the directory of that process' cgroup, v1's or v2's
+cgroup_of() {
+    local controllers path
+    while IFS=: read -r _ controllers path; do
+        if [[ ,$controllers, == *,$1,* ]]; then
+            echo "/sys/fs/cgroup/$controllers$path"
+            return
+        fi
+    done <"/proc/$2/cgroup"
+    path=$(sed -n 's/^0:://p' "/proc/$2/cgroup")
+    [[ ! -d /sys/fs/cgroup/unified ]] || path=/unified$path
+    echo "/sys/fs/cgroup$path"
 }
 
-# snippet NAME: the fenced block of docs/engines.md that is preceded by <!-- NAME -->
+# limit memory|cpu|cpuset|pids PID: what the process' cgroup says: bytes, "QUOTA PERIOD", processors, processes
+limit() {
+    local dir
+    dir=$(cgroup_of "$1" "$2")
+    case $1 in
+    memory) cat "$dir/memory.limit_in_bytes" 2>/dev/null || cat "$dir/memory.max" ;;
+    cpu) cat "$dir/cpu.max" 2>/dev/null || cat "$dir/cpu.cfs_quota_us" "$dir/cpu.cfs_period_us" | paste -sd ' ' ;;
+    cpuset) cat "$dir/cpuset.cpus" ;;
+    pids) cat "$dir/pids.max" ;;
+    esac
+}
+
+# frozen PID: its cgroup is, by v1's freezer or by v2's
+frozen() {
+    local dir
+    dir=$(cgroup_of freezer "$1")
+    [[ $(cat "$dir/freezer.state" 2>/dev/null) == FROZEN || $(cat "$dir/cgroup.freeze" 2>/dev/null) == 1 ]]
+}
+
+# snippet NAME: the fenced block of docs/engines.md, as davit's package has it, that is preceded by <!-- NAME -->
 snippet() {
     awk -v mark="<!-- $1 -->" '
         $0 == mark { wanted = 1; next }
         wanted && /^```/ { if (inside) exit; inside = 1; next }
-        inside { print }' "$here/engines.md"
+        inside { print }' /usr/share/doc/davit/engines.md
 }
 
 # daemon NAME CMD...: start it in the background, its output in the logs
