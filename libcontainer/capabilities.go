@@ -25,7 +25,7 @@ func grantable(p *specs.Process, facts *spec.Facts, userns bool) uint64 {
 	}
 	var names []string
 	for m := missing; m != 0; m &= m - 1 {
-		names = append(names, process.CapabilityName(bits.TrailingZeros64(m)))
+		names = append(names, spec.CapabilityName(bits.TrailingZeros64(m)))
 	}
 	warnf("process.capabilities: davit cannot grant %s, which it does not have (CapEff in /proc/self/status): left out", strings.Join(names, ", "))
 	return have

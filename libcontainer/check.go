@@ -218,7 +218,7 @@ func (e *examination) limits(p *specs.Process) {
 	}
 	for i, r := range p.Rlimits {
 		var have unix.Rlimit
-		n, _ := process.Rlimit(r.Type)
+		n, _ := spec.Rlimit(r.Type)
 		if err := unix.Getrlimit(int(n), &have); err == nil && r.Hard > have.Max {
 			e.fail("", withHint(fmt.Errorf("process.rlimits[%d].hard: %d is above davit's own limit, %d", i, r.Hard, have.Max), "raising it needs CAP_SYS_RESOURCE"))
 		}

@@ -167,6 +167,9 @@ func (c *compiled) compile(o CreateOptions, facts *spec.Facts, cache string) err
 		MountLabel: c.spec.Linux.MountLabel != "" && facts.SELinux(),
 	}
 	mounts.Console = c.console(o)
+	if c.spec.Linux.MountLabel != "" && !mounts.MountLabel {
+		warnf("linux.mountLabel: %q is ignored: SELinux is not enabled on this host", c.spec.Linux.MountLabel)
+	}
 	late, err := rootfs.Mounts(c.plan, c.spec, mounts)
 	if err != nil {
 		return err

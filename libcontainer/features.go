@@ -3,8 +3,8 @@ package libcontainer
 import (
 	"davit/cgroups"
 	"davit/process"
-	"davit/rootfs"
 	"davit/seccomp"
+	"davit/spec"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/opencontainers/runtime-spec/specs-go/features"
@@ -17,7 +17,7 @@ func Features(version, commit string) *features.Features {
 		OCIVersionMin: "1.0.0",
 		OCIVersionMax: specs.Version,
 		Hooks:         []string{"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"},
-		MountOptions:  rootfs.OptionNames(),
+		MountOptions:  spec.MountOptions(),
 		Linux: &features.Linux{
 			Capabilities: capabilityNames(),
 			Cgroup: &features.Cgroup{
@@ -57,8 +57,8 @@ func is(v bool) *bool { return &v }
 func capabilityNames() []string {
 	var names []string
 	for n := 0; ; n++ {
-		name := process.CapabilityName(n)
-		if _, known := process.Capability(name); !known {
+		name := spec.CapabilityName(n)
+		if _, known := spec.Capability(name); !known {
 			return names
 		}
 		names = append(names, name)

@@ -4,7 +4,6 @@ import (
 	"os"
 	"strings"
 
-	"davit/process"
 	"davit/resctrl"
 	"davit/spec"
 )
@@ -76,8 +75,8 @@ func controllers(mode spec.CgroupMode) string {
 func capabilities(have uint64) string {
 	var missing []string
 	for n := 0; ; n++ {
-		name := process.CapabilityName(n)
-		if _, known := process.Capability(name); !known {
+		name := spec.CapabilityName(n)
+		if _, known := spec.Capability(name); !known {
 			break
 		}
 		if have>>n&1 == 0 {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"davit/process"
+	"davit/spec"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -285,7 +286,7 @@ func capList(m uint64) string {
 	var names []string
 	for n := range 64 {
 		if m>>n&1 != 0 {
-			names = append(names, process.CapabilityName(n))
+			names = append(names, spec.CapabilityName(n))
 		}
 	}
 	if len(names) == 0 {
@@ -334,7 +335,7 @@ func (v *verification) limits() error {
 		return strconv.FormatUint(n, 10)
 	}
 	for i, r := range v.spec.Process.Rlimits {
-		n, ok := process.Rlimit(r.Type)
+		n, ok := spec.Rlimit(r.Type)
 		if !ok || int(n) >= len(lines) || len(lines[n]) < 46 {
 			continue
 		}

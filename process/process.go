@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"davit/plan"
+	"davit/spec"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -114,7 +115,7 @@ func Hook(h specs.Hook, state string) plan.Hook {
 // resources adds limits and scheduling.
 func resources(p *plan.Plan, s *specs.Process) error {
 	for i, r := range s.Rlimits {
-		n, ok := Rlimit(r.Type)
+		n, ok := spec.Rlimit(r.Type)
 		if !ok {
 			return fmt.Errorf("process.rlimits[%d].type: unknown limit %q", i, r.Type)
 		}
@@ -272,15 +273,4 @@ func HasHome(env []string) bool {
 		}
 	}
 	return false
-}
-
-// Rlimit returns the number of a limit's name (prlimit(2)).
-func Rlimit(name string) (uint64, bool) {
-	for i, n := range [...]string{"CPU", "FSIZE", "DATA", "STACK", "CORE", "RSS", "NPROC", "NOFILE",
-		"MEMLOCK", "AS", "LOCKS", "SIGPENDING", "MSGQUEUE", "NICE", "RTPRIO", "RTTIME"} {
-		if name == "RLIMIT_"+n {
-			return uint64(i), true
-		}
-	}
-	return 0, false
 }

@@ -101,18 +101,3 @@ func (c *checker) idmap(m *specs.Mount, bind bool, ns *namespaces) {
 	c.mappings("uidMappings", m.UIDMappings, false)
 	c.mappings("gidMappings", m.GIDMappings, false)
 }
-
-// IsMountOption says whether a mount option is one of those that every file system
-// has: config.md, "Linux mount options". Others are for the file system.
-func IsMountOption(option string) bool {
-	switch option {
-	case "async", "atime", "bind", "defaults", "dev", "diratime", "dirsync", "exec", "idmap", "iversion", "lazytime", "loud",
-		"mand", "noatime", "nodev", "nodiratime", "noexec", "noiversion", "nolazytime", "nomand", "norelatime", "nostrictatime",
-		"nosuid", "nosymfollow", "private", "ratime", "rbind", "rdev", "rdiratime", "relatime", "remount", "rexec", "ridmap",
-		"rnoatime", "rnodev", "rnodiratime", "rnoexec", "rnorelatime", "rnostrictatime", "rnosuid", "rnosymfollow", "ro",
-		"rprivate", "rrelatime", "rro", "rrw", "rshared", "rslave", "rstrictatime", "rsuid", "rsymfollow", "runbindable", "rw",
-		"shared", "silent", "slave", "strictatime", "suid", "symfollow", "sync", "tmpcopyup", "unbindable":
-		return true
-	}
-	return false
-}

@@ -148,8 +148,8 @@ func (c *checker) capabilities(caps *specs.LinuxCapabilities) {
 func (c *checker) capabilitySet(field string, list []string) uint64 {
 	var set uint64
 	for i, name := range list {
-		n := capabilityNumber(name)
-		if n < 0 {
+		n, known := Capability(name)
+		if !known {
 			c.warn(element(field, i), "unknown capability %q: ignored", name)
 			continue
 		}
@@ -162,7 +162,7 @@ func (c *checker) capabilitySet(field string, list []string) uint64 {
 func capabilityNames(set uint64) string {
 	var list []string
 	for s := set; s != 0; s &= s - 1 {
-		list = append(list, "CAP_"+capabilities[bits.TrailingZeros64(s)])
+		list = append(list, CapabilityName(bits.TrailingZeros64(s)))
 	}
 	if len(list) == 1 {
 		return list[0] + " is"
@@ -170,39 +170,10 @@ func capabilityNames(set uint64) string {
 	return strings.Join(list, ", ") + " are"
 }
 
-// capabilities are the names of linux/capability.h by number, without CAP_.
-var capabilities = [...]string{
-	"CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP",
-	"LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "IPC_OWNER",
-	"SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN", "SYS_BOOT", "SYS_NICE",
-	"SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD", "LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP",
-	"MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG", "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF",
-	"CHECKPOINT_RESTORE",
-}
-
-// capabilityNumber is the number of a capability by its name, in any case, or -1.
-func capabilityNumber(name string) int {
-	if len(name) < 4 || !strings.EqualFold(name[:4], "CAP_") {
-		return -1
-	}
-	name = name[4:]
-	for i, known := range &capabilities {
-		if len(known) == len(name) && strings.EqualFold(known, name) {
-			return i
-		}
-	}
-	return -1
-}
-
-var rlimitTypes = [...]string{
-	"RLIMIT_AS", "RLIMIT_CORE", "RLIMIT_CPU", "RLIMIT_DATA", "RLIMIT_FSIZE", "RLIMIT_LOCKS", "RLIMIT_MEMLOCK", "RLIMIT_MSGQUEUE",
-	"RLIMIT_NICE", "RLIMIT_NOFILE", "RLIMIT_NPROC", "RLIMIT_RSS", "RLIMIT_RTPRIO", "RLIMIT_RTTIME", "RLIMIT_SIGPENDING", "RLIMIT_STACK",
-}
-
 func (c *checker) rlimits(list []specs.POSIXRlimit) {
 	for i := range list {
 		r, m := &list[i], c.mark()
-		c.choice("type", "resource limit", r.Type, rlimitTypes[:])
+		c.choice("type", "resource limit", r.Type, rlimits[:])
 		for j := range list[:i] {
 			if list[j].Type == r.Type {
 				c.problem("type", "%s was given before, in rlimits[%d]", r.Type, j)

@@ -3,11 +3,13 @@ package rootfs
 import (
 	"slices"
 	"testing"
+
+	"davit/spec"
 )
 
 // What features tells engines is what parse knows.
-func TestOptionNames(t *testing.T) {
-	names := OptionNames()
+func TestMountOptions(t *testing.T) {
+	names := spec.MountOptions()
 	if !slices.IsSorted(names) {
 		t.Error("not in order")
 	}
