@@ -78,24 +78,35 @@ func level(f libcontainer.Finding) string {
 	return "error"
 }
 
+type member struct{ key, value string }
+
+// printJSON prints an array of objects, without members that are empty.
+func printJSON(list [][]member) error {
+	var e jsonx.Encoder
+	e.Array()
+	for _, object := range list {
+		e.Object()
+		for _, m := range object {
+			if m.value != "" {
+				e.Key(m.key)
+				e.String(m.value)
+			}
+		}
+		e.EndObject()
+	}
+	e.EndArray()
+	e.Newline()
+	_, err := os.Stdout.Write(e.Bytes())
+	return err
+}
+
 func printFindings(findings []libcontainer.Finding, format string) error {
 	if format == "json" {
-		var e jsonx.Encoder
-		e.Array()
-		for _, f := range findings {
-			e.Object()
-			for _, p := range [...]struct{ key, value string }{{"level", level(f)}, {"field", f.Field}, {"message", f.Message}, {"hint", f.Hint}} {
-				if p.value != "" {
-					e.Key(p.key)
-					e.String(p.value)
-				}
-			}
-			e.EndObject()
+		list := make([][]member, len(findings))
+		for i, f := range findings {
+			list[i] = []member{{"level", level(f)}, {"field", f.Field}, {"message", f.Message}, {"hint", f.Hint}}
 		}
-		e.EndArray()
-		e.Newline()
-		_, err := os.Stdout.Write(e.Bytes())
-		return err
+		return printJSON(list)
 	}
 	if len(findings) == 0 {
 		fmt.Println("nothing is wrong with the bundle on this host")

@@ -2,10 +2,8 @@ package main
 
 import (
 	"fmt"
-	"os"
 
 	"davit/doctor"
-	"davit/spec/jsonx"
 )
 
 // checkEngine prints what the doctor finds in an engine's configuration.
@@ -15,21 +13,13 @@ func checkEngine(name, format string) error {
 		return usage(fmt.Errorf("--engine: %w", err))
 	}
 	if format == "json" {
-		var e jsonx.Encoder
-		e.Array()
-		for _, f := range findings {
-			e.Object()
-			for _, p := range [...]struct{ key, value string }{{"level", string(f.Level)}, {"where", f.Where}, {"message", f.Text}, {"hint", f.Hint}} {
-				if p.value != "" {
-					e.Key(p.key)
-					e.String(p.value)
-				}
-			}
-			e.EndObject()
+		list := make([][]member, len(findings))
+		for i, f := range findings {
+			list[i] = []member{{"level", string(f.Level)}, {"where", f.Where}, {"message", f.Text}, {"hint", f.Hint}}
 		}
-		e.EndArray()
-		e.Newline()
-		os.Stdout.Write(e.Bytes())
+		if err := printJSON(list); err != nil {
+			return err
+		}
 	}
 	wrong := false
 	for _, f := range findings {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"davit/cgroups"
+	"davit/memfd"
 	"davit/spec/jsonx"
 
 	"golang.org/x/sys/unix"
@@ -82,12 +83,8 @@ func writeFile(dir int, name string, data []byte) error {
 		return fmt.Errorf("open %s: %w", name, err)
 	}
 	defer unix.Close(fd)
-	for len(data) > 0 {
-		n, err := unix.Write(fd, data)
-		if err != nil {
-			return fmt.Errorf("write %s: %w", name, err)
-		}
-		data = data[n:]
+	if err := memfd.WriteAll(fd, data); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
 	}
 	return nil
 }

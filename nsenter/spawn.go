@@ -15,11 +15,13 @@ import (
 	"strconv"
 	"syscall"
 
+	"davit/memfd"
+
 	"golang.org/x/sys/unix"
 )
 
 //go:embed stage.elf
-var stageELF []byte
+var stageELF string
 
 // Options are what a stage starts with.
 type Options struct {
@@ -41,55 +43,14 @@ type Stage struct {
 	held    []Message // of the process that it made, until that is known
 }
 
-// memfd returns a memfd with the given content, executable if asked for.
-func memfd(name string, content []byte, executable bool) (int, error) {
-	flags := unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING | unix.MFD_NOEXEC_SEAL
-	if executable {
-		flags = unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING | unix.MFD_EXEC
-	}
-	fd, err := unix.MemfdCreate(name, flags)
-	if err == unix.EINVAL { // before Linux 6.3, where every memfd is executable
-		fd, err = unix.MemfdCreate(name, flags&^(unix.MFD_EXEC|unix.MFD_NOEXEC_SEAL))
-	}
-	if err == unix.EACCES {
-		return -1, fmt.Errorf("memfd_create %s: %w (the sysctl vm.memfd_noexec forbids executable memory files: set it to 0 or 1)", name, err)
-	}
-	if err != nil {
-		return -1, fmt.Errorf("memfd_create %s: %w", name, err)
-	}
-	for n := 0; n < len(content); {
-		k, err := unix.Write(fd, content[n:])
-		if err != nil {
-			unix.Close(fd)
-			return -1, fmt.Errorf("write %s: %w", name, err)
-		}
-		n += k
-	}
-	return fd, nil
-}
-
-// sealedStage returns the stage's executable, which nobody can write to any more.
-func sealedStage() (int, error) {
-	fd, err := memfd("davit-stage", stageELF, true)
-	if err != nil {
-		return -1, err
-	}
-	seals := unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
-	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals); err != nil {
-		unix.Close(fd)
-		return -1, fmt.Errorf("seal the stage: %w", err)
-	}
-	return fd, nil
-}
-
 // Spawn starts a stage. The caller's descriptors stay the caller's.
 func Spawn(o Options) (*Stage, error) {
-	exe, err := sealedStage()
+	exe, err := memfd.Program("davit-stage", stageELF)
 	if err != nil {
 		return nil, err
 	}
 	defer unix.Close(exe)
-	plan, err := memfd("davit-plan", o.Plan, false)
+	plan, err := memfd.Data("davit-plan", o.Plan)
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"davit/memfd"
+
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
@@ -216,7 +218,7 @@ func writeCache(dir string, key []byte, f *Filter) error {
 	if err != nil {
 		return fmt.Errorf("seccomp cache: create %s/%s: %w", dir, aside, err)
 	}
-	err = writeAll(file, content)
+	err = memfd.WriteAll(file, content)
 	unix.Close(file)
 	if err == nil {
 		err = unix.Renameat(fd, aside, fd, cacheName(key))
@@ -288,4 +290,23 @@ func evict(dir string, fd int) error {
 		}
 	}
 	return nil
+}
+
+// readAll returns the content of the regular file fd from offset 0.
+func readAll(fd int, size int64) ([]byte, error) {
+	b := make([]byte, size)
+	for done := 0; done < len(b); {
+		n, err := unix.Pread(fd, b[done:], int64(done))
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if n == 0 {
+			return b[:done], nil
+		}
+		done += n
+	}
+	return b, nil
 }

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"syscall"
 
+	"davit/memfd"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -25,24 +27,21 @@ func runCompiler(request []byte) ([]byte, error) {
 }
 
 func tryCompiler(request []byte) ([]byte, error) {
-	program, err := sealedProgram("davit-seccomp", compilerELF)
+	program, err := memfd.Program("davit-seccomp", compilerELF)
 	if err != nil {
 		return nil, err
 	}
 	defer unix.Close(program)
-	in, err := scratch("davit-seccomp-request")
+	in, err := memfd.Data("davit-seccomp-request", request)
 	if err != nil {
 		return nil, err
 	}
 	defer unix.Close(in)
-	out, err := scratch("davit-seccomp-answer")
+	out, err := memfd.Data("davit-seccomp-answer", nil)
 	if err != nil {
 		return nil, err
 	}
 	defer unix.Close(out)
-	if err := writeAll(in, request); err != nil {
-		return nil, fmt.Errorf("write the request: %w", err)
-	}
 	if _, err := unix.Seek(in, 0, unix.SEEK_SET); err != nil {
 		return nil, fmt.Errorf("seek in the request: %w", err)
 	}
