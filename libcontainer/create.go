@@ -126,7 +126,7 @@ func LoadBundle(bundle string) ([]byte, *specs.Spec, error) {
 func (o *CreateOptions) checkTerminal(terminal bool) error {
 	switch given := o.ConsoleSocket != "" || o.Console > 0; {
 	case terminal && !given:
-		return errors.New("process.terminal: true, but there is nobody to take the terminal: give --console-socket, or use run without --detach")
+		return errors.New("process.terminal: true, but there is nobody to take the terminal: give --console-socket, use run without --detach, or set it to false")
 	case !terminal && o.ConsoleSocket != "":
 		return errors.New("--console-socket: the config has process.terminal false")
 	}
