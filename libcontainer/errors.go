@@ -147,6 +147,10 @@ func hintStep(e *StepError) string {
 		if hint := hintMount(s, e); hint != "" {
 			return hint
 		}
+	case plan.Propagation:
+		if e.Errno == unix.EINVAL {
+			return "davit's / is no mount point, as in a plain chroot: bind the directory on itself before chroot, or pivot_root to it"
+		}
 	case plan.Bind:
 		switch e.Errno {
 		case unix.ENOTDIR:
