@@ -358,7 +358,7 @@ func (c *compiled) hooks(state string) {
 func (c *compiled) process(o CreateOptions, facts *spec.Facts, filter *process.Filter, userns bool) error {
 	s := c.spec
 	po := process.Options{
-		UserNamespace: userns, AppArmor: facts.AppArmor(), SELinux: facts.SELinux(),
+		UserNamespace: userns, AppArmor: facts.AppArmor(), SELinux: facts.SELinux(), ReadOnlyRoot: s.Root.Readonly,
 		KeepGroups: c.newUser && c.rootless && deniesSetgroups(s),
 		Proc:       c.proc, Filter: filter, Grantable: grantable(s.Process, facts, userns), Wait: true, Preserve: uint64(o.PreserveFDs),
 	}

@@ -219,6 +219,8 @@ type Chdir struct {
 	// Owner of a directory that had to be made.
 	UID, GID uint64
 	Create   bool
+	// ReadOnly: the root is read-only by now, and must not be while a directory is made.
+	ReadOnly bool
 }
 
 // Program finds the executable among Paths, as the container's user.

@@ -199,6 +199,7 @@ func (s Chdir) visit(v visitor) {
 	v.num("uid", s.UID, decimal)
 	v.num("gid", s.GID, decimal)
 	v.num("create", flag(s.Create), boolean)
+	v.num("readonly", flag(s.ReadOnly), boolean)
 }
 
 func (s Program) visit(v visitor) {

@@ -30,6 +30,8 @@ type Options struct {
 	Exec bool
 	// UserNamespace: the container is in another user namespace than davit.
 	UserNamespace bool
+	// ReadOnlyRoot: root.readonly.
+	ReadOnlyRoot bool
 	// KeepGroups: setgroups(2) is denied (user_namespaces(7)).
 	KeepGroups bool
 	// AppArmor and SELinux say whether that LSM is on.
@@ -165,7 +167,7 @@ func identity(p *plan.Plan, s *specs.Process, o Options) error {
 		p.Add("process.noNewPrivileges", plan.NoNewPrivileges{})
 	}
 	caps, bounding := Capabilities(s.Capabilities, o.Grantable)
-	p.Add("process.cwd", plan.Chdir{Path: s.Cwd, UID: uint64(s.User.UID), GID: uint64(s.User.GID), Create: !o.Exec})
+	p.Add("process.cwd", plan.Chdir{Path: s.Cwd, UID: uint64(s.User.UID), GID: uint64(s.User.GID), Create: !o.Exec, ReadOnly: o.ReadOnlyRoot})
 	p.Add("process.capabilities.bounding", plan.Bounding{Keep: bounding})
 	groups := make([]byte, 0, 4*len(s.User.AdditionalGids))
 	for _, g := range s.User.AdditionalGids {

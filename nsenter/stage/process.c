@@ -138,6 +138,14 @@ void do_capabilities(struct stage *c, const struct plan_step *s)
 			must(c, sys(__NR_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0), "prctl", "PR_CAP_AMBIENT_RAISE");
 }
 
+/* While a directory is made in it, a read-only root is not read-only: only the stage is there. */
+static void root_read_only(struct stage *c, uint64_t set, uint64_t clear)
+{
+	struct mount_attr a = {.attr_set = set, .attr_clr = clear};
+
+	must(c, sys(__NR_mount_setattr, c->root, "", AT_EMPTY_PATH, &a, sizeof(a)), "mount_setattr", "/");
+}
+
 /* Entered as the container's user; what that user may not enter, davit may
  * still, as long as it keeps its capabilities. */
 void do_chdir(struct stage *c, const struct plan_step *s)
@@ -148,7 +156,11 @@ void do_chdir(struct stage *c, const struct plan_step *s)
 	long r = sys(__NR_chdir, path);
 
 	if (r == -ENOENT && s->n[CHDIR_N_CREATE]) {
+		if (s->n[CHDIR_N_READONLY])
+			root_read_only(c, 0, MOUNT_ATTR_RDONLY);
 		sys(__NR_close, make_directories(c, path, owner));
+		if (s->n[CHDIR_N_READONLY])
+			root_read_only(c, MOUNT_ATTR_RDONLY, 0);
 		r = sys(__NR_chdir, path);
 	}
 	must(c, r, "chdir", path);

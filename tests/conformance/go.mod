@@ -4,7 +4,11 @@ module davit/tests/conformance
 
 go 1.26.0
 
-require golang.org/x/sys v0.49.0
+require (
+	github.com/opencontainers/runtime-spec v0.0.0-00010101000000-000000000000
+	github.com/opencontainers/runtime-tools v0.9.0
+	golang.org/x/sys v0.49.0
+)
 
 require (
 	github.com/blang/semver v3.5.1+incompatible // indirect
@@ -13,8 +17,6 @@ require (
 	github.com/hashicorp/go-multierror v1.1.1 // indirect
 	github.com/mndrix/tap-go v0.0.0-20171203230836-629fa407e90b // indirect
 	github.com/mrunalp/fileutils v0.5.1 // indirect
-	github.com/opencontainers/runtime-spec v0.0.0-00010101000000-000000000000 // indirect
-	github.com/opencontainers/runtime-tools v0.9.0 // indirect
 	github.com/opencontainers/selinux v0.0.0-00010101000000-000000000000 // indirect
 	github.com/pkg/errors v0.9.1 // indirect
 	github.com/russross/blackfriday/v2 v2.1.0 // indirect
@@ -151,3 +153,5 @@ tool github.com/opencontainers/runtime-tools/validation/start
 tool github.com/opencontainers/runtime-tools/validation/state
 
 tool github.com/opencontainers/runtime-tools/cmd/runtimetest
+
+tool davit/tests/conformance/validation/everything
