@@ -160,7 +160,9 @@ func (e *execution) compile(console int, facts *spec.Facts) error {
 		root := p.Open(plan.Descriptor{Kind: plan.Path, Path: fmt.Sprintf("/proc/%d/root", e.Pid)})
 		p.Add("", plan.Pivot{Chroot: true, Root: root})
 	}
-	if mode := e.Container.Cgroup.Mode; mode != cgroups.Unified && mode != "" || e.Process.OOMScoreAdj != nil || notify {
+	cgroup := &e.Container.Cgroup
+	// A user may not be allowed to clone into a scope: systemd moves the process there.
+	if cgroup.Mode != cgroups.Unified && cgroup.Mode != "" || cgroup.User || e.Process.OOMScoreAdj != nil || notify {
 		p.Add("", plan.Sync{Phase: plan.Placed})
 	}
 	if !e.NoKeyring {

@@ -101,6 +101,9 @@ func (c *container) live(list []property) {
 				t.Errorf("%s: %s: systemctl shows %s=%q, want %q", when, p.field, p.name, got, p.values[n])
 			}
 		}
+		if c.as != nil && when == "created" {
+			return // what waits for start cannot be looked into by a user
+		}
 		if out, err := c.try("verify", c.id); err != nil {
 			t.Errorf("%s: davit verify: %v\n%s", when, err, out)
 		}
@@ -249,7 +252,6 @@ func TestSystemdUser(t *testing.T) {
 	c.edit(func(s *specs.Spec) {
 		s.Process.Args = []string{"cat", "/sys/fs/cgroup/pids.max"}
 		s.Mounts = append(s.Mounts, specs.Mount{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"ro"}})
-		s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.CgroupNamespace})
 	})
 	for _, driver := range [][]string{{"--systemd-cgroup"}, nil} {
 		if driver == nil {
