@@ -76,10 +76,11 @@ test:
 	@$(MAKE) --no-print-directory all
 	DAVIT=$(CURDIR)/bin/davit $(GO) run ./tests/skips . tests/seccomp-oracle tests/limits
 
-# runtime-tools' validation programs, with davit and with the packaged runtimes.
+# The runtime-spec's JSON schemas; runtime-tools' validation programs, with davit and with the packaged runtimes.
 test-conformance:
 	@tests/deps build test peers $(if $(QUICK),,vm)
 	@$(MAKE) --no-print-directory all
+	cd tests/conformance && DAVIT=$(CURDIR)/bin/davit $(GO) test -count=1 .
 	cd tests/conformance && $(GO) run . -davit $(CURDIR)/bin/davit $(if $(QUICK),-views v1$(comma)v2)
 
 # Docker, containerd and others with davit, runc and crun in turn; UPDATE=1 writes docs/engines-matrix.md. QUICK=1: the
