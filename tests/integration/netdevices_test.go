@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -58,6 +59,9 @@ func TestNetDevicesUndone(t *testing.T) {
 	ip(t, "link set dev0 up")
 	ip(t, "link add dev1 type veth peer name peer1")
 	before := links(t)
+	for end := time.Now().Add(10 * time.Second); strings.Contains(before, "UNKNOWN") && time.Now().Before(end); before = links(t) {
+		time.Sleep(10 * time.Millisecond) // the kernel finds out by and by that there is no carrier
+	}
 	for _, c := range []struct{ edit, want string }{
 		{`linux.netDevices={"dev0":{"name":"eth0"},"nope":{}}`, "linux.netDevices.nope: RTM_GETLINK nope: no such device"},
 		{`linux.netDevices={"dev0":{"name":"eth0"},"dev1":{"name":"lo"}}`, "linux.netDevices.dev1: lo: file exists"},

@@ -70,7 +70,10 @@ func TestLeakedWorkingDirectory(t *testing.T) {
 	look := fmt.Sprintf("cat secret ../secret; test -e %d && echo ESCAPED; true", os.Getpid())
 	b.edit(`process.args=["sh","-c","`+look+`"]`, "linux.cgroupsPath="+subtree+"/c2")
 	for n := range mostDescriptors {
-		for _, form := range []string{"/proc/self/fd/%d", "/proc/self/fd/%d/../", "/proc/thread-self/fd/%d"} {
+		for i, form := range []string{"/proc/self/fd/%d", "/proc/self/fd/%d/../", "/proc/thread-self/fd/%d"} {
+			if testing.Short() && i != n%3 {
+				continue
+			}
 			cwd := fmt.Sprintf(form, n)
 			b.edit("process.cwd=" + cwd)
 			if out, _ := b.leaking(host, "run", "c2"); strings.Contains(out, escaped) {
@@ -97,7 +100,10 @@ func TestLeakedProgram(t *testing.T) {
 	}
 	b.edit("linux.cgroupsPath=" + subtree + "/c2")
 	for n := 3; n < mostDescriptors; n++ {
-		for _, form := range []string{"/proc/self/fd/%d/busybox", "/proc/self/fd/%d/../host/busybox", fmt.Sprintf("/proc/self/fd/%%d/%d/root/tmp/busybox", other)} {
+		for i, form := range []string{"/proc/self/fd/%d/busybox", "/proc/self/fd/%d/../host/busybox", fmt.Sprintf("/proc/self/fd/%%d/%d/root/tmp/busybox", other)} {
+			if testing.Short() && i != n%3 {
+				continue
+			}
 			program := fmt.Sprintf(form, n)
 			mustWrite(t, b.path("script"), "#!"+program+" sh\necho "+escaped+"\n")
 			for _, edit := range []string{`process.args=["` + program + `","echo","` + escaped + `"]`, `process.args=["/script"]`} {
@@ -149,10 +155,16 @@ func TestHeldDescriptors(t *testing.T) {
 // CVE-2016-9962: a process that joins a container, or waits in it, is looked at and traced from inside.
 func TestProbedStage(t *testing.T) {
 	b := newBox(t, `process.args=["/prober"]`, "root.readonly=false")
-	build := exec.Command("go", "build", "-o", b.path("prober"), "./testdata/prober")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+	if built := os.Getenv("DAVIT_PROBER"); built != "" { // where there is no Go: tests/vm/suite
+		if out, err := exec.Command("cp", built, b.path("prober")).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	} else {
+		build := exec.Command("go", "build", "-o", b.path("prober"), "./testdata/prober")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
 	}
 	cmd := b.command("run", "c1")
 	stdin, err := cmd.StdinPipe()
