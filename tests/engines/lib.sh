@@ -5,9 +5,9 @@ image=docker.io/library/busybox:latest
 archive=/tmp/busybox.tar
 [[ -e $archive ]] || "$here/image" "$archive"
 
-# await SECONDS CMD...: until CMD succeeds
+# await SECONDS CMD...: until CMD succeeds; $PATIENCE times the seconds where all is slower
 await() {
-    local until=$((SECONDS + $1)) x=${-//[^x]/}
+    local until=$((SECONDS + $1 * ${PATIENCE:-1})) x=${-//[^x]/}
     shift
     set +x
     until "$@" >/dev/null 2>&1; do
