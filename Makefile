@@ -90,8 +90,8 @@ test-engines:
 	@$(MAKE) --no-print-directory all
 ifdef VM
 	@tests/deps vm
-	DAVIT=$(CURDIR)/bin/davit DRIVER=cgroupfs tests/engines/run --vm --runtimes davit --quick
-	DAVIT=$(CURDIR)/bin/davit DRIVER=systemd tests/engines/run --vm --runtimes davit --quick
+	DAVIT=$(CURDIR)/bin/davit DRIVER=cgroupfs tests/engines/run --vm --runtimes davit
+	DAVIT=$(CURDIR)/bin/davit DRIVER=systemd tests/engines/run --vm --runtimes davit
 else
 	DAVIT=$(CURDIR)/bin/davit tests/engines/run $(if $(UPDATE),--table docs/engines-matrix.md) $(if $(QUICK),--quick --runtimes davit)
 endif
