@@ -10,6 +10,31 @@
 
 enum { CLOEXEC_FLAG = 1 };
 
+/* Closes all descriptors that no later step wants. That they are close-on-exec is not
+ * enough: in the middle of an exec, when they are still open, the process has its new
+ * memory already, which belongs to the container's user namespace, and whoever has
+ * CAP_SYS_PTRACE there can open /proc/PID/fd. */
+static void close_others(struct stage *c)
+{
+	const struct plan_step *end = c->steps + c->h->nsteps;
+	unsigned int next = (unsigned int)c->base;
+
+	sys(__NR_close, c->base - 2); /* the plan; the control socket follows it */
+	for (;;) {
+		unsigned int kept = ~0U;
+		for (const struct plan_step *s = c->steps + c->step; s < end; s++)
+			for (int slot = 0; slot < PLAN_FDS; slot++)
+				if (fd(c, s, slot) >= (int)next && (unsigned int)fd(c, s, slot) < kept)
+					kept = (unsigned int)fd(c, s, slot);
+		if (kept > next)
+			sys(__NR_close_range, next, kept == ~0U ? kept : kept - 1, 0);
+		if (kept == ~0U)
+			break;
+		next = kept + 1;
+	}
+	c->root = c->null = c->masked = -1;
+}
+
 void do_program(struct stage *c, const struct plan_step *s)
 {
 	const char *name = str(c, s, PROGRAM_S_NAME);
@@ -23,6 +48,7 @@ void do_program(struct stage *c, const struct plan_step *s)
 		}
 		if (r == 0) {
 			c->program = *p;
+			close_others(c);
 			return;
 		}
 		if (r != -ENOENT && r != -ENOTDIR)
