@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -66,6 +67,9 @@ func psTable(pids []int, options []string) error {
 		options = []string{"-ef"}
 	}
 	out, err := exec.Command("ps", options...).CombinedOutput()
+	if errors.Is(err, exec.ErrNotFound) {
+		return errors.New("ps(1) is not in $PATH: install it (procps), or use --format json")
+	}
 	if err != nil {
 		return fmt.Errorf("ps %s: %w: %s", strings.Join(options, " "), err, strings.TrimSpace(string(out)))
 	}

@@ -23,6 +23,7 @@ const (
 type unprivileged struct {
 	*box
 	runtime string // $XDG_RUNTIME_DIR
+	davit   string // a copy that the user may read: the tree may be in root's home
 }
 
 // newUnprivileged makes a user, in this mount namespace, with ranges in /etc/subuid and /etc/subgid if asked for, and a
@@ -39,9 +40,13 @@ func newUnprivileged(t *testing.T, ranges bool, edits ...string) *unprivileged {
 		"group":  fmt.Sprintf("root:x:0:\n%s:x:%d:\n", userName, userID)} {
 		b.overmount(filepath.Join("/etc", name), text)
 	}
-	u := &unprivileged{b, filepath.Join(b.work, "runtime")}
+	u := &unprivileged{b, filepath.Join(b.work, "runtime"), filepath.Join(b.work, "davit")}
+	program, err := os.ReadFile(davit)
+	if err != nil {
+		t.Fatal(err)
+	}
 	u.root = filepath.Join(u.runtime, "davit")
-	if err := errorsOf(os.Chmod(filepath.Dir(b.work), 0o755), os.Mkdir(u.runtime, 0o700), os.Chown(u.runtime, userID, userID), os.Remove(b.bundle+"/config.json"), giveDirectories(b.bundle)); err != nil {
+	if err := errorsOf(os.WriteFile(u.davit, program, 0o755), os.Chmod(filepath.Dir(b.work), 0o755), os.Mkdir(u.runtime, 0o700), os.Chown(u.runtime, userID, userID), os.Remove(b.bundle+"/config.json"), giveDirectories(b.bundle)); err != nil {
 		t.Fatal(err)
 	}
 	if out, status := u.as("spec", "--rootless"); status != 0 {
@@ -81,7 +86,7 @@ func (u *unprivileged) as(args ...string) (string, int) {
 		u.t.Fatal(err)
 	}
 	defer out.Close()
-	cmd := exec.CommandContext(u.t.Context(), davit, args...)
+	cmd := exec.CommandContext(u.t.Context(), u.davit, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = u.bundle, out, out
 	cmd.Env = []string{"PATH=/usr/bin:/bin:/usr/sbin:/sbin", "XDG_RUNTIME_DIR=" + u.runtime}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: userID, Gid: userID}}
