@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -202,9 +203,20 @@ func (d *driver) execs() {
 	d.note("Exec, detached, with console socket", d.logged(err), "%s", within(got))
 }
 
+// stats is Stats, again where go-runc lost what it was told: it closes its end of the pipe when
+// the runtime has ended, whether it has read or not.
+func (d *driver) stats(id string) (*runc.Stats, error) {
+	for {
+		s, err := d.Stats(d.ctx, id)
+		if !errors.Is(err, os.ErrClosed) {
+			return s, err
+		}
+	}
+}
+
 func (d *driver) limits() {
 	id := d.id + "a"
-	s, err := d.Stats(d.ctx, id)
+	s, err := d.stats(id)
 	if err == nil {
 		d.note("Stats", nil, "memory %t, cpu %t, pids %t", s.Memory.Usage.Usage > 0, s.Cpu.Usage.Total > 0, s.Pids.Current > 0)
 	} else {
@@ -224,7 +236,8 @@ func (d *driver) limits() {
 
 	limit, memory := int64(77), int64(128<<20)
 	err = d.Update(d.ctx, id, &specs.LinuxResources{Pids: &specs.LinuxPids{Limit: &limit}, Memory: &specs.LinuxMemory{Limit: &memory}})
-	s, _ = d.Stats(d.ctx, id)
+	s, statsErr := d.stats(id)
+	must(d.T, statsErr)
 	d.note("Update", d.logged(err), "pids %d, memory %d", s.Pids.Limit, s.Memory.Usage.Limit)
 
 	d.note("Pause", d.Pause(d.ctx, id), "done")
