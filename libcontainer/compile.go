@@ -259,7 +259,7 @@ func (c *compiled) enter(o CreateOptions) (userns bool, owned uint64) {
 		p.Add("linux.namespaces", plan.Unshare{Types: unix.CLONE_NEWCGROUP})
 	}
 	if !o.NoNewKeyring {
-		p.Add("", plan.Keyring{Name: "_ses." + o.ID})
+		p.Add("", plan.Keyring{})
 	}
 	if c.new&unix.CLONE_NEWNET != 0 {
 		p.Add("", plan.Loopback{})

@@ -166,7 +166,7 @@ func (e *execution) compile(console int, facts *spec.Facts) error {
 		p.Add("", plan.Sync{Phase: plan.Placed})
 	}
 	if !e.NoKeyring {
-		p.Add("", plan.Keyring{Name: "_ses." + e.ID})
+		p.Add("", plan.Keyring{})
 	}
 	po := process.Options{
 		Exec: true, UserNamespace: userns, AppArmor: facts.AppArmor(), SELinux: facts.SELinux(),

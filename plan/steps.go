@@ -30,8 +30,9 @@ type Identity struct{}
 // Sync tells the parent that a phase is reached and waits for its answer.
 type Sync struct{ Phase Phase }
 
-// Keyring joins a new session keyring (keyctl(2)).
-type Keyring struct{ Name string }
+// Keyring joins a new session keyring (keyctl(2)), which has no name: that of one could
+// be another container's, and whoever made it would share its keys.
+type Keyring struct{}
 
 // EnterTime enters the time namespace that an Unshare has made for children: an
 // exec alone does it only on newer kernels than 6.1.

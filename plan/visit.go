@@ -49,7 +49,7 @@ func (Identity) visit(visitor) {}
 
 func (s Sync) visit(v visitor) { v.num("phase", uint64(s.Phase), phase) }
 
-func (s Keyring) visit(v visitor) { v.str("name", s.Name) }
+func (Keyring) visit(visitor) {}
 
 func (s EnterTime) visit(v visitor) { v.fd("proc", s.Proc) }
 

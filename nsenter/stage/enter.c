@@ -57,12 +57,13 @@ void do_sync(struct stage *c, const struct plan_step *s)
 
 void do_keyring(struct stage *c, const struct plan_step *s)
 {
-	const char *name = str(c, s, KEYRING_S_NAME);
-	long ring = sys(__NR_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name);
+	/* Without a name it is new for certain: names are the same for all containers of a user. */
+	long ring = sys(__NR_keyctl, KEYCTL_JOIN_SESSION_KEYRING, 0);
 
+	(void)s;
 	if (ring == -ENOSYS) /* a kernel without keys has none to keep apart */
 		return;
-	must(c, ring, "keyctl", name);
+	must(c, ring, "keyctl", "KEYCTL_JOIN_SESSION_KEYRING");
 }
 
 void do_enter_time(struct stage *c, const struct plan_step *s)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -442,5 +443,38 @@ func TestForgedLog(t *testing.T) {
 		if n := bytes.Count(data, []byte("\n")); n != 1 {
 			t.Errorf("%s: %d lines:\n%s", format, n, data)
 		}
+	}
+}
+
+// Session keyrings have names that all containers of a user share. One that an attacker has made beforehand, and lets
+// everybody search, is not joined: its keys would be the attacker's and the container's.
+func TestPlantedKeyring(t *testing.T) {
+	id := fmt.Sprintf("planted-%d", os.Getpid())
+	b := newBox(t, "linux.maskedPaths=[]", `process.args=["grep","-c","`+id+`-key","/proc/keys"]`)
+	ready, stop := make(chan error), make(chan struct{})
+	defer close(stop)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the keyring is this thread's
+		ring, err := unix.KeyctlJoinSessionKeyring("_ses." + id)
+		if err == nil {
+			const all = 0x3f3f3f3f // of keyctl_setperm(3), for everybody
+			err = unix.KeyctlSetperm(ring, all)
+		}
+		var key int
+		if err == nil {
+			key, err = unix.AddKey("user", id+"-key", []byte("x"), ring)
+		}
+		if err == nil {
+			const possessor = 0x3f000000 // who has it in the session keyring; others do not see it
+			err = unix.KeyctlSetperm(key, possessor)
+		}
+		ready <- err
+		<-stop
+	}()
+	if err := <-ready; err != nil {
+		t.Fatal(err)
+	}
+	if out, _ := b.try("run", id); out != "0\n" {
+		t.Errorf("the container has keys of another's: %q", out)
 	}
 }

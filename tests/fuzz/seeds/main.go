@@ -13,7 +13,7 @@ import (
 
 var steps = []plan.Step{
 	plan.Join{FD: 1, Types: 1 << 29, Name: "container"}, plan.Unshare{Types: 1 << 25}, plan.Fork{Types: 1 << 29, Mappable: true},
-	plan.Identity{}, plan.Sync{Phase: plan.Placed}, plan.Keyring{Name: "_ses.c1"},
+	plan.Identity{}, plan.Sync{Phase: plan.Placed}, plan.Keyring{},
 	plan.EnterTime{Proc: 1}, plan.Propagation{Flags: 1 << 19}, plan.Root{Tree: 1, Path: "/b/rootfs", Propagation: 1 << 19},
 	plan.Mount{Type: "proc", Source: "proc", Target: "/proc", Flags: 14, NoFollow: true},
 	plan.CopyUp{Target: "/a/b", Options: []string{"mode=755", "size=1k", "sync"}, Set: 3, Propagation: 1 << 18},
