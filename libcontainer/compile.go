@@ -238,7 +238,7 @@ func (c *compiled) enter(o CreateOptions) (userns bool, owned uint64) {
 	p.Steps = append(p.Steps, joins...)
 	switch {
 	case fork:
-		p.Add("linux.namespaces", plan.Fork{Types: now, Mappable: c.rootless})
+		p.Add("linux.namespaces", plan.Fork{Types: now, Mappable: c.rootless && c.newUser})
 		if c.newUser {
 			p.Add("linux.uidMappings", plan.Sync{Phase: plan.Mapped})
 		}

@@ -77,6 +77,22 @@ func TestGoldenPlans(t *testing.T) {
 	}
 }
 
+// Invariant 5: a process that joins namespaces, where others may wait for it, is dumpable at no time. Only mappings of
+// a namespace of its own need that.
+func TestJoinedIsNotDumpable(t *testing.T) {
+	s := joined()
+	c := &compiled{plan: &plan.Plan{}, spec: s, cgroups: cgroups.Open(noCgroup), rootless: true, byPath: true}
+	s.Linux.Resources = &specs.LinuxResources{}
+	o := CreateOptions{ID: "c1", Bundle: "/bundle", ConsoleSocket: "/run/console.sock"}
+	if err := c.compile(o, spec.Fixed(user2), t.TempDir()); err != nil {
+		t.Fatal(err)
+	}
+	i := c.plan.ForkStep()
+	if i < 0 || c.plan.Steps[i].Step.(plan.Fork).Mappable {
+		t.Errorf("step %d of\n%s", i, c.plan.Text())
+	}
+}
+
 // TestGoldenExec does the same for processes that join a container.
 func TestGoldenExec(t *testing.T) {
 	score := 500
