@@ -78,6 +78,8 @@ type Bind struct {
 	RecSet      uint64 // MOUNT_ATTR_*, of all mounts of the tree
 	RecClear    uint64
 	Propagation uint64 // MS_*
+	// NoFollow refuses a symbolic link in Target, as Mount's does.
+	NoFollow bool
 }
 
 // Remount changes attributes of the mount on Target (mount_setattr(2)).

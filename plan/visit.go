@@ -88,6 +88,7 @@ func (s Bind) visit(v visitor) {
 	v.num("recset", s.RecSet, attrFlags)
 	v.num("recclear", s.RecClear, attrFlags)
 	v.num("propagation", s.Propagation, mountFlags)
+	v.num("nofollow", flag(s.NoFollow), boolean)
 }
 
 func (s Remount) visit(v visitor) {

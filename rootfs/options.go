@@ -20,6 +20,7 @@ type options struct {
 	ridmap      bool
 	copyUp      bool
 	remount     bool
+	noFollow    bool   // no option: what davit shows of the host's own /proc, /sys and cgroups
 	superblock  string // the last option that only a new filesystem can honour
 	data        string
 }

@@ -185,7 +185,7 @@ func (c *compiler) filesystem(field string, m *specs.Mount, target string, o opt
 	}
 	if source := c.fallback(m.Type); source != "" {
 		// What lies below is no less read-only than the whole (CVE-2023-25809).
-		o.bind, o.recursive, o.data, o.recSet = true, true, "", o.recSet|o.set
+		o.bind, o.recursive, o.data, o.recSet, o.noFollow = true, true, "", o.recSet|o.set, m.Type != "mqueue"
 		return c.bind(field, &specs.Mount{Destination: m.Destination, Source: source}, target, o)
 	}
 	if o.copyUp {
@@ -285,7 +285,7 @@ func (c *compiler) bind(field string, m *specs.Mount, target string, o options) 
 		source = path.Join(c.Bundle, source) // config.md, "Mounts"
 	}
 	step := plan.Bind{
-		Source: source, Target: target, Recursive: o.recursive, Propagation: o.propagation &^ unix.MS_REC,
+		Source: source, Target: target, Recursive: o.recursive, Propagation: o.propagation &^ unix.MS_REC, NoFollow: o.noFollow || target == "/proc" || target == "/sys", // the host's, as a rule
 		Set: o.set &^ o.recSet, Clear: o.clear, RecSet: o.recSet, RecClear: o.recClear,
 	}
 	if o.propagation == 0 {
@@ -387,6 +387,6 @@ func (c *compiler) cgroup(field, target string, o options) error {
 // path, on the host's root, once it has been put there.
 func (c *compiler) bindCgroup(field, dir, target string, o options) error {
 	late := *c
-	late.ByPath = true
+	late.ByPath, o.noFollow = true, true
 	return late.bind(field, &specs.Mount{Source: dir}, target, o)
 }

@@ -106,14 +106,15 @@ void do_bind(struct stage *c, const struct plan_step *s)
 		.attr_set = s->n[BIND_N_RECSET], .attr_clr = s->n[BIND_N_RECCLEAR], .propagation = s->n[BIND_N_PROPAGATION],
 	};
 	struct mount_attr top = {.attr_set = s->n[BIND_N_SET], .attr_clr = s->n[BIND_N_CLEAR]};
+	uint64_t resolve = s->n[BIND_N_NOFOLLOW] ? RESOLVE_NO_SYMLINKS : 0;
 
 	if (tree < 0)
 		tree = (int)must(c, sys(__NR_open_tree, AT_FDCWD, source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | rec), "open_tree", source);
 	set_attributes(c, tree, rec, &all, path);
 	set_attributes(c, tree, 0, &top, path);
-	int at = lookup(c, path, O_PATH, 0);
+	int at = lookup(c, path, O_PATH, resolve);
 	if (at == -ENOENT)
-		at = target(c, path, (mode_of(c, tree, 0) & S_IFMT) == S_IFDIR, 0);
+		at = target(c, path, (mode_of(c, tree, 0) & S_IFMT) == S_IFDIR, resolve);
 	must(c, at, "openat2", path);
 	attach(c, tree, at, path);
 	sys(__NR_close, at);

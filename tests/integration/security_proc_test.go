@@ -45,6 +45,36 @@ func TestRedirectedProc(t *testing.T) {
 	}
 }
 
+// CVE-2019-19921, CVE-2023-27561: the same where the kernel makes no new /proc, /sys or cgroup and the host's are
+// shown, by davit's decision or the config's.
+func TestLinkedProcInUserNamespace(t *testing.T) {
+	for _, c := range []struct{ name, mount, without string }{
+		{"proc", `"type":"proc","source":"proc"`, "pid"},
+		{"sys", `"type":"sysfs","source":"sysfs"`, "network"},
+		{"sys", `"type":"none","source":"/sys","options":["rbind","ro"]`, "network"},
+		{"sys/fs/cgroup", `"type":"cgroup","source":"cgroup"`, "cgroup"},
+	} {
+		name := c.name
+		t.Run(strings.ReplaceAll(name, "/", "_"), func(t *testing.T) {
+			b := newBox(t, "root.readonly=false", "linux.namespaces=[]", "hostname-", `process.args=["ls","/aside"]`)
+			for _, ns := range []string{"mount", "pid", "network"} {
+				if ns != c.without {
+					b.edit(`linux.namespaces+={"type":"` + ns + `"}`)
+				}
+			}
+			b.userNamespace()
+			b.edit(`mounts=[{"destination":"/` + name + `",` + c.mount + `},{"destination":"/dev","type":"tmpfs","source":"dev"}]`)
+			os.RemoveAll(b.path(name))
+			if err := errorsOf(os.Mkdir(b.path("aside"), 0o755), os.MkdirAll(filepath.Dir(b.path(name)), 0o755), os.Symlink("/aside", b.path(name))); err != nil {
+				t.Fatal(err)
+			}
+			if out, status := b.try("run", "c1"); status != 1 || !strings.Contains(out, "too many levels of symbolic links") {
+				t.Errorf("exit status %d: %s", status, out)
+			}
+		})
+	}
+}
+
 // CVE-2026-41579, CVE-2019-18837, CVE-2025-24965: an image whose /dev, or whatever other name a runtime writes to, is a
 // link to the host. (TestPlantedLinks has the rest of the names.)
 func TestPlantedDev(t *testing.T) {
