@@ -2,8 +2,10 @@
  * (openat2(2), Linux 5.6): invariant 3. */
 #include "stage.h"
 
+#include <linux/capability.h>
 #include <linux/mount.h>
 #include <linux/openat2.h>
+#include <linux/prctl.h>
 #include <linux/stat.h>
 
 enum { PATH_MAX = 4096 };
@@ -35,18 +37,39 @@ uint32_t mode_of(struct stage *c, int fd, uint64_t *rdev)
 	return st.stx_mode;
 }
 
+/* As its owner: who can write to the parent could give the name to another directory
+ * before an owner is set. What a change of user does to the capabilities and to being
+ * dumpable is undone. */
+static long make_owned(struct stage *c, int parent, const char *name, const uint32_t *owner)
+{
+	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct set[2];
+
+	must(c, sys(__NR_capget, &head, set), "capget", "");
+	long gid = sys(__NR_setfsgid, owner[1]), uid = sys(__NR_setfsuid, owner[0]);
+	sys(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
+	must(c, sys(__NR_capset, &head, set), "capset", "");
+	long r = sys(__NR_mkdirat, parent, name, 0755);
+	sys(__NR_setfsuid, uid);
+	sys(__NR_setfsgid, gid);
+	sys(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
+	must(c, sys(__NR_capset, &head, set), "capset", "");
+	return r;
+}
+
 /* One missing component: made in the directory that was resolved, then opened
  * without following anything that someone may have put there meanwhile. */
 static int make(struct stage *c, int parent, const char *name, int directory, const char *path, const uint32_t *owner)
 {
-	long r = directory ? sys(__NR_mkdirat, parent, name, 0755) : sys(__NR_mknodat, parent, name, S_IFREG | 0644, 0);
+	long r;
 
+	if (owner)
+		r = make_owned(c, parent, name, owner);
+	else
+		r = directory ? sys(__NR_mkdirat, parent, name, 0755) : sys(__NR_mknodat, parent, name, S_IFREG | 0644, 0);
 	if (r < 0 && r != -EEXIST)
 		fail(c, directory ? "mkdirat" : "mknodat", r, path);
-	int made = (int)must(c, sys(__NR_openat, parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC), "openat", path);
-	if (owner && r == 0) /* not what somebody else was faster to make */
-		must(c, sys(__NR_fchownat, made, "", owner[0], owner[1], AT_EMPTY_PATH), "fchownat", path);
-	return made;
+	return (int)must(c, sys(__NR_openat, parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC), "openat", path);
 }
 
 /* Walks path, making what is missing: directories, and at the end a directory

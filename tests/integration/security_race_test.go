@@ -287,6 +287,32 @@ func TestRacedCopyUpByCall(t *testing.T) {
 	}
 }
 
+// A working directory that davit makes belongs to the container's user; no other that takes its name does, before
+// whichever of the stage's system calls.
+func TestRacedCwdByCall(t *testing.T) {
+	b := newBox(t, "root.readonly=false", `process.args=["true"]`, "process.cwd=/vol/new", "process.user.uid=1000", "process.user.gid=1000")
+	volume := filepath.Join(b.work, "volume")
+	b.edit(`mounts+={"destination":"/vol","type":"bind","source":"` + volume + `","options":["rbind"]}`)
+	mustWrite(t, volume+"/precious/file", "root's")
+	exchanged := 0
+	b.traced(unix.PTRACE_O_TRACECLONE|unix.PTRACE_O_TRACEFORK|unix.PTRACE_O_TRACEVFORK, func(int) bool {
+		if exchanged == 0 && unix.Renameat2(unix.AT_FDCWD, volume+"/new", unix.AT_FDCWD, volume+"/precious", unix.RENAME_EXCHANGE) == nil {
+			exchanged++
+		}
+		return true
+	}, "run", "c1")
+	if exchanged == 0 {
+		t.Fatal("the directory was not made")
+	}
+	var made, precious unix.Stat_t
+	if err := errorsOf(unix.Stat(volume+"/precious", &made), unix.Stat(volume+"/new", &precious)); err != nil {
+		t.Fatal(err)
+	}
+	if made.Uid != 1000 || made.Gid != 1000 || precious.Uid != 0 || precious.Gid != 0 {
+		t.Errorf("the directory made belongs to %d:%d, the other to %d:%d", made.Uid, made.Gid, precious.Uid, precious.Gid)
+	}
+}
+
 // The tmpfs of tmpcopyup is filled by descriptor: nothing is written where a swapped link leads in the container.
 func TestRacedCopyUpTarget(t *testing.T) {
 	b := newBox(t, "root.readonly=false", `process.args=["sh","-c","test -e /precious/up/evil && echo ESCAPED; rm -f /precious/up/evil; true"]`)
