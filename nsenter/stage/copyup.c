@@ -15,17 +15,18 @@ struct dirent {
 
 static void copy_tree(struct stage *c, int from, int to, int depth);
 
-/* Opens what is to be copied. Others may share the directory and swap names: owner
- * and mode are those of what was opened, of which no fifo holds us up. */
-static int open_entry(struct stage *c, int from, const char *name, int flags, struct statx *st)
+/* Opens for reading the file that was found to be one: by name, it could be a device by now. */
+static int open_file(struct stage *c, int found, const char *name)
 {
-	uint32_t type = st->stx_mode & S_IFMT;
-	int in = (int)must(c, sys(__NR_openat, from, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC | flags), "openat", name);
+	char path[32] = "/proc/self/fd/", digits[16];
+	size_t n = len_of(path), k = 0;
 
-	must(c, sys(__NR_statx, in, "", AT_EMPTY_PATH, STATX_BASIC_STATS, st), "statx", name);
-	if ((st->stx_mode & S_IFMT) != type)
-		fail(c, "openat", -EAGAIN, name);
-	return in;
+	do
+		digits[k++] = (char)('0' + found % 10);
+	while ((found /= 10) > 0);
+	while (k > 0)
+		path[n++] = digits[--k];
+	return (int)must(c, sys(__NR_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC), "openat", name);
 }
 
 static void copy_file(struct stage *c, int in, int to, const char *name, uint32_t mode)
@@ -38,22 +39,24 @@ static void copy_file(struct stage *c, int in, int to, const char *name, uint32_
 	sys(__NR_close, out);
 }
 
+/* Others may share the directory and swap names: owner, mode and content are those of
+ * the one that was found, and nothing is opened before it is known what it is. */
 static void copy_entry(struct stage *c, int from, int to, const char *name, int depth)
 {
 	struct statx st;
 	char link[4096];
 
-	must(c, sys(__NR_statx, from, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &st), "statx", name);
-	uint32_t type = st.stx_mode & S_IFMT;
-	int in = type == S_IFREG ? open_entry(c, from, name, 0, &st) : type == S_IFDIR ? open_entry(c, from, name, O_DIRECTORY, &st) : -1;
-	uint32_t mode = st.stx_mode & 07777;
+	int found = (int)must(c, sys(__NR_openat, from, name, O_PATH | O_NOFOLLOW | O_CLOEXEC), "openat", name);
+	must(c, sys(__NR_statx, found, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &st), "statx", name);
+	uint32_t type = st.stx_mode & S_IFMT, mode = st.stx_mode & 07777;
 	if (type == S_IFREG) {
-		copy_file(c, in, to, name, mode);
+		copy_file(c, open_file(c, found, name), to, name, mode);
 	} else if (type == S_IFLNK) {
-		long n = must(c, sys(__NR_readlinkat, from, name, link, sizeof(link) - 1), "readlinkat", name);
+		long n = must(c, sys(__NR_readlinkat, found, "", link, sizeof(link) - 1), "readlinkat", name);
 		link[n] = 0;
 		must(c, sys(__NR_symlinkat, link, to, name), "symlinkat", name);
 	} else if (type == S_IFDIR) {
+		int in = (int)must(c, sys(__NR_openat, found, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), "openat", name);
 		must(c, sys(__NR_mkdirat, to, name, mode), "mkdirat", name);
 		int out = (int)must(c, sys(__NR_openat, to, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), "openat", name);
 		copy_tree(c, in, out, depth + 1);
@@ -63,6 +66,7 @@ static void copy_entry(struct stage *c, int from, int to, const char *name, int 
 		uint64_t dev = (uint64_t)st.stx_rdev_major << 8 | (st.stx_rdev_minor & 0xff) | (uint64_t)(st.stx_rdev_minor & 0xffffff00) << 12;
 		must(c, sys(__NR_mknodat, to, name, st.stx_mode, dev), "mknodat", name);
 	}
+	sys(__NR_close, found);
 	must(c, sys(__NR_fchownat, to, name, st.stx_uid, st.stx_gid, AT_SYMLINK_NOFOLLOW), "fchownat", name);
 	if (type != S_IFLNK && mode & 06000) /* chown cleared them */
 		must(c, sys(__NR_fchmodat, to, name, mode), "fchmodat", name);

@@ -287,6 +287,54 @@ func TestRacedCopyUpByCall(t *testing.T) {
 	}
 }
 
+// Nothing is opened before it is known to be a file or a directory: to open a device can have effects, and the stage
+// may not be bound by the container's list of devices yet. Here fifos stand for devices: whether somebody reads one
+// can be seen.
+func TestRacedCopyUpOpensFiles(t *testing.T) {
+	b := newBox(t, "root.readonly=false", `process.args=["true"]`)
+	volume := filepath.Join(b.work, "volume")
+	b.edit(`mounts+={"destination":"/vol","type":"bind","source":"` + volume + `","options":["rbind"]}`)
+	b.edit(`mounts+={"destination":"/vol/up","type":"tmpfs","source":"tmpfs","options":["tmpcopyup"]}`)
+	const files = 32
+	var pairs [files][2]string
+	var fifos [files]string
+	for i := range pairs {
+		pairs[i] = [2]string{fmt.Sprintf("%s/up/f%d", volume, i), fmt.Sprintf("%s/fifo%d", volume, i)}
+		mustWrite(t, pairs[i][0], "file")
+		if err := unix.Mkfifo(pairs[i][1], 0o644); err != nil {
+			t.Fatal(err)
+		}
+		fd, err := unix.Open(pairs[i][1], unix.O_PATH|unix.O_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(fd)
+		fifos[i] = fmt.Sprintf("/proc/self/fd/%d", fd) // whatever its name is
+	}
+	swaps, opened := 0, 0
+	b.traced(unix.PTRACE_O_TRACECLONE|unix.PTRACE_O_TRACEFORK|unix.PTRACE_O_TRACEVFORK, func(thread int) bool {
+		if commOf(thread) != "davit-stage" {
+			return true
+		}
+		for i, p := range pairs {
+			if fd, err := unix.Open(fifos[i], unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0); err == nil { // ENXIO without a reader
+				unix.Close(fd)
+				opened++
+			}
+			if rand.IntN(2) == 0 && unix.Renameat2(unix.AT_FDCWD, p[0], unix.AT_FDCWD, p[1], unix.RENAME_EXCHANGE) == nil {
+				swaps++
+			}
+		}
+		return true
+	}, "run", "c1")
+	if swaps < files {
+		t.Errorf("%d exchanges only: the test shows nothing", swaps)
+	}
+	if opened > 0 {
+		t.Errorf("fifos were open %d times", opened)
+	}
+}
+
 // A working directory that davit makes belongs to the container's user; no other that takes its name does, before
 // whichever of the stage's system calls.
 func TestRacedCwdByCall(t *testing.T) {
