@@ -109,6 +109,9 @@ func (e *execution) run(console int) error {
 	if e.fds, err = openDescriptors(e.plan, given); err != nil {
 		return err
 	}
+	if err := e.checkPid(); err != nil {
+		return err
+	}
 	if err := e.spawn(); err != nil {
 		return err
 	}
@@ -119,6 +122,15 @@ func (e *execution) run(console int) error {
 		e.stage.Kill()
 	}
 	return err
+}
+
+// checkPid is called after something was opened by the container's pid: it was the container's
+// as long as its process is there.
+func (e *execution) checkPid() error {
+	if hasExited(e.pidfd) {
+		return fmt.Errorf("cannot exec in a container that has stopped meanwhile: %s", textNotRunning)
+	}
+	return nil
 }
 
 // announce tells those who asked where the process is.
@@ -252,6 +264,9 @@ func (e *execution) spawn() error {
 			return err
 		}
 		defer init.Close()
+		if err := e.checkPid(); err != nil {
+			return err
+		}
 		o.Cgroup = int(init.Fd())
 		e.stage, err = nsenter.Spawn(o)
 	}

@@ -1,0 +1,42 @@
+package libcontainer
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"davit/plan"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// A container's process may end while another is brought to it, and its pid become another process's: here that is
+// the test's, whose root is the host's.
+func TestExecWhereThePidIsAnothers(t *testing.T) {
+	ended := exec.Command("cat")
+	input, err := ended.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ended.Start(); err != nil {
+		t.Fatal(err)
+	}
+	pidfd, err := unix.PidfdOpen(ended.Process.Pid, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(pidfd)
+	input.Close()
+	ended.Wait()
+	e := &execution{
+		ExecOptions: ExecOptions{Process: &specs.Process{Args: []string{"/bin/true"}, Cwd: "/"}, Detach: true},
+		Container:   &Container{State: State{ID: "c1", Pid: os.Getpid(), SharedMounts: true, NoKeyring: true}, store: Store{Root: t.TempDir()}, dir: -1, pidfd: pidfd},
+		plan:        &plan.Plan{}, spec: noTerminal(),
+	}
+	defer e.close()
+	if err := e.run(-1); err == nil || !strings.Contains(err.Error(), textNotRunning) || e.stage != nil {
+		t.Errorf("exec beside %d: %v", os.Getpid(), err)
+	}
+}
