@@ -2,13 +2,10 @@
  * start, hooks, the filter, exec. */
 #include "stage.h"
 
-#include <linux/close_range.h>
 #include <linux/fcntl.h>
 #include <linux/sched.h>
 #include <linux/seccomp.h>
 #include <linux/wait.h>
-
-enum { CLOEXEC_FLAG = 1 };
 
 /* Closes all descriptors that no later step wants. That they are close-on-exec is not
  * enough: in the middle of an exec, when they are still open, the process has its new
@@ -87,7 +84,9 @@ static _Noreturn void become_hook(struct stage *c, const struct plan_step *s, in
 	char **args = (char **)(c->data + s->s[HOOK_L_ARGS].off), **env = (char **)(c->data + s->s[HOOK_L_ENV].off);
 
 	sys(__NR_dup3, input, 0, 0);
-	sys(__NR_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC); /* what is preserved is not the hook's */
+	/* Before the exec, as above; what is preserved is not the hook's either. Errors still go to the channel. */
+	sys(__NR_close_range, 3, c->channel - 1, 0);
+	sys(__NR_close_range, c->channel + 1, ~0U, 0);
 	fail(c, "execve", sys(__NR_execve, str(c, s, HOOK_S_PATH), args, env), str(c, s, HOOK_S_PATH));
 }
 

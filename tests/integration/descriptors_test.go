@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // leaky makes a davit inherit descriptors 3 to 20: of a host's directory, as in CVE-2024-21626.
@@ -132,6 +134,32 @@ func TestDescriptorsOfHooks(t *testing.T) {
 		} else if have := strings.Join(strings.Fields(string(data)), " "); have != "0 1 2" {
 			t.Errorf("%s: descriptors %s", kind, have)
 		}
+	}
+}
+
+// In the middle of an exec a process's memory is the container's already, and descriptors that are close-on-exec are
+// still open. So the stage and what becomes a hook close them before: what is left is the socket that errors go to.
+func TestDescriptorsAtExec(t *testing.T) {
+	b := newBox(t, held...)
+	for _, kind := range []string{"createContainer", "startContainer"} {
+		b.edit(fmt.Sprintf(`hooks.%s=[{"path":"/bin/true"}]`, kind))
+	}
+	execs := 0
+	out, _ := b.traced(unix.PTRACE_O_TRACECLONE|unix.PTRACE_O_TRACEFORK|unix.PTRACE_O_TRACEVFORK, func(thread int) bool {
+		call, _ := os.ReadFile(fmt.Sprintf("/proc/%d/syscall", thread))
+		if commOf(thread) != "davit-stage" || !strings.HasPrefix(string(call), fmt.Sprintf("%d ", unix.SYS_EXECVE)) {
+			return true
+		}
+		execs++
+		for fd, to := range descriptors(t, thread) {
+			if fd > 2 && !strings.HasPrefix(to, "socket:") {
+				t.Errorf("exec %d: descriptor %d is %s", execs, fd, to)
+			}
+		}
+		return true
+	}, "run", "c1")
+	if execs != 3 {
+		t.Errorf("%d programs were exec'd, not two hooks and the container's: %s", execs, out)
 	}
 }
 
