@@ -4,8 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"davit/cgroups"
 	"davit/cli"
@@ -67,10 +70,28 @@ func (l *logger) fatal(err error) {
 		os.Stderr.WriteString(l.line("error", text, hint))
 		return
 	}
-	os.Stderr.WriteString("davit: " + text + "\n")
+	os.Stderr.WriteString("davit: " + printable(text) + "\n")
 	if hint != "" {
-		os.Stderr.WriteString("  hint: " + hint + "\n")
+		os.Stderr.WriteString("  hint: " + printable(hint) + "\n")
 	}
+}
+
+// printable escapes what a terminal would take for a command: an error may have names of an image's in it.
+func printable(text string) string {
+	command := func(r rune) bool { return r != '\n' && r != '\t' && (unicode.IsControl(r) || r == utf8.RuneError) }
+	if !strings.ContainsFunc(text, command) {
+		return text
+	}
+	var b strings.Builder
+	for _, r := range text {
+		if command(r) {
+			q := strconv.QuoteRune(r)
+			b.WriteString(q[1 : len(q)-1])
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
 }
 
 // write logs what is no error. It goes to the log file alone if there is one:

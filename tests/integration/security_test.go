@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"golang.org/x/sys/unix"
 )
@@ -442,6 +443,17 @@ func TestForgedLog(t *testing.T) {
 		}
 		if n := bytes.Count(data, []byte("\n")); n != 1 {
 			t.Errorf("%s: %d lines:\n%s", format, n, data)
+		}
+	}
+}
+
+// Nor does it reach the terminal of whoever reads the error: names of an image's may hold escape sequences.
+func TestEscapesInErrors(t *testing.T) {
+	for _, escape := range []string{`\u001b]0;x\u0007`, `\u009b2J`, `\u007f`, `\r`, `\b`} {
+		b := newBox(t, `process.args=["/no`+escape+`"]`)
+		out, status := b.try("run", "c1")
+		if status == 0 || strings.ContainsFunc(strings.TrimSuffix(out, "\n"), unicode.IsControl) {
+			t.Errorf("exit status %d: %q", status, out)
 		}
 	}
 }
