@@ -50,6 +50,10 @@ func TestForkedSpeaksFirst(t *testing.T) {
 	if s.Pid != second.Process.Pid {
 		t.Errorf("the phase was answered for process %d, not %d", s.Pid, second.Process.Pid)
 	}
+	say(Forked, 1, 1) // once is enough: nobody else's process is taken for the stage
+	if m, err := s.Receive(); err != nil || m.Kind != Forked || s.Pid != second.Process.Pid {
+		t.Errorf("%+v, %v: the stage is process %d, not %d", m, err, s.Pid, second.Process.Pid)
+	}
 	say(Ready, 3, 0)
 	unix.Close(pair[1])
 	if m, err := s.Receive(); err != nil || m.Kind != Ready {

@@ -119,7 +119,7 @@ func (s *Stage) Receive() (Message, error) {
 			s.fork = -1
 		case err != nil:
 			return m, err
-		case m.Kind == Forked:
+		case m.Kind == Forked && m.Step == s.fork: // not at another time: whoever got hold of the stage could name any process
 			if err := s.reopen(int(m.Value)); err != nil {
 				return m, err
 			}
