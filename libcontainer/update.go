@@ -43,6 +43,7 @@ func (c *Container) Update(change *specs.LinuxResources, l3, bandwidth string) e
 		change.Devices = nil // engines send the whole list; no window without rules for that
 	}
 	keepSet(change)
+	liftSwap(old.Memory, change.Memory)
 	now := cgroups.Merge(old, change)
 	if problems := spec.ValidateResources(now); len(problems) > 0 {
 		return invalid(problems)
@@ -165,6 +166,17 @@ func keepSet(r *specs.LinuxResources) {
 	}
 	if p := r.Pids; p != nil && (p.Limit == nil || *p.Limit == 0) {
 		r.Pids = nil
+	}
+}
+
+// liftSwap lifts the limit of memory and swap together, if there is one, with that of memory, as runc
+// does: it cannot outlive the limit that is part of it.
+func liftSwap(old, change *specs.LinuxMemory) {
+	if old == nil || old.Swap == nil || *old.Swap <= 0 || change == nil || change.Swap != nil {
+		return
+	}
+	if change.Limit != nil && *change.Limit == -1 {
+		change.Swap = change.Limit
 	}
 }
 
