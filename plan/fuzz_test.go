@@ -54,7 +54,7 @@ func (s *source) step() Step {
 	case 0:
 		return Join{FD: s.fd(), Types: s.num(), Name: s.str()}
 	case 1:
-		return Mount{Type: s.str(), Source: s.str(), Target: s.str(), Data: s.str(), Flags: s.num(), Propagation: s.num(), NoFollow: s.bool()}
+		return Mount{Type: s.str(), Source: s.str(), Target: s.str(), Data: s.str(), Flags: s.num(), Propagation: s.num(), NoFollow: s.bool(), KeepMode: s.bool()}
 	case 2:
 		return Bind{Tree: s.fd(), Source: s.str(), Target: s.str(), Recursive: s.bool(), Set: s.num(), Clear: s.num(),
 			RecSet: s.num(), RecClear: s.num(), Propagation: s.num()}

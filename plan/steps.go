@@ -58,6 +58,8 @@ type Mount struct {
 	Propagation                uint64 // MS_*, 0: none asked for
 	// NoFollow refuses a symbolic link in Target (CVE-2023-27561).
 	NoFollow bool
+	// KeepMode gives a tmpfs the mode of the directory that it covers, if there is one.
+	KeepMode bool
 }
 
 // CopyUp mounts a new tmpfs on Target with a copy of what Target held.

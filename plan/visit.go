@@ -69,6 +69,7 @@ func (s Mount) visit(v visitor) {
 	v.num("flags", s.Flags, mountFlags)
 	v.num("propagation", s.Propagation, mountFlags)
 	v.num("nofollow", flag(s.NoFollow), boolean)
+	v.num("keepmode", flag(s.KeepMode), boolean)
 }
 
 func (s CopyUp) visit(v visitor) {

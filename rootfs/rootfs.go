@@ -196,6 +196,8 @@ func (c *compiler) filesystem(field string, m *specs.Mount, target string, o opt
 		// mount(2) has no recursive attributes, and a new filesystem nothing below it.
 		Flags: o.flags | recursiveFlags(o), Propagation: o.propagation,
 		NoFollow: m.Type == "proc" || m.Type == "sysfs",
+		// As with runc and crun: /run of an image must not become writable for all.
+		KeepMode: m.Type == "tmpfs" && !strings.Contains(","+o.data, ",mode="),
 	}
 	if step.Source == "" {
 		step.Source = m.Type

@@ -40,14 +40,40 @@ void do_root(struct stage *c, const struct plan_step *s)
 	c->root = tree;
 }
 
+/* The options of a tmpfs that is to have the mode of the directory below it: in front, so that
+ * others go over it. */
+static const char *with_mode(struct stage *c, int at, const char *data, const char *path, char (*buf)[4096])
+{
+	uint32_t mode = mode_of(c, at, 0);
+	size_t n = len_of(data) + 1;
+	char *p = *buf;
+
+	if (n + sizeof("mode=0000") > sizeof(*buf)) /* mount(2) takes a page */
+		fail(c, "mount", -EINVAL, path);
+	memcpy(p, "mode=", 5);
+	p += 5;
+	for (int shift = 9; shift >= 0; shift -= 3)
+		*p++ = (char)('0' + (mode >> shift & 7));
+	if (*data)
+		*p++ = ',';
+	memcpy(p, data, n);
+	return *buf;
+}
+
 /* The filesystem is mounted on the working directory, which is the descriptor
  * that the target was resolved to: no path is resolved twice. */
 void do_mount(struct stage *c, const struct plan_step *s)
 {
 	const char *path = str(c, s, MOUNT_S_TARGET), *data = str(c, s, MOUNT_S_DATA);
 	uint64_t resolve = s->n[MOUNT_N_NOFOLLOW] ? RESOLVE_NO_SYMLINKS : 0;
-	int at = target(c, path, 1, resolve);
+	char buf[4096];
+	int at = lookup(c, path, O_PATH, resolve);
 
+	if (at >= 0 && s->n[MOUNT_N_KEEPMODE])
+		data = with_mode(c, at, data, path, &buf);
+	else if (at == -ENOENT)
+		at = target(c, path, 1, resolve);
+	must(c, at, "openat2", path);
 	must(c, sys(__NR_fchdir, at), "fchdir", path);
 	must(c, sys(__NR_mount, str(c, s, MOUNT_S_SOURCE), ".", str(c, s, MOUNT_S_TYPE), s->n[MOUNT_N_FLAGS], *data ? data : 0), "mount", path);
 	sys(__NR_close, at);
