@@ -8,7 +8,7 @@
 #include <linux/prctl.h>
 #include <linux/stat.h>
 
-enum { PATH_MAX = 4096 };
+enum { PATH_MAX = 4096, MAX_LINKS = 40 };
 
 /* Renames beside us make openat2 give up with EAGAIN; an attacker who keeps
  * renaming gets an error in the end, never a wrong file. */
@@ -58,8 +58,9 @@ static long make_owned(struct stage *c, int parent, const char *name, const uint
 }
 
 /* One missing component: made in the directory that was resolved, then opened
- * without following anything that someone may have put there meanwhile. */
-static int make(struct stage *c, int parent, const char *name, int directory, const char *path, const uint32_t *owner)
+ * without following anything that someone may have put there meanwhile. What is
+ * there and still missing is a link that leads nowhere. */
+static int make(struct stage *c, int parent, const char *name, int directory, const char *path, const uint32_t *owner, int *dangling)
 {
 	long r;
 
@@ -69,17 +70,36 @@ static int make(struct stage *c, int parent, const char *name, int directory, co
 		r = directory ? sys(__NR_mkdirat, parent, name, 0755) : sys(__NR_mknodat, parent, name, S_IFREG | 0644, 0);
 	if (r < 0 && r != -EEXIST)
 		fail(c, directory ? "mkdirat" : "mknodat", r, path);
-	return (int)must(c, sys(__NR_openat, parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC), "openat", path);
+	int made = (int)must(c, sys(__NR_openat, parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC), "openat", path);
+	*dangling = r == -EEXIST && (mode_of(c, made, 0) & S_IFMT) == S_IFLNK;
+	return made;
+}
+
+/* Puts into todo where a link leads: prefix up to its name (n bytes), unless its text
+ * is absolute, the text, and the rest of the path. */
+static void follow(struct stage *c, int link, const char *prefix, size_t n, const char *rest, char *todo)
+{
+	char path[PATH_MAX];
+	size_t more = len_of(rest) + 1;
+
+	memcpy(path, prefix, n);
+	long len = must(c, sys(__NR_readlinkat, link, "", path + n, sizeof(path) - n), "readlinkat", prefix);
+	size_t from = path[n] == '/' ? n : 0;
+	size_t end = n + (size_t)len;
+	if (end + more > sizeof(path))
+		fail(c, "openat2", -36 /* ENAMETOOLONG */, prefix);
+	memcpy(path + end, rest, more);
+	memcpy(todo, path + from, end + more - from);
 }
 
 /* Walks path, making what is missing: directories, and at the end a directory
  * or an empty file. Every component that exists is resolved from the root, so
- * that symbolic links stay inside it. */
+ * that symbolic links stay inside it; where one leads nowhere, what it names is made. */
 static int walk(struct stage *c, const char *path, int directory, uint64_t resolve, const uint32_t *owner)
 {
-	char prefix[PATH_MAX], *name;
+	char prefix[PATH_MAX], todo[PATH_MAX], *name;
 	size_t n = 0;
-	int at = lookup(c, "/", O_PATH | O_DIRECTORY, 0);
+	int at = lookup(c, "/", O_PATH | O_DIRECTORY, 0), dangling, links = 0;
 
 	must(c, at, "openat2", "/");
 	if (len_of(path) >= sizeof(prefix))
@@ -93,12 +113,22 @@ static int walk(struct stage *c, const char *path, int directory, uint64_t resol
 		while (*path && *path != '/')
 			prefix[n++] = *path++;
 		prefix[n] = 0;
+		dangling = 0;
 		int next = lookup(c, prefix, O_PATH, resolve);
 		if (next == -ENOENT)
-			next = make(c, at, name, *path || directory, prefix, owner);
+			next = make(c, at, name, *path || directory, prefix, owner, &dangling);
 		must(c, next, "openat2", prefix);
 		sys(__NR_close, at);
 		at = next;
+		if (!dangling)
+			continue;
+		if (resolve & RESOLVE_NO_SYMLINKS || ++links > MAX_LINKS)
+			fail(c, "openat2", -ELOOP, prefix);
+		follow(c, at, prefix, (size_t)(name - prefix), path, todo);
+		sys(__NR_close, at);
+		at = (int)must(c, lookup(c, "/", O_PATH | O_DIRECTORY, 0), "openat2", "/");
+		path = todo;
+		n = 0;
 	}
 	return at;
 }
