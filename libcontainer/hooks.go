@@ -92,10 +92,7 @@ func runHook(h *specs.Hook, bundle, state string) error {
 	if len(h.Args) > 0 {
 		cmd.Args = h.Args
 	}
-	cmd.Env = h.Env
-	if cmd.Env == nil {
-		cmd.Env = []string{}
-	}
+	cmd.Env = h.Env // nil is davit's own, which runc and crun give, too: hooks without env count on a PATH
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(state), &out, &out
 	if _, err := os.Stat(bundle); err == nil { // which may be gone when a container is deleted
 		cmd.Dir = bundle

@@ -93,11 +93,15 @@ func Compile(p *plan.Plan, s *specs.Process, o Options) error {
 	if o.Wait {
 		p.Add("", plan.WaitStart{Socket: o.Socket})
 	}
+	env := Environment(s.Env, o.Home)
 	for i, h := range o.Hooks {
+		if h.Env == nil { // as with runc and crun
+			h.Env = env
+		}
 		p.Add(fmt.Sprintf("hooks.startContainer[%d]", i), Hook(h, o.State))
 	}
 	filter(p, s, o)
-	p.Add("process.args", plan.Exec{Args: s.Args, Env: Environment(s.Env, o.Home), Preserve: o.Preserve})
+	p.Add("process.args", plan.Exec{Args: s.Args, Env: env, Preserve: o.Preserve})
 	return nil
 }
 
