@@ -77,8 +77,37 @@ func (f *foreground) start() error {
 		defer f.output.Done()
 		io.Copy(os.Stdout, f.master)
 	}()
-	go io.Copy(f.master, os.Stdin)
+	go f.input()
 	return nil
+}
+
+// input passes davit's input on. Its end, as of a pipe or /dev/null, becomes what ends input on a
+// terminal: the program would wait for ever for what cannot come.
+func (f *foreground) input() {
+	last := lastByte{w: f.master, b: '\n'}
+	io.Copy(&last, os.Stdin)
+	t, err := unix.IoctlGetTermios(int(f.master.Fd()), unix.TCGETS)
+	if err != nil || t.Lflag&unix.ICANON == 0 { // a program that reads keys would take it for one
+		return
+	}
+	end := []byte{t.Cc[unix.VEOF], t.Cc[unix.VEOF]}
+	if last.b == '\n' {
+		end = end[:1] // otherwise the first one ends the line
+	}
+	f.master.Write(end)
+}
+
+// lastByte remembers what was written last.
+type lastByte struct {
+	w io.Writer
+	b byte
+}
+
+func (l *lastByte) Write(p []byte) (int, error) {
+	if len(p) > 0 {
+		l.b = p[len(p)-1]
+	}
+	return l.w.Write(p)
 }
 
 func (f *foreground) resize() {
