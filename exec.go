@@ -137,6 +137,12 @@ func baseProcess(c *cli.Context, container *libcontainer.Container) (*specs.Proc
 		if errors.As(err, &bad) {
 			bad.File = path
 		}
+		if err == nil && p.Capabilities == nil && c.IsSet("cap") { // --cap adds to the container's
+			var s *specs.Spec
+			if s, err = container.Spec(); err == nil && s.Process != nil {
+				p.Capabilities = s.Process.Capabilities
+			}
+		}
 		return p, err
 	}
 	if c.NArg() < 2 {

@@ -55,6 +55,7 @@ func (c *Container) Exec(o ExecOptions) (status int, err error) {
 	if e.spec, err = c.Spec(); err != nil {
 		return -1, err
 	}
+	inherit(e.Process, e.spec.Process)
 	if o.Detach {
 		defer e.close()
 		return 0, e.run(-1)
@@ -74,6 +75,29 @@ func (c *Container) Exec(o ExecOptions) (status int, err error) {
 	stop := f.forward(e.stage.PidFD)
 	defer stop()
 	return waitProcess(e.stage.Pid), nil
+}
+
+// inherit gives a process of --process FILE what its object leaves out and the container's has: what
+// confines it and what it may do. As with runc; crun has all but the OOM score.
+func inherit(p, own *specs.Process) {
+	if own == nil {
+		return
+	}
+	if p.Capabilities == nil {
+		p.Capabilities = own.Capabilities
+	}
+	if p.ApparmorProfile == "" {
+		p.ApparmorProfile = own.ApparmorProfile
+	}
+	if p.SelinuxLabel == "" {
+		p.SelinuxLabel = own.SelinuxLabel
+	}
+	if p.User.Umask == nil {
+		p.User.Umask = own.User.Umask
+	}
+	if p.OOMScoreAdj == nil {
+		p.OOMScoreAdj = own.OOMScoreAdj
+	}
 }
 
 func (c *Container) mayExec(o ExecOptions) error {
