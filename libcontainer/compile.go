@@ -379,7 +379,7 @@ func (c *compiled) process(o CreateOptions, facts *spec.Facts, filter *process.F
 		}
 		c.plan.Add("linux.memoryPolicy", step)
 	}
-	if err := c.personality(); err != nil {
+	if err := personality(c.plan, s.Linux.Personality); err != nil {
 		return err
 	}
 	if !process.HasHome(s.Process.Env) {
@@ -388,8 +388,8 @@ func (c *compiled) process(o CreateOptions, facts *spec.Facts, filter *process.F
 	return process.Compile(c.plan, s.Process, po)
 }
 
-func (c *compiled) personality() error {
-	p := c.spec.Linux.Personality
+// personality is that of every process in the container, those of exec, too.
+func personality(to *plan.Plan, p *specs.LinuxPersonality) error {
 	if p == nil {
 		return nil
 	}
@@ -404,7 +404,7 @@ func (c *compiled) personality() error {
 	if len(p.Flags) > 0 {
 		return fmt.Errorf("linux.personality.flags: %q: no flags are defined yet", p.Flags)
 	}
-	c.plan.Add("linux.personality", plan.Personality{Value: value})
+	to.Add("linux.personality", plan.Personality{Value: value})
 	return nil
 }
 

@@ -227,6 +227,11 @@ func (e *execution) compile(console int, facts *spec.Facts) error {
 	if err := e.finalAffinity(); err != nil {
 		return err
 	}
+	if s.Linux != nil {
+		if err := personality(p, s.Linux.Personality); err != nil {
+			return err
+		}
+	}
 	return process.Compile(p, e.Process, po)
 }
 
