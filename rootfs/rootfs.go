@@ -44,6 +44,8 @@ type compiler struct {
 	plan *plan.Plan
 	spec *specs.Spec
 	late []plan.Entry // steps for the end: what must stay writable until then
+	// hostSys: /sys is a bind mount, with all that is mounted below.
+	hostSys bool
 }
 
 // Mounts adds the steps that build the container's view of files, up to the
@@ -286,6 +288,7 @@ func (c *compiler) bind(field string, m *specs.Mount, target string, o options) 
 	if !path.IsAbs(source) {
 		source = path.Join(c.Bundle, source) // config.md, "Mounts"
 	}
+	c.hostSys = c.hostSys || o.recursive && target == "/sys"
 	step := plan.Bind{
 		Source: source, Target: target, Recursive: o.recursive, Propagation: o.propagation &^ unix.MS_REC, NoFollow: o.noFollow || target == "/proc" || target == "/sys", // the host's, as a rule
 		Set: o.set &^ o.recSet, Clear: o.clear, RecSet: o.recSet, RecClear: o.recClear,
@@ -356,8 +359,8 @@ func (c *compiler) cgroup(field, target string, o options) error {
 			}
 			return c.bindCgroup(field, dir, target, o)
 		}
-		if c.fallback("sysfs") != "" && strings.HasPrefix(target, "/sys/") {
-			// /sys is the host's and has a cgroup2 there, over which the kernel mounts no other (EBUSY): something comes between.
+		if c.hostSys && strings.HasPrefix(target, "/sys/") {
+			// It may have a cgroup2 there, over which the kernel does not mount the same (EBUSY): something comes between.
 			c.plan.Add(field, plan.Mount{Type: "tmpfs", Source: "tmpfs", Target: target, Data: "mode=755,nr_inodes=2",
 				Flags: unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC, NoFollow: true})
 		}

@@ -164,6 +164,14 @@ func TestRootless(t *testing.T) {
 	}
 }
 
+// With a network of its own, too, /sys may be the host's with the very cgroup2 that is to be mounted there.
+func TestRootlessNetwork(t *testing.T) {
+	u := newUnprivileged(t, false, `process.args=["sh","-c","ls -d /sys/fs/cgroup/*; mkdir /sys/fs/cgroup/x || echo denied"]`, `linux.namespaces+={"type":"network"}`)
+	if out := u.must("run", "c1"); isUnified() && !strings.Contains(out, "/cgroup.procs") || !strings.HasSuffix(out, "denied\n") {
+		t.Errorf("run: %s", out)
+	}
+}
+
 func (u *unprivileged) awaitStopped(id string) error { return awaitStatus(u.root, id, "stopped") }
 
 // What a user may not have is refused by name.
