@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -10,7 +9,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"davit/cgroups"
 	"davit/cli"
 	"davit/libcontainer"
 	"davit/spec/jsonx"
@@ -57,12 +55,7 @@ func (l *logger) open(c *cli.Context) error {
 
 // fatal reports err. Without a log file, standard error carries the log's format.
 func (l *logger) fatal(err error) {
-	text := err.Error()
-	var hinted *libcontainer.Hinted
-	hint := cgroups.Hint(err)
-	if errors.As(err, &hinted) {
-		hint = hinted.Hint
-	}
+	text, hint := err.Error(), libcontainer.Hint(err)
 	if l.file >= 0 {
 		unix.Write(l.file, []byte(l.line("error", text, hint)))
 	}

@@ -1,7 +1,6 @@
 package libcontainer
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -68,13 +67,9 @@ func (s Store) Check(o CreateOptions) ([]Finding, error) {
 
 // fail adds an error, which may begin with its field and carry a hint.
 func (e *examination) fail(field string, err error) {
-	f := Finding{Field: field, Message: err.Error()}
+	f := Finding{Field: field, Message: err.Error(), Hint: Hint(err)}
 	if name, rest, ok := strings.Cut(f.Message, ": "); ok && !strings.ContainsAny(name, " /") && (strings.Contains(name, ".") || strings.Contains(name, "[")) {
 		f.Field, f.Message = name, rest
-	}
-	var hinted *Hinted
-	if errors.As(err, &hinted) {
-		f.Hint = hinted.Hint
 	}
 	if !slices.Contains(e.findings, f) {
 		e.findings = append(e.findings, f)

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"strings"
 
+	"davit/cgroups"
 	"davit/nsenter"
 	"davit/plan"
 
@@ -118,6 +119,15 @@ func withHint(err error, hint string) error {
 		return err
 	}
 	return &Hinted{err, hint}
+}
+
+// Hint returns the cure of an error, or of what it wraps: "" if nobody knows one.
+func Hint(err error) string {
+	var hinted *Hinted
+	if errors.As(err, &hinted) {
+		return hinted.Hint
+	}
+	return cgroups.Hint(err)
 }
 
 func hintOpen(d *plan.Descriptor, err error) string {
