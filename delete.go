@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"strings"
 
 	"davit/cli"
 	"davit/libcontainer"
@@ -30,7 +29,7 @@ func deleteCommand() *cli.Command {
 			}
 			container, err := find(id)
 			if err != nil {
-				if force && strings.Contains(err.Error(), "does not exist") {
+				if force && errors.Is(err, libcontainer.ErrNotExist) {
 					return nil
 				}
 				return err

@@ -1,6 +1,9 @@
 package libcontainer
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // The words that engines look for in davit's messages. Nothing else in them is
 // matched by anybody, as far as is known.
@@ -10,7 +13,10 @@ const (
 	textNotFound   = "executable file not found in $PATH"
 )
 
-func notExist(id string) error { return fmt.Errorf("%s: %q", textNotExist, id) }
+// ErrNotExist is the error of Store.Open for an id that no container has.
+var ErrNotExist = errors.New(textNotExist)
+
+func notExist(id string) error { return fmt.Errorf("%w: %q", ErrNotExist, id) }
 
 // Situation is one in which davit's message has words that somebody matches.
 type Situation string
