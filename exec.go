@@ -146,7 +146,7 @@ func baseProcess(c *cli.Context, container *libcontainer.Container) (*specs.Proc
 		return p, err
 	}
 	if c.NArg() < 2 {
-		return nil, usage(fmt.Errorf("exec needs %s", c.Command.ArgsUsage))
+		return nil, usage(fmt.Errorf("needs %s", c.Command.ArgsUsage))
 	}
 	s, err := container.Spec()
 	if err != nil {

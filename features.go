@@ -11,9 +11,8 @@ import (
 
 func featuresCommand() *cli.Command {
 	return &cli.Command{
-		Name:      "features",
-		Usage:     "print what this build of davit knows, as features.md of runtime-spec has it",
-		ArgsUsage: "no arguments",
+		Name:  "features",
+		Usage: "print what this build of davit knows, as features.md of runtime-spec has it",
 		Description: `example:
   davit features`,
 		Action: verb(func(c *cli.Context) error {

@@ -12,9 +12,8 @@ import (
 
 func listCommand() *cli.Command {
 	return &cli.Command{
-		Name:      "list",
-		Usage:     "list the containers",
-		ArgsUsage: "no arguments",
+		Name:  "list",
+		Usage: "list the containers",
 		Description: `example:
   davit list --format json`,
 		Flags: []cli.Flag{

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"davit/cli"
 	"davit/libcontainer"
@@ -132,19 +133,25 @@ func containerID(c *cli.Context) (string, error) {
 
 // arguments checks how many there are; most < 0 is any number.
 func arguments(c *cli.Context, least, most int) error {
-	switch n := c.NArg(); {
-	case n < least:
-		return usage(fmt.Errorf("%s needs %s", c.Command.Name, c.Command.ArgsUsage))
-	case most >= 0 && n > most:
-		return usage(fmt.Errorf("%s takes %s, and no %q", c.Command.Name, c.Command.ArgsUsage, c.Args().Get(most)))
+	n := c.NArg()
+	if n < least {
+		return usage(fmt.Errorf("needs %s", c.Command.ArgsUsage))
 	}
-	return nil
+	if most < 0 || n <= most {
+		return nil
+	}
+	takes, extra := c.Command.ArgsUsage, c.Args().Get(most)
+	if takes == "" {
+		takes = "no arguments"
+	}
+	if strings.HasPrefix(extra, "-") && most > 0 {
+		return usage(fmt.Errorf("takes %s, and no %q: flags go before the arguments", takes, extra))
+	}
+	return usage(fmt.Errorf("takes %s, and no %q", takes, extra))
 }
 
 // usage is the error of a command line that makes no sense.
-func usage(err error) error {
-	return fmt.Errorf("%w (see --help)", err)
-}
+func usage(err error) error { return cli.UsageError(err) }
 
 // open finds a container for a verb that changes it, or only looks.
 func open(c *cli.Context, look bool) (*libcontainer.Container, error) {

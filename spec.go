@@ -12,9 +12,8 @@ import (
 
 func specCommand() *cli.Command {
 	return &cli.Command{
-		Name:      "spec",
-		Usage:     "write a config.json to begin with",
-		ArgsUsage: "no arguments",
+		Name:  "spec",
+		Usage: "write a config.json to begin with",
 		Description: `It runs as it is: a shell on a terminal, with the root filesystem in ./rootfs.
 
 example:

@@ -39,7 +39,7 @@ type Verb struct {
 type Command struct {
 	Name        string
 	Usage       string // one line
-	ArgsUsage   string
+	ArgsUsage   string // the arguments' names, or "" if it takes none
 	Description string // more lines: examples
 	Flags       []Flag
 	Hidden      bool
@@ -89,13 +89,13 @@ var errHelp = errors.New("help")
 // Run carries out a command line.
 func (a *App) Run(line []string) error {
 	global := &Context{App: a, flags: a.Flags}
-	rest, err := parse(a.Flags, line[1:])
+	rest, err := parse(a.Flags, nil, line[1:])
 	switch {
 	case err == errHelp:
 		a.help()
 		return nil
 	case err != nil:
-		return usage(err)
+		return UsageError(err)
 	case wantsVersion(a.Flags):
 		fmt.Fprint(a.out(), a.Version)
 		return nil
@@ -107,7 +107,7 @@ func (a *App) Run(line []string) error {
 	}
 	if len(rest) == 0 {
 		a.help()
-		return usage(errors.New("a command is missing"))
+		return UsageError(errors.New("a command is missing"))
 	}
 	for _, v := range a.Verbs {
 		if v.Name == rest[0] {
@@ -118,10 +118,15 @@ func (a *App) Run(line []string) error {
 		a.help()
 		return nil
 	}
-	return usage(fmt.Errorf("unknown command %q", rest[0]))
+	var names []string
+	for _, v := range a.Verbs {
+		names = append(names, v.Name)
+	}
+	return UsageError(fmt.Errorf("unknown command %q%s", rest[0], suggest(rest[0], names)))
 }
 
-func usage(err error) error { return fmt.Errorf("%w (see --help)", err) }
+// UsageError is the error of a command line that makes no sense.
+func UsageError(err error) error { return fmt.Errorf("%w (see --help)", err) }
 
 func wantsVersion(flags []Flag) bool {
 	b, ok := find(flags, "version").(*BoolFlag)
@@ -130,7 +135,7 @@ func wantsVersion(flags []Flag) bool {
 
 func (c *Command) run(global *Context, line []string) error {
 	ctx := &Context{App: global.App, Command: c, flags: c.Flags, parent: global}
-	rest, err := parse(c.Flags, line)
+	rest, err := parse(c.Flags, global.flags, line)
 	switch {
 	case err == errHelp:
 		c.help(global.App)
@@ -138,14 +143,14 @@ func (c *Command) run(global *Context, line []string) error {
 	case err != nil && c.AnyFlags:
 		rest = line
 	case err != nil:
-		return usage(fmt.Errorf("%s: %w", c.Name, err))
+		return UsageError(fmt.Errorf("%s: %w", c.Name, err))
 	}
 	ctx.args = rest
 	return c.Action(ctx)
 }
 
-// parse sets flags and returns what comes after them.
-func parse(flags []Flag, line []string) ([]string, error) {
+// parse sets flags and returns what comes after them. For a verb's line, global are the flags before it.
+func parse(flags, global []Flag, line []string) ([]string, error) {
 	for len(line) > 0 {
 		word := line[0]
 		if word == "--" {
@@ -161,7 +166,7 @@ func parse(flags []Flag, line []string) ([]string, error) {
 		case f == nil && (name == "help" || name == "h"):
 			return nil, errHelp
 		case f == nil:
-			return nil, fmt.Errorf("unknown flag %s", word)
+			return nil, unknownFlag(word, name, flags, global)
 		}
 		if b, ok := f.(*BoolFlag); ok && !joined {
 			b.Value, b.set = true, true
@@ -178,6 +183,14 @@ func parse(flags []Flag, line []string) ([]string, error) {
 		}
 	}
 	return line, nil
+}
+
+func unknownFlag(word, name string, flags, global []Flag) error {
+	if find(global, name) != nil {
+		return fmt.Errorf("unknown flag %s: it is a global option, which goes before the command", word)
+	}
+	known, _ := words(flags)
+	return fmt.Errorf("unknown flag %s%s", word, suggest(dashes(name), known))
 }
 
 func find(flags []Flag, name string) Flag {
@@ -258,7 +271,7 @@ func (a *App) help() {
 
 func (c *Command) help(a *App) {
 	w := a.out()
-	fmt.Fprintf(w, "%s %s - %s\n\nusage: %s [global options] %s [options] %s\n", a.Name, c.Name, c.Usage, a.Name, c.Name, c.ArgsUsage)
+	fmt.Fprintf(w, "%s %s - %s\n\nusage: %s [global options] %s%s\n", a.Name, c.Name, c.Usage, a.Name, c.Name, c.synopsis())
 	if c.Description != "" {
 		fmt.Fprintf(w, "\n%s\n", strings.TrimSpace(c.Description))
 	}
@@ -266,6 +279,18 @@ func (c *Command) help(a *App) {
 		fmt.Fprint(w, "\noptions:\n")
 		writeFlags(w, c.Flags)
 	}
+}
+
+// synopsis is what follows the verb's name on its line.
+func (c *Command) synopsis() string {
+	s := ""
+	if len(shown(c.Flags)) > 0 {
+		s = " [options]"
+	}
+	if c.ArgsUsage != "" {
+		s += " " + c.ArgsUsage
+	}
+	return s
 }
 
 // writeFlags prints a line a flag; the word in backquotes is its value's name.

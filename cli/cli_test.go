@@ -74,8 +74,11 @@ func TestMistakesAreNamed(t *testing.T) {
 		"verb --fds x":  `verb: flag --fds: "x" is not a number`,
 		"verb --fds":    "verb: flag --fds needs a value",
 		"verb --b=1 -x": "verb: unknown flag -x",
+		"vreb":          `unknown command "vreb"; did you mean verb?`,
+		"verb -fsd 1":   "verb: unknown flag -fsd; did you mean --fds?",
+		"verb --root x": "verb: unknown flag --root: it is a global option, which goes before the command",
 	} {
-		app := &cli.App{Name: "app", Writer: io.Discard, Verbs: []cli.Verb{{Name: "verb", New: func() *cli.Command {
+		app := &cli.App{Name: "app", Writer: io.Discard, Flags: []cli.Flag{&cli.StringFlag{Name: "root"}}, Verbs: []cli.Verb{{Name: "verb", New: func() *cli.Command {
 			return &cli.Command{Name: "verb", Flags: []cli.Flag{&cli.IntFlag{Name: "fds"}, &cli.StringFlag{Name: "b"}}}
 		}}}}
 		err := app.Run(append([]string{"app"}, strings.Fields(line)...))

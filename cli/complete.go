@@ -218,7 +218,7 @@ func (a *App) man(w io.Writer, date string) {
 
 func (c *Command) man(w io.Writer, app, date string) {
 	fmt.Fprintf(w, ".TH %s\\-%s 8 %q\n.SH NAME\n%s\\-%s \\- %s\n", strings.ToUpper(app), strings.ToUpper(c.Name), date, app, c.Name, roff(c.Usage))
-	fmt.Fprintf(w, ".SH SYNOPSIS\n.B %s\n[global options]\n.B %s\n[options] %s\n", app, c.Name, roff(c.ArgsUsage))
+	fmt.Fprintf(w, ".SH SYNOPSIS\n.B %s\n[global options]\n.B %s\n%s\n", app, c.Name, roff(strings.TrimPrefix(c.synopsis(), " ")))
 	if c.Description != "" {
 		fmt.Fprint(w, ".SH DESCRIPTION\n.nf\n")
 		for line := range strings.SplitSeq(strings.TrimSpace(c.Description), "\n") {

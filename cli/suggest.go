@@ -1,0 +1,51 @@
+package cli
+
+import "strings"
+
+// suggest says which of the known words was probably meant, as "; did you mean X?", or nothing.
+func suggest(word string, known []string) string {
+	most := 2 // slips; in a short word that is another word
+	switch n := len(strings.TrimLeft(word, "-")); {
+	case n == 1:
+		most = 0
+	case n <= 4:
+		most = 1
+	}
+	best := ""
+	for _, k := range known {
+		if d := slips(word, k); d <= most {
+			best, most = k, d-1
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return "; did you mean " + best + "?"
+}
+
+// slips is the number of letters left out, added, exchanged or swapped with their neighbour
+// between two words (the optimal string alignment distance).
+func slips(a, b string) int {
+	rows := make([][]int, len(a)+1)
+	for i := range rows {
+		rows[i] = make([]int, len(b)+1)
+		rows[i][0] = i
+	}
+	for j := range rows[0] {
+		rows[0][j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		for j := 1; j <= len(b); j++ {
+			exchanged := rows[i-1][j-1]
+			if a[i-1] != b[j-1] {
+				exchanged++
+			}
+			d := min(exchanged, rows[i-1][j]+1, rows[i][j-1]+1)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				d = min(d, rows[i-2][j-2]+1)
+			}
+			rows[i][j] = d
+		}
+	}
+	return rows[len(a)][len(b)]
+}
