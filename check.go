@@ -32,9 +32,9 @@ examples:
 			&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Usage: "text or json", Value: "text"},
 		},
 		Action: verb(func(c *cli.Context) error {
-			format := c.String("format")
-			if format != "text" && format != "json" {
-				return usage(fmt.Errorf("--format: %q: text or json", format))
+			format, err := outputFormat(c, "text", "json")
+			if err != nil {
+				return err
 			}
 			if err := arguments(c, 0, 0); err != nil {
 				return err
@@ -78,35 +78,13 @@ func level(f libcontainer.Finding) string {
 	return "error"
 }
 
-type member struct{ key, value string }
-
-// printJSON prints an array of objects, without members that are empty.
-func printJSON(list [][]member) error {
-	var e jsonx.Encoder
-	e.Array()
-	for _, object := range list {
-		e.Object()
-		for _, m := range object {
-			if m.value != "" {
-				e.Key(m.key)
-				e.String(m.value)
-			}
-		}
-		e.EndObject()
-	}
-	e.EndArray()
-	e.Newline()
-	_, err := os.Stdout.Write(e.Bytes())
-	return err
-}
-
 func printFindings(findings []libcontainer.Finding, format string) error {
 	if format == "json" {
 		list := make([][]member, len(findings))
 		for i, f := range findings {
 			list[i] = []member{{"level", level(f)}, {"field", f.Field}, {"message", f.Message}, {"hint", f.Hint}}
 		}
-		return printJSON(list)
+		return printObjects(list)
 	}
 	if len(findings) == 0 {
 		fmt.Println("nothing is wrong with the bundle on this host")
@@ -139,9 +117,7 @@ func printHost(facts []libcontainer.HostFact, format string) error {
 			e.EndObject()
 		}
 		e.EndObject()
-		e.Newline()
-		_, err := os.Stdout.Write(e.Bytes())
-		return err
+		return printLine(&e)
 	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 1, 2, ' ', 0)
 	for _, f := range facts {

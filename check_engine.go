@@ -17,7 +17,7 @@ func checkEngine(name, format string) error {
 		for i, f := range findings {
 			list[i] = []member{{"level", string(f.Level)}, {"where", f.Where}, {"message", f.Text}, {"hint", f.Hint}}
 		}
-		if err := printJSON(list); err != nil {
+		if err := printObjects(list); err != nil {
 			return err
 		}
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"time"
 
 	"davit/cgroups"
@@ -34,17 +33,14 @@ func eventsCommand() *cli.Command {
 			if interval <= 0 {
 				return usage(fmt.Errorf("--interval: %v is not more than 0", interval))
 			}
+			format, err := outputFormat(c, "table", "json")
+			if err != nil {
+				return err
+			}
 			if err := container.Alive(); err != nil {
 				return err
 			}
-			r := &reporter{container: container}
-			switch f := c.String("format"); f {
-			case "json":
-			case "table":
-				r.table = true
-			default:
-				return usage(fmt.Errorf("--format: %q: json or table", f))
-			}
+			r := &reporter{container: container, table: format == "table"}
 			if c.Bool("stats") {
 				return r.stats()
 			}
@@ -105,9 +101,7 @@ func (r *reporter) oom() error {
 	e.Key("id")
 	e.String(r.container.ID)
 	e.EndObject()
-	e.Newline()
-	_, err := os.Stdout.Write(e.Bytes())
-	return err
+	return printLine(&e)
 }
 
 func (r *reporter) stats() error {
@@ -127,9 +121,7 @@ func (r *reporter) stats() error {
 	e.Key("data")
 	cgroups.EncodeStats(&e, s)
 	e.EndObject()
-	e.Newline()
-	_, err = os.Stdout.Write(e.Bytes())
-	return err
+	return printLine(&e)
 }
 
 // row prints one line for people. Of the CPU it shows what was used since the
@@ -147,18 +139,19 @@ func (r *reporter) row(s *cgroups.Stats) error {
 	r.last, r.at = s, now
 	read, written := transferred(s.Blkio.IoServiceBytesRecursive)
 	_, err := fmt.Printf("%s  %-6s  %-16s  %-6s  %-7s  %-7s  %s/%s/%s\n", now.Format(time.TimeOnly), cpu,
-		bytes(s.Memory.Usage.Usage)+of(s.Memory.Usage.Limit, 1<<62, bytes(s.Memory.Usage.Limit)),
-		fmt.Sprint(s.Pids.Current)+of(s.Pids.Limit, 1<<62, fmt.Sprint(s.Pids.Limit)),
+		bytes(s.Memory.Usage.Usage)+ofLimit(s.Memory.Usage.Limit, bytes),
+		fmt.Sprint(s.Pids.Current)+ofLimit(s.Pids.Limit, func(n uint64) string { return fmt.Sprint(n) }),
 		bytes(read), bytes(written), waited(s.CPU.PSI), waited(s.Memory.PSI), waited(s.Blkio.PSI))
 	return err
 }
 
-// of is " / limit", or nothing where there is no limit.
-func of(limit, none uint64, text string) string {
-	if limit == 0 || limit >= none {
+// ofLimit is "/limit", or nothing where there is no limit: 0, or more than there can be
+// (v2's max is the largest uint64, v1's memory limit the largest int64 in whole pages).
+func ofLimit(limit uint64, show func(uint64) string) string {
+	if limit == 0 || limit >= 1<<62 {
 		return ""
 	}
-	return "/" + text
+	return "/" + show(limit)
 }
 
 func transferred(list []cgroups.BlkioEntry) (read, written uint64) {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 
@@ -37,7 +36,10 @@ example (in a bundle):
 			if id := c.Args().First(); id != "" {
 				o.ID = id
 			}
-			var err error
+			format, err := outputFormat(c, "text", "json")
+			if err != nil {
+				return err
+			}
 			if o.Bundle, err = filepath.Abs(c.String("bundle")); err != nil {
 				return err
 			}
@@ -45,13 +47,10 @@ example (in a bundle):
 			if err != nil {
 				return err
 			}
-			switch f := c.String("format"); f {
-			case "text":
-				_, err = os.Stdout.WriteString(p.Text())
-			case "json":
+			if format == "json" {
 				_, err = os.Stdout.Write(p.JSON())
-			default:
-				err = usage(fmt.Errorf("--format: %q: text or json", f))
+			} else {
+				_, err = os.Stdout.WriteString(p.Text())
 			}
 			return err
 		}),

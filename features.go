@@ -1,8 +1,6 @@
 package main
 
 import (
-	"os"
-
 	"davit/cli"
 	"davit/libcontainer"
 	"davit/spec/featuresjson"
@@ -21,9 +19,7 @@ func featuresCommand() *cli.Command {
 			}
 			e := jsonx.Encoder{Indent: "    "}
 			featuresjson.EncodeFeatures(&e, libcontainer.Features(version, commit))
-			e.Newline()
-			_, err := os.Stdout.Write(e.Bytes())
-			return err
+			return printLine(&e)
 		}),
 	}
 }

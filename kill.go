@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"davit/cli"
+
 	"golang.org/x/sys/unix"
 )
 

@@ -24,6 +24,10 @@ func listCommand() *cli.Command {
 			if err := arguments(c, 0, 0); err != nil {
 				return err
 			}
+			format, err := outputFormat(c, "table", "json")
+			if err != nil {
+				return err
+			}
 			s := store(c)
 			ids, err := s.List()
 			if err != nil {
@@ -35,14 +39,10 @@ func listCommand() *cli.Command {
 				}
 				return nil
 			}
-			switch f := c.String("format"); f {
-			case "table":
-				return listTable(s, ids)
-			case "json":
+			if format == "json" {
 				return listJSON(s, ids)
-			default:
-				return usage(fmt.Errorf("--format: %q: table or json", f))
 			}
+			return listTable(s, ids)
 		}),
 	}
 }
@@ -105,7 +105,5 @@ func listJSON(s libcontainer.Store, ids []string) error {
 		writeState(&e, c)
 	})
 	e.EndArray()
-	e.Newline()
-	_, err := os.Stdout.Write(e.Bytes())
-	return err
+	return printLine(&e)
 }

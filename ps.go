@@ -27,9 +27,9 @@ func psCommand() *cli.Command {
 			if err := arguments(c, 1, -1); err != nil {
 				return err
 			}
-			format := c.String("format")
-			if format != "table" && format != "json" {
-				return usage(fmt.Errorf("--format: %q: table or json", format))
+			format, err := outputFormat(c, "table", "json")
+			if err != nil {
+				return err
 			}
 			container, err := store(c).Open(c.Args().First(), true)
 			if err != nil {
@@ -55,9 +55,7 @@ func psJSON(pids []int) error {
 		e.Int(int64(pid))
 	}
 	e.EndArray()
-	e.Newline()
-	_, err := os.Stdout.Write(e.Bytes())
-	return err
+	return printLine(&e)
 }
 
 // psTable prints what ps(1) says of the processes. It is asked about all there

@@ -5,9 +5,8 @@ import (
 	"os"
 	"path/filepath"
 
-	"davit/spec"
-
 	"davit/cli"
+	"davit/spec"
 )
 
 func specCommand() *cli.Command {

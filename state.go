@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 
 	"davit/cli"
 	"davit/libcontainer"
@@ -27,9 +26,7 @@ func stateCommand() *cli.Command {
 			}
 			e := jsonx.Encoder{Indent: "  "}
 			writeState(&e, container)
-			e.Newline()
-			_, err = os.Stdout.Write(e.Bytes())
-			return err
+			return printLine(&e)
 		}),
 	}
 }

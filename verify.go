@@ -1,10 +1,9 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"text/tabwriter"
-
-	"fmt"
 
 	"davit/cli"
 	"davit/libcontainer"
@@ -24,9 +23,9 @@ example:
   davit verify web`,
 		Flags: []cli.Flag{&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Usage: "table or json", Value: "table"}},
 		Action: verb(func(c *cli.Context) error {
-			format := c.String("format")
-			if format != "table" && format != "json" {
-				return usage(fmt.Errorf("--format: %q: table or json", format))
+			format, err := outputFormat(c, "table", "json")
+			if err != nil {
+				return err
 			}
 			container, err := open(c, true)
 			if err != nil {
@@ -63,9 +62,7 @@ func printDrifts(drifts []libcontainer.Drift, format string) error {
 			e.EndObject()
 		}
 		e.EndArray()
-		e.Newline()
-		_, err := os.Stdout.Write(e.Bytes())
-		return err
+		return printLine(&e)
 	}
 	if len(drifts) == 0 {
 		fmt.Println("no drift")

@@ -1,0 +1,46 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"davit/cli"
+	"davit/spec/jsonx"
+)
+
+// outputFormat returns the value of --format, which is one of the two.
+func outputFormat(c *cli.Context, people, programs string) (string, error) {
+	f := c.String("format")
+	if f != people && f != programs {
+		return "", usage(fmt.Errorf("--format: %q: %s or %s", f, people, programs))
+	}
+	return f, nil
+}
+
+// printLine writes what was encoded to standard output, with a line break.
+func printLine(e *jsonx.Encoder) error {
+	e.Newline()
+	_, err := os.Stdout.Write(e.Bytes())
+	return err
+}
+
+// member is a property of a JSON object.
+type member struct{ key, value string }
+
+// printObjects prints an array of objects, without members that are empty.
+func printObjects(list [][]member) error {
+	var e jsonx.Encoder
+	e.Array()
+	for _, object := range list {
+		e.Object()
+		for _, m := range object {
+			if m.value != "" {
+				e.Key(m.key)
+				e.String(m.value)
+			}
+		}
+		e.EndObject()
+	}
+	e.EndArray()
+	return printLine(&e)
+}
