@@ -237,12 +237,6 @@ func (c *Context) Bool(name string) bool { return c.find(name).(*BoolFlag).Value
 // Int returns an IntFlag's value.
 func (c *Context) Int(name string) int { return c.find(name).(*IntFlag).Value }
 
-// Int64 returns an Int64Flag's value.
-func (c *Context) Int64(name string) int64 { return c.find(name).(*Int64Flag).Value }
-
-// Uint64 returns a Uint64Flag's value.
-func (c *Context) Uint64(name string) uint64 { return c.find(name).(*Uint64Flag).Value }
-
 // Duration returns a DurationFlag's value.
 func (c *Context) Duration(name string) time.Duration { return c.find(name).(*DurationFlag).Value }
 

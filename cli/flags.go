@@ -76,46 +76,6 @@ func (f *IntFlag) assign(v string) error {
 	return err
 }
 
-// Int64Flag takes an integer of 64 bits.
-type Int64Flag struct {
-	Name, Usage string
-	Aliases     []string
-	Value       int64
-	Hidden, set bool
-}
-
-func (f *Int64Flag) names() []string { return names(f.Name, f.Aliases) }
-func (f *Int64Flag) isSet() bool     { return f.set }
-func (f *Int64Flag) describe() description {
-	return description{f.Usage, "N", nonzero(f.Value), f.Hidden}
-}
-func (f *Int64Flag) assign(v string) (err error) {
-	f.Value, err = parseInt(v, 64)
-	f.set = true
-	return err
-}
-
-// Uint64Flag takes a natural number of 64 bits.
-type Uint64Flag struct {
-	Name, Usage string
-	Aliases     []string
-	Value       uint64
-	Hidden, set bool
-}
-
-func (f *Uint64Flag) names() []string { return names(f.Name, f.Aliases) }
-func (f *Uint64Flag) isSet() bool     { return f.set }
-func (f *Uint64Flag) describe() description {
-	return description{f.Usage, "N", nonzero(int64(f.Value)), f.Hidden}
-}
-func (f *Uint64Flag) assign(v string) (err error) {
-	if f.Value, err = strconv.ParseUint(v, 0, 64); err != nil {
-		return fmt.Errorf("%q is not a natural number", v)
-	}
-	f.set = true
-	return nil
-}
-
 // DurationFlag takes a time such as 1s, 500ms or 1m30s.
 type DurationFlag struct {
 	Name, Usage string

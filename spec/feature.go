@@ -2,7 +2,6 @@ package spec
 
 import (
 	"fmt"
-	"math/bits"
 
 	"golang.org/x/sys/unix"
 )
@@ -64,9 +63,6 @@ func Set(features ...*Feature) FeatureSet {
 	return s
 }
 
-// Len is the number of features in s.
-func (s FeatureSet) Len() int { return bits.OnesCount32(uint32(s)) }
-
 // Without denies features from here on, so that fallbacks can be tried. It returns f.
 // It must be called before f is shared between goroutines.
 //
@@ -124,31 +120,4 @@ func (f *Facts) byVersion(ft *Feature) error {
 		return &MissingError{Feature: ft, Kernel: k}
 	}
 	return nil
-}
-
-// IDMapSince is the first kernel whose file system of the given type (as in
-// /proc/filesystems) can be idmapped; ok is false if that is not known. See
-// mount_setattr(2), "ID-mapped mounts", and the FS_ALLOW_IDMAP flags in the kernel.
-func IDMapSince(fsType string) (since Version, ok bool) {
-	switch fsType {
-	case "ext4", "xfs", "vfat", "msdos":
-		return Version{5, 12}, true
-	case "btrfs", "ntfs3":
-		return Version{5, 15}, true
-	case "f2fs":
-		return Version{5, 18}, true
-	case "erofs":
-		return Version{5, 19}, true
-	case "squashfs":
-		return Version{6, 2}, true
-	case "tmpfs":
-		return Version{6, 3}, true
-	case "ceph":
-		return Version{6, 7}, true
-	case "hugetlbfs":
-		return Version{6, 9}, true
-	case "fuse", "virtiofs":
-		return Version{6, 12}, true
-	}
-	return Version{}, false
 }

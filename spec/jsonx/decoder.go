@@ -52,14 +52,6 @@ func (d *Decoder) End() error {
 	return nil
 }
 
-// Err returns the first error so far, an *Error, or nil.
-func (d *Decoder) Err() error {
-	if d.err != nil {
-		return d.err
-	}
-	return nil
-}
-
 // peek skips white space and returns the next byte without taking it, 0 at the end.
 // (A NUL in the text is 0 as well; it fits nowhere either.)
 func (d *Decoder) peek() byte {
