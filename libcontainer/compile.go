@@ -183,7 +183,8 @@ func (c *compiled) compile(o CreateOptions, facts *spec.Facts, cache string) err
 	if err := c.process(o, facts, filter, userns); err != nil {
 		return err
 	}
-	return c.describe(o)
+	c.describe(o)
+	return nil
 }
 
 // compileFilter turns linux.seccomp into a program. A default action of allow
@@ -393,11 +394,11 @@ func personality(to *plan.Plan, p *specs.LinuxPersonality) error {
 	if p == nil {
 		return nil
 	}
-	value := uint64(0) // PER_LINUX
+	value := uint64(0) // PER_LINUX of linux/personality.h
 	switch p.Domain {
 	case specs.PerLinux:
 	case specs.PerLinux32:
-		value = 8
+		value = 8 // PER_LINUX32
 	default:
 		return fmt.Errorf("linux.personality.domain: unknown domain %q: one of LINUX, LINUX32", p.Domain)
 	}
@@ -414,7 +415,7 @@ func deniesSetgroups(s *specs.Spec) bool {
 }
 
 // describe fills in the state as far as it is known beforehand.
-func (c *compiled) describe(o CreateOptions) error {
+func (c *compiled) describe(o CreateOptions) {
 	s := c.spec
 	c.state = State{
 		NoProcess:  c.state.NoProcess,
@@ -429,7 +430,6 @@ func (c *compiled) describe(o CreateOptions) error {
 	if s.Hooks != nil {
 		c.state.Poststart, c.state.Poststop = len(s.Hooks.Poststart) > 0, len(s.Hooks.Poststop) > 0
 	}
-	return nil
 }
 
 // invalid returns the error for a config that Validate objects to.

@@ -73,9 +73,9 @@ func (s Store) Open(id string, look bool) (*Container, error) {
 	return c, nil
 }
 
-// OpenForced is Open for who will delete the container whatever happens to it. Who holds its lock
-// may do so for long, waiting for a hook or for the program to begin: without the
-// container's processes that ends.
+// OpenForced opens a container to delete it, whatever state it is in. Another davit may hold its
+// lock for long, while it waits for a hook or for the program to begin: that wait ends
+// with the container's processes, so they are killed first.
 func (s Store) OpenForced(id string) (*Container, error) {
 	c, err := s.Open(id, true)
 	if err != nil {

@@ -213,7 +213,7 @@ func (c *creation) record() error {
 	if err := c.state.write(c.dir, false); err != nil {
 		return err
 	}
-	return c.announce()
+	return announce(c.stage, c.PidFile, c.PidfdSocket)
 }
 
 // openState opens what the plan wants of the state directory.
@@ -328,13 +328,14 @@ func (c *creation) putInPlace() error {
 		return err
 	}
 	if s.Process.OOMScoreAdj != nil {
-		return c.oomScore(*s.Process.OOMScoreAdj)
+		return setOOMScore(c.stage.Pid, *s.Process.OOMScoreAdj)
 	}
 	return nil
 }
 
-func (c *creation) oomScore(adj int) error {
-	path := "/proc/" + strconv.Itoa(c.stage.Pid) + "/oom_score_adj"
+// setOOMScore writes process.oomScoreAdj, -1000..1000 (proc_pid_oom_score_adj(5)).
+func setOOMScore(pid, adj int) error {
+	path := "/proc/" + strconv.Itoa(pid) + "/oom_score_adj"
 	err := writeProc(path, strconv.Itoa(adj))
 	if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) {
 		have, _ := os.ReadFile(path)
@@ -381,15 +382,15 @@ func (c *creation) stageDied() error {
 	return fmt.Errorf("the stage ended before the container was created: exit status %d", status.ExitStatus())
 }
 
-// announce tells those who asked where the process is.
-func (c *creation) announce() error {
-	if c.PidFile != "" {
-		if err := writePidFile(c.PidFile, c.stage.Pid); err != nil {
+// announce tells the process's pid to those who asked for it; an empty path is nobody.
+func announce(stage *nsenter.Stage, pidFile, pidfdSocket string) error {
+	if pidFile != "" {
+		if err := writePidFile(pidFile, stage.Pid); err != nil {
 			return fmt.Errorf("--pid-file: %w", err)
 		}
 	}
-	if c.PidfdSocket != "" {
-		if err := sendPidfd(c.PidfdSocket, c.stage.PidFD); err != nil {
+	if pidfdSocket != "" {
+		if err := sendPidfd(pidfdSocket, stage.PidFD); err != nil {
 			return fmt.Errorf("--pidfd-socket: %w", err)
 		}
 	}
@@ -444,21 +445,22 @@ func (c *creation) undo() {
 	}
 	if c.dir >= 0 {
 		if c.state.SharedMounts {
-			if err := c.state.unmount(c.spec); err != nil {
-				fmt.Fprintf(os.Stderr, "davit: create %s: clean up: %v\n", c.ID, err)
-			}
+			c.sayNotUndone(c.state.unmount(c.spec))
 		}
 		if c.rdt != nil {
-			if err := c.rdt.Remove(); err != nil {
-				fmt.Fprintf(os.Stderr, "davit: create %s: clean up: %v\n", c.ID, err)
-			}
+			c.sayNotUndone(c.rdt.Remove())
 		}
 		if c.grouped {
-			if err := c.cgroups.Destroy(); err != nil {
-				fmt.Fprintf(os.Stderr, "davit: create %s: clean up: %v\n", c.ID, err)
-			}
+			c.sayNotUndone(c.cgroups.Destroy())
 		}
 		removeDir(c.path, c.dir)
 	}
 	c.close()
+}
+
+// sayNotUndone prints an error of cleaning up, beside the one that made it necessary.
+func (c *creation) sayNotUndone(err error) {
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "davit: create %s: clean up: %v\n", c.ID, err)
+	}
 }

@@ -140,7 +140,7 @@ func (e *execution) run(console int) error {
 		return err
 	}
 	if err = e.serve(); err == nil {
-		err = e.announce()
+		err = announce(e.stage, e.PidFile, e.PidfdSocket)
 	}
 	if err != nil {
 		e.stage.Kill()
@@ -153,21 +153,6 @@ func (e *execution) run(console int) error {
 func (e *execution) checkPid() error {
 	if hasExited(e.pidfd) {
 		return fmt.Errorf("cannot exec in a container that has stopped meanwhile: %s", textNotRunning)
-	}
-	return nil
-}
-
-// announce tells those who asked where the process is.
-func (e *execution) announce() error {
-	if e.PidFile != "" {
-		if err := writePidFile(e.PidFile, e.stage.Pid); err != nil {
-			return fmt.Errorf("--pid-file: %w", err)
-		}
-	}
-	if e.PidfdSocket != "" {
-		if err := sendPidfd(e.PidfdSocket, e.stage.PidFD); err != nil {
-			return fmt.Errorf("--pidfd-socket: %w", err)
-		}
 	}
 	return nil
 }
@@ -381,8 +366,7 @@ func (e *execution) place() error {
 		return err
 	}
 	if adj := e.Process.OOMScoreAdj; adj != nil {
-		c := creation{stage: e.stage}
-		return c.oomScore(*adj)
+		return setOOMScore(e.stage.Pid, *adj)
 	}
 	return nil
 }

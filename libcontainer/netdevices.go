@@ -3,7 +3,6 @@ package libcontainer
 import (
 	"errors"
 	"fmt"
-	"os"
 
 	"davit/netdev"
 	"davit/spec/jsonx"
@@ -55,8 +54,6 @@ func (c *creation) networkSpace() (*netdev.Space, error) {
 // returnDevices moves them back.
 func (c *creation) returnDevices() {
 	for _, m := range c.moved {
-		if err := c.network.Return(m); err != nil {
-			fmt.Fprintf(os.Stderr, "davit: create %s: clean up: %v\n", c.ID, err)
-		}
+		c.sayNotUndone(c.network.Return(m))
 	}
 }
