@@ -1,3 +1,5 @@
+// Go's runtime need not look for a limit on CPUs, at the start and then every second (docs/design.md).
+//
 //go:debug containermaxprocs=0
 //go:debug updatemaxprocs=0
 

@@ -8,7 +8,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// The functions plan… are pure: resources in, writes out. Devices are apart (device.go), as they
+// Planning (plan*.go) is pure: resources in, writes out. Devices are apart (device.go), as they
 // are no plain files on cgroup v2.
 
 // version says which version's hierarchy has a controller: 1, 2, or 0 for none.

@@ -12,7 +12,7 @@ import (
 )
 
 // properties are what systemd (of that version) is told of the writes; what it has no property for is left
-// out, since everything is written to the cgroup as well. A pure function. at: the unit is being started.
+// out, since everything is written to the cgroup as well. A pure function. start: the unit is being started.
 func properties(writes []write, version int, start bool) []systemd.Property {
 	var p propertyList
 	idle := false

@@ -27,7 +27,7 @@ const (
 	keyed                         // the file has a line per key, the value's first word
 )
 
-// file is where a write goes: an open cgroup directory.
+// target is where a write goes: an open cgroup directory.
 type target struct {
 	dir int
 	w   *write

@@ -432,7 +432,7 @@ func (c *compiled) describe(o CreateOptions) {
 	}
 }
 
-// invalid returns the error for a config that Validate objects to.
+// invalid returns the error for what spec.Check objects to: a line for each problem, and its hint.
 func invalid(problems []spec.Problem) error {
 	var b strings.Builder
 	for i, p := range problems {

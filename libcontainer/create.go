@@ -133,7 +133,7 @@ func (o *CreateOptions) checkTerminal(terminal bool) error {
 	return nil
 }
 
-// make does what changes the host, what is needed to undo it written down first.
+// make does what changes the host. What is needed to undo it is written down first.
 func (c *creation) make() error {
 	for _, part := range [...]struct {
 		name string

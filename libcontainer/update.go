@@ -143,7 +143,7 @@ func (c *Container) keepSpec(s *specs.Spec) error {
 	return nil
 }
 
-// keepSet drops the zeros, by which engines and the form in `update --help` say
+// keepSet drops the zeros, by which engines and the form in runc's `update --help` say
 // "not set": without them, merging keeps what the container has.
 func keepSet(r *specs.LinuxResources) {
 	if m := r.Memory; m != nil {

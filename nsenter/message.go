@@ -27,8 +27,8 @@ const (
 type Message struct {
 	Kind   Kind
 	Step   int        // index into the plan's steps
-	Errno  unix.Errno // of an Error; negative values are a hook's exit status or signal
-	Value  int64
+	Errno  unix.Errno // of an Error; if Call is "hook exit status" or "hook signal", that number
+	Value  int64      // what it is depends on the kind, as in stage/stage.h; so with End
 	End    int64
 	Call   string // the system call that failed
 	Detail string // what it failed on

@@ -210,7 +210,7 @@ func formatNum(v uint64, f format) string {
 	case mountFlags, attrFlags, cloneFlags:
 		return flagNames(v, f)
 	case capSet:
-		return capNames(v)
+		return capSetText(v)
 	}
 	return strconv.FormatUint(v, 10)
 }
@@ -251,8 +251,8 @@ func flagBits(f format) []bit {
 		{"strictatime", 0x1000000}, {"lazytime", 0x2000000}}
 }
 
-// capNames prints a set as numbers' names; all of them are "all".
-func capNames(v uint64) string {
+// capSetText prints a set of capabilities as in /proc/PID/status, or as "none".
+func capSetText(v uint64) string {
 	if v == 0 {
 		return "none"
 	}

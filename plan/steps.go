@@ -209,7 +209,7 @@ type Bounding struct{ Keep uint64 }
 // User sets groups and user, keeping the permitted capabilities.
 type User struct {
 	UID, GID uint64
-	Groups   string // gid_t, little-endian
+	Groups   string // an array of gid_t, in the machine's byte order
 	// KeepGroups leaves the supplementary groups (where setgroups is denied).
 	KeepGroups bool
 }
@@ -249,10 +249,12 @@ type Seccomp struct {
 	State    string // JSON; PIDMark in it becomes the process's pid
 }
 
-// Exec becomes the container process. Preserve descriptors from 3 on stay open.
+// Exec becomes the container process.
 type Exec struct {
 	Args, Env []string
-	Preserve  uint64
+	// Preserve is how many descriptors from 3 on stay open. It is for people: the stage is
+	// started with them (nsenter.Options) and closes only what comes after.
+	Preserve uint64
 }
 
 // PIDMark stands for the container process's pid in a State: it is only known
@@ -264,8 +266,8 @@ type Phase uint64
 
 // The phases.
 const (
-	// Placed: the parent writes the mappings, and puts the process into its
-	// cgroups and devices into its network namespace.
+	// Placed: the parent puts the process into its cgroups, sets their limits, the
+	// offsets of its clocks and its OOM score, and moves devices to its network namespace.
 	Placed Phase = 1 + iota
 	// Mapped: the parent writes the mappings of a user namespace.
 	Mapped

@@ -2,8 +2,6 @@ package process
 
 import "davit/spec"
 
-const capSysAdmin = 21
-
 // mask returns the set that the names stand for. Names that this davit does
 // not know are left out: config.md, "Linux Process", wants a warning, which
 // package spec gives.

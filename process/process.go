@@ -13,6 +13,7 @@ import (
 	"davit/spec"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 // Filter is a compiled seccomp filter.
@@ -183,8 +184,8 @@ func identity(p *plan.Plan, s *specs.Process, o Options) error {
 	p.Add("process.user", plan.User{UID: uint64(s.User.UID), GID: uint64(s.User.GID), Groups: string(groups), KeepGroups: o.KeepGroups})
 	if needsAdmin(s, o) {
 		// The filter is loaded with CAP_SYS_ADMIN, so that goes after it.
-		caps.Effective |= 1 << capSysAdmin
-		caps.Permitted |= 1 << capSysAdmin
+		caps.Effective |= 1 << unix.CAP_SYS_ADMIN
+		caps.Permitted |= 1 << unix.CAP_SYS_ADMIN
 	}
 	p.Add("process.capabilities", caps)
 	return nil
@@ -216,7 +217,7 @@ func filter(p *plan.Plan, s *specs.Process, o Options) {
 		return
 	}
 	caps, _ := Capabilities(s.Capabilities, o.Grantable)
-	if admin := uint64(1 << capSysAdmin); caps.Effective&caps.Permitted&admin == 0 {
+	if admin := uint64(1 << unix.CAP_SYS_ADMIN); caps.Effective&caps.Permitted&admin == 0 {
 		caps.Ambient = 0 // raised before, where no filter could object
 		p.Add("process.capabilities", caps)
 	}
@@ -241,7 +242,7 @@ func Candidates(s *specs.Process) ([]string, error) {
 			paths = append(paths, strings.TrimSuffix(dir, "/")+"/"+s.Args[0])
 		}
 	}
-	if len(paths) == 0 {
+	if len(paths) == 0 { // in the words that engines match: textNotFound of libcontainer/messages.go
 		return nil, fmt.Errorf("process.args[0]: exec: %q: executable file not found in $PATH: PATH=%q has no absolute directory", s.Args[0], search)
 	}
 	return paths, nil

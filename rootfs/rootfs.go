@@ -241,7 +241,7 @@ func (c *compiler) copyUp(field, source, target string, o options) error {
 		}
 	}
 	if c.label("tmpfs") != "" {
-		step.Options = append(step.Options, "context="+c.spec.Linux.MountLabel)
+		step.Options = append(step.Options, "context="+c.spec.Linux.MountLabel) // fsconfig(2) takes it without quotes
 	}
 	c.plan.Add(field, step)
 	return nil

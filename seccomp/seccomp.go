@@ -3,9 +3,9 @@
 //
 // # The way of a filter
 //
-//	config ─rules()─▶ rules ─compiler.elf (libseccomp)─▶ small programs
-//	   │                          ─table()─▶ decisions ─assemble()─▶ program
-//	   └─key()─▶ cache directory ──────────────────────────────────▶ program
+//	config ─parse()─▶ rules ─compiler.elf (libseccomp)─▶ small programs
+//	   │                         ─tables()─▶ decisions ─assemble()─▶ program
+//	   └─cacheKey()─▶ cache directory ─────────────────────────────▶ program
 //
 // libseccomp gives the meaning: names of system calls, architectures,
 // multiplexed calls, comparisons. It sits in an embedded static program,
