@@ -63,8 +63,7 @@ static void copy_entry(struct stage *c, int from, int to, const char *name, int 
 		sys(__NR_close, in);
 		sys(__NR_close, out);
 	} else {
-		uint64_t dev = (uint64_t)st.stx_rdev_major << 8 | (st.stx_rdev_minor & 0xff) | (uint64_t)(st.stx_rdev_minor & 0xffffff00) << 12;
-		must(c, sys(__NR_mknodat, to, name, st.stx_mode, dev), "mknodat", name);
+		must(c, sys(__NR_mknodat, to, name, st.stx_mode, device_number(st.stx_rdev_major, st.stx_rdev_minor)), "mknodat", name);
 	}
 	sys(__NR_close, found);
 	must(c, sys(__NR_fchownat, to, name, st.stx_uid, st.stx_gid, AT_SYMLINK_NOFOLLOW), "fchownat", name);

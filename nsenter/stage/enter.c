@@ -89,7 +89,7 @@ void do_sysctl(struct stage *c, const struct plan_step *s)
 	const char *key = str(c, s, SYSCTL_S_KEY);
 
 	if (size(s, SYSCTL_S_KEY) + 5 > sizeof(path))
-		fail(c, "openat", -36 /* ENAMETOOLONG */, key);
+		fail(c, "openat", -ENAMETOOLONG, key);
 	memcpy(path + 4, key, size(s, SYSCTL_S_KEY) + 1);
 	write_proc(c, fd(c, s, SYSCTL_FD_PROC), path, str(c, s, SYSCTL_S_VALUE), size(s, SYSCTL_S_VALUE));
 }
@@ -115,7 +115,7 @@ void do_loopback(struct stage *c, const struct plan_step *s)
 		char name[16];
 		int16_t flags;
 		char rest[22];
-	} lo = {.name = "lo", .flags = 1 /* IFF_UP */};
+	} lo = {.name = "lo", .flags = IFF_UP};
 	int f = (int)must(c, sys(__NR_socket, AF_INET, SOCK_DGRAM | O_CLOEXEC, 0), "socket", "");
 
 	(void)s;

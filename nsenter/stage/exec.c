@@ -40,7 +40,7 @@ void do_program(struct stage *c, const struct plan_step *s)
 	for (char **p = strings(c, s, PROGRAM_L_PATHS); *p; p++) {
 		int f = (int)(r = sys(__NR_openat, AT_FDCWD, *p, O_PATH | O_CLOEXEC));
 		if (r >= 0) {
-			r = (mode_of(c, f, 0) & S_IFMT) == S_IFDIR ? -EACCES : sys(__NR_faccessat2, AT_FDCWD, *p, 1 /* X_OK */, AT_EACCESS);
+			r = (mode_of(c, f, 0) & S_IFMT) == S_IFDIR ? -EACCES : sys(__NR_faccessat2, AT_FDCWD, *p, X_OK, AT_EACCESS);
 			sys(__NR_close, f);
 		}
 		if (r == 0) {
@@ -73,7 +73,7 @@ void do_wait_start(struct stage *c, const struct plan_step *s)
 	sys(__NR_close, c->control);
 	do
 		r = sys(__NR_accept4, socket, 0, 0, O_CLOEXEC);
-	while (r == -EINTR || r == -103 /* ECONNABORTED */);
+	while (r == -EINTR || r == -ECONNABORTED);
 	must(c, r, "accept4", "");
 	c->channel = (int)r;
 }
@@ -108,12 +108,12 @@ void do_hook(struct stage *c, const struct plan_step *s)
 	if (must(c, sys(__NR_clone3, &args, sizeof(args)), "clone3", path) == 0)
 		become_hook(c, s, pipe[0]);
 	sys(__NR_close, pipe[0]);
-	/* A hook need not read its state; SIGPIPE is left to its default nowhere else. */
-	uint64_t sigpipe = 1 << (13 - 1);
-	sys(__NR_rt_sigprocmask, 0 /* SIG_BLOCK */, &sigpipe, 0, sizeof(sigpipe));
+	/* A hook may end without reading its state: then the write fails, and its SIGPIPE must not end the stage. */
+	uint64_t sigpipe = 1 << (SIGPIPE - 1);
+	sys(__NR_rt_sigprocmask, SIG_BLOCK, &sigpipe, 0, sizeof(sigpipe));
 	sys(__NR_write, pipe[1], text, size(s, HOOK_S_STATE));
 	sys(__NR_close, pipe[1]);
-	struct pollfd p = {.fd = pidfd, .events = 1 /* POLLIN */};
+	struct pollfd p = {.fd = pidfd, .events = POLLIN};
 	do
 		r = sys(__NR_ppoll, &p, 1, timeout[0] ? timeout : 0, 0, 0); /* the kernel updates what is left */
 	while (r == -EINTR);
@@ -124,13 +124,13 @@ void do_hook(struct stage *c, const struct plan_step *s)
 	}
 	must(c, sys(__NR_waitid, P_PIDFD, pidfd, status, WEXITED, 0), "waitid", path);
 	sys(__NR_close, pidfd);
-	/* siginfo: [2] is si_code (1: exited), [6] is si_status */
+	/* siginfo_t of 64 bits: [2] is si_code, [6] is si_status */
 	if (status[6])
-		fail(c, status[2] == 1 ? "hook exit status" : "hook signal", -status[6], path);
-	/* A pending SIGPIPE of the write above goes with the block. */
+		fail(c, status[2] == CLD_EXITED ? "hook exit status" : "hook signal", -status[6], path);
+	/* A SIGPIPE of that write is taken here, or the unblocking would deliver it. */
 	int64_t zero[2] = {0, 0};
 	sys(__NR_rt_sigtimedwait, &sigpipe, 0, zero, sizeof(sigpipe));
-	sys(__NR_rt_sigprocmask, 1 /* SIG_UNBLOCK */, &sigpipe, 0, sizeof(sigpipe));
+	sys(__NR_rt_sigprocmask, SIG_UNBLOCK, &sigpipe, 0, sizeof(sigpipe));
 }
 
 /* The notification descriptor is sent by a second thread, which the filter

@@ -154,7 +154,7 @@ static int64_t now(void)
 	struct {
 		int64_t sec, nsec;
 	} t = {0, 0};
-	sys(__NR_clock_gettime, 1 /* CLOCK_MONOTONIC */, &t);
+	sys(__NR_clock_gettime, CLOCK_MONOTONIC, &t);
 	return t.sec * 1000000000 + t.nsec;
 }
 
@@ -204,7 +204,7 @@ __attribute__((used)) _Noreturn void stage_main(long *sp)
 	/* Invariant 2: whatever else there is, nothing passes the exec but stdio and what was asked for, which
 	 * is what comes before the plan. */
 	must(&c, sys(__NR_close_range, plan, ~0U, CLOSE_RANGE_CLOEXEC), "close_range", "");
-	sys(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, &none, 0, sizeof(none));
+	sys(__NR_rt_sigprocmask, SIG_SETMASK, &none, 0, sizeof(none));
 	sys(__NR_prctl, PR_SET_NAME, "davit-stage", 0, 0, 0);
 
 	long map = sys(__NR_mmap, 0, len, PROT_READ | PROT_WRITE, MAP_PRIVATE, plan, 0);

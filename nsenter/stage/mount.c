@@ -168,8 +168,6 @@ void do_symlink(struct stage *c, const struct plan_step *s)
 	sys(__NR_close, dir);
 }
 
-static uint64_t device_number(uint64_t rdev) { return rdev >> 32 << 8 | (rdev & 0xff) | (rdev & 0xffffff00) << 12; }
-
 /* Opens a node, which must be of that type and number. */
 static int open_node(struct stage *c, int dir, const char *name, uint32_t mode, uint64_t rdev, const char *path)
 {
@@ -187,13 +185,13 @@ void do_device(struct stage *c, const struct plan_step *s)
 	uint32_t mode = (uint32_t)s->n[DEVICE_N_MODE];
 	uint64_t rdev = s->n[DEVICE_N_RDEV];
 	int dir = parent_of(c, path, &name);
-	long r = sys(__NR_mknodat, dir, name, mode, device_number(rdev));
+	long r = sys(__NR_mknodat, dir, name, mode, device_number(rdev >> 32, (uint32_t)rdev));
 
 	if (r == -EEXIST) {
 		sys(__NR_close, open_node(c, dir, name, mode, rdev, path));
 		/* Made anew, since a name is no safe way to change owner and mode. */
 		must(c, sys(__NR_unlinkat, dir, name, 0), "unlinkat", path);
-		r = sys(__NR_mknodat, dir, name, mode, device_number(rdev));
+		r = sys(__NR_mknodat, dir, name, mode, device_number(rdev >> 32, (uint32_t)rdev));
 	}
 	must(c, r, "mknodat", path);
 	if (s->n[DEVICE_N_UID] || s->n[DEVICE_N_GID]) {
@@ -289,7 +287,7 @@ void do_pivot(struct stage *c, const struct plan_step *s)
 		/* What a move hides is still there, and would count as a visible procfs or sysfs for user namespaces. */
 		sys(__NR_umount2, "/proc", UMOUNT_DETACH);
 		sys(__NR_umount2, "/sys", UMOUNT_DETACH);
-		must(c, sys(__NR_mount, ".", "/", 0, 8192 /* MS_MOVE */, 0), "mount", "/");
+		must(c, sys(__NR_mount, ".", "/", 0, MS_MOVE, 0), "mount", "/");
 		must(c, sys(__NR_chroot, "."), "chroot", ".");
 	} else {
 		must(c, sys(__NR_pivot_root, ".", "."), "pivot_root", ".");

@@ -30,7 +30,7 @@ void do_scheduler(struct stage *c, const struct plan_step *s)
 
 void do_io_priority(struct stage *c, const struct plan_step *s)
 {
-	must(c, sys(__NR_ioprio_set, 1 /* IOPRIO_WHO_PROCESS */, 0, s->n[IO_PRIORITY_N_VALUE]), "ioprio_set", "");
+	must(c, sys(__NR_ioprio_set, IOPRIO_WHO_PROCESS, 0, s->n[IO_PRIORITY_N_VALUE]), "ioprio_set", "");
 }
 
 void do_affinity(struct stage *c, const struct plan_step *s)
@@ -62,8 +62,8 @@ void do_no_new_privileges(struct stage *c, const struct plan_step *s)
 	must(c, sys(__NR_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl", "PR_SET_NO_NEW_PRIVS");
 }
 
-/* So that the process can open /dev/stdout again, as people expect. Whose
- * filesystem cannot change owners keeps them. */
+/* So that the process can open /dev/stdout again, as people expect. Where the
+ * filesystem cannot change owners, they stay as they are. */
 void do_stdio_owner(struct stage *c, const struct plan_step *s)
 {
 	struct statx st;
@@ -146,8 +146,8 @@ static void root_read_only(struct stage *c, uint64_t set, uint64_t clear)
 	must(c, sys(__NR_mount_setattr, c->root, "", AT_EMPTY_PATH, &a, sizeof(a)), "mount_setattr", "/");
 }
 
-/* Entered as the container's user; what that user may not enter, davit may
- * still, as long as it keeps its capabilities. */
+/* Entered before the user changes, with davit's capabilities: the container's user need
+ * not have the permission to pass every directory on the way. */
 void do_chdir(struct stage *c, const struct plan_step *s)
 {
 	const char *path = str(c, s, CHDIR_S_PATH);

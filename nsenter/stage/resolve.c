@@ -103,7 +103,7 @@ static int walk(struct stage *c, const char *path, int directory, uint64_t resol
 
 	must(c, at, "openat2", "/");
 	if (len_of(path) >= sizeof(prefix))
-		fail(c, "openat2", -36 /* ENAMETOOLONG */, path);
+		fail(c, "openat2", -ENAMETOOLONG, path);
 	while (*path) {
 		while (*path == '/')
 			prefix[n++] = *path++;
@@ -151,7 +151,7 @@ int parent_of(struct stage *c, const char *path, const char **name)
 	size_t n = len_of(path);
 
 	if (n >= sizeof(dir))
-		fail(c, "openat2", -36 /* ENAMETOOLONG */, path);
+		fail(c, "openat2", -ENAMETOOLONG, path);
 	while (n > 0 && path[n - 1] != '/')
 		n--;
 	*name = path + n;

@@ -71,6 +71,12 @@ static inline long must(struct stage *c, long r, const char *call, const char *d
 	return r;
 }
 
+/* A device's number as mknod(2) takes it: new_encode_dev of the kernel's linux/kdev_t.h. */
+static inline uint64_t device_number(uint64_t major, uint64_t minor)
+{
+	return major << 8 | (minor & 0xff) | (minor & 0xffffff00) << 12;
+}
+
 /* main.c */
 const char *check_plan(const char *plan, uint64_t len, uint32_t nfds); /* what is wrong with it, or 0 */
 char **strings(struct stage *c, const struct plan_step *s, int slot);

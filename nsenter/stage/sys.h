@@ -52,8 +52,8 @@ static inline long sys6(long n, long a, long b, long c, long d, long e, long f)
 
 /* From errno(3), fcntl(2), mount(2) and their kin, whose libc headers cannot be used here. */
 enum {
-	EPERM = 1, ENOENT = 2, EINTR = 4, EIO = 5, EAGAIN = 11, EACCES = 13, EEXIST = 17, ENODEV = 19,
-	ENOTDIR = 20, EINVAL = 22, ENOSYS = 38, ELOOP = 40, EPROTO = 71, ETIMEDOUT = 110,
+	EPERM = 1, ENOENT = 2, EINTR = 4, EIO = 5, EAGAIN = 11, EACCES = 13, EEXIST = 17, ENODEV = 19, ENOTDIR = 20, EINVAL = 22,
+	ENAMETOOLONG = 36, ENOSYS = 38, ELOOP = 40, EPROTO = 71, ECONNABORTED = 103, ETIMEDOUT = 110,
 };
 enum {
 	AT_FDCWD = -100, AT_SYMLINK_NOFOLLOW = 0x100, AT_EACCESS = 0x200, AT_EMPTY_PATH = 0x1000, AT_RECURSIVE = 0x8000,
@@ -67,7 +67,8 @@ enum {
 #endif
 };
 enum { S_IFMT = 0170000, S_IFCHR = 020000, S_IFBLK = 060000, S_IFDIR = 040000, S_IFREG = 0100000, S_IFLNK = 0120000 };
-enum { SIGKILL = 9, SIGCHLD = 17 };
+enum { SIGKILL = 9, SIGPIPE = 13, SIGCHLD = 17, SIG_BLOCK = 0, SIG_UNBLOCK = 1, SIG_SETMASK = 2, CLD_EXITED = 1 };
+enum { X_OK = 1, POLLIN = 1, CLOCK_MONOTONIC = 1, IOPRIO_WHO_PROCESS = 1, IFF_UP = 1 };
 enum { MSG_NOSIGNAL = 0x4000, MSG_CMSG_CLOEXEC = 0x40000000, SOL_SOCKET = 1, SCM_RIGHTS = 1, AF_INET = 2, SOCK_DGRAM = 2 };
 enum { UMOUNT_DETACH = 2 };
 
