@@ -1,8 +1,11 @@
 package main
 
 import (
+	"go/build"
 	"os"
+	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 )
 
@@ -25,6 +28,48 @@ func TestDesignNamesWhatExists(t *testing.T) {
 		declared := regexp.MustCompile(`(?m)^(func (\([^)]*\) )?` + n[2] + `\(|[a-z_].*\b` + n[2] + `\()`)
 		if !declared.Match(source) {
 			t.Errorf("docs/design.md names %s in %s, which has no such function", n[2], n[1])
+		}
+	}
+}
+
+// Imports go one way, as docs/design.md draws it: each package only imports what has a lower rank.
+func TestImportsGoOneWay(t *testing.T) {
+	rank := map[string]int{"memfd": 0, "cli": 0, "spec": 1, "plan": 2, "doctor": 2, "rootfs": 3, "process": 3, "seccomp": 3,
+		"cgroups": 3, "nsenter": 3, "netdev": 3, "resctrl": 3, "libcontainer": 4, ".": 5}
+	room := func(importPath string) string { // the directory at the top that a package is in
+		name, _, _ := strings.Cut(strings.TrimPrefix(importPath, "davit/"), "/")
+		return name
+	}
+	dirs := []string{"."}
+	for name := range rank {
+		if name == "." {
+			continue
+		}
+		err := filepath.WalkDir(name, func(path string, d os.DirEntry, err error) error {
+			if err == nil && d.IsDir() {
+				dirs = append(dirs, path)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, dir := range dirs {
+		p, err := build.ImportDir(dir, 0)
+		if err != nil || p.Name == "main" && dir != "." {
+			continue // no Go in it, or a generator
+		}
+		from := room(dir)
+		for _, path := range p.Imports {
+			if !strings.HasPrefix(path, "davit/") || room(path) == from {
+				continue
+			}
+			to, known := rank[room(path)]
+			// rootfs shows a container its cgroups, and takes the list of them from there.
+			if !known || to >= rank[from] && !(from == "rootfs" && path == "davit/cgroups") {
+				t.Errorf("%s imports %s", dir, path)
+			}
 		}
 	}
 }
