@@ -23,7 +23,7 @@ func deleteCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			find := func(id string) (*libcontainer.Container, error) { return store(c).Open(id, false) }
+			find := store(c).OpenLocked
 			if force {
 				find = store(c).OpenForced
 			}

@@ -24,7 +24,7 @@ func eventsCommand() *cli.Command {
 			&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Usage: "json (an object a line, in runc's form) or table", Value: "json"},
 		},
 		Action: verb(func(c *cli.Context) error {
-			container, err := open(c, true)
+			container, err := open(c)
 			if err != nil {
 				return err
 			}

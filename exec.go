@@ -62,7 +62,7 @@ example:
 }
 
 func execIn(c *cli.Context) (status int, err error) {
-	container, err := store(c).Open(c.Args().First(), true)
+	container, err := store(c).Open(c.Args().First())
 	if err != nil {
 		return -1, err
 	}

@@ -34,7 +34,7 @@ example:
 			if err != nil {
 				return err
 			}
-			container, err := store(c).Open(c.Args().First(), true)
+			container, err := store(c).Open(c.Args().First())
 			if err != nil {
 				return err
 			}

@@ -50,7 +50,7 @@ func listCommand() *cli.Command {
 // each calls f for every container that is still there.
 func each(s libcontainer.Store, ids []string, f func(*libcontainer.Container)) {
 	for _, id := range ids {
-		c, err := s.Open(id, true)
+		c, err := s.Open(id)
 		if err != nil {
 			continue // deleted meanwhile
 		}

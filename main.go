@@ -155,13 +155,13 @@ func arguments(c *cli.Context, least, most int) error {
 // usage is the error of a command line that makes no sense.
 func usage(err error) error { return cli.UsageError(err) }
 
-// open finds a container for a verb that changes it, or only looks.
-func open(c *cli.Context, look bool) (*libcontainer.Container, error) {
+// open finds the container that is the one argument, for a verb that only looks at it.
+func open(c *cli.Context) (*libcontainer.Container, error) {
 	id, err := containerID(c)
 	if err != nil {
 		return nil, err
 	}
-	return store(c).Open(id, look)
+	return store(c).Open(id)
 }
 
 // verb adds verb and container to an error.

@@ -27,10 +27,14 @@ func resumeCommand() *cli.Command {
 	}
 }
 
-// change is the action of a verb that does one thing to one container.
+// change is the action of a verb that does one thing to one container, under its lock.
 func change(do func(*libcontainer.Container) error) func(*cli.Context) error {
 	return func(c *cli.Context) error {
-		container, err := open(c, false)
+		id, err := containerID(c)
+		if err != nil {
+			return err
+		}
+		container, err := store(c).OpenLocked(id)
 		if err != nil {
 			return err
 		}

@@ -31,7 +31,7 @@ func psCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			container, err := store(c).Open(c.Args().First(), true)
+			container, err := store(c).Open(c.Args().First())
 			if err != nil {
 				return err
 			}

@@ -16,7 +16,7 @@ func stateCommand() *cli.Command {
 		Description: `example:
   davit state web`,
 		Action: verb(func(c *cli.Context) error {
-			container, err := open(c, true)
+			container, err := open(c)
 			if err != nil {
 				return err
 			}

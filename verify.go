@@ -27,7 +27,7 @@ example:
 			if err != nil {
 				return err
 			}
-			container, err := open(c, true)
+			container, err := open(c)
 			if err != nil {
 				return err
 			}

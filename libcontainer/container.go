@@ -30,21 +30,26 @@ type Container struct {
 	Broken error
 }
 
-// Open finds a container. Verbs that change what is kept of it take its lock;
-// those that only look at it, or signal it, or add a process, do not wait: a hook
-// may call them while its container is being made, and a state on disk is always whole.
-func (s Store) Open(id string, look bool) (*Container, error) {
+// Open finds a container, or fails with ErrNotExist. It waits for no lock: it is for verbs that
+// look at a container, signal it, or add a process. A hook may call those while its
+// container is being made, and a state on disk is always whole.
+func (s Store) Open(id string) (*Container, error) { return s.open(id, false) }
+
+// OpenLocked finds a container and takes its lock, which Close gives back: for verbs that
+// change what is kept of it.
+func (s Store) OpenLocked(id string) (*Container, error) { return s.open(id, true) }
+
+func (s Store) open(id string, locked bool) (*Container, error) {
 	if err := checkID(id); err != nil {
 		return nil, err
 	}
 	c := &Container{store: s, path: filepath.Join(s.Root, id), pidfd: -1}
-	var err error
-	if look {
-		c.dir, err = openStateDir(c.path)
-	} else {
-		c.dir, err = lockDir(c.path)
+	openDir := openStateDir
+	if locked {
+		openDir = lockDir
 	}
-	if err != nil {
+	var err error
+	if c.dir, err = openDir(c.path); err != nil {
 		if os.IsNotExist(err) {
 			return nil, notExist(id)
 		}
@@ -57,7 +62,7 @@ func (s Store) Open(id string, look bool) (*Container, error) {
 	}
 	state, err := readState(c.dir)
 	if err != nil {
-		if look && (isLocked(c.dir) || isRemoved(c.dir)) { // it is just being made, or deleted
+		if !locked && (isLocked(c.dir) || isRemoved(c.dir)) { // it is just being made, or deleted
 			c.Close()
 			return nil, notExist(id)
 		}
@@ -77,9 +82,9 @@ func (s Store) Open(id string, look bool) (*Container, error) {
 // lock for long, while it waits for a hook or for the program to begin: that wait ends
 // with the container's processes, so they are killed first.
 func (s Store) OpenForced(id string) (*Container, error) {
-	c, err := s.Open(id, true)
+	c, err := s.Open(id)
 	if err != nil {
-		return s.Open(id, false) // it may just be being made
+		return s.OpenLocked(id) // it may just be being made
 	}
 	defer c.Close()
 	if unix.Flock(c.dir, unix.LOCK_EX|unix.LOCK_NB) == unix.EWOULDBLOCK {
@@ -88,7 +93,7 @@ func (s Store) OpenForced(id string) (*Container, error) {
 		}
 	}
 	unix.Flock(c.dir, unix.LOCK_UN)
-	return s.Open(id, false)
+	return s.OpenLocked(id)
 }
 
 func isRemoved(dir int) bool {

@@ -117,7 +117,7 @@ func (c *creation) forward(ready *notifier) {
 
 // finish removes a container whose process has ended, unless somebody else did.
 func (s Store) finish(id string) error {
-	c, err := s.Open(id, false)
+	c, err := s.OpenLocked(id)
 	if err != nil {
 		return nil
 	}
