@@ -19,7 +19,7 @@ func Features(version, commit string) *features.Features {
 		Hooks:         []string{"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"},
 		MountOptions:  spec.MountOptions(),
 		Linux: &features.Linux{
-			Capabilities: capabilityNames(),
+			Capabilities: spec.CapabilityNames(),
 			Cgroup: &features.Cgroup{
 				V1: is(true), V2: is(true), Rdma: is(true), Systemd: is(cgroups.HasSystemd), SystemdUser: is(cgroups.HasSystemd),
 			},
@@ -53,17 +53,6 @@ func Features(version, commit string) *features.Features {
 }
 
 func is(v bool) *bool { return &v }
-
-func capabilityNames() []string {
-	var names []string
-	for n := 0; ; n++ {
-		name := spec.CapabilityName(n)
-		if _, known := spec.Capability(name); !known {
-			return names
-		}
-		names = append(names, name)
-	}
-}
 
 func memoryPolicies() *features.MemoryPolicy {
 	f := &features.MemoryPolicy{}

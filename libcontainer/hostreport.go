@@ -74,11 +74,7 @@ func controllers(mode spec.CgroupMode) string {
 
 func capabilities(have uint64) string {
 	var missing []string
-	for n := 0; ; n++ {
-		name := spec.CapabilityName(n)
-		if _, known := spec.Capability(name); !known {
-			break
-		}
+	for n, name := range spec.CapabilityNames() {
 		if have>>n&1 == 0 {
 			missing = append(missing, name)
 		}

@@ -41,6 +41,15 @@ func CapabilityName(n int) string {
 	return fmt.Sprintf("capability %d", n)
 }
 
+// CapabilityNames returns the names of all capabilities that are known here, by number.
+func CapabilityNames() []string {
+	names := make([]string, len(capabilities))
+	for n := range names {
+		names[n] = CapabilityName(n)
+	}
+	return names
+}
+
 // rlimits are the names of resource limits by number (prlimit(2)).
 var rlimits = [...]string{
 	"RLIMIT_CPU", "RLIMIT_FSIZE", "RLIMIT_DATA", "RLIMIT_STACK", "RLIMIT_CORE", "RLIMIT_RSS", "RLIMIT_NPROC", "RLIMIT_NOFILE",
