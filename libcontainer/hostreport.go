@@ -27,7 +27,7 @@ func CheckHost() []HostFact {
 	if !f.InitialUserNS() {
 		where = "not the initial one: davit has no privileges over the host"
 	}
-	list = append(list, HostFact{"user namespace", true, where})
+	list = append(list, HostFact{"davit's user namespace", true, where})
 	list = append(list, namespaceFacts()...)
 	on := func(v bool) string {
 		if v {
