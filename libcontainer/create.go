@@ -364,14 +364,14 @@ func (c *creation) runtimeHooks() error {
 	return runHooks("createRuntime", h.CreateRuntime, c.Bundle, state)
 }
 
-// stageDied says why there is no message any more: out of memory above all.
+// stageDied says why there is no message any more. A limit is named if the kernel says that it killed for one.
 func (c *creation) stageDied() error {
 	status := c.stage.Reap()
 	unix.Close(c.stage.PidFD)
 	c.stage.PidFD = -1
 	if status.Signaled() && status.Signal() == unix.SIGKILL {
-		if r := c.spec.Linux.Resources; r.Memory != nil && r.Memory.Limit != nil {
-			return withHint(fmt.Errorf("linux.resources.memory.limit: the stage was killed, out of memory, before the container was created: the limit is %d bytes", *r.Memory.Limit),
+		if m := c.spec.Linux.Resources.Memory; m != nil && m.Limit != nil && c.cgroups.OOMKills() > 0 {
+			return withHint(fmt.Errorf("linux.resources.memory.limit: the stage was killed, out of memory, before the container was created: the limit is %d bytes", *m.Limit),
 				"raise the limit")
 		}
 		return errors.New("the stage was killed (SIGKILL) before the container was created: by the out-of-memory killer, or by hand")
