@@ -36,7 +36,7 @@ type creation struct {
 	raw   []byte // config.json
 	// moved devices, and the network namespace that they were moved to.
 	moved   []*netdev.Moved
-	network *netdev.Space
+	network *netdev.Namespace
 	// grouped: the cgroups are the container's own, to be removed with it.
 	grouped bool
 }

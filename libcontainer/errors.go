@@ -150,6 +150,10 @@ func hintOpen(d *plan.Descriptor, err error) string {
 	return ""
 }
 
+// enotsupp is ENOTSUPP of the kernel's linux/errno.h. It is not meant for user space, and has no
+// text there, but seccomp(2) returns it where the JIT compiler has no room left.
+const enotsupp = unix.Errno(524)
+
 // hintStep explains an errno that misleads.
 func hintStep(e *StepError) string {
 	switch s := e.Step.(type) {
@@ -191,7 +195,7 @@ func hintStep(e *StepError) string {
 			return "the host's root may be an initramfs: try --no-pivot"
 		}
 	case plan.Seccomp:
-		if int(e.Errno) == 524 {
+		if e.Errno == enotsupp {
 			return "524: the kernel's limit for compiled filters is reached: raise the sysctl net.core.bpf_jit_limit"
 		}
 	case plan.Keyring:

@@ -227,7 +227,8 @@ func (e *execution) finalAffinity() error {
 	switch {
 	case a == nil || a.Initial == "" && a.Final == "":
 	case a.Final == "":
-		e.plan.Add("process.execCPUAffinity.initial", plan.Affinity{Mask: strings.Repeat("\xff", 1024)})
+		all := strings.Repeat("\xff", 1024) // 8192 CPUs, the most that CONFIG_NR_CPUS takes on x86
+		e.plan.Add("process.execCPUAffinity.initial", plan.Affinity{Mask: all})
 	default:
 		mask, err := process.ListMask(a.Final)
 		if err != nil {

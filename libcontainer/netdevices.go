@@ -19,7 +19,7 @@ func (c *creation) moveDevices() error {
 	}
 	var err error
 	// Open until the container is created: the stage may end, and the namespace with it.
-	if c.network, err = c.networkSpace(); err != nil {
+	if c.network, err = c.networkNamespace(); err != nil {
 		return fmt.Errorf("linux.netDevices: %w", err)
 	}
 	for _, host := range jsonx.SortedKeys(devices) {
@@ -42,7 +42,7 @@ func hintDevice(err error) string {
 	return ""
 }
 
-func (c *creation) networkSpace() (*netdev.Space, error) {
+func (c *creation) networkNamespace() (*netdev.Namespace, error) {
 	path := fmt.Sprintf("/proc/%d/ns/net", c.stage.Pid)
 	fd, err := named("open", path)(unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0))
 	if err != nil {

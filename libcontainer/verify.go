@@ -339,7 +339,7 @@ func (v *verification) limits() error {
 		if !ok || int(n) >= len(lines) || len(lines[n]) < 46 {
 			continue
 		}
-		have := strings.Fields(lines[n][26:]) // after the name: soft, hard, unit
+		have := strings.Fields(lines[n][26:]) // after a name of 25 columns (proc_pid_limits of fs/proc/base.c): soft, hard, unit
 		v.expect(fmt.Sprintf("process.rlimits[%d]", i), r.Type+" soft "+show(r.Soft)+" hard "+show(r.Hard), r.Type+" soft "+have[0]+" hard "+have[1])
 	}
 	return nil

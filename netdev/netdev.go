@@ -37,8 +37,8 @@ type attribute struct {
 	value []byte
 }
 
-// Space is a network namespace as the target of moves.
-type Space struct {
+// Namespace is a network namespace as the target of moves.
+type Namespace struct {
 	ns   int // descriptor
 	own  int // davit's namespace
 	here *conn
@@ -46,8 +46,8 @@ type Space struct {
 }
 
 // Open takes over a descriptor of the target's namespace.
-func Open(ns int) (*Space, error) {
-	s := &Space{ns: ns, own: -1}
+func Open(ns int) (*Namespace, error) {
+	s := &Namespace{ns: ns, own: -1}
 	var err error
 	if s.own, err = unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
 		s.own = -1
@@ -65,7 +65,7 @@ func Open(ns int) (*Space, error) {
 }
 
 // Close lets go of the namespace.
-func (s *Space) Close() {
+func (s *Namespace) Close() {
 	unix.Close(s.ns)
 	if s.own >= 0 {
 		unix.Close(s.own)
@@ -101,7 +101,7 @@ func dialIn(ns int) (*conn, error) {
 // the same, gives it its permanent global addresses again and brings it up.
 // If that fails, the device is where it was. A name may end with %d, for which
 // the kernel puts a number.
-func (s *Space) Move(host, name string) (*Moved, error) {
+func (s *Namespace) Move(host, name string) (*Moved, error) {
 	l, err := find(s.here, host)
 	if err != nil {
 		return nil, err
@@ -128,7 +128,7 @@ func (s *Space) Move(host, name string) (*Moved, error) {
 }
 
 // Return moves a device back to where and what it was.
-func (s *Space) Return(m *Moved) error {
+func (s *Namespace) Return(m *Moved) error {
 	l, err := find(s.over, m.name)
 	if err == nil {
 		_, err = transfer(s.over, s.here, l, s.own, m.host)

@@ -391,7 +391,7 @@ func (c *compiler) cgroup(field, target string, o options) error {
 // bindCgroup shows a directory that does not exist yet: the stage opens it by
 // path, on the host's root, once it has been put there.
 func (c *compiler) bindCgroup(field, dir, target string, o options) error {
-	late := *c
-	late.ByPath, o.noFollow = true, true
-	return late.bind(field, &specs.Mount{Source: dir}, target, o)
+	byPath := *c
+	byPath.ByPath, o.noFollow = true, true
+	return byPath.bind(field, &specs.Mount{Source: dir}, target, o)
 }
