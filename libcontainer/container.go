@@ -229,7 +229,7 @@ func (c *Container) frozen() bool {
 // Cgroups returns the container's cgroups. The caller closes them.
 func (c *Container) Cgroups() *cgroups.Manager { return cgroups.Open(c.Cgroup) }
 
-// Spec returns the config that the container was created from.
+// Spec returns the config that the container was created from, with the limits of later updates.
 func (c *Container) Spec() (*specs.Spec, error) {
 	data, err := readAt(c.dir, configFile)
 	if err != nil {

@@ -54,7 +54,7 @@ type State struct {
 
 const (
 	stateFile  = "state.json"
-	configFile = "config.json" // as it was when the container was created
+	configFile = "config.json" // as it was when the container was created, with the limits of later updates
 	startFile  = "start"       // socket; there until the container is started
 )
 
