@@ -112,7 +112,7 @@ func (store Store) compile(s *specs.Spec, o CreateOptions, facts *spec.Facts) (*
 	}
 	c.cgroups, err = cgroups.New(cgroups.Options{
 		ID: o.ID, CgroupsPath: linux.CgroupsPath, Systemd: o.SystemdCgroup, Disabled: o.NoCgroup, Rootless: o.mayLackCgroups(c.rootless),
-		Owner: cgroupOwner(s), Resources: linux.Resources, Annotations: s.Annotations,
+		Owner: cgroupOwner(s, facts), Resources: linux.Resources, Annotations: s.Annotations,
 	})
 	if err != nil {
 		return nil, err
@@ -140,19 +140,30 @@ func (o *CreateOptions) mayLackCgroups(rootless bool) bool {
 	return rootless
 }
 
-// cgroupOwner returns the host's uid of the container's root, to which a
-// cgroup v2 is delegated if the config mounts it writable in a user namespace.
-func cgroupOwner(s *specs.Spec) int {
+// cgroupOwner returns the host's uid of the container's process, to which a cgroup v2 is delegated if the
+// container has a cgroup namespace of its own and mounts it writable: config-linux.md "Cgroup ownership".
+// 0 is nobody. What a user makes is that user's already.
+func cgroupOwner(s *specs.Spec, facts *spec.Facts) int {
+	own := slices.ContainsFunc(s.Linux.Namespaces, func(n specs.LinuxNamespace) bool {
+		return n.Type == specs.CgroupNamespace && n.Path == ""
+	})
+	if !own || facts.UID() != 0 || !slices.ContainsFunc(s.Mounts, writableCgroup) {
+		return 0
+	}
+	uid := s.Process.User.UID
+	if !slices.ContainsFunc(s.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.UserNamespace }) {
+		return int(uid)
+	}
 	for _, m := range s.Linux.UIDMappings {
-		if m.ContainerID == 0 {
-			for _, mount := range s.Mounts {
-				if mount.Type == "cgroup" && !slices.Contains(mount.Options, "ro") {
-					return int(m.HostID)
-				}
-			}
+		if uid >= m.ContainerID && uid-m.ContainerID < m.Size {
+			return int(m.HostID + uid - m.ContainerID)
 		}
 	}
 	return 0
+}
+
+func writableCgroup(m specs.Mount) bool {
+	return m.Source == "cgroup" && path.Clean("/"+m.Destination) == "/sys/fs/cgroup" && !slices.Contains(m.Options, "ro")
 }
 
 func (c *compiled) compile(o CreateOptions, facts *spec.Facts, cache string) error {
