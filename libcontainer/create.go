@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -39,6 +40,8 @@ type creation struct {
 	network *netdev.Namespace
 	// grouped: the cgroups are the container's own, to be removed with it.
 	grouped bool
+	// hooked: hooks have run, so that the poststop hooks are to follow, whatever happens.
+	hooked bool
 }
 
 // Create makes a container up to the point where its process waits for start.
@@ -268,9 +271,10 @@ func (c *creation) serve() error {
 		}
 		switch m.Kind {
 		case nsenter.Ready:
+			c.hooked = c.hooked || c.spec.Hooks != nil && len(c.spec.Hooks.CreateContainer) > 0
 			return nil
 		case nsenter.Error:
-			return stepError(c.plan, m)
+			return c.failed(m)
 		case nsenter.Phase:
 			err = c.phase(plan.Phase(m.Value))
 		case nsenter.Trace:
@@ -280,6 +284,15 @@ func (c *creation) serve() error {
 			return err
 		}
 	}
+}
+
+// failed is the error of a step.
+func (c *creation) failed(m nsenter.Message) error {
+	c.hooked = c.hooked || slices.ContainsFunc(c.plan.Steps[:min(m.Step+1, len(c.plan.Steps))], func(e plan.Entry) bool {
+		_, is := e.Step.(plan.Hook)
+		return is
+	})
+	return stepError(c.plan, m)
 }
 
 func (c *creation) phase(p plan.Phase) error {
@@ -357,6 +370,7 @@ func trimNewline(b []byte) string {
 
 func (c *creation) runtimeHooks() error {
 	h := c.spec.Hooks
+	c.hooked = true
 	state := hookState(c.spec, c.CreateOptions, "creating", strconv.Itoa(c.stage.Pid))
 	if err := runHooks("prestart", h.Prestart, c.Bundle, state); err != nil { //nolint:staticcheck // deprecated, but engines use it
 		return err
@@ -452,6 +466,10 @@ func (c *creation) undo() {
 		}
 		if c.grouped {
 			c.sayNotUndone(c.cgroups.Destroy())
+		}
+		if c.hooked { // runtime.md "Lifecycle" 3 to 9: the failure of a hook leads to 12 and 13
+			state := hookState(c.spec, c.CreateOptions, specs.StateStopped, strconv.Itoa(c.stage.Pid))
+			runPoststop("create", c.ID, c.spec.Hooks.Poststop, c.Bundle, state)
 		}
 		removeDir(c.path, c.dir)
 	}

@@ -55,8 +55,7 @@ func (c *Container) destroy() error {
 	return errors.Join(err, removeDir(c.path, c.dir))
 }
 
-// poststop runs those hooks. A failure is logged, and the rest goes on:
-// runtime.md "Lifecycle" 13.
+// poststop runs those hooks.
 func (c *Container) poststop() error {
 	if !c.Poststop {
 		return nil
@@ -65,10 +64,16 @@ func (c *Container) poststop() error {
 	if err != nil {
 		return err
 	}
-	for i := range s.Hooks.Poststop {
-		if err := runHooks("poststop", s.Hooks.Poststop[i:i+1], c.Bundle, c.stateNow(specs.StateStopped)); err != nil {
-			fmt.Fprintf(os.Stderr, "davit: delete %s: %v\n", c.ID, err)
+	runPoststop("delete", c.ID, s.Hooks.Poststop, c.Bundle, c.stateNow(specs.StateStopped))
+	return nil
+}
+
+// runPoststop runs poststop hooks. A failure is logged, and the rest goes on:
+// runtime.md "Lifecycle" 13.
+func runPoststop(verb, id string, hooks []specs.Hook, bundle, state string) {
+	for i := range hooks {
+		if err := runHooks("poststop", hooks[i:i+1], bundle, state); err != nil {
+			fmt.Fprintf(os.Stderr, "davit: %s %s: %v\n", verb, id, err)
 		}
 	}
-	return nil
 }

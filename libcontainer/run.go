@@ -142,7 +142,7 @@ func (c *creation) start() error {
 			c.Trace.stage(c.plan, m)
 			continue
 		case err == nil:
-			err = stepError(c.plan, m)
+			err = c.failed(m)
 		}
 		c.undo()
 		return err
@@ -153,6 +153,7 @@ func (c *creation) start() error {
 func (c *creation) started() error {
 	live := &Container{State: c.state, store: c.store, path: c.path, dir: c.dir, pidfd: c.stage.PidFD}
 	if err := live.poststart(); err != nil {
+		c.hooked = true
 		c.undo()
 		return err
 	}
