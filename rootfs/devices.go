@@ -3,6 +3,7 @@ package rootfs
 import (
 	"fmt"
 	"path"
+	"strings"
 
 	"davit/plan"
 
@@ -25,16 +26,25 @@ var links = [...]struct{ target, link string }{
 	{"/proc/kcore", "/dev/core"}, {"pts/ptmx", "/dev/ptmx"},
 }
 
-// devices adds device nodes and links, unless /dev is the host's.
+// devices adds device nodes and links. If /dev is a directory of the host, what is in it is as
+// the host has it, and only devices elsewhere are made.
 func (c *compiler) devices() error {
+	bound := false
 	for _, m := range c.spec.Mounts {
-		if o, _ := parse(m.Options); path.Clean("/"+m.Destination) == "/dev" && (o.bind || m.Type == "bind") {
-			return nil
-		}
+		o, _ := parse(m.Options)
+		bound = bound || path.Clean("/"+m.Destination) == "/dev" && (o.bind || m.Type == "bind")
 	}
 	var config []specs.LinuxDevice
 	if c.spec.Linux != nil {
 		config = c.spec.Linux.Devices
+	}
+	if bound {
+		for i := range config {
+			if !strings.HasPrefix(path.Clean(config[i].Path), "/dev/") {
+				c.device(fmt.Sprintf("linux.devices[%d]", i), config[i])
+			}
+		}
+		return nil
 	}
 	given := func(path string) bool {
 		for i := range config {
