@@ -166,6 +166,9 @@ func hintStep(e *StepError) string {
 			return "davit's / is no mount point, as in a plain chroot: bind the directory on itself before chroot, or pivot_root to it"
 		}
 	case plan.Bind:
+		if e.Call == "device" {
+			return fmt.Sprintf("in a user namespace a device is the host's own node, and there it is not %d:%d", s.Rdev>>32, uint32(s.Rdev))
+		}
 		switch e.Errno {
 		case unix.ENOTDIR:
 			return "a directory can only be mounted on a directory, a file on a file"

@@ -11,14 +11,14 @@ import (
 const (
 	Magic      = 0x44565431 // "DVT1"
 	headerSize = 32
-	recordSize = 112
-	maxNums    = 8
+	recordSize = 120
+	maxNums    = 9
 	maxRefs    = 4
 	maxFDs     = 2
 	maxSteps   = 4096
 )
 
-// A record: op u32, fd [2]i32, padding u32, n [8]u64, s [4]{offset, length u32}.
+// A record: op u32, fd [2]i32, padding u32, n [9]u64, s [4]{offset, length u32}.
 const (
 	offFD  = 4
 	offNum = 16

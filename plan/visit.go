@@ -90,6 +90,8 @@ func (s Bind) visit(v visitor) {
 	v.num("recclear", s.RecClear, attrFlags)
 	v.num("propagation", s.Propagation, mountFlags)
 	v.num("nofollow", flag(s.NoFollow), boolean)
+	v.num("type", s.Type, hex)
+	v.num("rdev", s.Rdev, device)
 }
 
 func (s Remount) visit(v visitor) {

@@ -71,31 +71,35 @@ func (c *compiler) devices() error {
 }
 
 func (c *compiler) device(field string, d specs.LinuxDevice) {
+	mode := uint64(unix.S_IFCHR) // c, u
+	switch d.Type {
+	case "b":
+		mode = unix.S_IFBLK
+	case "p":
+		mode = unix.S_IFIFO
+	}
+	rdev := uint64(0)
+	if d.Type != "p" {
+		rdev = uint64(d.Major)<<32 | uint64(d.Minor)
+	}
 	if c.UserNamespace && d.Type != "p" {
-		// mknod(2) is refused in a user namespace: the host's own node is shown.
+		// mknod(2) is refused in a user namespace: the host's own node is shown, if it is that device.
 		step := plan.Bind{Source: d.Path, Target: d.Path, Propagation: unix.MS_SLAVE}
+		if field != "" {
+			step.Type, step.Rdev = mode, rdev
+		}
 		if !c.ByPath {
 			step.Tree = c.plan.Open(plan.Descriptor{Kind: plan.Tree, Path: d.Path, Field: field})
 		}
 		c.plan.Add(field, step)
 		return
 	}
-	mode := uint64(0o666)
 	if d.FileMode != nil {
-		mode = uint64(*d.FileMode) & 0o7777
+		mode |= uint64(*d.FileMode) & 0o7777
+	} else {
+		mode |= 0o666
 	}
-	switch d.Type {
-	case "b":
-		mode |= unix.S_IFBLK
-	case "p":
-		mode |= unix.S_IFIFO
-	default: // c, u
-		mode |= unix.S_IFCHR
-	}
-	step := plan.Device{Path: d.Path, Mode: mode}
-	if d.Type != "p" {
-		step.Rdev = uint64(d.Major)<<32 | uint64(d.Minor)
-	}
+	step := plan.Device{Path: d.Path, Mode: mode, Rdev: rdev}
 	if d.UID != nil {
 		step.UID = uint64(*d.UID)
 	}

@@ -136,6 +136,11 @@ void do_bind(struct stage *c, const struct plan_step *s)
 
 	if (tree < 0)
 		tree = (int)must(c, sys(__NR_open_tree, AT_FDCWD, source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | rec), "open_tree", source);
+	if (s->n[BIND_N_TYPE]) {
+		uint64_t have;
+		if ((mode_of(c, tree, &have) & S_IFMT) != s->n[BIND_N_TYPE] || have != s->n[BIND_N_RDEV])
+			fail(c, "device", -ENODEV, source);
+	}
 	set_attributes(c, tree, rec, &all, path);
 	set_attributes(c, tree, 0, &top, path);
 	int at = lookup(c, path, O_PATH, resolve);

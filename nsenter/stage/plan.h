@@ -4,10 +4,10 @@
 #include <stdint.h>
 
 #define PLAN_MAGIC 0x44565431u
-#define PLAN_FINGERPRINT 0x2d0070u
+#define PLAN_FINGERPRINT 0x2d0078u
 #define PLAN_MAX_SIZE 67108864u
 #define PLAN_MAX_STEPS 4096u
-#define PLAN_NUMS 8
+#define PLAN_NUMS 9
 #define PLAN_REFS 4
 #define PLAN_FDS 2
 #define PLAN_PID_MARK_BYTE 1
@@ -27,7 +27,7 @@ struct plan_step {
 	struct plan_ref s[PLAN_REFS];
 };
 _Static_assert(sizeof(struct plan_header) == 32, "header");
-_Static_assert(sizeof(struct plan_step) == 112, "step");
+_Static_assert(sizeof(struct plan_step) == 120, "step");
 
 enum plan_op {
 	OP_JOIN = 0,
@@ -121,6 +121,8 @@ enum plan_slot {
 	BIND_N_RECCLEAR = 4,
 	BIND_N_PROPAGATION = 5,
 	BIND_N_NOFOLLOW = 6,
+	BIND_N_TYPE = 7,
+	BIND_N_RDEV = 8,
 	REMOUNT_S_TARGET = 0,
 	REMOUNT_N_SET = 0,
 	REMOUNT_N_CLEAR = 1,
