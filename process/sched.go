@@ -11,7 +11,8 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// schedAttr returns a struct sched_attr of version 0 (sched_setattr(2)), 48 bytes.
+// schedAttr returns a struct sched_attr of version 1 (sched_setattr(2)), 56 bytes: the flags for clamping
+// the utilisation are refused with a shorter one. Their values, which the runtime-spec has no property for, are 0.
 func schedAttr(s *specs.Scheduler) (string, error) {
 	policy, ok := map[specs.LinuxSchedulerPolicy]uint32{
 		specs.SchedOther: 0, specs.SchedFIFO: 1, specs.SchedRR: 2, specs.SchedBatch: 3,
@@ -32,9 +33,10 @@ func schedAttr(s *specs.Scheduler) (string, error) {
 		}
 		flags |= bit
 	}
-	b := make([]byte, 0, 48)
+	const size = 56
+	b := make([]byte, 0, size)
 	e := binary.NativeEndian
-	b = e.AppendUint32(b, 48)
+	b = e.AppendUint32(b, size)
 	b = e.AppendUint32(b, policy)
 	b = e.AppendUint64(b, flags)
 	b = e.AppendUint32(b, uint32(s.Nice))
@@ -42,6 +44,7 @@ func schedAttr(s *specs.Scheduler) (string, error) {
 	b = e.AppendUint64(b, s.Runtime)
 	b = e.AppendUint64(b, s.Deadline)
 	b = e.AppendUint64(b, s.Period)
+	b = e.AppendUint64(b, 0) // util_min, util_max
 	return string(b), nil
 }
 

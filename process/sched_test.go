@@ -1,0 +1,35 @@
+package process
+
+import (
+	"errors"
+	"runtime"
+	"testing"
+	"unsafe"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// TestSchedulerFlags asks the kernel whether it understands every flag of the runtime-spec. It may be built without
+// one, but none may be malformed.
+func TestSchedulerFlags(t *testing.T) {
+	for _, flag := range []specs.LinuxSchedulerFlag{
+		specs.SchedFlagResetOnFork, specs.SchedFlagReclaim, specs.SchedFlagDLOverrun, specs.SchedFlagKeepPolicy,
+		specs.SchedFlagKeepParams, specs.SchedFlagUtilClampMin, specs.SchedFlagUtilClampMax,
+	} {
+		attr, err := schedAttr(&specs.Scheduler{Policy: specs.SchedOther, Flags: []specs.LinuxSchedulerFlag{flag}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan unix.Errno)
+		go func() {
+			runtime.LockOSThread() // and never unlocked: the thread ends with its attributes
+			b := []byte(attr)
+			_, _, errno := unix.RawSyscall(unix.SYS_SCHED_SETATTR, 0, uintptr(unsafe.Pointer(&b[0])), 0)
+			done <- errno
+		}()
+		if errno := <-done; errno != 0 && !errors.Is(errno, unix.EOPNOTSUPP) {
+			t.Errorf("%s: %v", flag, errno)
+		}
+	}
+}
