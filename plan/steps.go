@@ -86,9 +86,10 @@ type Bind struct {
 	Rdev        uint64
 }
 
-// Remount changes attributes of the mount on Target (mount_setattr(2)).
+// Remount changes attributes of the mount on Target (mount_setattr(2)), and options of its filesystem.
 type Remount struct {
 	Target      string
+	Options     []string // of the filesystem, as "name" or "name=value" (fsconfig(2))
 	Set, Clear  uint64
 	Propagation uint64
 }

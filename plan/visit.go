@@ -96,6 +96,7 @@ func (s Bind) visit(v visitor) {
 
 func (s Remount) visit(v visitor) {
 	v.str("target", s.Target)
+	v.list("options", s.Options)
 	v.num("set", s.Set, attrFlags)
 	v.num("clear", s.Clear, attrFlags)
 	v.num("propagation", s.Propagation, mountFlags)

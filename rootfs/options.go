@@ -20,8 +20,9 @@ type options struct {
 	ridmap      bool
 	copyUp      bool
 	remount     bool
-	noFollow    bool   // no option: what davit shows of the host's own /proc, /sys and cgroups
-	superblock  string // the last option that only a new filesystem can honour
+	noFollow    bool     // no option: what davit shows of the host's own /proc, /sys and cgroups
+	superblock  string   // the last option that only a new filesystem can honour
+	words       []string // options that concern a whole filesystem, in order
 	data        string
 }
 
@@ -148,6 +149,7 @@ func parse(list []string) (options, error) {
 			o.propagation = p
 		} else if f, off, ok := superblockFlag(word); ok {
 			o.flags = o.flags&^off | f
+			o.words = append(o.words, word)
 			if f != 0 {
 				o.superblock = word
 			}

@@ -147,15 +147,61 @@ func (c *compiler) mount(field string, m *specs.Mount) error {
 	switch {
 	case target == "/":
 		return fmt.Errorf("the root filesystem cannot be mounted over: set root.path instead")
-	case o.remount: // of what is mounted there, be it a bind mount or not
-		c.plan.Add(field, plan.Remount{Target: target, Set: o.set | o.recSet, Clear: o.clear | o.recClear, Propagation: o.propagation})
-		return nil
+	case o.remount:
+		return c.remount(field, target, o)
 	case o.bind:
 		return c.bind(field, m, target, o)
 	case m.Type == "cgroup" || m.Type == "cgroup2":
 		return c.cgroup(field, target, o)
 	}
 	return c.filesystem(field, m, target, o)
+}
+
+// remount changes what is mounted there, be it a bind mount or not. Only as a bind mount it has no filesystem's
+// options: those that mount(2) ignores then, package spec warns of.
+func (c *compiler) remount(field, target string, o options) error {
+	step := plan.Remount{Target: target, Set: o.set | o.recSet, Clear: o.clear | o.recClear, Propagation: o.propagation}
+	if o.bind {
+		c.plan.Add(field, step)
+		return o.checkBind()
+	}
+	step.Options = filesystemOptions(nil, o.data)
+	for _, word := range o.words {
+		if word != "silent" && word != "loud" {
+			step.Options = append(step.Options, word)
+		}
+	}
+	if o.clear&unix.MOUNT_ATTR_RDONLY != 0 && c.mountedReadOnly(target) {
+		step.Options = append(step.Options, "rw")
+	}
+	c.plan.Add(field, step)
+	return nil
+}
+
+// mountedReadOnly says whether the config mounts a filesystem there that is read-only as a whole. Those of
+// the host stay as they are.
+func (c *compiler) mountedReadOnly(target string) bool {
+	for i := range c.spec.Mounts {
+		m := &c.spec.Mounts[i]
+		if o, err := parse(m.Options); err == nil && !o.bind && !o.remount && m.Type != "bind" && path.Clean("/"+m.Destination) == target && o.flags&unix.MS_RDONLY != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// filesystemOptions adds the options of a mount's data to list, one by one.
+func filesystemOptions(list []string, data string) []string {
+	for part := range strings.SplitSeq(data, ",") {
+		switch {
+		case part == "":
+		case part[0] >= '0' && part[0] <= '9' && len(list) > 0: // mpol=bind:0,2
+			list[len(list)-1] += "," + part
+		default:
+			list = append(list, part)
+		}
+	}
+	return list
 }
 
 // fallback returns the host's directory to show where the kernel refuses a new
@@ -222,16 +268,8 @@ func (c *compiler) copyUp(field, source, target string, o options) error {
 	if source == "" {
 		source = "tmpfs"
 	}
-	step := plan.CopyUp{Target: target, Options: []string{"source=" + source}, Set: o.set | o.recSet, Propagation: o.propagation}
-	for part := range strings.SplitSeq(o.data, ",") {
-		switch {
-		case part == "":
-		case part[0] >= '0' && part[0] <= '9' && len(step.Options) > 0: // mpol=bind:0,2
-			step.Options[len(step.Options)-1] += "," + part
-		default:
-			step.Options = append(step.Options, part)
-		}
-	}
+	step := plan.CopyUp{Target: target, Set: o.set | o.recSet, Propagation: o.propagation}
+	step.Options = filesystemOptions([]string{"source=" + source}, o.data)
 	for _, f := range [...]struct {
 		flag uint64
 		name string
@@ -275,10 +313,19 @@ func (c *compiler) label(fstype string) string {
 	return ""
 }
 
-func (c *compiler) bind(field string, m *specs.Mount, target string, o options) error {
-	switch {
-	case o.superblock != "":
+// checkBind refuses what a bind mount would silently lack.
+func (o *options) checkBind() error {
+	if o.superblock != "" {
 		return fmt.Errorf("option %q is about a whole filesystem: a bind mount cannot set it", o.superblock)
+	}
+	return nil
+}
+
+func (c *compiler) bind(field string, m *specs.Mount, target string, o options) error {
+	if err := o.checkBind(); err != nil {
+		return err
+	}
+	switch {
 	case o.copyUp:
 		return fmt.Errorf("option tmpcopyup is for tmpfs, not for bind mounts")
 	case m.Source == "":

@@ -40,7 +40,7 @@ func (c *checker) mount(m *specs.Mount, ns *namespaces) {
 		switch {
 		case o == "":
 			c.problem(element("options", i), "is empty")
-		case bind && !remount && !IsMountOption(o):
+		case bind && !IsMountOption(o):
 			// mount(2) ignores them too, and engines pass them.
 			c.warn(element("options", i), "%q is an option for a file system, which a bind mount cannot change: ignored", o)
 		case o == "tmpcopyup" && m.Type != "tmpfs":

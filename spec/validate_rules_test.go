@@ -228,7 +228,9 @@ func TestRules(t *testing.T) {
 		{`{"mounts": [{"destination": "/data", "options": ["ro"], "source": "/x"}]}`, []string{
 			`mounts[0].type: is missing: a mount needs the type of a file system, or the option bind or rbind`,
 		}},
-		{`{"mounts": [{"destination": "/data", "options": ["bind", "remount", "ro", "size=1m"]}]}`, nil},
+		{`{"mounts": [{"destination": "/data", "options": ["bind", "remount", "ro", "size=1m"]}]}`, []string{
+			`warning: mounts[0].options[3]: "size=1m" is an option for a file system, which a bind mount cannot change: ignored`,
+		}},
 		{`{"mounts": [{"destination": "/data", "options": ["bind", "ro", "rw", "size=1m", "rprivate"], "source": "/x"}]}`, []string{
 			`warning: mounts[0].options[3]: "size=1m" is an option for a file system, which a bind mount cannot change: ignored`,
 		}},

@@ -156,7 +156,15 @@ void do_remount(struct stage *c, const struct plan_step *s)
 	const char *path = str(c, s, REMOUNT_S_TARGET);
 	struct mount_attr a = {.attr_set = s->n[REMOUNT_N_SET], .attr_clr = s->n[REMOUNT_N_CLEAR]};
 	int at = (int)must(c, lookup(c, path, O_PATH, 0), "openat2", path);
+	char **options = strings(c, s, REMOUNT_L_OPTIONS);
 
+	if (*options) {
+		int fs = (int)must(c, sys(__NR_fspick, at, "", FSPICK_CLOEXEC | FSPICK_EMPTY_PATH), "fspick", path);
+		for (; *options; options++)
+			set_option(c, fs, *options);
+		must(c, sys(__NR_fsconfig, fs, FSCONFIG_CMD_RECONFIGURE, 0, 0, 0), "fsconfig", path);
+		sys(__NR_close, fs);
+	}
 	set_attributes(c, at, 0, &a, path);
 	set_propagation(c, at, s->n[REMOUNT_N_PROPAGATION], path);
 	sys(__NR_close, at);
