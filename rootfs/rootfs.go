@@ -152,7 +152,7 @@ func (c *compiler) mount(field string, m *specs.Mount) error {
 	case o.bind:
 		return c.bind(field, m, target, o)
 	case m.Type == "cgroup" || m.Type == "cgroup2":
-		return c.cgroup(field, target, o)
+		return c.cgroup(field, m.Type, target, o)
 	}
 	return c.filesystem(field, m, target, o)
 }
@@ -391,20 +391,18 @@ func IDMap(maps []specs.LinuxIDMapping) string {
 // cgroup shows the container's cgroups. With a cgroup namespace the kernel
 // confines the view; without one, only the container's own directories are
 // shown on v1, and on v2 the whole tree, as the config asks for by leaving
-// the namespace out.
-func (c *compiler) cgroup(field, target string, o options) error {
+// the namespace out. Type cgroup is whatever the host has, cgroup2 is v2 beside v1, too.
+func (c *compiler) cgroup(field, fstype, target string, o options) error {
 	if o.data != "" {
 		return fmt.Errorf("options %q: unknown to cgroup", o.data)
 	}
 	own := c.New&unix.CLONE_NEWCGROUP != 0
-	if c.Cgroups2 {
+	if c.Cgroups2 || fstype == "cgroup2" {
 		if !own && c.UserNamespace {
 			// Nothing but its own subtree (CVE-2023-25809).
-			dir := "/sys/fs/cgroup"
-			if len(c.Hierarchies) > 0 {
-				dir = c.Hierarchies[0].Dir
+			if dir := c.cgroup2(); dir != "" {
+				return c.bindCgroup(field, dir, target, o)
 			}
-			return c.bindCgroup(field, dir, target, o)
 		}
 		if c.hostSys && strings.HasPrefix(target, "/sys/") {
 			// It may have a cgroup2 there, over which the kernel does not mount the same (EBUSY): something comes between.
@@ -433,6 +431,19 @@ func (c *compiler) cgroup(field, target string, o options) error {
 		c.plan.Add(field, plan.Remount{Target: target, Set: unix.MOUNT_ATTR_RDONLY})
 	}
 	return nil
+}
+
+// cgroup2 is the host's directory of the container's v2 cgroup; without one, what a v2 host has.
+func (c *compiler) cgroup2() string {
+	for _, h := range c.Hierarchies {
+		if h.Options == "" {
+			return h.Dir
+		}
+	}
+	if c.Cgroups2 {
+		return "/sys/fs/cgroup"
+	}
+	return ""
 }
 
 // bindCgroup shows a directory that does not exist yet: the stage opens it by
