@@ -1,7 +1,9 @@
 package cgroups
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -120,10 +122,10 @@ func (m *Manager) setDevices(list []specs.LinuxDeviceCgroup, update bool) error 
 }
 
 func deviceHint(err error) string {
-	switch err {
-	case unix.EPERM, unix.EACCES:
+	switch {
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
 		return "a parent cgroup may forbid the device, or forbid programs below it; v2 takes CAP_BPF and CAP_NET_ADMIN"
-	case unix.EINVAL, unix.ENOSYS:
+	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOSYS):
 		return "the kernel needs CONFIG_CGROUP_BPF and CONFIG_BPF_SYSCALL"
 	}
 	return ""
@@ -141,7 +143,17 @@ func (m *Manager) setDevices1(rules []deviceRule) error {
 	if err != nil {
 		return fmt.Errorf("read devices.list: %w", err)
 	}
-	allowed := now == "a *:* rwm"
+	if err := replaceRules(fd, now, rules); err != nil {
+		return errors.Join(err, restoreRules(fd, now))
+	}
+	return nil
+}
+
+// allowedAll is devices.list where everything is allowed but what it does not show.
+const allowedAll = "a *:* rwm"
+
+func replaceRules(fd int, now string, rules []deviceRule) error {
+	allowed := now == allowedAll
 	if len(rules) > 0 && rules[0].all() { // allow all, but …
 		if !allowed {
 			if err := writeAt(fd, "devices.allow", "a"); err != nil {
@@ -165,6 +177,33 @@ func (m *Manager) setDevices1(rules []deviceRule) error {
 		if ok && !allows(rules, &old) {
 			if err := writeAt(fd, "devices.deny", line); err != nil {
 				return err
+			}
+		}
+	}
+	return nil
+}
+
+// restoreRules makes devices.list what it was, after a rule that was refused.
+func restoreRules(fd int, was string) error {
+	if was == allowedAll {
+		return writeAt(fd, "devices.allow", "a")
+	}
+	now, err := readString(fd, "devices.list")
+	if err != nil {
+		return fmt.Errorf("read devices.list: %w", err)
+	}
+	had, have := strings.Split(was, "\n"), strings.Split(now, "\n")
+	for _, line := range have {
+		if line != "" && !slices.Contains(had, line) {
+			if err := writeAt(fd, "devices.deny", line); err != nil {
+				return fmt.Errorf("write %q to devices.deny: %w", line, err)
+			}
+		}
+	}
+	for _, line := range had {
+		if line != "" && !slices.Contains(have, line) {
+			if err := writeAt(fd, "devices.allow", line); err != nil {
+				return fmt.Errorf("write %q to devices.allow: %w", line, err)
 			}
 		}
 	}

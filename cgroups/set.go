@@ -70,13 +70,17 @@ func (m *Manager) Update(old, change *specs.LinuxResources) error {
 		err = m.setDevices(change.Devices, true)
 	}
 	if err != nil {
-		return m.back(err, before, old)
+		var devices []specs.LinuxDeviceCgroup
+		if change.Devices != nil && old != nil {
+			devices = old.Devices
+		}
+		return m.back(err, before, devices)
 	}
 	return nil
 }
 
-// back undoes a refused update.
-func (m *Manager) back(refused error, before []undo, old *specs.LinuxResources) error {
+// back undoes a refused update. devices are those that systemd shall believe again, nil if they were not to be changed.
+func (m *Manager) back(refused error, before []undo, devices []specs.LinuxDeviceCgroup) error {
 	err := rollback(before)
 	if m.unit != nil {
 		// What the files said is what systemd shall believe again.
@@ -85,10 +89,6 @@ func (m *Manager) back(refused error, before []undo, old *specs.LinuxResources) 
 			w := *u.w
 			w.value, w.alt = u.value, nil
 			writes = append(writes, w)
-		}
-		var devices []specs.LinuxDeviceCgroup
-		if old != nil {
-			devices = old.Devices
 		}
 		err = errors.Join(err, m.setUnit(writes, devices))
 	}

@@ -65,7 +65,9 @@ func (c *Container) Update(change *specs.LinuxResources, l3, bandwidth string) e
 	if err != nil {
 		return err
 	}
-	if err := m.Update(old, change); err != nil {
+	had := *old
+	had.Devices = append(slices.Clip(old.Devices), allowedDevices()...)
+	if err := m.Update(&had, change); err != nil {
 		return errors.Join(err, undo())
 	}
 	s.Linux.Resources = now
