@@ -202,6 +202,28 @@ func TestHugepages(t *testing.T) {
 	}
 }
 
+// A page size that the host does not have is refused before anything is made, as one that is no size.
+func TestHugepageSizes(t *testing.T) {
+	if unix.Access("/sys/kernel/mm/hugepages/hugepages-2048kB", unix.F_OK) != nil {
+		t.Skip("no huge pages of 2 MiB")
+	}
+	for size, want := range map[string]string{
+		"2MB":    "",
+		"2048KB": "linux.resources.hugepageLimits[0]: pageSize \"2048KB\" is called 2MB by the kernel",
+		"3MB":    "linux.resources.hugepageLimits[0]: this host has no huge pages of 3MB",
+		"2GB":    "linux.resources.hugepageLimits[0]: this host has no huge pages of 2GB",
+		"64KB":   "linux.resources.hugepageLimits[0]: this host has no huge pages of 64KB",
+	} {
+		got := ""
+		if err := checkPageSizes([]specs.LinuxHugepageLimit{{Pagesize: size}}); err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%s: %q, want %q", size, got, want)
+		}
+	}
+}
+
 func TestUnified(t *testing.T) {
 	if l, err := detect(false); err != nil || l.v2 == "" {
 		t.Skip("only of cgroup v2")

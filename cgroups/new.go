@@ -121,10 +121,30 @@ func (m *Manager) plan(r *specs.LinuxResources) ([]write, error) {
 			e.What, e.Hint = "cgroups are disabled", "remove the field, or the flag --cgroup-manager disabled"
 		}
 	}
+	if err == nil && r != nil {
+		err = checkPageSizes(r.HugepageLimits)
+	}
 	if err == nil && r != nil && r.Devices != nil && !m.state.Rootless && m.version("devices") == 0 {
 		err = refuse("devices", "mount the devices hierarchy, or cgroup v2", "no hierarchy of this host can control devices")
 	}
 	return writes, err
+}
+
+// checkPageSizes refuses sizes that this host has no huge pages of, as the cgroup will have no file for them.
+func checkPageSizes(limits []specs.LinuxHugepageLimit) error {
+	const sizes = "/sys/kernel/mm/hugepages"
+	for i, l := range limits {
+		number, unit := strings.TrimRight(l.Pagesize, "KMGB"), strings.TrimLeft(l.Pagesize, "0123456789")
+		kib := utoa(parseNumber(number) << map[string]uint{"MB": 10, "GB": 20}[unit])
+		field := "hugepageLimits[" + itoa(int64(i)) + "]"
+		if unix.Access(sizes+"/hugepages-"+kib+"kB", unix.F_OK) == unix.ENOENT && unix.Access(sizes, unix.F_OK) == nil {
+			return refuse(field, "the sizes that there are: ls "+sizes, "this host has no huge pages of %s", l.Pagesize)
+		}
+		if name := pageSize(kib); name != l.Pagesize {
+			return refuse(field, "write it like that", "pageSize %q is called %s by the kernel", l.Pagesize, name)
+		}
+	}
+	return nil
 }
 
 // keepWritable drops the hierarchies where this user cannot make the cgroup, or cannot move a
