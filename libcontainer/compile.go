@@ -384,6 +384,8 @@ func (c *compiled) process(o CreateOptions, facts *spec.Facts, filter *process.F
 		filter.Listener = c.plan.Open(plan.Descriptor{Kind: plan.Connect, Path: s.Linux.Seccomp.ListenerPath, Field: "linux.seccomp.listenerPath"})
 		filter.State = seccompState(s, hookState(s, o, specs.StateCreating, plan.PIDMark))
 	}
+	// Linux 6.2 and later keeps the CPUs that davit's caller has, whatever the cgroup's are.
+	c.plan.Add("", plan.Affinity{})
 	if m := s.Linux.MemoryPolicy; m != nil {
 		step, err := process.MemoryPolicy(m)
 		if err != nil {

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strings"
 
 	"davit/cgroups"
 	"davit/nsenter"
@@ -221,21 +220,18 @@ func (e *execution) compile(console int, facts *spec.Facts) error {
 }
 
 // finalAffinity adds the step that follows once the process is in the container's
-// cgroup. Without CPUs given, those of the cgroup are had again.
+// cgroup. Without CPUs given, they are those of the cgroup, whatever davit's own are.
 func (e *execution) finalAffinity() error {
 	a := e.Process.ExecCPUAffinity
-	switch {
-	case a == nil || a.Initial == "" && a.Final == "":
-	case a.Final == "":
-		all := strings.Repeat("\xff", 1024) // 8192 CPUs, the most that CONFIG_NR_CPUS takes on x86
-		e.plan.Add("process.execCPUAffinity.initial", plan.Affinity{Mask: all})
-	default:
-		mask, err := process.ListMask(a.Final)
-		if err != nil {
-			return fmt.Errorf("process.execCPUAffinity.final: %w", err)
-		}
-		e.plan.Add("process.execCPUAffinity.final", plan.Affinity{Mask: mask})
+	if a == nil || a.Final == "" {
+		e.plan.Add("", plan.Affinity{})
+		return nil
 	}
+	mask, err := process.ListMask(a.Final)
+	if err != nil {
+		return fmt.Errorf("process.execCPUAffinity.final: %w", err)
+	}
+	e.plan.Add("process.execCPUAffinity.final", plan.Affinity{Mask: mask})
 	return nil
 }
 

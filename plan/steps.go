@@ -178,7 +178,7 @@ type Scheduler struct{ Attr string }
 // IOPriority sets the class and level (ioprio_set(2)).
 type IOPriority struct{ Value uint64 }
 
-// Affinity sets the CPUs (sched_setaffinity(2)).
+// Affinity sets the CPUs (sched_setaffinity(2)); without a mask, all that the cgroup allows.
 type Affinity struct{ Mask string }
 
 // MemoryPolicy sets the NUMA policy (set_mempolicy(2)).
