@@ -3,6 +3,8 @@ package cgroups
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -86,6 +88,36 @@ func TestEventsOOM(t *testing.T) {
 	for e := range events {
 		if !e.Empty {
 			t.Errorf("%+v", e)
+		}
+	}
+}
+
+// TestStatsOfFiles reads what this host may not have.
+func TestStatsOfFiles(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"hugetlb.2MB.current": "2097152\n", "hugetlb.2MB.events": "max 3\n",
+		"hugetlb.2MB.rsvd.current": "4194304\n", "hugetlb.2MB.rsvd.events": "max 5\n",
+		"hugetlb.1GB.current": "1073741824\n", "hugetlb.1GB.events": "max 7\n",
+		"cgroup.procs": "17\n18\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m := Open(State{Driver: Cgroupfs, Mode: Unified, Dirs: map[string]string{"": dir}})
+	defer m.Close()
+	s, err := m.Stats()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Pids.Current != 2 {
+		t.Errorf("pids: %+v", s.Pids)
+	}
+	for size, want := range map[string]HugetlbStats{"2MB": {Usage: 4194304, Failcnt: 5}, "1GB": {Usage: 1 << 30, Failcnt: 7}} {
+		kib := map[string]string{"2MB": "2048", "1GB": "1048576"}[size]
+		if _, err := os.Stat("/sys/kernel/mm/hugepages/hugepages-" + kib + "kB"); err == nil && s.Hugetlb[size] != want {
+			t.Errorf("%s: %+v, want %+v", size, s.Hugetlb[size], want)
 		}
 	}
 }

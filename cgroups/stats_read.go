@@ -29,7 +29,11 @@ func (m *Manager) Stats() (*Stats, error) {
 	} else {
 		r.memory2(&s.Memory)
 	}
-	s.Pids.Current = r.number("pids", "pids.current")
+	if current := r.text("pids", "pids.current"); current != "" {
+		s.Pids.Current = parseNumber(current)
+	} else if pids, err := m.Pids(); err == nil { // without the controller
+		s.Pids.Current = uint64(len(pids))
+	}
 	if max := r.number("pids", "pids.max"); max != math.MaxUint64 {
 		s.Pids.Limit = max
 	}
@@ -314,7 +318,8 @@ func (r *reader) blkioEntries(file string) []BlkioEntry {
 	return out
 }
 
-// hugetlb reads each page size that the cgroup has files for.
+// hugetlb reads each page size that the cgroup has files for: the reservations, where the kernel accounts for them
+// (5.7), since it is those that the limit is first met by; else the usage. As in runc.
 func (r *reader) hugetlb(s *Stats) {
 	v := r.m.version("hugetlb")
 	if v == 0 {
@@ -323,7 +328,10 @@ func (r *reader) hugetlb(s *Stats) {
 	sizes, _ := subdirs("/sys/kernel/mm/hugepages")
 	for _, name := range sizes {
 		size := pageSize(strings.TrimSuffix(strings.TrimPrefix(name, "hugepages-"), "kB"))
-		file := "hugetlb." + size + "."
+		file := "hugetlb." + size + ".rsvd."
+		if r.text("hugetlb", file+[...]string{1: "usage_in_bytes", 2: "current"}[v]) == "" {
+			file = "hugetlb." + size + "."
+		}
 		if v == 1 {
 			if usage := r.text("hugetlb", file+"usage_in_bytes"); usage != "" {
 				s.Hugetlb[size] = HugetlbStats{parseNumber(usage),
