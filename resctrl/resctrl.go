@@ -52,26 +52,42 @@ func group(root string, config *specs.LinuxIntelRdt, id string) *Group {
 	return &Group{id: id, class: filepath.Join(root, name), config: config}
 }
 
-// Make makes the groups that are to be made, and sets the schemata.
+// Make makes the groups that are to be made, and sets the schemata. If that fails, none of them stays.
 func (g *Group) Make() error {
-	c := g.config
-	set := c.L3CacheSchema != "" || c.MemBwSchema != "" || len(c.Schemata) > 0
-	err := g.makeClass(set)
+	lines := schemata(g.config)
+	fresh, err := g.makeClass(len(lines) > 0)
 	if err != nil {
 		return err
 	}
+	if err := g.fill(lines); err != nil {
+		if fresh {
+			err = errors.Join(err, unix.Rmdir(g.class))
+			g.Dir = ""
+		}
+		return err
+	}
+	return nil
+}
+
+// schemata are the lines to write, in the order of config-linux.md.
+func schemata(c *specs.LinuxIntelRdt) []string {
 	lines := make([]string, 0, 2+len(c.Schemata))
 	for _, l := range append([]string{c.L3CacheSchema, c.MemBwSchema}, c.Schemata...) {
 		if l != "" {
 			lines = append(lines, l)
 		}
 	}
+	return lines
+}
+
+// fill sets the schemata of the class, and makes the monitoring group in it.
+func (g *Group) fill(lines []string) error {
 	for _, line := range lines {
 		if err := write(filepath.Join(g.class, "schemata"), line); err != nil {
 			return err
 		}
 	}
-	if !c.EnableMonitoring {
+	if !g.config.EnableMonitoring {
 		return nil
 	}
 	mon := filepath.Join(g.class, "mon_groups", g.id)
@@ -82,24 +98,25 @@ func (g *Group) Make() error {
 	return nil
 }
 
-func (g *Group) makeClass(set bool) error {
+// makeClass makes the control group if it is to be made; fresh: it was not there.
+func (g *Group) makeClass(set bool) (fresh bool, err error) {
 	own := g.config.ClosID == ""
 	if !own && !set {
 		if _, err := os.Stat(g.class); err != nil {
-			return fmt.Errorf("closID: %w: a class without schemata has to be configured beforehand", err)
+			return false, fmt.Errorf("closID: %w: a class without schemata has to be configured beforehand", err)
 		}
-		return nil
+		return false, nil
 	}
-	err := os.Mkdir(g.class, 0o755)
+	err = os.Mkdir(g.class, 0o755)
 	switch {
 	case err == nil && own:
 		g.Dir = g.class
 	case errors.Is(err, os.ErrExist) && !own:
-		return g.compare()
+		return false, g.compare()
 	case err != nil:
-		return fmt.Errorf("closID: %w", err)
+		return false, fmt.Errorf("closID: %w", err)
 	}
-	return nil
+	return true, nil
 }
 
 // compare checks that a class that exists has the schemata that are wanted.

@@ -3,6 +3,7 @@ package resctrl
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -49,7 +50,25 @@ func TestMake(t *testing.T) {
 }
 
 func TestSchemataAreWrittenInOrder(t *testing.T) {
+	all := &specs.LinuxIntelRdt{L3CacheSchema: "L3:0=f", MemBwSchema: "MB:0=20", Schemata: []string{"L2:0=f", "MB:0=30"}}
+	if got := schemata(all); !slices.Equal(got, []string{"L3:0=f", "MB:0=20", "L2:0=f", "MB:0=30"}) {
+		t.Errorf("lines %q", got)
+	}
 	root := tree(t)
+	for _, c := range []specs.LinuxIntelRdt{
+		{ClosID: "gold", L3CacheSchema: "L3:0=7f0;1=1f"}, {ClosID: "gold", MemBwSchema: "MB:0=20;1=70"},
+	} {
+		if err := os.WriteFile(root+"/gold/schemata", []byte("L3:0=7f0;1=1f\nMB:0=20;1=70\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := group(root, &c, "c1").Make(); err != nil {
+			t.Fatal(err)
+		}
+		want := schemata(&c)[0] + "\n"
+		if got, _ := os.ReadFile(root + "/gold/schemata"); !strings.HasPrefix(string(got), want) {
+			t.Errorf("schemata: %q, which does not begin with %q", got, want)
+		}
+	}
 	g := group(root, &specs.LinuxIntelRdt{ClosID: "/", Schemata: []string{"L2:0=f"}, EnableMonitoring: true}, "c1")
 	if err := g.Make(); err != nil {
 		t.Fatal(err)
@@ -74,6 +93,29 @@ func TestSchemataAreWrittenInOrder(t *testing.T) {
 	}
 	if _, err := os.Stat(root + "/mon_groups/c1"); err == nil {
 		t.Error("the monitoring group is still there")
+	}
+}
+
+// TestNothingStaysOfAClass whose schemata are refused: no file stands for them here.
+func TestNothingStaysOfAClass(t *testing.T) {
+	root := tree(t)
+	for _, id := range []string{"silver", ""} {
+		g := group(root, &specs.LinuxIntelRdt{ClosID: id, L3CacheSchema: "L3:0=f"}, "c1")
+		if err := g.Make(); err == nil || g.Dir != "" {
+			t.Errorf("class %q: %v, %q", id, err, g.Dir)
+		}
+	}
+	for _, name := range []string{"silver", "c1"} {
+		if _, err := os.Stat(filepath.Join(root, name)); err == nil {
+			t.Errorf("class %s is still there", name)
+		}
+	}
+	g := group(root, &specs.LinuxIntelRdt{ClosID: "gold", MemBwSchema: "MB:0=21"}, "c1")
+	if err := g.Make(); err == nil {
+		t.Error("another bandwidth was accepted")
+	}
+	if _, err := os.Stat(filepath.Join(root, "gold")); err != nil {
+		t.Error("a class of others was removed")
 	}
 }
 
