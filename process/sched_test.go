@@ -33,3 +33,24 @@ func TestSchedulerFlags(t *testing.T) {
 		}
 	}
 }
+
+// TestSchedulerAttributes compares what is handed to the kernel with another's view of it.
+func TestSchedulerAttributes(t *testing.T) {
+	attr, err := schedAttr(&specs.Scheduler{
+		Policy: specs.SchedDeadline, Nice: -3, Priority: 9, Flags: []specs.LinuxSchedulerFlag{specs.SchedFlagReclaim, specs.SchedFlagDLOverrun},
+		Runtime: 1000001, Deadline: 50000002, Period: 100000003,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := unix.SchedAttr{
+		Size: unix.SizeofSchedAttr, Policy: unix.SCHED_DEADLINE, Flags: unix.SCHED_FLAG_RECLAIM | unix.SCHED_FLAG_DL_OVERRUN,
+		Nice: -3, Priority: 9, Runtime: 1000001, Deadline: 50000002, Period: 100000003,
+	}
+	if len(attr) != unix.SizeofSchedAttr {
+		t.Fatalf("%d bytes, not %d", len(attr), unix.SizeofSchedAttr)
+	}
+	if got := *(*unix.SchedAttr)(unsafe.Pointer(unsafe.StringData(attr))); got != want {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
