@@ -29,6 +29,46 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
+// Errors are several fields that cannot be honoured, each with its hint.
+type Errors []*Error
+
+func (list Errors) Error() string {
+	var b strings.Builder
+	for i, e := range list {
+		if i > 0 {
+			b.WriteString("\n")
+		}
+		b.WriteString(e.Error())
+		if e.Hint != "" {
+			b.WriteString("\n  hint: " + e.Hint)
+		}
+	}
+	return b.String()
+}
+
+// together makes an error of a list, nil of none.
+func together(list []*Error) error {
+	switch len(list) {
+	case 0:
+		return nil
+	case 1:
+		return list[0]
+	}
+	return Errors(list)
+}
+
+// each calls f for the fields that err is about.
+func each(err error, f func(*Error)) {
+	switch err := err.(type) {
+	case *Error:
+		f(err)
+	case Errors:
+		for _, e := range err {
+			f(e)
+		}
+	}
+}
+
 // Hint is the hint of err, or of what it wraps.
 func Hint(err error) string {
 	var e *Error

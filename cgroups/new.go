@@ -114,12 +114,14 @@ func base(mount, own string) string {
 // plan is what r asks for, with the reason of a missing controller if there is no cgroup at all.
 func (m *Manager) plan(r *specs.LinuxResources) ([]write, error) {
 	writes, err := plan(r, m.version)
-	if e, ok := err.(*Error); ok && len(m.state.Dirs) == 0 {
-		e.What = "no cgroup is delegated to this user"
-		e.Hint = "run below a systemd user session with --systemd-cgroup, or remove the field"
-		if m.opts.Disabled {
-			e.What, e.Hint = "cgroups are disabled", "remove the field, or the flag --cgroup-manager disabled"
-		}
+	if len(m.state.Dirs) == 0 {
+		each(err, func(e *Error) {
+			e.What = "no cgroup is delegated to this user"
+			e.Hint = "run below a systemd user session with --systemd-cgroup, or remove the field"
+			if m.opts.Disabled {
+				e.What, e.Hint = "cgroups are disabled", "remove the field, or the flag --cgroup-manager disabled"
+			}
+		})
 	}
 	if err == nil && r != nil {
 		err = checkPageSizes(r.HugepageLimits)

@@ -14,7 +14,8 @@ import (
 // version says which version's hierarchy has a controller: 1, 2, or 0 for none.
 type version func(ctrl string) int
 
-// plan is everything that r asks for, in the order to write it. A controller that nobody has is an error.
+// plan is everything that r asks for, in the order to write it. What cannot be had, a controller that nobody has
+// included, is an error, or several.
 func plan(r *specs.LinuxResources, on version) ([]write, error) {
 	if r == nil {
 		return nil, nil
@@ -28,21 +29,23 @@ func plan(r *specs.LinuxResources, on version) ([]write, error) {
 	p.network(r.Network)
 	p.rdma(r.Rdma)
 	p.unified(r.Unified)
-	if p.err != nil {
-		return nil, p.err
-	}
+	lacks := ""
 	for i := range p.out {
-		if w := &p.out[i]; on(w.ctrl) == 0 {
-			return nil, missing(w)
+		if w := &p.out[i]; on(w.ctrl) == 0 && w.ctrl != lacks {
+			lacks = w.ctrl
+			p.fail(missing(w))
 		}
+	}
+	if err := together(p.errs); err != nil {
+		return nil, err
 	}
 	return p.out, nil
 }
 
 type planner struct {
-	on  version
-	out []write
-	err error
+	on   version
+	out  []write
+	errs []*Error
 }
 
 func (p *planner) add(ctrl, file, value, field string, flags writeFlag) *write {
@@ -50,11 +53,7 @@ func (p *planner) add(ctrl, file, value, field string, flags writeFlag) *write {
 	return &p.out[len(p.out)-1]
 }
 
-func (p *planner) fail(err *Error) {
-	if p.err == nil {
-		p.err = err
-	}
-}
+func (p *planner) fail(err *Error) { p.errs = append(p.errs, err) }
 
 // v2 says whether a controller's files are cgroup v2's. A controller that nobody has is
 // planned as v2, to have a field to name in the error.

@@ -106,7 +106,7 @@ func TestPlan(t *testing.T) {
 		"idle":         {cpu(specs.LinuxCPU{Idle: ptr(int64(1)), Shares: ptr(uint64(10))}), "cpu.idle=1", "cpu.idle=1"},
 		"not idle":     {cpu(specs.LinuxCPU{Idle: ptr(int64(0)), Shares: ptr(uint64(2))}), "cpu.idle=0; cpu.weight=1", "cpu.idle=0; cpu.shares=2"},
 		"realtime": {cpu(specs.LinuxCPU{RealtimeRuntime: ptr(int64(950)), RealtimePeriod: ptr(uint64(1000))}),
-			"!linux.resources.cpu.realtimeRuntime: cgroup v2 has no realtime limits", "cpu.rt_period_us=1000; cpu.rt_runtime_us=950"},
+			"!linux.resources.cpu.realtimeRuntime: cgroup v2 has no realtime limits!linux.resources.cpu.realtimePeriod: cgroup v2 has no realtime limits", "cpu.rt_period_us=1000; cpu.rt_runtime_us=950"},
 		"pids":      {&specs.LinuxResources{Pids: &specs.LinuxPids{Limit: ptr(int64(7))}}, "pids.max=7", "pids.max=7"},
 		"pids max":  {&specs.LinuxResources{Pids: &specs.LinuxPids{Limit: ptr(int64(-1))}}, "pids.max=max", "pids.max=max"},
 		"pids 0":    {&specs.LinuxResources{Pids: &specs.LinuxPids{Limit: ptr(int64(0))}}, "pids.max=1", "pids.max=1"},
@@ -130,7 +130,8 @@ func TestPlan(t *testing.T) {
 			"rdma.max=a hca_handle=1 hca_object=3; rdma.max=b hca_object=2", "rdma.max=a hca_handle=1 hca_object=3; rdma.max=b hca_object=2"},
 		"unified": {&specs.LinuxResources{Unified: map[string]string{"memory.high": "5", "io.max": "8:0 rbps=1\n8:16 wbps=2\n"}},
 			"io.max=8:0 rbps=1; io.max=8:16 wbps=2; memory.high=5",
-			"!linux.resources.unified[memory.high]: controller memory is on a cgroup v1 hierarchy of this host"},
+			"!linux.resources.unified[memory.high]: controller memory is on a cgroup v1 hierarchy of this host" +
+				"!linux.resources.unified[io.max]: controller io is not available in the container's cgroup"},
 		"unified, v1's": {&specs.LinuxResources{Unified: map[string]string{"memory.high": "5"}}, "memory.high=5",
 			"!linux.resources.unified[memory.high]: controller memory is on a cgroup v1 hierarchy of this host"},
 		"unified, a path": {&specs.LinuxResources{Unified: map[string]string{"memory.x/../cgroup.kill": "1"}},
@@ -144,9 +145,7 @@ func TestPlan(t *testing.T) {
 			}
 			writes, err := plan(c.r, on)
 			got := planned(writes)
-			if err != nil {
-				got = "!" + err.Error()
-			}
+			each(err, func(e *Error) { got += "!" + e.Error() })
 			if got != want {
 				t.Errorf("%s on %s:\n got %s\nwant %s", name, v, got, want)
 			}

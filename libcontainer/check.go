@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"davit/cgroups"
 	"davit/plan"
 	"davit/process"
 	"davit/rootfs"
@@ -76,6 +77,17 @@ func (e *examination) fail(field string, err error) {
 	}
 }
 
+// failAll adds each of the errors that err may hold.
+func (e *examination) failAll(err error) {
+	var several cgroups.Errors
+	if !errors.As(err, &several) {
+		e.fail("", err)
+	}
+	for _, one := range several {
+		e.fail("", one)
+	}
+}
+
 func (e *examination) warn(field, format string, args ...any) {
 	e.findings = append(e.findings, Finding{Warning: true, Field: field, Message: fmt.Sprintf(format, args...)})
 }
@@ -97,7 +109,7 @@ func (e *examination) compile() {
 	}
 	c, err := e.store.compile(e.spec, e.CreateOptions, e.facts)
 	if err != nil {
-		e.fail("", err)
+		e.failAll(err)
 		if _, err := compileFilter(e.spec, filepath.Join(e.store.Root, seccompCache)); err != nil {
 			e.fail("", err)
 		}
