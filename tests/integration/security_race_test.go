@@ -119,6 +119,50 @@ func TestRacedVolume(t *testing.T) {
 	})
 }
 
+// CVE-2021-30465 with an attacker who is never too late. What is mounted where a link leads on the host is seen by
+// nobody, but goes when the stage leaves the host's root: whatever was mounted must be in the container.
+func TestRacedTargetByCall(t *testing.T) {
+	for name, edit := range map[string]string{
+		"bind":      `mounts+={"destination":"/vol/a/marked","type":"bind","source":"/etc","options":["bind","ro"]}`,
+		"tmpfs":     `mounts+={"destination":"/vol/a/marked","type":"tmpfs","source":"tmpfs"}`,
+		"tmpcopyup": `mounts+={"destination":"/vol/a/marked","type":"tmpfs","source":"tmpfs","options":["tmpcopyup"]}`,
+		"mask":      `linux.maskedPaths=["/vol/a/marked"]`,
+		"read-only": `linux.readonlyPaths=["/vol/a/marked"]`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBox(t)
+			host, volume := filepath.Join(b.work, "host"), filepath.Join(b.work, "volume")
+			b.edit("root.readonly=false", `process.args=["grep","-c","/marked ","/proc/self/mountinfo"]`,
+				`mounts+={"destination":"/vol","type":"bind","source":"`+volume+`","options":["rbind"]}`, edit)
+			// Where the link leads in the container, too, as what is not there is not masked.
+			for _, dir := range []string{host, volume + "/a", b.path(host)} {
+				mustWrite(t, dir+"/marked/file", "")
+			}
+			if err := os.Symlink(host, volume+"/link"); err != nil {
+				t.Fatal(err)
+			}
+			made := 0
+			for range 12 {
+				out, _ := b.traced(unix.PTRACE_O_TRACECLONE|unix.PTRACE_O_TRACEFORK|unix.PTRACE_O_TRACEVFORK, func(thread int) bool {
+					if commOf(thread) == "davit-stage" && rand.IntN(2) == 0 {
+						unix.Renameat2(unix.AT_FDCWD, volume+"/a", unix.AT_FDCWD, volume+"/link", unix.RENAME_EXCHANGE)
+					}
+					return true
+				}, "run", "c1")
+				switch {
+				case out == "1\n":
+					made++
+				case !strings.Contains(out, "davit: run c1: "):
+					t.Fatalf("the mount is not in the container: %q", out)
+				}
+			}
+			if made == 0 {
+				t.Error("no container was made: the test shows nothing")
+			}
+		})
+	}
+}
+
 // CVE-2019-19921, CVE-2023-27561, CVE-2023-28642, CVE-2025-54867: /proc and /sys of the image are links half of the
 // time, to a directory that an attacker would keep: nothing is mounted there.
 func TestRacedProc(t *testing.T) {
