@@ -18,9 +18,10 @@ import (
 
 func execCommand() *cli.Command {
 	return &cli.Command{
-		Name:      "exec",
-		Usage:     "run one more process in a container",
-		ArgsUsage: "CONTAINER COMMAND [ARGUMENT...], or CONTAINER with --process",
+		Name:       "exec",
+		Usage:      "run one more process in a container",
+		ArgsUsage:  "CONTAINER COMMAND [ARGUMENT...], or CONTAINER with --process",
+		FlagsFirst: true,
 		Description: `The exit status is that of the process, or 255 if it could not be run.
 
 example:

@@ -15,9 +15,10 @@ import (
 
 func psCommand() *cli.Command {
 	return &cli.Command{
-		Name:      "ps",
-		Usage:     "list the processes of a container",
-		ArgsUsage: "CONTAINER [options of ps(1), by default -ef]",
+		Name:       "ps",
+		Usage:      "list the processes of a container",
+		ArgsUsage:  "CONTAINER [options of ps(1), by default -ef]",
+		FlagsFirst: true,
 		Description: `example:
   davit ps web`,
 		Flags: []cli.Flag{

@@ -3,8 +3,9 @@
 // same meaning (a test compares the two), because linking that library costs
 // every start 0.25 ms and 60 page faults: more than a quarter of `davit state`.
 //
-// Flags come before the arguments; the first argument, or --, ends them. A flag
-// is -name or --name; its value follows, or is joined with =.
+// Flags come before the arguments or between them, as with runc (urfave/cli/v1, unlike
+// v2); -- ends them, and where a verb's arguments are another program's, the first
+// argument. A flag is -name or --name; its value follows, or is joined with =.
 package cli
 
 import (
@@ -45,7 +46,9 @@ type Command struct {
 	Hidden      bool
 	// AnyFlags takes flags that it does not know, and what follows, as arguments.
 	AnyFlags bool
-	Action   func(*Context) error
+	// FlagsFirst has what follows the first argument be arguments: those of another program.
+	FlagsFirst bool
+	Action     func(*Context) error
 }
 
 // Context is what a command line said.
@@ -89,7 +92,7 @@ var errHelp = errors.New("help")
 // Run carries out a command line.
 func (a *App) Run(line []string) error {
 	global := &Context{App: a, flags: a.Flags}
-	rest, err := parse(a.Flags, nil, line[1:])
+	rest, err := parse(a.Flags, nil, line[1:], true)
 	switch {
 	case err == errHelp:
 		a.help()
@@ -115,14 +118,32 @@ func (a *App) Run(line []string) error {
 		}
 	}
 	if rest[0] == "help" {
-		a.help()
-		return nil
+		return a.helpOn(rest[1:])
 	}
+	return a.unknownCommand(rest[0])
+}
+
+func (a *App) unknownCommand(word string) error {
 	var names []string
 	for _, v := range a.Verbs {
 		names = append(names, v.Name)
 	}
-	return UsageError(fmt.Errorf("unknown command %q%s", rest[0], suggest(rest[0], names)))
+	return UsageError(fmt.Errorf("unknown command %q%s", word, suggest(word, names)))
+}
+
+// helpOn is `davit help`, and `davit help VERB`.
+func (a *App) helpOn(verb []string) error {
+	if len(verb) == 0 {
+		a.help()
+		return nil
+	}
+	for _, v := range a.Verbs {
+		if v.Name == verb[0] {
+			v.New().help(a)
+			return nil
+		}
+	}
+	return a.unknownCommand(verb[0])
 }
 
 // UsageError is the error of a command line that makes no sense.
@@ -135,7 +156,7 @@ func wantsVersion(flags []Flag) bool {
 
 func (c *Command) run(global *Context, line []string) error {
 	ctx := &Context{App: global.App, Command: c, flags: c.Flags, parent: global}
-	rest, err := parse(c.Flags, global.flags, line)
+	rest, err := parse(c.Flags, global.flags, line, c.FlagsFirst)
 	switch {
 	case err == errHelp:
 		c.help(global.App)
@@ -149,15 +170,21 @@ func (c *Command) run(global *Context, line []string) error {
 	return c.Action(ctx)
 }
 
-// parse sets flags and returns what comes after them. For a verb's line, global are the flags before it.
-func parse(flags, global []Flag, line []string) ([]string, error) {
+// parse sets flags and returns the rest: all that follows the first argument, or
+// the arguments between the flags. For a verb's line, global are the flags before it.
+func parse(flags, global []Flag, line []string, first bool) ([]string, error) {
+	var args []string
 	for len(line) > 0 {
 		word := line[0]
 		if word == "--" {
-			return line[1:], nil
+			return append(args, line[1:]...), nil
 		}
 		if len(word) < 2 || word[0] != '-' {
-			return line, nil
+			if first {
+				return line, nil
+			}
+			args, line = append(args, word), line[1:]
+			continue
 		}
 		line = line[1:]
 		name, value, joined := strings.Cut(strings.TrimPrefix(word[1:], "-"), "=")
@@ -165,6 +192,9 @@ func parse(flags, global []Flag, line []string) ([]string, error) {
 		switch {
 		case f == nil && (name == "help" || name == "h"):
 			return nil, errHelp
+		case f == nil && len(args) > 0: // the verb says what it is not
+			args = append(args, word)
+			continue
 		case f == nil:
 			return nil, unknownFlag(word, name, flags, global)
 		}
@@ -182,7 +212,7 @@ func parse(flags, global []Flag, line []string) ([]string, error) {
 			return nil, fmt.Errorf("flag --%s: %w", f.names()[0], err)
 		}
 	}
-	return line, nil
+	return args, nil
 }
 
 func unknownFlag(word, name string, flags, global []Flag) error {

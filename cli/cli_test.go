@@ -18,7 +18,7 @@ func ours(line []string) string {
 	app := &cli.App{Name: "app", Writer: io.Discard, Flags: []cli.Flag{
 		&cli.StringFlag{Name: "root", Value: "/r"}, &cli.BoolFlag{Name: "debug"},
 	}, Verbs: []cli.Verb{{Name: "verb", New: func() *cli.Command {
-		return &cli.Command{Name: "verb", Flags: []cli.Flag{
+		return &cli.Command{Name: "verb", FlagsFirst: true, Flags: []cli.Flag{
 			&cli.StringFlag{Name: "bundle", Aliases: []string{"b"}, Value: "."}, &cli.BoolFlag{Name: "detach", Aliases: []string{"d"}},
 			&cli.IntFlag{Name: "fds"}, &cli.StringSliceFlag{Name: "env", Aliases: []string{"e"}},
 		}, Action: func(c *cli.Context) error {
@@ -84,6 +84,34 @@ func TestMistakesAreNamed(t *testing.T) {
 		err := app.Run(append([]string{"app"}, strings.Fields(line)...))
 		if err == nil || err.Error() != want+" (see --help)" {
 			t.Errorf("%q: %v, want %s", line, err, want)
+		}
+	}
+}
+
+// Flags between the arguments, as with runc.
+func TestFlagsAnywhere(t *testing.T) {
+	for line, want := range map[string]string{
+		"verb c --force": "true  [c]", "verb c -f KILL": "true  [c KILL]", "verb c KILL --to x": "false x [c KILL]", "verb --to=x c -f=false d": "false x [c d]",
+		"verb c -- -f": "false  [c -f]", "verb c -18": "false  [c -18]", "verb c -x -f": "true  [c -x]", "verb c": "false  [c]", "verb - c": "false  [- c]",
+		"verb c --to": "verb: flag --to needs a value (see --help)", "verb -x c": "verb: unknown flag -x (see --help)", "verb c --help": "help",
+		"help verb": "help", "help nope": `unknown command "nope" (see --help)`,
+	} {
+		got := "nothing"
+		var out strings.Builder
+		app := &cli.App{Name: "app", Writer: &out, Verbs: []cli.Verb{{Name: "verb", New: func() *cli.Command {
+			return &cli.Command{Name: "verb", Flags: []cli.Flag{&cli.BoolFlag{Name: "force", Aliases: []string{"f"}}, &cli.StringFlag{Name: "to"}},
+				Action: func(c *cli.Context) error {
+					got = fmt.Sprint(c.Bool("force"), " ", c.String("to"), " ", c.Args().Slice())
+					return nil
+				}}
+		}}}}
+		if err := app.Run(append([]string{"app"}, strings.Fields(line)...)); err != nil {
+			got = err.Error()
+		} else if strings.Contains(out.String(), "usage: app [global options] verb") {
+			got = "help"
+		}
+		if got != want {
+			t.Errorf("%q: %s, want %s", line, got, want)
 		}
 	}
 }
