@@ -107,6 +107,10 @@ func execProcess(c *cli.Context, container *libcontainer.Container) (*specs.Proc
 		p.NoNewPrivileges = c.Bool("no-new-privs")
 	}
 	for _, name := range c.StringSlice("cap") {
+		if _, known := spec.Capability(name); !known { // a warning, as config.md has it for those of a config
+			libcontainer.Warn(fmt.Sprintf("--cap: unknown capability %q: ignored (names are as in CAP_SYS_ADMIN)", name))
+			continue
+		}
 		addCapability(p, name)
 	}
 	for _, g := range c.Int64Slice("additional-gids") {

@@ -111,8 +111,12 @@ func (c *Container) mayExec(o ExecOptions) error {
 	if err := checkPreserved(o.PreserveFDs); err != nil {
 		return err
 	}
-	if problems := spec.ValidateProcess(o.Process, spec.Options{Exec: true}); len(problems) > 0 {
+	problems, warnings := spec.CheckProcess(o.Process, spec.Options{Exec: true})
+	if len(problems) > 0 {
 		return invalid(problems)
+	}
+	for _, w := range warnings {
+		warnf("%s", w.Error())
 	}
 	switch given := o.ConsoleSocket != ""; {
 	case o.Detach && o.Process.Terminal && !given:
