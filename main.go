@@ -87,6 +87,8 @@ func globalFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "version", Aliases: []string{"v"}, Usage: "print version, commit and the spec's version"},
 		&cli.BoolFlag{Name: "systemd-cgroup", Usage: "have systemd make the cgroups; cgroupsPath is then slice:prefix:name"},
 		&cli.StringFlag{Name: "cgroup-manager", Usage: "crun's form of it: `cgroupfs`, systemd, or disabled for no cgroup and no device rules"},
+		// Callers set up for checkpoints may give it; runc takes it, hidden, and ignores it.
+		&cli.StringFlag{Name: "criu", Hidden: true},
 		&cli.StringFlag{Name: "rootless", Usage: "whether a container may do without the cgroups that the user cannot write: `true`, false or auto (without root: yes)", Value: "auto"},
 	}
 }
