@@ -47,7 +47,7 @@ func (e *StepError) Error() string {
 		return b.String() + e.Detail + ": no end after its timeout"
 	case e.Call == "execve":
 		if p, ok := e.Step.(plan.Program); ok {
-			return b.String() + programError(p, e.Errno)
+			return b.String() + programError(p, e.Detail, e.Errno)
 		}
 		fmt.Fprintf(&b, "exec: %q: %s", e.Detail, e.Errno.Error())
 		return b.String()
@@ -59,14 +59,23 @@ func (e *StepError) Error() string {
 	return b.String() + ": " + e.Errno.Error()
 }
 
-func programError(p plan.Program, errno unix.Errno) string {
-	if errno == unix.ENOENT && !strings.Contains(p.Name, "/") {
-		return fmt.Sprintf("exec: %q: %s", p.Name, textNotFound)
+// programError names the file that was found, if it was looked for. A directory is called so beside
+// the errno that execve(2) has for it, which engines know.
+func programError(p plan.Program, found string, errno unix.Errno) string {
+	missing := errno == unix.ENOENT || errno == unix.ENOTDIR
+	what := fmt.Sprintf("exec: %q: ", p.Name)
+	switch {
+	case missing && !strings.Contains(p.Name, "/"):
+		return what + textNotFound
+	case missing:
+		return what + "stat " + p.Name + ": " + errno.Error()
+	case found != p.Name:
+		what += found + ": "
 	}
-	if errno == unix.ENOENT {
-		return fmt.Sprintf("exec: %q: stat %s: %s", p.Name, p.Name, errno.Error())
+	if errno == unix.EISDIR {
+		return what + "it is a directory: " + unix.EACCES.Error()
 	}
-	return fmt.Sprintf("exec: %q: %s", p.Name, errno.Error())
+	return what + errno.Error()
 }
 
 // subject says in a few words what a step is about.

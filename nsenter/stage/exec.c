@@ -34,13 +34,14 @@ static void close_others(struct stage *c)
 
 void do_program(struct stage *c, const struct plan_step *s)
 {
-	const char *name = str(c, s, PROGRAM_S_NAME);
+	char **paths = strings(c, s, PROGRAM_L_PATHS);
+	const char *where = str(c, s, PROGRAM_S_NAME);
 	long r, wrong = -ENOENT;
 
-	for (char **p = strings(c, s, PROGRAM_L_PATHS); *p; p++) {
+	for (char **p = paths; *p; p++) {
 		int f = (int)(r = sys(__NR_openat, AT_FDCWD, *p, O_PATH | O_CLOEXEC));
 		if (r >= 0) {
-			r = (mode_of(c, f, 0) & S_IFMT) == S_IFDIR ? -EACCES : sys(__NR_faccessat2, AT_FDCWD, *p, X_OK, AT_EACCESS);
+			r = (mode_of(c, f, 0) & S_IFMT) == S_IFDIR ? -EISDIR : sys(__NR_faccessat2, AT_FDCWD, *p, X_OK, AT_EACCESS);
 			sys(__NR_close, f);
 		}
 		if (r == 0) {
@@ -48,10 +49,12 @@ void do_program(struct stage *c, const struct plan_step *s)
 			close_others(c);
 			return;
 		}
-		if (r != -ENOENT && r != -ENOTDIR)
+		if (r != -ENOENT && (r != -ENOTDIR || !paths[1])) {
 			wrong = r;
+			where = *p;
+		}
 	}
-	fail(c, "execve", wrong, name);
+	fail(c, "execve", wrong, where);
 }
 
 void do_ready(struct stage *c, const struct plan_step *s)
