@@ -128,6 +128,8 @@ func TestPlan(t *testing.T) {
 			"net_cls.classid=5; net_prio.ifpriomap=lo 3"},
 		"rdma": {&specs.LinuxResources{Rdma: map[string]specs.LinuxRdma{"b": {HcaObjects: ptr(uint32(2))}, "a": {HcaHandles: ptr(uint32(1)), HcaObjects: ptr(uint32(3))}}},
 			"rdma.max=a hca_handle=1 hca_object=3; rdma.max=b hca_object=2", "rdma.max=a hca_handle=1 hca_object=3; rdma.max=b hca_object=2"},
+		"cpusets": {&specs.LinuxResources{CPU: &specs.LinuxCPU{Cpus: "0-2,7", Mems: "0-1"}},
+			"cpuset.cpus=0-2,7; cpuset.mems=0-1", "cpuset.cpus=0-2,7; cpuset.mems=0-1"},
 		"unified": {&specs.LinuxResources{Unified: map[string]string{"memory.high": "5", "io.max": "8:0 rbps=1\n8:16 wbps=2\n"}},
 			"io.max=8:0 rbps=1; io.max=8:16 wbps=2; memory.high=5",
 			"!linux.resources.unified[memory.high]: controller memory is on a cgroup v1 hierarchy of this host" +
