@@ -84,6 +84,31 @@ func TestMemory(t *testing.T) {
 	}
 }
 
+// TestCheckBeforeUpdate needs no host with cgroup v2's memory: the files say what is in use.
+func TestCheckBeforeUpdate(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{"memory.current": "8192\n", "memory.swap.current": "4096\n"} {
+		if err := os.WriteFile(dir+"/"+name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m := Open(State{Driver: Cgroupfs, Mode: Unified, Dirs: map[string]string{"": dir}})
+	defer m.Close()
+	for _, c := range []struct {
+		limit, swap int64
+		check       bool
+		want        string // the field
+	}{
+		{8192, 12288, true, ""}, {-1, -1, true, ""}, {4096, 4096, false, ""},
+		{8191, 20000, true, "linux.resources.memory.limit: "}, {8192, 12287, true, "linux.resources.memory.swap: "},
+	} {
+		err := m.checkUsage(&specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: &c.limit, Swap: &c.swap, CheckBeforeUpdate: &c.check}})
+		if (err == nil) != (c.want == "") || err != nil && !strings.HasPrefix(err.Error(), c.want) {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+}
+
 func TestCPU(t *testing.T) {
 	v := has(t, "cpu")
 	old := &specs.LinuxResources{CPU: &specs.LinuxCPU{Shares: ptr(uint64(512)), Quota: ptr(int64(20000)), Period: ptr(uint64(50000)), Burst: ptr(uint64(10000))}}
