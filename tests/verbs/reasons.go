@@ -15,7 +15,7 @@ var verbs = []string{"", "create", "start", "run", "exec", "state", "kill", "del
 var verbReasons = map[string]string{
 	"":           "An unknown flag or verb is an error with exit status 1 and one line; runc prints the whole help besides.",
 	"start":      "With NOTIFY_SOCKET set, here and at create, start waits until the container is ready, and says so with its pid as MAINPID, as runc does.",
-	"exec":       "What davit itself fails at has exit status 255, as with runc. Flags given beside `--process FILE` are over the file; runc ignores them. `--cap` does not touch the inheritable set, and the ambient one only where the capability is inheritable already, as with runc. `--preserve-fds N` fails if fewer than N descriptors were opened; runc then passes its own.",
+	"exec":       "What davit itself fails at has exit status 255, as with runc. Flags given beside `--process FILE` are over the file; runc ignores them. Capabilities, AppArmor profile, SELinux label, umask and OOM score that the file leaves out are the container's, as with runc. `--cap` does not touch the inheritable set, and the ambient one only where the capability is inheritable already, as with runc. `--preserve-fds N` fails if fewer than N descriptors were opened; runc then passes its own.",
 	"kill":       "Names with and without SIG, numbers, and realtime signals (RTMIN+3), which runc takes as numbers only. Signal 0 asks whether there is a process. `--all` is hidden in runc's help.",
 	"list":       "A container whose state cannot be read is shown as broken, in JSON with the error; runc prints an error and leaves it out.",
 	"ps":         "Without options of ps(1): -ef. An empty option counts as none.",
