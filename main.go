@@ -148,8 +148,8 @@ func arguments(c *cli.Context, least, most int) error {
 	if takes == "" {
 		takes = "no arguments"
 	}
-	if strings.HasPrefix(extra, "-") && most > 0 {
-		return usage(fmt.Errorf("takes %s, and no %q: flags go before the arguments", takes, extra))
+	if strings.HasPrefix(extra, "-") {
+		return usage(fmt.Errorf("unknown flag %s", extra))
 	}
 	return usage(fmt.Errorf("takes %s, and no %q", takes, extra))
 }

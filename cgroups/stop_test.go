@@ -146,7 +146,7 @@ func TestKillWhatHops(t *testing.T) {
 					}
 					dir, _ := m.dir2() // it must not outlive the signal by more than dying takes
 					if m.has2() {
-						if err := awaitEvent(dir, "populated 0", time.Second); err != nil {
+						if err := awaitEvent(dir, "populated 0", 5*time.Second); err != nil {
 							t.Fatal(err)
 						}
 					}

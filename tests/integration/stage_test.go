@@ -287,7 +287,7 @@ func samplePlan() *plan.Plan {
 
 const (
 	planHeader = 32
-	planRecord = 112
+	planRecord = 120
 )
 
 // Invariant 7: a malformed plan is refused with an error that says so, and never crashes the stage (CVE-2021-43784).
@@ -314,7 +314,7 @@ func TestMalformedPlan(t *testing.T) {
 	}
 	record := func(step, offset int) int { return planHeader + step*planRecord + offset }
 	const list = 2 // the step with a list
-	listAt := int(binary.NativeEndian.Uint32(good[record(list, 80+8):])) + int(binary.NativeEndian.Uint32(good[16:]))
+	listAt := int(binary.NativeEndian.Uint32(good[record(list, 88+8):])) + int(binary.NativeEndian.Uint32(good[16:]))
 	for name, mutate := range map[string]func([]byte) []byte{
 		"another magic":                     put(0, 0x12345678),
 		"of another build":                  put(4, 1),
@@ -333,14 +333,14 @@ func TestMalformedPlan(t *testing.T) {
 		"a negative step":                   put(record(0, 0), 0xffffffff),
 		"a descriptor that was not given":   put(record(3, 4), 2),
 		"a negative descriptor":             put(record(3, 4), 0xffffffff),
-		"a string beyond the end":           put(record(1, 80), uint32(len(good))),
-		"a string at the end of the world":  put(record(1, 80), 0xffffffff),
-		"a string that is too long":         put(record(1, 84), uint32(len(good))),
-		"a length that overflows":           put(record(1, 84), 0xffffffff),
-		"a string without an end":           put(record(1, 84), 2),
-		"a list that is not aligned":        put(record(list, 80+8), uint32(listAt)-binary.NativeEndian.Uint32(good[16:])+1),
-		"a list without an end":             put(record(list, 84+8), 16),
-		"an empty list":                     put(record(list, 84+8), 0),
+		"a string beyond the end":           put(record(1, 88), uint32(len(good))),
+		"a string at the end of the world":  put(record(1, 88), 0xffffffff),
+		"a string that is too long":         put(record(1, 92), uint32(len(good))),
+		"a length that overflows":           put(record(1, 92), 0xffffffff),
+		"a string without an end":           put(record(1, 92), 2),
+		"a list that is not aligned":        put(record(list, 88+8), uint32(listAt)-binary.NativeEndian.Uint32(good[16:])+1),
+		"a list without an end":             put(record(list, 92+8), 16),
+		"an empty list":                     put(record(list, 92+8), 0),
 		"a list with a string far away":     put(listAt, 0x7fffffff),
 		"a list with a string at 2^63":      put(listAt+4, 0x80000000),
 		"cut in the middle":                 func(b []byte) []byte { return b[:len(b)/2] },
