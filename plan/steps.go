@@ -82,8 +82,8 @@ type Bind struct {
 	Propagation uint64 // MS_*
 	// NoFollow refuses a symbolic link in Target, as Mount's does.
 	NoFollow bool
-	Type        uint64 // S_IFCHR or S_IFBLK, with Rdev: the device that the source must be
-	Rdev        uint64
+	Type     uint64 // S_IFCHR or S_IFBLK, with Rdev: the device that the source must be
+	Rdev     uint64
 }
 
 // Remount changes attributes of the mount on Target (mount_setattr(2)), and options of its filesystem.

@@ -87,7 +87,7 @@ static void follow(struct stage *c, int link, const char *prefix, size_t n, cons
 	size_t from = path[n] == '/' ? n : 0;
 	size_t end = n + (size_t)len;
 	if (end + more > sizeof(path))
-		fail(c, "openat2", -36 /* ENAMETOOLONG */, prefix);
+		fail(c, "openat2", -ENAMETOOLONG, prefix);
 	memcpy(path + end, rest, more);
 	memcpy(todo, path + from, end + more - from);
 }
@@ -104,6 +104,7 @@ static int walk(struct stage *c, const char *path, int directory, uint64_t resol
 	must(c, at, "openat2", "/");
 	if (len_of(path) >= sizeof(prefix))
 		fail(c, "openat2", -ENAMETOOLONG, path);
+	/* cppcheck-suppress uninitvar ; follow() fills todo before path points to it */
 	while (*path) {
 		while (*path == '/')
 			prefix[n++] = *path++;
