@@ -339,17 +339,8 @@ func (c *compiled) names() {
 	}
 	slices.Sort(keys)
 	for _, k := range keys {
-		p.Add(jsonx.JoinKey("linux.sysctl", k), plan.Sysctl{Proc: c.proc(), Key: sysctlPath(k), Value: s.Linux.Sysctl[k]})
+		p.Add(jsonx.JoinKey("linux.sysctl", k), plan.Sysctl{Proc: c.proc(), Key: spec.SysctlPath(k), Value: s.Linux.Sysctl[k]})
 	}
-}
-
-// sysctlPath returns a key's path below /proc/sys. As in sysctl(8), the first
-// separator of a key tells whether it is written with dots or slashes.
-func sysctlPath(key string) string {
-	if i := strings.IndexAny(key, "./"); i >= 0 && key[i] == '/' {
-		return path.Clean(key)
-	}
-	return strings.NewReplacer(".", "/", "/", ".").Replace(key)
 }
 
 func (c *compiled) hooks(state string) {

@@ -99,6 +99,9 @@ func (s Store) create(o CreateOptions, b *bundle) (c *creation, err error) {
 	}
 	end = o.Trace.span("open descriptors")
 	c.fds, err = openDescriptors(c.plan, map[string]int{"console": o.Console})
+	if err == nil {
+		err = c.spareOwnNamespaces()
+	}
 	end()
 	if err != nil {
 		c.close()
@@ -476,9 +479,9 @@ func (c *creation) undo() {
 	c.close()
 }
 
-// sayNotUndone prints an error of cleaning up, beside the one that made it necessary.
+// sayNotUndone logs an error of cleaning up, beside the one that made it necessary.
 func (c *creation) sayNotUndone(err error) {
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "davit: create %s: clean up: %v\n", c.ID, err)
+		warnf("create %s: clean up: %v", c.ID, err)
 	}
 }

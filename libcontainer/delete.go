@@ -3,7 +3,6 @@ package libcontainer
 import (
 	"errors"
 	"fmt"
-	"os"
 
 	"davit/resctrl"
 
@@ -73,7 +72,7 @@ func (c *Container) poststop() error {
 func runPoststop(verb, id string, hooks []specs.Hook, bundle, state string) {
 	for i := range hooks {
 		if err := runHooks("poststop", hooks[i:i+1], bundle, state); err != nil {
-			fmt.Fprintf(os.Stderr, "davit: %s %s: %v\n", verb, id, err)
+			warnf("%s %s: %v", verb, id, err)
 		}
 	}
 }

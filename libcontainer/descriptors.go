@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"davit/plan"
+	"davit/spec"
 
 	"golang.org/x/sys/unix"
 )
@@ -127,6 +128,50 @@ func openNamespace(path string, flag uint64) (int, error) {
 		return -1, fmt.Errorf("%s is not a namespace", path)
 	}
 	return -1, fmt.Errorf("%s is a %s namespace, not a %s one", path, nsName(uint64(is)), nsName(flag))
+}
+
+// spareOwnNamespaces refuses to set sysctls, or to move network devices, in a namespace that
+// the config joins by a path and that davit, too, is in: the host's, as a rule.
+func (c *creation) spareOwnNamespaces() error {
+	for i, d := range c.plan.Descriptors {
+		if d.Kind != plan.Namespace || !c.changes(d.Flags) {
+			continue
+		}
+		own, err := isOwnNamespace(c.fds[i], d.Flags)
+		if err != nil {
+			return fmt.Errorf("%s: %w", d.Field, err)
+		}
+		if own {
+			return withHint(fmt.Errorf("%s: %s is the %s namespace that davit runs in: linux.sysctl and linux.netDevices would change the host", d.Field, d.Path, nsName(d.Flags)),
+				"give the container a namespace of its own, or remove what would be changed")
+		}
+	}
+	return nil
+}
+
+// changes says whether the config has settings for the namespace of a type.
+func (c *compiled) changes(flag uint64) bool {
+	if flag == unix.CLONE_NEWNET && len(c.spec.Linux.NetDevices) > 0 {
+		return true
+	}
+	for key := range c.spec.Linux.Sysctl {
+		if nsFlag(spec.SysctlNamespace(spec.SysctlPath(key))) == flag {
+			return true
+		}
+	}
+	return false
+}
+
+func isOwnNamespace(fd int, flag uint64) (bool, error) {
+	files := map[uint64]string{unix.CLONE_NEWNET: "net", unix.CLONE_NEWIPC: "ipc", unix.CLONE_NEWUTS: "uts", unix.CLONE_NEWUSER: "user"}
+	var joined, own unix.Stat_t
+	if err := unix.Fstat(fd, &joined); err != nil {
+		return false, fmt.Errorf("fstat: %w", err)
+	}
+	if err := unix.Stat("/proc/self/ns/"+files[flag], &own); err != nil {
+		return false, fmt.Errorf("stat /proc/self/ns/%s: %w", files[flag], err)
+	}
+	return joined.Ino == own.Ino && joined.Dev == own.Dev, nil
 }
 
 func nsName(flag uint64) string {

@@ -3,7 +3,6 @@ package libcontainer
 import (
 	"fmt"
 	"io"
-	"os"
 
 	"davit/nsenter"
 
@@ -111,7 +110,7 @@ func (c *creation) unlock() {
 func (c *creation) forward(ready *notifier) {
 	defer ready.close()
 	if err := ready.forward(0, c.stage.PidFD); err != nil {
-		fmt.Fprintf(os.Stderr, "davit: run %s: %v\n", c.ID, err)
+		warnf("run %s: %v", c.ID, err)
 	}
 }
 

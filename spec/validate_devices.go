@@ -147,27 +147,32 @@ func (c *checker) sysctl(key string, ns *namespaces) {
 			return
 		}
 	}
-	need := func(t specs.LinuxNamespaceType) {
-		if !ns.has(t) {
-			c.problem("", "cannot be set without a namespace of type %s: it would be set for the host", t)
-			c.hint(`add {"type": "%s"} to linux.namespaces, or remove the sysctl`, t)
-		}
-	}
-	switch first, _, _ := strings.Cut(name, "/"); {
-	case strings.HasPrefix(name, "fs/mqueue/"), slices.Contains(ipcSysctls[:], name):
-		need(specs.IPCNamespace)
-	case first == "net":
-		need(specs.NetworkNamespace)
-	case first == "user":
-		need(specs.UserNamespace)
-	case name == "kernel/domainname":
-		need(specs.UTSNamespace)
+	switch t := SysctlNamespace(name); {
 	case name == "kernel/hostname":
 		c.problem("", "is what the property hostname is for")
-	default:
+	case t == "":
 		c.problem("", "belongs to no namespace: it would be set for the host")
 		c.hint("set it on the host, for all containers, or remove it")
+	case !ns.has(t):
+		c.problem("", "cannot be set without a namespace of type %s: it would be set for the host", t)
+		c.hint(`add {"type": "%s"} to linux.namespaces, or remove the sysctl`, t)
 	}
+}
+
+// SysctlNamespace is the type of the namespaces that each have a sysctl of that path
+// (see SysctlPath), or "" if the host has one for all.
+func SysctlNamespace(path string) specs.LinuxNamespaceType {
+	switch first, _, _ := strings.Cut(path, "/"); {
+	case strings.HasPrefix(path, "fs/mqueue/"), slices.Contains(ipcSysctls[:], path):
+		return specs.IPCNamespace
+	case first == "net":
+		return specs.NetworkNamespace
+	case first == "user":
+		return specs.UserNamespace
+	case path == "kernel/domainname", path == "kernel/hostname":
+		return specs.UTSNamespace
+	}
+	return ""
 }
 
 // ipcSysctls are those that every ipc namespace has: ipc/ipc_sysctl.c.
