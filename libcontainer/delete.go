@@ -3,11 +3,16 @@ package libcontainer
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"davit/resctrl"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
+
+// dying is how long a process that was killed may take to end: kill returns before, and
+// `davit kill ID KILL && davit delete ID` is what people write.
+const dying = 200 * time.Millisecond
 
 // Delete removes a container that has stopped or was never started, or with
 // force any: its processes, cgroups and state. What is gone already is no error.
@@ -17,6 +22,7 @@ func (c *Container) Delete(force bool) error {
 	case force, status == specs.StateStopped, status == specs.StateCreated:
 	case status == specs.StateCreating:
 		// Whoever makes it would hold the lock: it was killed before it was done.
+	case status == specs.StateRunning && waitExit(c.pidfd, dying):
 	default:
 		return fmt.Errorf("cannot delete container %s that is not stopped: %s", c.ID, status)
 	}
