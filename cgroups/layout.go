@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"strings"
 
+	"davit/spec"
+
 	"golang.org/x/sys/unix"
 )
 
-// Modes of a host.
+// Modes of a host, as the state has them.
 const (
 	Unified = "unified" // cgroup v2 on /sys/fs/cgroup
 	Hybrid  = "hybrid"  // v1 hierarchies there, and v2 on /sys/fs/cgroup/unified
@@ -47,17 +49,16 @@ type mount1 struct {
 // detect finds the host's layout; own: also davit's own cgroups, that a relative path starts from.
 func detect(own bool) (*layout, error) {
 	l := new(layout)
-	switch fs := fsType(root); fs {
-	case unix.CGROUP2_SUPER_MAGIC:
+	switch spec.Host().Cgroup() {
+	case spec.Unified:
 		l.mode, l.v2 = Unified, root
 		if !own {
 			return l, nil
 		}
-	case unix.TMPFS_MAGIC:
+	case spec.Hybrid:
+		l.mode, l.v2 = Hybrid, hybridRoot
+	case spec.Legacy:
 		l.mode = Legacy
-		if fsType(hybridRoot) == unix.CGROUP2_SUPER_MAGIC {
-			l.mode, l.v2 = Hybrid, hybridRoot
-		}
 	default:
 		return nil, errNoCgroups
 	}
@@ -69,21 +70,6 @@ func detect(own bool) (*layout, error) {
 }
 
 var errNoCgroups = errors.New("no cgroup hierarchy is mounted on " + root)
-
-// fsType is the magic number of the file system that holds path, 0 if there is no path.
-func fsType(path string) int64 {
-	var st unix.Statfs_t
-	for {
-		err := unix.Statfs(path, &st)
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil {
-			return 0
-		}
-		return int64(st.Type)
-	}
-}
 
 // read takes the hierarchies and davit's place in each from /proc/self/cgroup's lines:
 // "4:memory:/path", "3:cpu,cpuacct:/", "1:name=systemd:/", "0::/".
