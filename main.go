@@ -107,16 +107,37 @@ func notReallyRoot() bool {
 	return !spec.Host().InitialUserNS() && os.Getenv("USER") != "root"
 }
 
+const (
+	lifeGroup      = "the life of a container"
+	containerGroup = "a container that is there"
+	bundleGroup    = "bundles and this host"
+	selfGroup      = "davit itself"
+)
+
 var verbs = [...]cli.Verb{
-	{Name: "create", New: createCommand}, {Name: "start", New: startCommand}, {Name: "run", New: runCommand},
-	{Name: "exec", New: execCommand}, {Name: "state", New: stateCommand}, {Name: "kill", New: killCommand},
-	{Name: "delete", New: deleteCommand}, {Name: "list", New: listCommand}, {Name: "spec", New: specCommand},
-	{Name: "ps", New: psCommand}, {Name: "pause", New: pauseCommand}, {Name: "resume", New: resumeCommand},
-	{Name: "update", New: updateCommand}, {Name: "events", New: eventsCommand}, {Name: "features", New: featuresCommand},
-	{Name: "checkpoint", New: checkpointCommand}, {Name: "restore", New: restoreCommand},
-	{Name: "explain", New: explainCommand},
-	{Name: "trace", New: traceCommand}, {Name: "verify", New: verifyCommand}, {Name: "check", New: checkCommand},
-	{Name: "completion", New: completionCommand}, {Name: "man", New: manCommand},
+	{Name: "create", New: createCommand, Group: lifeGroup},
+	{Name: "start", New: startCommand, Group: lifeGroup},
+	{Name: "run", New: runCommand, Group: lifeGroup},
+	{Name: "exec", New: execCommand, Group: lifeGroup},
+	{Name: "kill", New: killCommand, Group: lifeGroup},
+	{Name: "delete", New: deleteCommand, Group: lifeGroup},
+	{Name: "state", New: stateCommand, Group: containerGroup},
+	{Name: "list", New: listCommand, Group: containerGroup},
+	{Name: "ps", New: psCommand, Group: containerGroup},
+	{Name: "events", New: eventsCommand, Group: containerGroup},
+	{Name: "verify", New: verifyCommand, Group: containerGroup},
+	{Name: "pause", New: pauseCommand, Group: containerGroup},
+	{Name: "resume", New: resumeCommand, Group: containerGroup},
+	{Name: "update", New: updateCommand, Group: containerGroup},
+	{Name: "checkpoint", New: checkpointCommand, Group: containerGroup},
+	{Name: "restore", New: restoreCommand, Group: containerGroup},
+	{Name: "spec", New: specCommand, Group: bundleGroup},
+	{Name: "check", New: checkCommand, Group: bundleGroup},
+	{Name: "explain", New: explainCommand, Group: bundleGroup},
+	{Name: "features", New: featuresCommand, Group: bundleGroup},
+	{Name: "trace", New: traceCommand, Group: selfGroup},
+	{Name: "completion", New: completionCommand, Group: selfGroup},
+	{Name: "man", New: manCommand, Group: selfGroup},
 }
 
 func store(c *cli.Context) libcontainer.Store {

@@ -32,8 +32,9 @@ type App struct {
 
 // Verb names a command, which is made only if it is called.
 type Verb struct {
-	Name string
-	New  func() *Command
+	Name  string
+	New   func() *Command
+	Group string // heading in the help, before the first of its verbs
 }
 
 // Command is what a verb does.
@@ -285,8 +286,17 @@ func (a *App) out() io.Writer {
 
 func (a *App) help() {
 	w := a.out()
-	fmt.Fprintf(w, "%s - %s\n\nusage: %s\n\ncommands:\n", a.Name, a.Usage, a.UsageText)
-	for _, c := range a.Commands() {
+	fmt.Fprintf(w, "%s - %s\n\nusage: %s\n", a.Name, a.Usage, a.UsageText)
+	group := ""
+	for _, v := range a.Verbs {
+		c := v.New()
+		if c.Hidden {
+			continue
+		}
+		if v.Group != group {
+			fmt.Fprintf(w, "\n%s:\n", v.Group)
+			group = v.Group
+		}
 		fmt.Fprintf(w, "  %-12s %s\n", c.Name, c.Usage)
 	}
 	fmt.Fprint(w, "\nglobal options:\n")
