@@ -76,12 +76,13 @@ test:
 	@$(MAKE) --no-print-directory all
 	DAVIT=$(CURDIR)/bin/davit $(GO) run ./tests/skips . tests/seccomp-oracle tests/limits
 
-# The runtime-spec's JSON schemas; runtime-tools' validation programs, with davit and with the packaged runtimes.
+# The runtime-spec's JSON schemas; runtime-tools' validation programs, with davit and with the packaged runtimes; UPDATE=1
+# writes docs/conformance.md.
 test-conformance:
 	@tests/deps build test peers $(if $(QUICK),,vm)
 	@$(MAKE) --no-print-directory all
 	cd tests/conformance && DAVIT=$(CURDIR)/bin/davit $(GO) test -count=1 .
-	cd tests/conformance && $(GO) run . -davit $(CURDIR)/bin/davit $(if $(QUICK),-views v1$(comma)v2)
+	cd tests/conformance && $(GO) run . -davit $(CURDIR)/bin/davit $(if $(QUICK),-views v1$(comma)v2) $(if $(UPDATE),-out $(CURDIR)/docs/conformance.md)
 
 # Docker, containerd and others with davit, runc and crun in turn; UPDATE=1 writes docs/engines-matrix.md. QUICK=1: the
 # operations used most, with davit alone; VM=1: containerd with all cgroup v2 controllers, by both cgroup drivers.

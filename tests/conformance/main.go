@@ -87,26 +87,31 @@ func run(o options) error {
 		return err
 	}
 	var text bytes.Buffer
+	fmt.Fprintln(&text, "```")
 	table(&text, programs, views, results)
-	fmt.Fprintln(&text)
+	fmt.Fprint(&text, "```\n\nWhy davit does not pass what it does not pass:\n\n")
 	err = judge(&text, programs, views, results, reasons, o.verbose)
 	os.Stdout.Write(text.Bytes())
 	if o.out != "" && err == nil {
-		err = os.WriteFile(o.out, append(append([]byte(heading), text.Bytes()...), "```\n"...), 0o644)
+		err = os.WriteFile(o.out, append([]byte(heading), text.Bytes()...), 0o644)
 	}
 	return err
 }
 
 const heading = `# Conformance
 
-Who passes what of opencontainers/runtime-tools' validation programs (v0.9.0), and of one more in their
-manner (everything: runtimetest in containers whose config runtime-tools' generator made, all turned on): the number of assertions that hold, or fail of all, in
-two views of a host's cgroups, and in a virtual machine (vm: Linux 6.1, cgroup v1) those that want what the host lacks. runc and crun are Debian sid's, runc-1.1 is bookworm's; runc 1.3 fails nearly all, it seems because
-it makes calls that the programs' old seccomp filter forbids. What it passes among the _fail programs may be for that reason, too. Below the table is why davit does not pass what it does not pass.
-Made by ` + "`make test-conformance`" + ` (` + "`go run . -out ../../docs/conformance.md`" + ` in tests/conformance), which fails if davit does not pass what another does, unless the
-suite contradicts the specification's text, which is then quoted.
+Who passes what of opencontainers/runtime-tools' validation programs (v0.9.0), and of one more in their manner
+(everything: runtimetest in containers whose config runtime-tools' generator made, all turned on). A cell has the number of
+assertions that hold, or that fail of all; v1 and v2 are views of the host's cgroups, vm is a virtual machine (Linux 6.1,
+cgroup v1) for what the host lacks. runc and crun are Debian sid's, runc-1.1 is bookworm's.
 
-` + "```\n"
+runc 1.3 fails nearly all, it seems because it makes calls that the programs' old seccomp filter forbids; what it passes
+among the _fail programs may be for that reason, too.
+
+` + "`make test-conformance UPDATE=1`" + ` writes this. It fails if davit does not pass what another does, unless the suite contradicts the
+specification's text, which is then quoted.
+
+`
 
 // machine is the view that a virtual machine has.
 const machine = "vm"

@@ -158,11 +158,13 @@ func wantMachine(reasons []reason, programs []string) []string {
 	return found
 }
 
-// judge says what is wrong with davit's results, and prints the reasons that hold.
+// judge says what is wrong with davit's results, and prints the reasons that hold: a line each, with its views.
 func judge(w io.Writer, programs, views []string, results map[contestant]map[string]result, reasons []reason, verbose bool) error {
 	var wrong []error
-	for _, v := range views {
-		for _, p := range programs {
+	for _, p := range programs {
+		holds := make(map[string][]string) // views of each reason
+		var order []string
+		for _, v := range views {
 			mine, ran := results[contestant{"davit", v}][p]
 			if !ran {
 				continue
@@ -183,11 +185,17 @@ func judge(w io.Writer, programs, views []string, results map[contestant]map[str
 			case len(others) > 0 && !why.alone && !why.racy && !why.machine:
 				wrong = append(wrong, fmt.Errorf("%s %s: davit fails what %s passes", p, v, strings.Join(others, " and ")))
 			default:
-				fmt.Fprintf(w, "%s %s: %s\n", p, v, why.text)
+				if holds[why.text] == nil {
+					order = append(order, why.text)
+				}
+				holds[why.text] = append(holds[why.text], v)
 			}
 			if verbose && !mine.passed() {
 				fmt.Fprintf(w, "---- %s %s: %s\n%s\n", p, v, mine.Status, mine.Output)
 			}
+		}
+		for _, text := range order {
+			fmt.Fprintf(w, "- **%s** (%s): %s\n", p, strings.Join(holds[text], ", "), text)
 		}
 	}
 	return errors.Join(wrong...)
