@@ -113,23 +113,28 @@ func (a *App) Run(line []string) error {
 		a.help()
 		return UsageError(errors.New("a command is missing"))
 	}
-	for _, v := range a.Verbs {
-		if v.Name == rest[0] {
-			return v.New().run(global, rest[1:])
-		}
-	}
 	if rest[0] == "help" {
 		return a.helpOn(rest[1:])
 	}
-	return a.unknownCommand(rest[0])
+	c, err := a.command(rest[0])
+	if err != nil {
+		return err
+	}
+	return c.run(global, rest[1:])
 }
 
-func (a *App) unknownCommand(word string) error {
-	var names []string
+// command makes the command of that name.
+func (a *App) command(name string) (*Command, error) {
 	for _, v := range a.Verbs {
-		names = append(names, v.Name)
+		if v.Name == name {
+			return v.New(), nil
+		}
 	}
-	return UsageError(fmt.Errorf("unknown command %q%s", word, suggest(word, names)))
+	names := make([]string, len(a.Verbs))
+	for i, v := range a.Verbs {
+		names[i] = v.Name
+	}
+	return nil, UsageError(fmt.Errorf("unknown command %q%s", name, suggest(name, names)))
 }
 
 // helpOn is `davit help`, and `davit help VERB`.
@@ -138,13 +143,11 @@ func (a *App) helpOn(verb []string) error {
 		a.help()
 		return nil
 	}
-	for _, v := range a.Verbs {
-		if v.Name == verb[0] {
-			v.New().help(a)
-			return nil
-		}
+	c, err := a.command(verb[0])
+	if err == nil {
+		c.help(a)
 	}
-	return a.unknownCommand(verb[0])
+	return err
 }
 
 // UsageError is the error of a command line that makes no sense.
