@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 
+	"davit/spec"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -33,17 +35,7 @@ func (e *Error) Unwrap() error { return e.Err }
 type Errors []*Error
 
 func (list Errors) Error() string {
-	var b strings.Builder
-	for i, e := range list {
-		if i > 0 {
-			b.WriteString("\n")
-		}
-		b.WriteString(e.Error())
-		if e.Hint != "" {
-			b.WriteString("\n  hint: " + e.Hint)
-		}
-	}
-	return b.String()
+	return spec.Lines(list, func(e *Error) string { return e.Hint })
 }
 
 // together makes an error of a list, nil of none.

@@ -1,6 +1,7 @@
 package libcontainer
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"path/filepath"
@@ -80,12 +81,8 @@ func (store Store) compile(s *specs.Spec, o CreateOptions, facts *spec.Facts) (*
 	if err := facts.Supported(); err != nil {
 		return nil, err
 	}
-	problems, warnings := spec.Check(s, spec.Options{Start: o.Run, Rootless: facts.UID() != 0, SystemdCgroup: o.SystemdCgroup})
-	if len(problems) > 0 {
-		return nil, invalid(problems)
-	}
-	for _, w := range warnings {
-		warnf("%s", w.Error())
+	if err := judge(spec.Check(s, spec.Options{Start: o.Run, Rootless: facts.UID() != 0, SystemdCgroup: o.SystemdCgroup})); err != nil {
+		return nil, err
 	}
 	stateDir := filepath.Join(store.Root, o.ID)
 	o.adapt(s, stateDir)
@@ -436,17 +433,17 @@ func (c *compiled) describe(o CreateOptions) {
 	}
 }
 
-// invalid returns the error for what spec.Check objects to: a line for each problem, and its hint.
-func invalid(problems []spec.Problem) error {
-	var b strings.Builder
-	for i, p := range problems {
-		if i > 0 {
-			b.WriteString("\n")
-		}
-		b.WriteString(p.Error())
-		if p.Hint != "" {
-			b.WriteString("\n  hint: " + p.Hint)
-		}
+// judge warns of what a check warns of, and returns the error for what it objects to.
+func judge(problems, warnings []spec.Problem) error {
+	if len(problems) > 0 {
+		return invalid(problems)
 	}
-	return fmt.Errorf("%s", b.String())
+	for _, w := range warnings {
+		warnf("%s", w.Error())
+	}
+	return nil
+}
+
+func invalid(problems []spec.Problem) error {
+	return errors.New(spec.Lines(problems, func(p spec.Problem) string { return p.Hint }))
 }

@@ -19,6 +19,21 @@ type Problem struct {
 // Error is field and message, without the hint.
 func (p Problem) Error() string { return p.Field + ": " + p.Message }
 
+// Lines is a line for each of several errors, and below it the hint of those that have one.
+func Lines[E error](list []E, hint func(E) string) string {
+	var b strings.Builder
+	for i, e := range list {
+		if i > 0 {
+			b.WriteString("\n")
+		}
+		b.WriteString(e.Error())
+		if h := hint(e); h != "" {
+			b.WriteString("\n  hint: " + h)
+		}
+	}
+	return b.String()
+}
+
 // checker collects problems. Checks name fields relative to the object that they
 // look at; whoever called them puts the object's name in front (in, at), which
 // costs nothing as long as there are no problems.
