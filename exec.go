@@ -142,13 +142,10 @@ func baseProcess(c *cli.Context, container *libcontainer.Container) (*specs.Proc
 		if errors.As(err, &bad) {
 			bad.File = path
 		}
-		if err == nil && p.Capabilities == nil && c.IsSet("cap") { // --cap adds to the container's
-			var s *specs.Spec
-			if s, err = container.Spec(); err == nil && s.Process != nil {
-				p.Capabilities = s.Process.Capabilities
-			}
+		if err != nil {
+			return nil, err
 		}
-		return p, err
+		return p, container.Complete(p)
 	}
 	if c.NArg() < 2 {
 		return nil, usage(fmt.Errorf("needs %s", c.Command.ArgsUsage))

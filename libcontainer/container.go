@@ -26,6 +26,8 @@ type Container struct {
 	path  string // of its directory
 	dir   int    // its directory, which carries the lock
 	pidfd int    // of its process if that is alive, else -1
+	// config is what Spec has read, nil before.
+	config *specs.Spec
 	// Broken is why the state could not be read. Such a container can be deleted.
 	Broken error
 }
@@ -229,13 +231,18 @@ func (c *Container) frozen() bool {
 // Cgroups returns the container's cgroups. The caller closes them.
 func (c *Container) Cgroups() *cgroups.Manager { return cgroups.Open(c.Cgroup) }
 
-// Spec returns the config that the container was created from, with the limits of later updates.
+// Spec returns the config that the container was created from, with the limits of later updates. It is
+// read once: whoever changes what it returns changes it for all.
 func (c *Container) Spec() (*specs.Spec, error) {
+	if c.config != nil {
+		return c.config, nil
+	}
 	data, err := readAt(c.dir, configFile)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", filepath.Join(c.path, configFile), err)
 	}
-	return spec.Decode(data)
+	c.config, err = spec.Decode(data)
+	return c.config, err
 }
 
 // List returns the ids of all containers, in order.

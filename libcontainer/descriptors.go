@@ -9,6 +9,7 @@ import (
 	"davit/plan"
 	"davit/spec"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
@@ -163,13 +164,13 @@ func (c *compiled) changes(flag uint64) bool {
 }
 
 func isOwnNamespace(fd int, flag uint64) (bool, error) {
-	files := map[uint64]string{unix.CLONE_NEWNET: "net", unix.CLONE_NEWIPC: "ipc", unix.CLONE_NEWUTS: "uts", unix.CLONE_NEWUSER: "user"}
+	path := "/proc/self/ns/" + nsFile(specs.LinuxNamespaceType(nsName(flag)))
 	var joined, own unix.Stat_t
 	if err := unix.Fstat(fd, &joined); err != nil {
 		return false, fmt.Errorf("fstat: %w", err)
 	}
-	if err := unix.Stat("/proc/self/ns/"+files[flag], &own); err != nil {
-		return false, fmt.Errorf("stat /proc/self/ns/%s: %w", files[flag], err)
+	if err := unix.Stat(path, &own); err != nil {
+		return false, fmt.Errorf("stat %s: %w", path, err)
 	}
 	return joined.Ino == own.Ino && joined.Dev == own.Dev, nil
 }

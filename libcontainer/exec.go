@@ -54,7 +54,6 @@ func (c *Container) Exec(o ExecOptions) (status int, err error) {
 	if e.spec, err = c.Spec(); err != nil {
 		return -1, err
 	}
-	inherit(e.Process, e.spec.Process)
 	if o.Detach {
 		defer e.close()
 		return 0, e.run(-1)
@@ -76,12 +75,14 @@ func (c *Container) Exec(o ExecOptions) (status int, err error) {
 	return waitProcess(e.stage.Pid), nil
 }
 
-// inherit gives a process of --process FILE what its object leaves out and the container's has: what
-// confines it and what it may do. As with runc; crun has all but the OOM score.
-func inherit(p, own *specs.Process) {
-	if own == nil {
-		return
+// Complete gives a process of exec what it leaves out and the container's has: what confines it and what it
+// may do. As with runc; crun has all but the OOM score.
+func (c *Container) Complete(p *specs.Process) error {
+	s, err := c.Spec()
+	if err != nil || s.Process == nil {
+		return err
 	}
+	own := s.Process
 	if p.Capabilities == nil {
 		p.Capabilities = own.Capabilities
 	}
@@ -97,6 +98,7 @@ func inherit(p, own *specs.Process) {
 	if p.OOMScoreAdj == nil {
 		p.OOMScoreAdj = own.OOMScoreAdj
 	}
+	return nil
 }
 
 func (c *Container) mayExec(o ExecOptions) error {
@@ -111,12 +113,8 @@ func (c *Container) mayExec(o ExecOptions) error {
 	if err := checkPreserved(o.PreserveFDs); err != nil {
 		return err
 	}
-	problems, warnings := spec.CheckProcess(o.Process, spec.Options{Exec: true})
-	if len(problems) > 0 {
-		return invalid(problems)
-	}
-	for _, w := range warnings {
-		warnf("%s", w.Error())
+	if err := judge(spec.CheckProcess(o.Process, spec.Options{Exec: true})); err != nil {
+		return err
 	}
 	switch given := o.ConsoleSocket != ""; {
 	case o.Detach && o.Process.Terminal && !given:

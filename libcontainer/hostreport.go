@@ -6,6 +6,8 @@ import (
 
 	"davit/resctrl"
 	"davit/spec"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // HostFact is a line of the report about a host.
@@ -88,12 +90,13 @@ func capabilities(have uint64) string {
 // namespaceFacts says which namespaces the kernel has, and whether there may be any.
 func namespaceFacts() []HostFact {
 	var list []HostFact
-	for _, n := range []struct{ name, file string }{
-		{"mount", "mnt"}, {"pid", "pid"}, {"network", "net"}, {"ipc", "ipc"}, {"uts", "uts"}, {"user", "user"}, {"cgroup", "cgroup"}, {"time", "time"},
+	for _, t := range [...]specs.LinuxNamespaceType{
+		specs.MountNamespace, specs.PIDNamespace, specs.NetworkNamespace, specs.IPCNamespace, specs.UTSNamespace, specs.UserNamespace,
+		specs.CgroupNamespace, specs.TimeNamespace,
 	} {
-		_, err := os.Stat("/proc/self/ns/" + n.file)
-		f := HostFact{n.name + " namespace", err == nil, text(err, "there")}
-		limit, _ := os.ReadFile("/proc/sys/user/max_" + n.file + "_namespaces")
+		_, err := os.Stat("/proc/self/ns/" + nsFile(t))
+		f := HostFact{string(t) + " namespace", err == nil, text(err, "there")}
+		limit, _ := os.ReadFile("/proc/sys/user/max_" + nsFile(t) + "_namespaces")
 		if l := strings.TrimSpace(string(limit)); err == nil && l != "" {
 			f.Text, f.OK = "at most "+l, l != "0"
 		}

@@ -94,7 +94,10 @@ func (c *Container) awaitExec(conn *nsenter.Conn, trace *Trace) error {
 		case m.Kind == nsenter.Trace:
 			trace.stage(p, m)
 		default:
-			if p = c.plan(); p == nil {
+			if p == nil { // who traces has compiled it
+				p = c.plan()
+			}
+			if p == nil {
 				return fmt.Errorf("%s %s: %w", m.Call, m.Detail, m.Errno)
 			}
 			return stepError(p, m)
