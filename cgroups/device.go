@@ -3,7 +3,6 @@ package cgroups
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -185,29 +184,17 @@ func replaceRules(fd int, now string, rules []deviceRule) error {
 
 // restoreRules makes devices.list what it was, after a rule that was refused.
 func restoreRules(fd int, was string) error {
-	if was == allowedAll {
-		return writeAt(fd, "devices.allow", "a")
-	}
 	now, err := readString(fd, "devices.list")
 	if err != nil {
 		return fmt.Errorf("read devices.list: %w", err)
 	}
-	had, have := strings.Split(was, "\n"), strings.Split(now, "\n")
-	for _, line := range have {
-		if line != "" && !slices.Contains(had, line) {
-			if err := writeAt(fd, "devices.deny", line); err != nil {
-				return fmt.Errorf("write %q to devices.deny: %w", line, err)
-			}
+	var rules []deviceRule
+	for line := range strings.SplitSeq(was, "\n") {
+		if r, ok := parseRule(line); ok {
+			rules = append(rules, r)
 		}
 	}
-	for _, line := range had {
-		if line != "" && !slices.Contains(have, line) {
-			if err := writeAt(fd, "devices.allow", line); err != nil {
-				return fmt.Errorf("write %q to devices.allow: %w", line, err)
-			}
-		}
-	}
-	return nil
+	return replaceRules(fd, now, rules)
 }
 
 // allows says whether the rules allow all that r does: the last rule for each bit of access decides.
