@@ -84,6 +84,9 @@ func subject(s plan.Step) string {
 	case plan.Mount:
 		return fmt.Sprintf("%s, %s", s.Target, s.Type)
 	case plan.Bind:
+		if s.Source == "" {
+			return s.Target + ", idmapped bind"
+		}
 		return fmt.Sprintf("%s, bind of %s", s.Target, s.Source)
 	case plan.Device:
 		return s.Path
@@ -188,6 +191,10 @@ func hintStep(e *StepError) string {
 		case unix.EPERM:
 			if e.Call == "mount_setattr" {
 				return "flags that the source has in another user namespace cannot be taken away"
+			}
+		case unix.ELOOP:
+			if e.Call == "move_mount" {
+				return "a mount namespace is bound to a file below the source (as snapd does, see /proc/self/mountinfo): bind what lies beside it, or bind and not rbind"
 			}
 		}
 	case plan.Scheduler:

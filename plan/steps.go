@@ -72,8 +72,11 @@ type CopyUp struct {
 
 // Bind attaches a copy of a mount tree of the host on Target.
 type Bind struct {
-	Tree        FD     // or, without one, the stage copies Source itself
-	Source      string // on the host
+	Tree FD // or, without one, the stage copies Source itself
+	// Source on the host. If Tree is recursive and holds the file of a mount namespace (nsfs),
+	// which move_mount(2) refuses with ELOOP, the stage copies Source instead. Empty if
+	// it must not, since only the parent can make the mount idmapped.
+	Source      string
 	Target      string
 	Recursive   bool
 	Set, Clear  uint64 // MOUNT_ATTR_*, of the top mount

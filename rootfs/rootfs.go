@@ -353,6 +353,7 @@ func (c *compiler) bind(field string, m *specs.Mount, target string, o options) 
 		if tree.Maps, err = c.idmap(m); err != nil {
 			return err
 		}
+		step.Source = ""
 	}
 	if !c.ByPath {
 		step.Tree = c.plan.Open(tree)

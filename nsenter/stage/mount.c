@@ -24,6 +24,11 @@ void do_propagation(struct stage *c, const struct plan_step *s)
 	must(c, sys(__NR_mount, 0, "/", 0, s->n[PROPAGATION_N_FLAGS], 0), "mount", "/");
 }
 
+static int copy_source(struct stage *c, const char *path, int flags)
+{
+	return (int)must(c, sys(__NR_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | flags), "open_tree", path);
+}
+
 /* The tree is attached over the directory it was copied from, since hooks look
  * for the root filesystem at its path on the host. */
 void do_root(struct stage *c, const struct plan_step *s)
@@ -33,7 +38,7 @@ void do_root(struct stage *c, const struct plan_step *s)
 	int tree = fd(c, s, ROOT_FD_TREE);
 
 	if (tree < 0)
-		tree = (int)must(c, sys(__NR_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE), "open_tree", path);
+		tree = copy_source(c, path, AT_RECURSIVE);
 	must(c, sys(__NR_move_mount, tree, "", AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_SYMLINKS), "move_mount", path);
 	/* After it was attached, which makes a mount shared if its parent is. */
 	set_attributes(c, tree, AT_RECURSIVE, &a, path);
@@ -124,30 +129,44 @@ void do_copy_up(struct stage *c, const struct plan_step *s)
 	sys(__NR_close, at);
 }
 
-void do_bind(struct stage *c, const struct plan_step *s)
+static void set_bind_attributes(struct stage *c, const struct plan_step *s, int tree, int rec)
 {
-	const char *path = str(c, s, BIND_S_TARGET), *source = str(c, s, BIND_S_SOURCE);
-	int tree = fd(c, s, BIND_FD_TREE), rec = s->n[BIND_N_RECURSIVE] ? AT_RECURSIVE : 0;
+	const char *path = str(c, s, BIND_S_TARGET);
 	struct mount_attr all = {
 		.attr_set = s->n[BIND_N_RECSET], .attr_clr = s->n[BIND_N_RECCLEAR], .propagation = s->n[BIND_N_PROPAGATION],
 	};
 	struct mount_attr top = {.attr_set = s->n[BIND_N_SET], .attr_clr = s->n[BIND_N_CLEAR]};
-	uint64_t resolve = s->n[BIND_N_NOFOLLOW] ? RESOLVE_NO_SYMLINKS : 0;
 
-	if (tree < 0)
-		tree = (int)must(c, sys(__NR_open_tree, AT_FDCWD, source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | rec), "open_tree", source);
+	set_attributes(c, tree, rec, &all, path);
+	set_attributes(c, tree, 0, &top, path);
+}
+
+void do_bind(struct stage *c, const struct plan_step *s)
+{
+	const char *path = str(c, s, BIND_S_TARGET), *source = str(c, s, BIND_S_SOURCE);
+	int given = fd(c, s, BIND_FD_TREE), rec = s->n[BIND_N_RECURSIVE] ? AT_RECURSIVE : 0;
+	uint64_t resolve = s->n[BIND_N_NOFOLLOW] ? RESOLVE_NO_SYMLINKS : 0;
+	int tree = given >= 0 ? given : copy_source(c, source, rec);
+
 	if (s->n[BIND_N_TYPE]) {
 		uint64_t have;
 		if ((mode_of(c, tree, &have) & S_IFMT) != s->n[BIND_N_TYPE] || have != s->n[BIND_N_RDEV])
 			fail(c, "device", -ENODEV, source);
 	}
-	set_attributes(c, tree, rec, &all, path);
-	set_attributes(c, tree, 0, &top, path);
+	set_bind_attributes(c, s, tree, rec);
 	int at = lookup(c, path, O_PATH, resolve);
 	if (at == -ENOENT)
 		at = target(c, path, (mode_of(c, tree, 0) & S_IFMT) == S_IFDIR, resolve);
 	must(c, at, "openat2", path);
-	attach(c, tree, at, path);
+	long r = try_attach(tree, at);
+	if (r == -ELOOP && given >= 0 && rec && *source) {
+		/* The parent's copy holds a file of a mount namespace older than this one, which the
+		 * kernel attaches nowhere. The mounts that this namespace began with are without such. */
+		tree = copy_source(c, source, rec);
+		set_bind_attributes(c, s, tree, rec);
+		r = try_attach(tree, at);
+	}
+	must(c, r, "move_mount", path);
 	sys(__NR_close, at);
 }
 

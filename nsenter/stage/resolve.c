@@ -163,7 +163,12 @@ int parent_of(struct stage *c, const char *path, const char **name)
 	return target(c, dir, 1, 0);
 }
 
+long try_attach(int tree, int fd)
+{
+	return sys(__NR_move_mount, tree, "", fd, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+}
+
 void attach(struct stage *c, int tree, int fd, const char *path)
 {
-	must(c, sys(__NR_move_mount, tree, "", fd, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH), "move_mount", path);
+	must(c, try_attach(tree, fd), "move_mount", path);
 }

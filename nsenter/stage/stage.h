@@ -88,6 +88,7 @@ int target(struct stage *c, const char *path, int directory, uint64_t resolve);
 int parent_of(struct stage *c, const char *path, const char **name);
 uint32_t mode_of(struct stage *c, int fd, uint64_t *rdev);
 int make_directories(struct stage *c, const char *path, const uint32_t *owner);
+long try_attach(int tree, int fd);
 void attach(struct stage *c, int tree, int fd, const char *path);
 
 /* copyup.c */
