@@ -6,7 +6,7 @@
 # make test-conformance, make test-engines
 #               runtime-tools' programs (QUICK=1: not in a virtual machine, too); real engines; beside runc and crun
 # make test-vm  what only virtual machines can show: all cgroup v2 controllers, other kernels,
-#               systemd (KERNELS=sid: with that one alone)
+#               systemd (KERNELS=bookworm: with that one alone, as .ci/run does)
 # make deb      a Debian package in bin
 # make fuzz     each fuzzer for ten minutes (SECONDS=60)
 # make install  PREFIX=/usr/local DESTDIR=

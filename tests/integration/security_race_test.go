@@ -14,7 +14,12 @@ import (
 )
 
 // raceTime is how long each race is run.
-const raceTime = 5 * time.Second
+func raceTime() time.Duration {
+	if testing.Short() {
+		return 3 * time.Second
+	}
+	return 5 * time.Second
+}
 
 // swap exchanges pairs of names (renameat2(2)) for as long as the test runs, as an attacker does in a container that
 // shares a volume. It returns a count of the exchanges.
@@ -49,7 +54,7 @@ func swap(t *testing.T, pairs ...[2]string) *atomic.Int64 {
 func (b *box) during(swaps *atomic.Int64, check func(out string, status int)) {
 	b.t.Helper()
 	made, refused, why := 0, 0, ""
-	for end := time.Now().Add(raceTime); time.Now().Before(end); {
+	for end := time.Now().Add(raceTime()); time.Now().Before(end); {
 		out, status := b.try("run", fmt.Sprintf("c%d", made))
 		made++
 		if strings.Contains(out, "davit: run") {
@@ -232,7 +237,7 @@ func TestRacedConsole(t *testing.T) {
 	before := listing(t, host)
 	swaps := swap(t, [2]string{b.path("dev/console"), b.path("dev/c-link")}, [2]string{b.path("dev/pts"), b.path("dev/p-link")})
 	made, refused := 0, 0
-	for end := time.Now().Add(raceTime); time.Now().Before(end); made++ {
+	for end := time.Now().Add(raceTime()); time.Now().Before(end); made++ {
 		out, _ := b.onTerminal("run", fmt.Sprintf("c%d", made))
 		if strings.Contains(out, "davit: run") {
 			refused++
