@@ -146,11 +146,8 @@ func TestRacedTargetByCall(t *testing.T) {
 			if err := os.Symlink(host, volume+"/link"); err != nil {
 				t.Fatal(err)
 			}
-			made, rounds := 0, 12
-			if testing.Short() {
-				rounds = 3
-			}
-			for range rounds {
+			made := 0
+			for range 12 {
 				out, _ := b.traced(unix.PTRACE_O_TRACECLONE|unix.PTRACE_O_TRACEFORK|unix.PTRACE_O_TRACEVFORK, func(thread int) bool {
 					if commOf(thread) == "davit-stage" && rand.IntN(2) == 0 {
 						unix.Renameat2(unix.AT_FDCWD, volume+"/a", unix.AT_FDCWD, volume+"/link", unix.RENAME_EXCHANGE)
