@@ -42,6 +42,7 @@ type execution struct {
 	fds      descriptors
 	stage    *nsenter.Stage
 	cgroups  *cgroups.Manager
+	cloned2  bool // into a cgroup2 directory
 }
 
 // Exec runs a process in a container. Detached it returns once the program was
@@ -257,7 +258,9 @@ func (e *execution) spawn() error {
 		e.cgroups = sub
 	}
 	dir, err := e.cgroups.FD()
-	if err != nil {
+	// The container may have left its cgroup, which whoever made it has removed since.
+	left := errors.Is(err, unix.ENOENT) && len(e.SubCgroups) == 0
+	if err != nil && !left {
 		return err
 	}
 	if dir != nil {
@@ -268,10 +271,12 @@ func (e *execution) spawn() error {
 		return err
 	}
 	defer restore()
-	e.stage, err = nsenter.Spawn(o)
-	if errors.Is(err, unix.EBUSY) && len(e.SubCgroups) == 0 {
-		// The container manages cgroups below its own, and only leaves may hold
-		// processes: go where its first process went.
+	if !left {
+		e.stage, err = nsenter.Spawn(o)
+	}
+	if left || errors.Is(err, unix.EBUSY) && len(e.SubCgroups) == 0 {
+		// Or it manages cgroups below its own, and only leaves may hold processes:
+		// go where its first process went.
 		var init *os.File
 		if init, err = e.cgroups.InitFD(e.Pid); err != nil {
 			return err
@@ -283,6 +288,7 @@ func (e *execution) spawn() error {
 		o.Cgroup = int(init.Fd())
 		e.stage, err = nsenter.Spawn(o)
 	}
+	e.cloned2 = o.Cgroup >= 0
 	return err
 }
 
@@ -357,11 +363,7 @@ func (e *execution) serve() error {
 
 // place puts the process into the cgroups that it was not cloned into.
 func (e *execution) place() error {
-	dir, err := e.cgroups.FD()
-	if err != nil {
-		return err
-	}
-	if err := e.cgroups.Add(e.stage.Pid, dir != nil); err != nil {
+	if err := e.cgroups.Add(e.stage.Pid, e.cloned2); err != nil {
 		return err
 	}
 	if adj := e.Process.OOMScoreAdj; adj != nil {
