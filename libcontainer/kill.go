@@ -3,6 +3,7 @@ package libcontainer
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -46,7 +47,14 @@ func (c *Container) signalAll(sig unix.Signal) error {
 		return errors.New(textNotRunning)
 	}
 	logf("send signal %d to every process in the container's cgroup: %v", sig, pids)
-	return m.Kill(sig)
+	if err := m.Kill(sig); err != nil || c.pidfd < 0 || slices.Contains(pids, c.Pid) {
+		return err
+	}
+	// It has moved to another cgroup; its own may be gone.
+	if err := unix.PidfdSendSignal(c.pidfd, sig, nil, 0); err != nil && err != unix.ESRCH {
+		return fmt.Errorf("pidfd_send_signal %d: %w", c.Pid, err)
+	}
+	return nil
 }
 
 // killTimeout is how long a killed process may take to go: it may have to come
