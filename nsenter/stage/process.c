@@ -3,6 +3,7 @@
 
 #include <linux/capability.h>
 #include <linux/prctl.h>
+#include <linux/resource.h>
 #include <linux/stat.h>
 #include <asm/ioctls.h>
 #include <asm/termios.h>
@@ -21,6 +22,8 @@ void do_rlimit(struct stage *c, const struct plan_step *s)
 	uint64_t limit[2] = {s->n[RLIMIT_N_SOFT], s->n[RLIMIT_N_HARD]};
 
 	must(c, sys(__NR_prlimit64, 0, s->n[RLIMIT_N_RESOURCE], limit, 0), "prlimit64", str(c, s, RLIMIT_S_NAME));
+	if (s->n[RLIMIT_N_RESOURCE] == RLIMIT_NOFILE)
+		c->nofile[1] = 0;
 }
 
 void do_scheduler(struct stage *c, const struct plan_step *s)
@@ -113,6 +116,8 @@ static void let_go(struct stage *c)
 		sys(__NR_close, c->null);
 	if (c->masked >= 0)
 		sys(__NR_close, c->masked);
+	if (c->nofile[1])
+		must(c, sys(__NR_prlimit64, 0, RLIMIT_NOFILE, c->nofile, 0), "prlimit64", "RLIMIT_NOFILE");
 }
 
 void do_user(struct stage *c, const struct plan_step *s)

@@ -45,6 +45,7 @@ struct stage {
 	int filtered;	   /* a seccomp filter is loaded: say nothing but errors */
 	int64_t pid;	   /* the container process, as the parent sees it */
 	const char *program; /* what to exec */
+	uint64_t nofile[2];  /* limit of descriptors that the container process gets back, or 0, 0 */
 };
 
 typedef void step_fn(struct stage *c, const struct plan_step *s);

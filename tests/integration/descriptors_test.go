@@ -185,3 +185,26 @@ func pidIn(t *testing.T, file string) int {
 	}
 	return pid
 }
+
+// More mounts than the soft limit of davit's caller has descriptors: the stage gets by, and the process has the
+// caller's limit or the config's.
+func TestManyMountsFewDescriptors(t *testing.T) {
+	b := newBox(t, `process.args=["cat","/proc/self/limits"]`, "process.rlimits=[]", "root.readonly=false")
+	var mounts []string
+	for i := range 100 {
+		mounts = append(mounts, fmt.Sprintf(`{"destination":"/many/%d","type":"bind","source":%q,"options":["bind","ro"]}`, i, b.work))
+	}
+	b.edit(`mounts=[{"destination":"/proc","type":"proc","source":"proc"},` + strings.Join(mounts, ",") + "]")
+	check := func(limit string) {
+		t.Helper()
+		cmd := b.command("run", "--bundle", b.bundle, "c1")
+		cmd.Path, cmd.Args = "/bin/sh", append([]string{"sh", "-c", `ulimit -Sn 64; exec "$@"`, "sh", cmd.Path}, cmd.Args[1:]...)
+		out, err := cmd.CombinedOutput()
+		if err != nil || !strings.Contains(strings.Join(strings.Fields(string(out)), " "), "Max open files "+limit) {
+			t.Errorf("not %q: %v\n%s", limit, err, out)
+		}
+	}
+	check("64 ")
+	b.edit(`process.rlimits=[{"type":"RLIMIT_NOFILE","soft":100,"hard":200}]`)
+	check("100 200 ")
+}
