@@ -78,18 +78,15 @@ func mkdirHint(err error) string {
 
 func (m *Manager) create2() error {
 	dir := m.state.Dirs[""]
-	fresh, err := m.mkdir(dir, m.layout.v2, func(string) error { return nil })
-	if err != nil {
+	if _, err := m.mkdir(dir, m.layout.v2, func(string) error { return nil }); err != nil {
 		return err
 	}
 	fd, err := m.dir2()
 	if err != nil {
 		return err
 	}
-	if !fresh {
-		if err := checkEmpty2(fd, dir); err != nil {
-			return err
-		}
+	if err := checkEmpty2(fd, dir); err != nil {
+		return err
 	}
 	if err := m.enable(fd); err != nil {
 		return err
@@ -101,7 +98,7 @@ func (m *Manager) create2() error {
 }
 
 // checkEmpty2 refuses a cgroup with processes, its sub-cgroups included, and a frozen one, in which
-// the container would never start.
+// the container would never start, and davit wait for it beyond the reach of signals. A fresh one is when an ancestor is.
 func checkEmpty2(fd int, dir string) error {
 	events, err := readString(fd, "cgroup.events")
 	if err != nil {
@@ -111,10 +108,14 @@ func checkEmpty2(fd int, dir string) error {
 		pids, _ := allPids(dir)
 		return notEmpty(dir, pids)
 	}
-	if frozen, _ := readString(fd, "cgroup.freeze"); frozen == "1" {
-		return &Error{Field: "linux.cgroupsPath", What: "cgroup " + dir + " is frozen", Hint: "write 0 to its cgroup.freeze"}
+	if !strings.Contains(events, "frozen 1") {
+		return nil
 	}
-	return nil
+	hint := "write 0 to its cgroup.freeze"
+	if self, _ := readString(fd, "cgroup.freeze"); self != "1" {
+		hint = "write 0 to the cgroup.freeze of the ancestor that is"
+	}
+	return &Error{Field: "linux.cgroupsPath", What: "cgroup " + dir + " is frozen", Hint: hint}
 }
 
 // notEmpty: runc's wording, "container's cgroup is not empty: N process(es) found", is kept.
