@@ -136,6 +136,17 @@ func (m *Manager) Frozen() (bool, error) {
 	return false, fmt.Errorf("read %s/freezer.state: %w", m.state.Dirs["freezer"], err)
 }
 
+// HeldByAncestor says whether what enters the container's cgroup (v2) would be frozen, though the cgroup
+// itself is not: an ancestor's cgroup.freeze does that.
+func (m *Manager) HeldByAncestor() (bool, error) {
+	fd, err := m.dir2()
+	if err != nil {
+		return false, err
+	}
+	events, err := readString(fd, "cgroup.events")
+	return strings.Contains(events, "frozen 1"), err
+}
+
 // awaitEvent waits until cgroup.events in dir has a line; the kernel wakes poll at each change.
 func awaitEvent(dir int, line string, timeout time.Duration) error {
 	fd, err := openAt(dir, "cgroup.events", unix.O_RDONLY)
