@@ -4,7 +4,7 @@
 #include <linux/close_range.h>
 #include <linux/mman.h>
 #include <linux/prctl.h>
-#include <linux/resource.h>
+#include <asm/resource.h>
 
 static step_fn *const handlers[OP_COUNT] = {
 	[OP_JOIN] = do_join, [OP_UNSHARE] = do_unshare, [OP_FORK] = do_fork, [OP_IDENTITY] = do_identity,

@@ -3,9 +3,9 @@
 
 #include <linux/capability.h>
 #include <linux/prctl.h>
-#include <linux/resource.h>
 #include <linux/stat.h>
 #include <asm/ioctls.h>
+#include <asm/resource.h>
 #include <asm/termios.h>
 #include <linux/magic.h>
 #include <linux/mount.h>
