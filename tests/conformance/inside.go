@@ -21,7 +21,7 @@ import (
 // more; they wait up to ten seconds, several times.
 const (
 	patience        = 2 * time.Minute
-	machinePatience = 12 * time.Minute
+	machinePatience = 20 * time.Minute
 )
 
 func init() { runtime.LockOSThread() } // namespaces are a thread's

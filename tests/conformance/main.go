@@ -118,7 +118,7 @@ const machine = "vm"
 
 // contestInMachine runs the programs in a virtual machine, whose kernel has what a test host may lack.
 func contestInMachine(work, root string, programs []string, results map[contestant]map[string]result) error {
-	cmd := exec.Command("../vm/run", append([]string{"--v1", "--timeout", "2400", "--bind", work, "--",
+	cmd := exec.Command("../vm/run", append([]string{"--v1", "--timeout", "3600", "--bind", work, "--",
 		work + "/conformance", "inside", "machine", work, root}, programs...)...)
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 	if err := cmd.Run(); err != nil {
