@@ -163,6 +163,9 @@ func writableCgroup(m specs.Mount) bool {
 	return m.Source == "cgroup" && path.Clean("/"+m.Destination) == "/sys/fs/cgroup" && !slices.Contains(m.Options, "ro")
 }
 
+// manyDescriptors of a plan do not fit, with what else the stage has open, in the smallest limit that anybody sets (64).
+const manyDescriptors = 32
+
 func (c *compiled) compile(o CreateOptions, facts *spec.Facts, cache string) error {
 	filter, err := compileFilter(c.spec, cache)
 	if err != nil {
@@ -188,7 +191,11 @@ func (c *compiled) compile(o CreateOptions, facts *spec.Facts, cache string) err
 	if err := rootfs.Finish(c.plan, c.spec, mounts, late); err != nil {
 		return err
 	}
-	if err := c.process(o, facts, filter, userns); err != nil {
+	lifted := len(c.plan.Descriptors) >= manyDescriptors
+	if lifted {
+		c.plan.Steps = slices.Insert(c.plan.Steps, 0, plan.Entry{Step: plan.LiftNoFile{}})
+	}
+	if err := c.process(o, facts, filter, userns, lifted); err != nil {
 		return err
 	}
 	c.describe(o)
@@ -355,12 +362,12 @@ func (c *compiled) hooks(state string) {
 	}
 }
 
-func (c *compiled) process(o CreateOptions, facts *spec.Facts, filter *process.Filter, userns bool) error {
+func (c *compiled) process(o CreateOptions, facts *spec.Facts, filter *process.Filter, userns, lifted bool) error {
 	s := c.spec
 	po := process.Options{
 		UserNamespace: userns, AppArmor: facts.AppArmor(), SELinux: facts.SELinux(), ReadOnlyRoot: s.Root.Readonly,
 		KeepGroups: c.newUser && c.rootless && deniesSetgroups(s),
-		Proc:       c.proc, Filter: filter, Grantable: grantable(s.Process, facts, userns), Wait: true, Preserve: uint64(o.PreserveFDs),
+		Proc:       c.proc, Filter: filter, Grantable: grantable(s.Process, facts, userns), Wait: true, NoFileLifted: lifted, Preserve: uint64(o.PreserveFDs),
 	}
 	if !o.Run {
 		po.Socket = c.plan.Open(plan.Descriptor{Kind: plan.Listen, Path: startFile})

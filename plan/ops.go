@@ -16,7 +16,8 @@ var ops = [...]struct {
 	{"mask", Mask{}}, {"read only", ReadOnly{}}, {"root read only", RootReadOnly{}},
 	{"pivot", Pivot{}}, {"root propagation", RootPropagation{}}, {"sysctl", Sysctl{}},
 	{"hostname", Hostname{}}, {"domainname", Domainname{}}, {"loopback", Loopback{}},
-	{"hook", Hook{}}, {"setsid", Setsid{}}, {"rlimit", Rlimit{}}, {"scheduler", Scheduler{}},
+	{"hook", Hook{}}, {"setsid", Setsid{}}, {"rlimit", Rlimit{}}, {"lift nofile", LiftNoFile{}},
+	{"restore nofile", RestoreNoFile{}}, {"scheduler", Scheduler{}},
 	{"io priority", IOPriority{}}, {"affinity", Affinity{}}, {"memory policy", MemoryPolicy{}},
 	{"personality", Personality{}}, {"umask", Umask{}}, {"no new privileges", NoNewPrivileges{}},
 	{"label", Label{}}, {"stdio owner", StdioOwner{}}, {"bounding", Bounding{}}, {"user", User{}},
@@ -60,6 +61,8 @@ const (
 	opHook
 	opSetsid
 	opRlimit
+	opLiftNoFile
+	opRestoreNoFile
 	opScheduler
 	opIOPriority
 	opAffinity
@@ -108,6 +111,8 @@ func (Loopback) op() Op        { return opLoopback }
 func (Hook) op() Op            { return opHook }
 func (Setsid) op() Op          { return opSetsid }
 func (Rlimit) op() Op          { return opRlimit }
+func (LiftNoFile) op() Op      { return opLiftNoFile }
+func (RestoreNoFile) op() Op   { return opRestoreNoFile }
 func (Scheduler) op() Op       { return opScheduler }
 func (IOPriority) op() Op      { return opIOPriority }
 func (Affinity) op() Op        { return opAffinity }

@@ -175,6 +175,13 @@ type Rlimit struct {
 	Soft, Hard uint64
 }
 
+// LiftNoFile raises the soft limit of open descriptors to the hard one, for a plan with more of them than davit's
+// caller may have: Go has lifted davit's own, and gives the stage the caller's.
+type LiftNoFile struct{}
+
+// RestoreNoFile undoes LiftNoFile: the container process has the caller's limit.
+type RestoreNoFile struct{}
+
 // Scheduler sets policy and parameters (sched_setattr(2)).
 type Scheduler struct{ Attr string }
 

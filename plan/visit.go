@@ -161,6 +161,9 @@ func (s Rlimit) visit(v visitor) {
 	v.num("hard", s.Hard, decimal)
 }
 
+func (LiftNoFile) visit(visitor)    {}
+func (RestoreNoFile) visit(visitor) {}
+
 func (s Scheduler) visit(v visitor)  { v.str("attr", s.Attr) }
 func (s IOPriority) visit(v visitor) { v.num("value", s.Value, hex) }
 func (s Affinity) visit(v visitor)   { v.str("mask", s.Mask) }

@@ -50,6 +50,8 @@ type Options struct {
 	// Hooks are the startContainer hooks, State is what they read.
 	Hooks []specs.Hook
 	State string
+	// NoFileLifted: the plan has lifted the limit of open descriptors.
+	NoFileLifted bool
 	// Preserve descriptors from 3 on are the process's.
 	Preserve uint64
 	// Grantable are the capabilities that davit can give; others are left out.
@@ -182,6 +184,9 @@ func identity(p *plan.Plan, s *specs.Process, o Options) error {
 		return fmt.Errorf("process.user.additionalGids: setgroups(2) is denied in this user namespace: without root, give the user a range in /etc/subgid")
 	}
 	p.Add("process.user", plan.User{UID: uint64(s.User.UID), GID: uint64(s.User.GID), Groups: string(groups), KeepGroups: o.KeepGroups})
+	if o.NoFileLifted && !slices.ContainsFunc(s.Rlimits, func(r specs.POSIXRlimit) bool { return r.Type == "RLIMIT_NOFILE" }) {
+		p.Add("", plan.RestoreNoFile{}) // now that User has closed what no later step needs
+	}
 	if needsAdmin(s, o) {
 		// The filter is loaded with CAP_SYS_ADMIN, so that goes after it.
 		caps.Effective |= 1 << unix.CAP_SYS_ADMIN

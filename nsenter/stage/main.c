@@ -4,7 +4,6 @@
 #include <linux/close_range.h>
 #include <linux/mman.h>
 #include <linux/prctl.h>
-#include <asm/resource.h>
 
 static step_fn *const handlers[OP_COUNT] = {
 	[OP_JOIN] = do_join, [OP_UNSHARE] = do_unshare, [OP_FORK] = do_fork, [OP_IDENTITY] = do_identity,
@@ -14,7 +13,8 @@ static step_fn *const handlers[OP_COUNT] = {
 	[OP_MASK] = do_mask, [OP_READ_ONLY] = do_read_only, [OP_ROOT_READ_ONLY] = do_root_read_only,
 	[OP_PIVOT] = do_pivot, [OP_ROOT_PROPAGATION] = do_root_propagation, [OP_SYSCTL] = do_sysctl,
 	[OP_HOSTNAME] = do_hostname, [OP_DOMAINNAME] = do_domainname, [OP_LOOPBACK] = do_loopback,
-	[OP_HOOK] = do_hook, [OP_SETSID] = do_setsid, [OP_RLIMIT] = do_rlimit, [OP_SCHEDULER] = do_scheduler,
+	[OP_HOOK] = do_hook, [OP_SETSID] = do_setsid, [OP_RLIMIT] = do_rlimit, [OP_LIFT_NOFILE] = do_lift_nofile,
+	[OP_RESTORE_NOFILE] = do_restore_nofile, [OP_SCHEDULER] = do_scheduler,
 	[OP_IO_PRIORITY] = do_io_priority, [OP_AFFINITY] = do_affinity, [OP_MEMORY_POLICY] = do_memory_policy,
 	[OP_PERSONALITY] = do_personality, [OP_UMASK] = do_umask, [OP_NO_NEW_PRIVILEGES] = do_no_new_privileges,
 	[OP_LABEL] = do_label, [OP_STDIO_OWNER] = do_stdio_owner, [OP_BOUNDING] = do_bounding, [OP_USER] = do_user,
@@ -175,18 +175,6 @@ static void run(struct stage *c)
 	}
 }
 
-/* davit may have opened more for the plan than the soft limit lets the stage have, which opens some, too. */
-static void more_descriptors(struct stage *c)
-{
-	uint64_t all[2];
-
-	if (c->h->nfds < 32)
-		return;
-	must(c, sys(__NR_prlimit64, 0, RLIMIT_NOFILE, 0, c->nofile), "prlimit64", "RLIMIT_NOFILE");
-	all[0] = all[1] = c->nofile[1];
-	must(c, sys(__NR_prlimit64, 0, RLIMIT_NOFILE, all, 0), "prlimit64", "RLIMIT_NOFILE");
-}
-
 static uint64_t number(const char *s)
 {
 	uint64_t n = 0;
@@ -229,7 +217,6 @@ __attribute__((used)) _Noreturn void stage_main(long *sp)
 	c.steps = (const struct plan_step *)(map + (long)sizeof(*c.h));
 	c.data = (char *)map + c.h->data;
 	sys(__NR_umask, 0);
-	more_descriptors(&c);
 	run(&c);
 	fail(&c, "plan", -EINVAL, "no exec at the end");
 }

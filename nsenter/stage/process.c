@@ -22,8 +22,22 @@ void do_rlimit(struct stage *c, const struct plan_step *s)
 	uint64_t limit[2] = {s->n[RLIMIT_N_SOFT], s->n[RLIMIT_N_HARD]};
 
 	must(c, sys(__NR_prlimit64, 0, s->n[RLIMIT_N_RESOURCE], limit, 0), "prlimit64", str(c, s, RLIMIT_S_NAME));
-	if (s->n[RLIMIT_N_RESOURCE] == RLIMIT_NOFILE)
-		c->nofile[1] = 0;
+}
+
+void do_lift_nofile(struct stage *c, const struct plan_step *s)
+{
+	uint64_t all[2];
+
+	(void)s;
+	must(c, sys(__NR_prlimit64, 0, RLIMIT_NOFILE, 0, c->nofile), "prlimit64", "RLIMIT_NOFILE");
+	all[0] = all[1] = c->nofile[1];
+	must(c, sys(__NR_prlimit64, 0, RLIMIT_NOFILE, all, 0), "prlimit64", "RLIMIT_NOFILE");
+}
+
+void do_restore_nofile(struct stage *c, const struct plan_step *s)
+{
+	(void)s;
+	must(c, sys(__NR_prlimit64, 0, RLIMIT_NOFILE, c->nofile, 0), "prlimit64", "RLIMIT_NOFILE");
 }
 
 void do_scheduler(struct stage *c, const struct plan_step *s)
@@ -116,8 +130,6 @@ static void let_go(struct stage *c)
 		sys(__NR_close, c->null);
 	if (c->masked >= 0)
 		sys(__NR_close, c->masked);
-	if (c->nofile[1])
-		must(c, sys(__NR_prlimit64, 0, RLIMIT_NOFILE, c->nofile, 0), "prlimit64", "RLIMIT_NOFILE");
 }
 
 void do_user(struct stage *c, const struct plan_step *s)

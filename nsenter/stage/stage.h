@@ -45,7 +45,7 @@ struct stage {
 	int filtered;	   /* a seccomp filter is loaded: say nothing but errors */
 	int64_t pid;	   /* the container process, as the parent sees it */
 	const char *program; /* what to exec */
-	uint64_t nofile[2];  /* limit of descriptors that the container process gets back, or 0, 0 */
+	uint64_t nofile[2];  /* limit of descriptors before it was lifted */
 };
 
 typedef void step_fn(struct stage *c, const struct plan_step *s);
@@ -99,7 +99,7 @@ int send_fd(int socket, int fd, const char *text, size_t len);
 
 step_fn do_join, do_unshare, do_fork, do_identity, do_sync, do_keyring, do_enter_time, do_propagation, do_root, do_mount,
 	do_copy_up, do_bind, do_remount, do_symlink, do_device, do_console, do_mask, do_read_only, do_root_read_only, do_pivot,
-	do_root_propagation, do_sysctl, do_hostname, do_domainname, do_loopback, do_hook, do_setsid, do_rlimit,
+	do_root_propagation, do_sysctl, do_hostname, do_domainname, do_loopback, do_hook, do_setsid, do_rlimit, do_lift_nofile, do_restore_nofile,
 	do_scheduler, do_io_priority, do_affinity, do_memory_policy, do_personality, do_umask, do_no_new_privileges,
 	do_label, do_stdio_owner, do_bounding, do_user, do_capabilities, do_chdir, do_program, do_ready, do_wait_start,
 	do_seccomp, do_exec;

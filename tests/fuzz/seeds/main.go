@@ -24,7 +24,7 @@ var steps = []plan.Step{
 	plan.RootPropagation{Flags: 1 << 20}, plan.Sysctl{Proc: 1, Key: "net/ipv4/ip_forward", Value: "1"}, plan.Hostname{Name: "h"},
 	plan.Domainname{Name: "d"}, plan.Loopback{},
 	plan.Hook{Path: "/bin/hook", Args: []string{"hook", "a"}, Env: []string{"A=b", ""}, Timeout: 1, State: `{"pid":` + plan.PIDMark + `}`, AtRoot: true},
-	plan.Setsid{}, plan.Rlimit{Name: "RLIMIT_CORE", Resource: 4, Soft: 1, Hard: 2}, plan.Scheduler{Attr: string(make([]byte, 48))},
+	plan.Setsid{}, plan.Rlimit{Name: "RLIMIT_CORE", Resource: 4, Soft: 1, Hard: 2}, plan.LiftNoFile{}, plan.RestoreNoFile{}, plan.Scheduler{Attr: string(make([]byte, 48))},
 	plan.IOPriority{Value: 1}, plan.Affinity{Mask: "\x03\x00\x00\x00\x00\x00\x00\x00"}, plan.MemoryPolicy{Mode: 2, Nodes: "\x01\x00\x00\x00\x00\x00\x00\x00", Max: 65},
 	plan.Personality{Value: 8}, plan.Umask{Mask: 0o22}, plan.NoNewPrivileges{}, plan.Label{Proc: 1, File: "thread-self/attr/exec", Text: "label"},
 	plan.StdioOwner{UID: 1000}, plan.Bounding{Keep: 0xff}, plan.User{UID: 1, GID: 2, Groups: "\x01\x00\x00\x00"},
