@@ -136,9 +136,9 @@ func (m *Manager) Frozen() (bool, error) {
 	return false, fmt.Errorf("read %s/freezer.state: %w", m.state.Dirs["freezer"], err)
 }
 
-// HeldByAncestor says whether what enters the container's cgroup (v2) would be frozen, though the cgroup
-// itself is not: an ancestor's cgroup.freeze does that.
-func (m *Manager) HeldByAncestor() (bool, error) {
+// Freezes says whether the container's cgroup (v2) is frozen, by its own cgroup.freeze or an ancestor's, of
+// which Frozen does not know.
+func (m *Manager) Freezes() (bool, error) {
 	fd, err := m.dir2()
 	if err != nil {
 		return false, err

@@ -265,8 +265,10 @@ func (e *execution) spawn() error {
 	}
 	if dir != nil {
 		o.Cgroup = int(dir.Fd())
-		if held, err := e.cgroups.HeldByAncestor(); err == nil && held && !e.IgnorePaused {
-			return withHint(errors.New("cannot exec in a paused container: an ancestor of its cgroup is frozen"), "write 0 to that one's cgroup.freeze")
+		if !e.IgnorePaused {
+			if frozen, err := e.cgroups.Freezes(); err == nil && frozen {
+				return withHint(errors.New("cannot exec in a paused container: an ancestor of its cgroup is frozen"), "write 0 to that one's cgroup.freeze")
+			}
 		}
 	}
 	restore, err := e.initialAffinity()
