@@ -135,7 +135,7 @@ func (m *Manager) dir2() (int, error) {
 	if m.v2 < 0 {
 		fd, err := openDir(m.state.Dirs[""])
 		if err != nil {
-			return -1, &os.PathError{Op: "open", Path: m.state.Dirs[""], Err: err}
+			return -1, openError(m.state.Dirs[""], err)
 		}
 		m.v2 = fd
 	}
@@ -157,7 +157,7 @@ func (g *group) open() (int, error) {
 	if g.fd < 0 {
 		fd, err := openDir(g.dir)
 		if err != nil {
-			return -1, &os.PathError{Op: "open", Path: g.dir, Err: err}
+			return -1, openError(g.dir, err)
 		}
 		g.fd = fd
 	}

@@ -87,6 +87,15 @@ func missing(w *write) *Error {
 	return e
 }
 
+// openError is a directory of the container's that cannot be opened.
+func openError(dir string, err error) error {
+	e := &Error{What: "open " + dir, Err: err}
+	if gone(err) {
+		e.Hint = "the container's cgroup was removed, or its processes were moved out of it: davit cannot reach them through it"
+	}
+	return e
+}
+
 // hint explains the answers of cgroup files that mislead.
 func hint(w *write, err error) string {
 	switch {

@@ -133,12 +133,46 @@ type HugetlbStats struct {
 	Failcnt uint64 `json:"failcnt"`
 }
 
-// IntelRdtStats are for whoever carries out linux.intelRdt to fill.
+// IntelRdtStats are for whoever carries out linux.intelRdt to fill: what the host's L3 cache and memory bandwidth can
+// be divided into, the schemata of the container's class and of the root class, and what is monitored, one element for
+// each domain (an L3 cache).
 type IntelRdtStats struct {
-	L3CacheSchemaRoot string `json:"l3_cache_schema_root,omitempty"`
-	L3CacheSchema     string `json:"l3_cache_schema,omitempty"`
-	MemBwSchemaRoot   string `json:"mem_bw_schema_root,omitempty"`
-	MemBwSchema       string `json:"mem_bw_schema,omitempty"`
+	L3CacheInfo       *L3CacheInfo `json:"l3_cache_info,omitempty"`
+	L3CacheSchemaRoot string       `json:"l3_cache_schema_root,omitempty"`
+	L3CacheSchema     string       `json:"l3_cache_schema,omitempty"`
+	MemBwInfo         *MemBwInfo   `json:"mem_bw_info,omitempty"`
+	MemBwSchemaRoot   string       `json:"mem_bw_schema_root,omitempty"`
+	MemBwSchema       string       `json:"mem_bw_schema,omitempty"`
+	MBMStats          []MBMStats   `json:"mbm_stats,omitempty"`
+	CMTStats          []CMTStats   `json:"cmt_stats,omitempty"`
+}
+
+// L3CacheInfo is resctrl's info/L3: the mask of all that can be allocated (hexadecimal), the least number of bits of a
+// mask, and how many classes there can be.
+type L3CacheInfo struct {
+	CbmMask    string `json:"cbm_mask,omitempty"`
+	MinCbmBits uint64 `json:"min_cbm_bits,omitempty"`
+	NumClosids uint64 `json:"num_closids,omitempty"`
+}
+
+// MemBwInfo is resctrl's info/MB: granularity and minimum in per cent, whether the delay is linear (1), and how many
+// classes there can be.
+type MemBwInfo struct {
+	BandwidthGran uint64 `json:"bandwidth_gran,omitempty"`
+	DelayLinear   uint64 `json:"delay_linear,omitempty"`
+	MinBandwidth  uint64 `json:"min_bandwidth,omitempty"`
+	NumClosids    uint64 `json:"num_closids,omitempty"`
+}
+
+// MBMStats counts the bytes that went between a domain and memory: all, and those of its own node.
+type MBMStats struct {
+	TotalBytes uint64 `json:"mbm_total_bytes"`
+	LocalBytes uint64 `json:"mbm_local_bytes"`
+}
+
+// CMTStats is how much of a domain's cache is occupied, in bytes.
+type CMTStats struct {
+	LLCOccupancy uint64 `json:"llc_occupancy"`
 }
 
 // NetworkInterface has runc's capitals in JSON: it has no tags there.

@@ -593,20 +593,64 @@ func EncodeHugetlbStats(e *jsonx.Encoder, v *HugetlbStats) {
 
 // DecodeIntelRdtStats reads an object into v, which it empties first.
 func DecodeIntelRdtStats(d *jsonx.Decoder, v *IntelRdtStats) {
+	roomL3CacheInfo := v.L3CacheInfo
+	roomMemBwInfo := v.MemBwInfo
+	roomMBMStats := v.MBMStats
+	roomCMTStats := v.CMTStats
 	*v = IntelRdtStats{}
 	if !d.Object() {
 		return
 	}
 	for d.Next() {
 		switch d.Key() {
+		case "l3_cache_info":
+			if v.L3CacheInfo = nil; !d.Null() {
+				if v.L3CacheInfo = roomL3CacheInfo; v.L3CacheInfo == nil {
+					v.L3CacheInfo = new(L3CacheInfo)
+				}
+				DecodeL3CacheInfo(d, v.L3CacheInfo)
+			}
 		case "l3_cache_schema_root":
 			v.L3CacheSchemaRoot = d.String()
 		case "l3_cache_schema":
 			v.L3CacheSchema = d.String()
+		case "mem_bw_info":
+			if v.MemBwInfo = nil; !d.Null() {
+				if v.MemBwInfo = roomMemBwInfo; v.MemBwInfo == nil {
+					v.MemBwInfo = new(MemBwInfo)
+				}
+				DecodeMemBwInfo(d, v.MemBwInfo)
+			}
 		case "mem_bw_schema_root":
 			v.MemBwSchemaRoot = d.String()
 		case "mem_bw_schema":
 			v.MemBwSchema = d.String()
+		case "mbm_stats":
+			if v.MBMStats = nil; d.Array() {
+				s := roomMBMStats[:0]
+				if cap(s) == 0 {
+					s = make([]MBMStats, 0, d.Count())
+				}
+				for d.More() {
+					i := len(s)
+					s = append(s, MBMStats{})
+					DecodeMBMStats(d, &s[i])
+				}
+				v.MBMStats = s
+			}
+		case "cmt_stats":
+			if v.CMTStats = nil; d.Array() {
+				s := roomCMTStats[:0]
+				if cap(s) == 0 {
+					s = make([]CMTStats, 0, d.Count())
+				}
+				for d.More() {
+					i := len(s)
+					s = append(s, CMTStats{})
+					DecodeCMTStats(d, &s[i])
+				}
+				v.CMTStats = s
+			}
 		default:
 			d.Skip()
 		}
@@ -616,6 +660,10 @@ func DecodeIntelRdtStats(d *jsonx.Decoder, v *IntelRdtStats) {
 // EncodeIntelRdtStats writes v as an object.
 func EncodeIntelRdtStats(e *jsonx.Encoder, v *IntelRdtStats) {
 	e.Object()
+	if v.L3CacheInfo != nil {
+		e.Key("l3_cache_info")
+		EncodeL3CacheInfo(e, v.L3CacheInfo)
+	}
 	if v.L3CacheSchemaRoot != "" {
 		e.Key("l3_cache_schema_root")
 		e.String(v.L3CacheSchemaRoot)
@@ -624,6 +672,10 @@ func EncodeIntelRdtStats(e *jsonx.Encoder, v *IntelRdtStats) {
 		e.Key("l3_cache_schema")
 		e.String(v.L3CacheSchema)
 	}
+	if v.MemBwInfo != nil {
+		e.Key("mem_bw_info")
+		EncodeMemBwInfo(e, v.MemBwInfo)
+	}
 	if v.MemBwSchemaRoot != "" {
 		e.Key("mem_bw_schema_root")
 		e.String(v.MemBwSchemaRoot)
@@ -631,6 +683,22 @@ func EncodeIntelRdtStats(e *jsonx.Encoder, v *IntelRdtStats) {
 	if v.MemBwSchema != "" {
 		e.Key("mem_bw_schema")
 		e.String(v.MemBwSchema)
+	}
+	if len(v.MBMStats) != 0 {
+		e.Key("mbm_stats")
+		e.Array()
+		for i := range v.MBMStats {
+			EncodeMBMStats(e, &v.MBMStats[i])
+		}
+		e.EndArray()
+	}
+	if len(v.CMTStats) != 0 {
+		e.Key("cmt_stats")
+		e.Array()
+		for i := range v.CMTStats {
+			EncodeCMTStats(e, &v.CMTStats[i])
+		}
+		e.EndArray()
 	}
 	e.EndObject()
 }
@@ -964,6 +1032,140 @@ func EncodeBlkioEntry(e *jsonx.Encoder, v *BlkioEntry) {
 		e.Key("value")
 		e.Uint(v.Value)
 	}
+	e.EndObject()
+}
+
+// DecodeL3CacheInfo reads an object into v, which it empties first.
+func DecodeL3CacheInfo(d *jsonx.Decoder, v *L3CacheInfo) {
+	*v = L3CacheInfo{}
+	if !d.Object() {
+		return
+	}
+	for d.Next() {
+		switch d.Key() {
+		case "cbm_mask":
+			v.CbmMask = d.String()
+		case "min_cbm_bits":
+			v.MinCbmBits = d.Uint(64)
+		case "num_closids":
+			v.NumClosids = d.Uint(64)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// EncodeL3CacheInfo writes v as an object.
+func EncodeL3CacheInfo(e *jsonx.Encoder, v *L3CacheInfo) {
+	e.Object()
+	if v.CbmMask != "" {
+		e.Key("cbm_mask")
+		e.String(v.CbmMask)
+	}
+	if v.MinCbmBits != 0 {
+		e.Key("min_cbm_bits")
+		e.Uint(v.MinCbmBits)
+	}
+	if v.NumClosids != 0 {
+		e.Key("num_closids")
+		e.Uint(v.NumClosids)
+	}
+	e.EndObject()
+}
+
+// DecodeMemBwInfo reads an object into v, which it empties first.
+func DecodeMemBwInfo(d *jsonx.Decoder, v *MemBwInfo) {
+	*v = MemBwInfo{}
+	if !d.Object() {
+		return
+	}
+	for d.Next() {
+		switch d.Key() {
+		case "bandwidth_gran":
+			v.BandwidthGran = d.Uint(64)
+		case "delay_linear":
+			v.DelayLinear = d.Uint(64)
+		case "min_bandwidth":
+			v.MinBandwidth = d.Uint(64)
+		case "num_closids":
+			v.NumClosids = d.Uint(64)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// EncodeMemBwInfo writes v as an object.
+func EncodeMemBwInfo(e *jsonx.Encoder, v *MemBwInfo) {
+	e.Object()
+	if v.BandwidthGran != 0 {
+		e.Key("bandwidth_gran")
+		e.Uint(v.BandwidthGran)
+	}
+	if v.DelayLinear != 0 {
+		e.Key("delay_linear")
+		e.Uint(v.DelayLinear)
+	}
+	if v.MinBandwidth != 0 {
+		e.Key("min_bandwidth")
+		e.Uint(v.MinBandwidth)
+	}
+	if v.NumClosids != 0 {
+		e.Key("num_closids")
+		e.Uint(v.NumClosids)
+	}
+	e.EndObject()
+}
+
+// DecodeMBMStats reads an object into v, which it empties first.
+func DecodeMBMStats(d *jsonx.Decoder, v *MBMStats) {
+	*v = MBMStats{}
+	if !d.Object() {
+		return
+	}
+	for d.Next() {
+		switch d.Key() {
+		case "mbm_total_bytes":
+			v.TotalBytes = d.Uint(64)
+		case "mbm_local_bytes":
+			v.LocalBytes = d.Uint(64)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// EncodeMBMStats writes v as an object.
+func EncodeMBMStats(e *jsonx.Encoder, v *MBMStats) {
+	e.Object()
+	e.Key("mbm_total_bytes")
+	e.Uint(v.TotalBytes)
+	e.Key("mbm_local_bytes")
+	e.Uint(v.LocalBytes)
+	e.EndObject()
+}
+
+// DecodeCMTStats reads an object into v, which it empties first.
+func DecodeCMTStats(d *jsonx.Decoder, v *CMTStats) {
+	*v = CMTStats{}
+	if !d.Object() {
+		return
+	}
+	for d.Next() {
+		switch d.Key() {
+		case "llc_occupancy":
+			v.LLCOccupancy = d.Uint(64)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// EncodeCMTStats writes v as an object.
+func EncodeCMTStats(e *jsonx.Encoder, v *CMTStats) {
+	e.Object()
+	e.Key("llc_occupancy")
+	e.Uint(v.LLCOccupancy)
 	e.EndObject()
 }
 

@@ -44,7 +44,8 @@ func (e *StepError) Error() string {
 		fmt.Fprintf(&b, "%s: killed by signal %d", e.Detail, int(e.Errno))
 		return b.String()
 	case e.Call == "hook":
-		return b.String() + e.Detail + ": no end after its timeout"
+		h, _ := e.Step.(plan.Hook)
+		return b.String() + e.Detail + ": " + hookTimeout(int(h.Timeout))
 	case e.Call == "execve":
 		if p, ok := e.Step.(plan.Program); ok {
 			return b.String() + programError(p, e.Detail, e.Errno)

@@ -101,7 +101,7 @@ func runHook(h *specs.Hook, bundle, state string) error {
 	err := cmd.Run()
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return fmt.Errorf("no end after its timeout of %d s", *h.Timeout)
+		return errors.New(hookTimeout(*h.Timeout))
 	case errors.Is(err, exec.ErrWaitDelay):
 		return nil
 	case err != nil && out.Len() > 0:
@@ -109,3 +109,5 @@ func runHook(h *specs.Hook, bundle, state string) error {
 	}
 	return err
 }
+
+func hookTimeout(seconds int) string { return fmt.Sprintf("no end after its timeout of %d s", seconds) }

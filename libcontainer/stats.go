@@ -24,8 +24,10 @@ func (c *Container) Stats() (*cgroups.Stats, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.Resctrl != "" || c.ResctrlMon != "" {
-		c.schemata(&s.IntelRdt)
+	if resctrl.Mounted() {
+		if spec, err := c.Spec(); err == nil && spec.Linux.IntelRdt != nil {
+			s.IntelRdt = resctrl.Stats(spec.Linux.IntelRdt, c.ID, c.Resctrl, c.ResctrlMon)
+		}
 	}
 	if c.Namespaces&unix.CLONE_NEWNET != 0 && c.pidfd >= 0 {
 		path := "/proc/" + strconv.Itoa(c.Pid) + "/net/dev"
@@ -35,16 +37,6 @@ func (c *Container) Stats() (*cgroups.Stats, error) {
 		}
 	}
 	return s, nil
-}
-
-func (c *Container) schemata(to *cgroups.IntelRdtStats) {
-	s, err := c.Spec()
-	if err != nil || s.Linux.IntelRdt == nil {
-		return
-	}
-	if g, err := resctrl.New(s.Linux.IntelRdt, c.ID); err == nil {
-		to.L3CacheSchema, to.MemBwSchema, to.L3CacheSchemaRoot, to.MemBwSchemaRoot = g.Schemata()
-	}
 }
 
 // interfaces reads /proc/PID/net/dev: two lines of head, then for each interface its

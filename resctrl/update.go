@@ -59,24 +59,3 @@ func gone(tid int) bool {
 	_, err := os.Stat("/proc/" + strconv.Itoa(tid))
 	return err != nil
 }
-
-// Schemata returns the lines of the class for the L3 cache and for memory bandwidth, and
-// those of the root class: what runc's statistics show. What there is not is empty.
-func (g *Group) Schemata() (l3, bandwidth, rootL3, rootBandwidth string) {
-	l3, bandwidth = lines(g.class)
-	rootL3, rootBandwidth = lines(Mountpoint)
-	return l3, bandwidth, rootL3, rootBandwidth
-}
-
-func lines(dir string) (l3, bandwidth string) {
-	data, _ := os.ReadFile(filepath.Join(dir, "schemata"))
-	for line := range strings.Lines(string(data)) {
-		switch line = strings.TrimSpace(line); {
-		case strings.HasPrefix(line, "L3:"):
-			l3 = line
-		case strings.HasPrefix(line, "MB:"):
-			bandwidth = line
-		}
-	}
-	return l3, bandwidth
-}

@@ -1,0 +1,83 @@
+package resctrl
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"davit/cgroups"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// Stats reads what runc's statistics have of a container with such a config: what there is not stays empty. Only groups of
+// the container's own are monitored for it (dir and mon, or ""): in a class that it shares the figures are everybody's.
+func Stats(config *specs.LinuxIntelRdt, id, dir, mon string) cgroups.IntelRdtStats {
+	if !Mounted() {
+		return cgroups.IntelRdtStats{}
+	}
+	return stats(Mountpoint, config, id, dir, mon)
+}
+
+func stats(root string, config *specs.LinuxIntelRdt, id, dir, mon string) cgroups.IntelRdtStats {
+	var s cgroups.IntelRdtStats
+	s.L3CacheSchemaRoot, s.MemBwSchemaRoot = lines(root)
+	s.L3CacheSchema, s.MemBwSchema = lines(group(root, config, id).class)
+	if mask := text(root, "info/L3/cbm_mask"); mask != "" {
+		s.L3CacheInfo = &cgroups.L3CacheInfo{CbmMask: mask,
+			MinCbmBits: number(root, "info/L3/min_cbm_bits"), NumClosids: number(root, "info/L3/num_closids")}
+	}
+	if text(root, "info/MB/num_closids") != "" {
+		s.MemBwInfo = &cgroups.MemBwInfo{
+			BandwidthGran: number(root, "info/MB/bandwidth_gran"), DelayLinear: number(root, "info/MB/delay_linear"),
+			MinBandwidth: number(root, "info/MB/min_bandwidth"), NumClosids: number(root, "info/MB/num_closids")}
+	}
+	if mon == "" {
+		mon = dir
+	}
+	if mon != "" {
+		monitored(mon, text(root, "info/L3_MON/mon_features"), &s)
+	}
+	return s
+}
+
+// monitored reads the events that the host counts, for each domain.
+func monitored(dir, features string, s *cgroups.IntelRdtStats) {
+	counts := strings.Fields(features)
+	domains, _ := filepath.Glob(filepath.Join(dir, "mon_data", "mon_L3_*"))
+	for _, d := range domains {
+		if slices.Contains(counts, "mbm_total_bytes") || slices.Contains(counts, "mbm_local_bytes") {
+			s.MBMStats = append(s.MBMStats, cgroups.MBMStats{TotalBytes: number(d, "mbm_total_bytes"), LocalBytes: number(d, "mbm_local_bytes")})
+		}
+		if slices.Contains(counts, "llc_occupancy") {
+			s.CMTStats = append(s.CMTStats, cgroups.CMTStats{LLCOccupancy: number(d, "llc_occupancy")})
+		}
+	}
+}
+
+// lines are those of a class for the L3 cache and for memory bandwidth.
+func lines(dir string) (l3, bandwidth string) {
+	for line := range strings.Lines(text(dir, "schemata")) {
+		switch line = strings.TrimSpace(line); {
+		case strings.HasPrefix(line, "L3:"):
+			l3 = line
+		case strings.HasPrefix(line, "MB:"):
+			bandwidth = line
+		}
+	}
+	return l3, bandwidth
+}
+
+// text is a file's, or nothing: not every host has every file.
+func text(dir, name string) string {
+	data, _ := os.ReadFile(filepath.Join(dir, name))
+	return strings.TrimSpace(string(data))
+}
+
+// number is 0 where the kernel says "Unavailable" or "Unassigned", too.
+func number(dir, name string) uint64 {
+	n, _ := strconv.ParseUint(text(dir, name), 10, 64)
+	return n
+}
