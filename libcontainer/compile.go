@@ -120,7 +120,7 @@ func (store Store) compile(s *specs.Spec, o CreateOptions, facts *spec.Facts) (*
 	}
 	for i := range c.plan.Descriptors {
 		if d := &c.plan.Descriptors[i]; d.Kind == plan.Tree && d.Path == filepath.Join(stateDir, notifyDir) {
-			d.Kind = plan.StateTree
+			d.Kind, d.Within = plan.StateTree, false
 		}
 	}
 	return c, nil
@@ -172,8 +172,12 @@ func (c *compiled) compile(o CreateOptions, facts *spec.Facts, cache string) err
 		return err
 	}
 	userns, owned := c.enter(o)
+	within := userns && c.new&unix.CLONE_NEWNS != 0 && !c.byPath
+	if within {
+		c.plan.Add("", plan.Sync{Phase: plan.Sources})
+	}
 	mounts := rootfs.Options{
-		Bundle: o.Bundle, New: c.new, Owned: owned, UserNamespace: userns || !facts.InitialUserNS(), ByPath: c.byPath, NoPivot: o.NoPivot,
+		Bundle: o.Bundle, New: c.new, Owned: owned, UserNamespace: userns || !facts.InitialUserNS(), ByPath: c.byPath, Within: within, NoPivot: o.NoPivot,
 		Cgroups2: facts.Cgroup() == spec.Unified, Hierarchies: c.cgroups.Hierarchies(),
 		MountLabel: c.spec.Linux.MountLabel != "" && facts.SELinux(),
 	}

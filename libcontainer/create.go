@@ -305,6 +305,8 @@ func (c *creation) phase(p plan.Phase) error {
 		err = c.putInPlace()
 	case plan.Mapped:
 		err = c.mapIDs()
+	case plan.Sources:
+		err = openWithin(c.plan, c.stage)
 	case plan.Hooks:
 		err = c.runtimeHooks()
 	}

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
 	"strings"
 
+	"davit/nsenter"
 	"davit/plan"
 	"davit/spec"
 
@@ -34,24 +36,81 @@ func openDescriptors(p *plan.Plan, given map[string]int) (descriptors, error) {
 	maps := idmaps{}
 	defer maps.close()
 	for i := range p.Descriptors {
-		d := &p.Descriptors[i]
-		fd, err := openDescriptor(d, given)
-		if err == nil && d.Maps != "" {
-			err = maps.apply(fd, d)
+		d := p.Descriptors[i]
+		if d.Within { // the place, and whether it is there
+			d.Kind, d.Maps = plan.Path, ""
 		}
-		if err != nil {
-			if fd >= 0 {
-				unix.Close(fd)
-			}
+		var err error
+		if fds[i], err = openMapped(&d, given, maps); err != nil {
 			fds.close()
-			if d.Field != "" {
-				err = fmt.Errorf("%s: %w", d.Field, err)
-			}
-			return nil, withHint(err, hintOpen(d, err))
+			return nil, err
 		}
-		fds[i] = fd
 	}
 	return fds, nil
+}
+
+// openWithin opens the rest, in the mount namespace of the stage, and gives it to that.
+func openWithin(p *plan.Plan, stage *nsenter.Stage) error {
+	maps := idmaps{}
+	defer maps.close()
+	for i := range p.Descriptors {
+		if d := &p.Descriptors[i]; d.Within && d.Maps != "" {
+			if _, err := maps.namespace(d.Maps); err != nil {
+				return fmt.Errorf("%s: %w", d.Field, err)
+			}
+		}
+	}
+	failed := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with this function
+		failed <- openInside(p, stage, maps)
+	}()
+	return <-failed
+}
+
+// openInside takes its thread into another mount namespace for good.
+func openInside(p *plan.Plan, stage *nsenter.Stage, maps idmaps) error {
+	if err := unix.Unshare(unix.CLONE_FS); err != nil {
+		return fmt.Errorf("unshare: %w", err)
+	}
+	if err := unix.Setns(stage.PidFD, unix.CLONE_NEWNS); err != nil {
+		return withHint(fmt.Errorf("setns mount namespace of the stage: %w", err), "it takes CAP_SYS_PTRACE and CAP_SYS_CHROOT beside CAP_SYS_ADMIN")
+	}
+	for i := range p.Descriptors {
+		d := &p.Descriptors[i]
+		if !d.Within {
+			continue
+		}
+		fd, err := openMapped(d, nil, maps)
+		if err != nil {
+			return err
+		}
+		err = stage.Control.Opened(i, fd)
+		unix.Close(fd)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func openMapped(d *plan.Descriptor, given map[string]int, maps idmaps) (int, error) {
+	fd, err := openDescriptor(d, given)
+	hint := hintOpen(d, err)
+	if err == nil && d.Maps != "" {
+		err = maps.apply(fd, d)
+		hint = hintMap(err)
+	}
+	if err == nil {
+		return fd, nil
+	}
+	if fd >= 0 {
+		unix.Close(fd)
+	}
+	if d.Field != "" {
+		err = fmt.Errorf("%s: %w", d.Field, err)
+	}
+	return -1, withHint(err, hint)
 }
 
 func openDescriptor(d *plan.Descriptor, given map[string]int) (int, error) {

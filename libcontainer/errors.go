@@ -149,16 +149,25 @@ func hintOpen(d *plan.Descriptor, err error) string {
 		return "the root filesystem must exist: by default it is the directory rootfs beside config.json"
 	case (d.Kind == plan.Tree || d.Kind == plan.TreeRecursive) && errors.Is(err, fs.ErrNotExist):
 		return `the source must exist on the host; check "source" in config.json`
-	case d.Maps != "" && errors.Is(err, unix.EINVAL):
-		return "the source's filesystem does not support idmapped mounts on this kernel"
-	case d.Maps != "" && errors.Is(err, unix.EPERM):
-		return "an idmapped mount takes privileges over the source's filesystem, and a source that is not idmapped already"
+	case d.Within && d.Kind == plan.Tree && errors.Is(err, unix.EINVAL):
+		return `in a user namespace a bind mount takes along what is mounted below its source: use "rbind"`
 	case d.Kind == plan.Namespace && errors.Is(err, fs.ErrNotExist):
 		return "the process or the file that held the namespace is gone"
 	case d.Kind == plan.Connect && errors.Is(err, unix.ECONNREFUSED):
 		return "nobody listens on that socket"
 	case d.Kind == plan.Connect && d.Path == "":
 		return "a detached container with process.terminal true needs --console-socket"
+	}
+	return ""
+}
+
+// hintMap explains why a tree cannot have mappings.
+func hintMap(err error) string {
+	switch {
+	case errors.Is(err, unix.EINVAL):
+		return "the source's filesystem does not support idmapped mounts on this kernel"
+	case errors.Is(err, unix.EPERM):
+		return "an idmapped mount takes privileges over the source's filesystem, and a source that is not idmapped already"
 	}
 	return ""
 }

@@ -16,23 +16,31 @@ type idmaps map[string]int
 
 // apply gives the mounts of a tree, not attached yet, the mappings.
 func (m idmaps) apply(tree int, d *plan.Descriptor) error {
-	ns, made := m[d.Maps]
-	if !made {
-		var err error
-		if ns, err = mappedNamespace(d.Maps); err != nil {
-			return fmt.Errorf("user namespace for the mappings: %w", err)
-		}
-		m[d.Maps] = ns
+	ns, err := m.namespace(d.Maps)
+	if err != nil {
+		return err
 	}
 	flags := uint(unix.AT_EMPTY_PATH)
 	if d.MapsAll {
 		flags |= unix.AT_RECURSIVE
 	}
-	err := unix.MountSetattr(tree, "", flags, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(ns)})
+	err = unix.MountSetattr(tree, "", flags, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(ns)})
 	if err != nil {
 		return fmt.Errorf("mount_setattr idmap %s: %w", d.Path, err)
 	}
 	return nil
+}
+
+func (m idmaps) namespace(maps string) (int, error) {
+	ns, made := m[maps]
+	if !made {
+		var err error
+		if ns, err = mappedNamespace(maps); err != nil {
+			return -1, fmt.Errorf("user namespace for the mappings: %w", err)
+		}
+		m[maps] = ns
+	}
+	return ns, nil
 }
 
 func (m idmaps) close() {

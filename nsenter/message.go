@@ -21,6 +21,7 @@ const (
 	Proceed
 	Ready
 	Trace
+	Opened
 )
 
 // Message is what parent and stage tell each other.
@@ -96,11 +97,16 @@ func decode(b []byte) Message {
 }
 
 // Proceed answers a phase: value is the container process's pid.
-func (c *Conn) Proceed(value int64) error {
+func (c *Conn) Proceed(value int64) error { return c.send(Proceed, value, nil) }
+
+// Opened gives the stage a descriptor in place of the plan's with that index. The caller's stays the caller's.
+func (c *Conn) Opened(index, fd int) error { return c.send(Opened, int64(index), unix.UnixRights(fd)) }
+
+func (c *Conn) send(kind Kind, value int64, rights []byte) error {
 	var b [messageSize]byte
-	order.PutUint32(b[:], uint32(Proceed))
+	order.PutUint32(b[:], uint32(kind))
 	order.PutUint64(b[16:], uint64(value))
-	if err := unix.Sendto(c.fd, b[:], unix.MSG_NOSIGNAL, nil); err != nil {
+	if err := unix.Sendmsg(c.fd, b[:], rights, nil, unix.MSG_NOSIGNAL); err != nil {
 		return fmt.Errorf("send to the stage: %w", err)
 	}
 	return nil

@@ -17,7 +17,7 @@ func TestMessagesAreTheStages(t *testing.T) {
 		t.Fatal("stage.h has no enum message_kind")
 	}
 	names := regexp.MustCompile(`MSG_\w+`).FindAllString(string(kinds[1]), -1)
-	want := map[string]Kind{"MSG_ERROR": Error, "MSG_FORKED": Forked, "MSG_PHASE": Phase, "MSG_PROCEED": Proceed, "MSG_READY": Ready, "MSG_TRACE": Trace}
+	want := map[string]Kind{"MSG_ERROR": Error, "MSG_FORKED": Forked, "MSG_PHASE": Phase, "MSG_PROCEED": Proceed, "MSG_READY": Ready, "MSG_TRACE": Trace, "MSG_OPENED": Opened}
 	if len(names) != len(want) {
 		t.Errorf("stage.h has the kinds %q", names)
 	}

@@ -87,6 +87,9 @@ type Descriptor struct {
 	// takes privileges over the filesystem, which the stage has left behind if there is a user namespace.
 	Maps    string
 	MapsAll bool // they are for all mounts of the tree
+	// Within: the tree is a copy made in the mount namespace of the stage, once that has one (see Sources). If that belongs to
+	// another user namespace, what the host has read-only, nosuid, … and covered there is locked so (mount_namespaces(7)).
+	Within bool
 }
 
 // Add appends a step.

@@ -286,8 +286,10 @@ const (
 	Mapped
 	// Hooks: the parent runs the prestart and createRuntime hooks.
 	Hooks
+	// Sources: the parent opens the descriptors that are Within.
+	Sources
 )
 
-var phaseNames = [...]string{"", "placed", "mapped", "hooks"}
+var phaseNames = [...]string{"", "placed", "mapped", "hooks", "sources"}
 
 func (p Phase) String() string { return phaseNames[p] }

@@ -89,7 +89,7 @@ func (c *compiler) device(field string, d specs.LinuxDevice) {
 			step.Type, step.Rdev = mode, rdev
 		}
 		if !c.ByPath {
-			step.Tree = c.plan.Open(plan.Descriptor{Kind: plan.Tree, Path: d.Path, Field: field})
+			step.Tree = c.plan.Open(plan.Descriptor{Kind: plan.Tree, Path: d.Path, Field: field, Within: c.Within})
 		}
 		c.plan.Add(field, step)
 		return

@@ -28,6 +28,7 @@ type Options struct {
 	// ByPath lets the stage open the sources on the host, for a davit that
 	// lacks the privilege to copy mounts (open_tree(2) wants CAP_SYS_ADMIN).
 	ByPath  bool
+	Within  bool // sources are opened in the container's mount namespace: see [plan.Descriptor]
 	NoPivot bool
 	// Cgroups2 is true if /sys/fs/cgroup is a cgroup2 mount.
 	Cgroups2 bool
@@ -128,7 +129,7 @@ func (c *compiler) root() error {
 		}
 	}
 	if !c.ByPath {
-		step.Tree = c.plan.Open(plan.Descriptor{Kind: plan.TreeRecursive, Path: where, Field: "root.path"})
+		step.Tree = c.plan.Open(plan.Descriptor{Kind: plan.TreeRecursive, Path: where, Field: "root.path", Within: c.Within})
 	}
 	c.plan.Add("root.path", step)
 	return nil
@@ -344,7 +345,7 @@ func (c *compiler) bind(field string, m *specs.Mount, target string, o options) 
 		// As if it were copied after "/" became a slave.
 		step.Propagation = unix.MS_SLAVE
 	}
-	tree := plan.Descriptor{Kind: plan.Tree, Path: source, Field: field + ".source", MapsAll: o.ridmap}
+	tree := plan.Descriptor{Kind: plan.Tree, Path: source, Field: field + ".source", MapsAll: o.ridmap, Within: c.Within}
 	if o.recursive {
 		tree.Kind = plan.TreeRecursive
 	}

@@ -70,16 +70,27 @@ void tell(struct stage *c, uint32_t kind, int64_t value, int64_t end)
 int64_t hear(struct stage *c)
 {
 	struct message m;
+	struct iovec iov = {&m, sizeof(m)};
 	long r;
 
-	do
-		r = sys(__NR_recvfrom, c->control, &m, sizeof(m), 0, 0, 0);
-	while (r == -EINTR);
-	if (r == 0) /* the creator is gone, and nobody can use this container */
-		sys(__NR_exit_group, 1);
-	if (must(c, r, "recvfrom", "") != sizeof(m) || m.kind != MSG_PROCEED)
-		fail(c, "recvfrom", -EPROTO, "a message out of turn");
-	return m.value;
+	for (;;) {
+		struct cmsg_fd cmsg = {.fd = -1};
+		struct msghdr msg = {.iov = &iov, .iovlen = 1, .control = &cmsg, .controllen = sizeof(cmsg)};
+
+		do
+			r = sys(__NR_recvmsg, c->control, &msg, MSG_CMSG_CLOEXEC);
+		while (r == -EINTR);
+		if (r == 0) /* the creator is gone, and nobody can use this container */
+			sys(__NR_exit_group, 1);
+		if (must(c, r, "recvmsg", "") != sizeof(m))
+			fail(c, "recvmsg", -EPROTO, "a message of another size");
+		if (m.kind == MSG_PROCEED)
+			return m.value;
+		if (m.kind != MSG_OPENED || m.value < 0 || m.value >= c->nfds || cmsg.fd < 0)
+			fail(c, "recvmsg", -EPROTO, "a message out of turn");
+		must(c, sys(__NR_dup3, cmsg.fd, c->base + (int)m.value, O_CLOEXEC), "dup3", "");
+		sys(__NR_close, cmsg.fd);
+	}
 }
 
 int send_fd(int socket, int fd, const char *text, size_t len)
@@ -202,6 +213,7 @@ __attribute__((used)) _Noreturn void stage_main(long *sp)
 	uint32_t nfds = (uint32_t)number(argv[3]);
 	c.control = c.channel = plan + 1;
 	c.base = plan + 2;
+	c.nfds = (int)nfds;
 	/* Invariant 2: whatever else there is, nothing passes the exec but stdio and what was asked for, which
 	 * is what comes before the plan. */
 	must(&c, sys(__NR_close_range, plan, ~0U, CLOSE_RANGE_CLOEXEC), "close_range", "");

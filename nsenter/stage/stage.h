@@ -8,6 +8,7 @@
  *   stage  -> parent  FORKED   value: pid of the process that goes on
  *   stage  -> parent  PHASE    value: enum plan_phase; the stage waits
  *   parent -> stage   PROCEED  value: pid of the container process
+ *   parent -> stage   OPENED   value: index of the plan's descriptor that the one with this message (SCM_RIGHTS) replaces
  *   stage  -> parent  READY    the container is created
  *   stage  -> parent  TRACE    value, end: monotonic ns of a step (when asked for)
  *
@@ -20,7 +21,7 @@
 #include "plan.h"
 #include "sys.h"
 
-enum message_kind { MSG_ERROR = 1, MSG_FORKED, MSG_PHASE, MSG_PROCEED, MSG_READY, MSG_TRACE };
+enum message_kind { MSG_ERROR = 1, MSG_FORKED, MSG_PHASE, MSG_PROCEED, MSG_READY, MSG_TRACE, MSG_OPENED };
 
 struct message {
 	uint32_t kind, step;
@@ -39,6 +40,7 @@ struct stage {
 	int control;	   /* to the parent, until created */
 	int channel;	   /* where errors go: control, then start's connection; or -1 */
 	int base;	   /* number of the first descriptor of the plan */
+	int nfds;	   /* how many it has */
 	int root;	   /* the container's root directory */
 	int null;	   /* the host's /dev/null */
 	int masked;	   /* the empty directory that masks directories */
@@ -52,7 +54,7 @@ typedef void step_fn(struct stage *c, const struct plan_step *s);
 
 _Noreturn void fail(struct stage *c, const char *call, long err, const char *detail);
 void tell(struct stage *c, uint32_t kind, int64_t value, int64_t end);
-int64_t hear(struct stage *c); /* waits for PROCEED */
+int64_t hear(struct stage *c); /* waits for PROCEED, and takes what is OPENED before it */
 
 static inline const char *str(struct stage *c, const struct plan_step *s, int slot)
 {
