@@ -242,6 +242,9 @@ func (c *Container) Spec() (*specs.Spec, error) {
 		return nil, fmt.Errorf("open %s: %w", filepath.Join(c.path, configFile), err)
 	}
 	c.config, err = spec.Decode(data)
+	if err == nil && c.config.Linux == nil { // it is optional, and nobody below looks for it
+		c.config.Linux = &specs.Linux{}
+	}
 	return c.config, err
 }
 

@@ -32,9 +32,6 @@ func (c *Container) Update(change *specs.LinuxResources, l3, bandwidth string) e
 	if err != nil {
 		return err
 	}
-	if s.Linux == nil {
-		s.Linux = &specs.Linux{}
-	}
 	old := s.Linux.Resources
 	if old == nil {
 		old = &specs.LinuxResources{}
