@@ -85,13 +85,13 @@ func (store Store) compile(s *specs.Spec, o CreateOptions, facts *spec.Facts) (*
 		return nil, err
 	}
 	stateDir := filepath.Join(store.Root, o.ID)
-	o.adapt(s, stateDir)
 	c := &compiled{plan: &plan.Plan{Trace: o.Trace != nil}, spec: s}
 	c.rootless = facts.UID() != 0 || !facts.InitialUserNS()
 	c.byPath = facts.Caps()&(1<<unix.CAP_SYS_ADMIN) == 0
 	if s.Process == nil {
 		c.state.NoProcess, s.Process = true, &specs.Process{Cwd: "/"}
 	}
+	o.adapt(s, stateDir)
 	linux := s.Linux
 	if linux == nil {
 		linux = &specs.Linux{}
