@@ -190,36 +190,53 @@ func openNamespace(path string, flag uint64) (int, error) {
 	return -1, fmt.Errorf("%s is a %s namespace, not a %s one", path, nsName(uint64(is)), nsName(flag))
 }
 
-// spareOwnNamespaces refuses to set sysctls, or to move network devices, in a namespace that
-// the config joins by a path and that davit, too, is in: the host's, as a rule.
+// spareOwnNamespaces refuses to set names and sysctls, or to move network devices, in a namespace
+// that the config joins by a path and that davit, too, is in: the host's, as a rule.
 func (c *creation) spareOwnNamespaces() error {
-	for i, d := range c.plan.Descriptors {
-		if d.Kind != plan.Namespace || !c.changes(d.Flags) {
-			continue
-		}
-		own, err := isOwnNamespace(c.fds[i], d.Flags)
-		if err != nil {
-			return fmt.Errorf("%s: %w", d.Field, err)
-		}
-		if own {
-			return withHint(fmt.Errorf("%s: %s is the %s namespace that davit runs in: linux.sysctl and linux.netDevices would change the host", d.Field, d.Path, nsName(d.Flags)),
-				"give the container a namespace of its own, or remove what would be changed")
+	for i := range c.plan.Descriptors {
+		if err := c.spareOwn(&c.plan.Descriptors[i], c.fds[i]); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// changes says whether the config has settings for the namespace of a type.
-func (c *compiled) changes(flag uint64) bool {
-	if flag == unix.CLONE_NEWNET && len(c.spec.Linux.NetDevices) > 0 {
-		return true
+// spareOwn is spareOwnNamespaces for one descriptor.
+func (c *compiled) spareOwn(d *plan.Descriptor, fd int) error {
+	if d.Kind != plan.Namespace {
+		return nil
+	}
+	changed := c.changes(d.Flags)
+	if changed == "" {
+		return nil
+	}
+	own, err := isOwnNamespace(fd, d.Flags)
+	if err != nil {
+		return fmt.Errorf("%s: %w", d.Field, err)
+	}
+	if own {
+		return withHint(fmt.Errorf("%s: %s is the %s namespace that davit runs in: %s would change the host", d.Field, d.Path, nsName(d.Flags), changed),
+			"give the container a namespace of its own, or remove "+changed)
+	}
+	return nil
+}
+
+// changes returns the field that has settings for the namespace of a type, if one has.
+func (c *compiled) changes(flag uint64) string {
+	switch s := c.spec; {
+	case flag == unix.CLONE_NEWNET && len(s.Linux.NetDevices) > 0:
+		return "linux.netDevices"
+	case flag == unix.CLONE_NEWUTS && s.Hostname != "":
+		return "hostname"
+	case flag == unix.CLONE_NEWUTS && s.Domainname != "":
+		return "domainname"
 	}
 	for key := range c.spec.Linux.Sysctl {
 		if nsFlag(spec.SysctlNamespace(spec.SysctlPath(key))) == flag {
-			return true
+			return "linux.sysctl"
 		}
 	}
-	return false
+	return ""
 }
 
 func isOwnNamespace(fd int, flag uint64) (bool, error) {
