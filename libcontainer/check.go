@@ -117,21 +117,55 @@ func (e *examination) compile() {
 		return
 	}
 	defer c.cgroups.Close()
+	maps := idmaps{}
+	defer maps.close()
 	for i := range c.plan.Descriptors {
-		d := &c.plan.Descriptors[i]
-		switch d.Kind {
-		case plan.Tree, plan.TreeRecursive, plan.Path, plan.Namespace, plan.Proc:
-			fd, err := openDescriptor(d, nil)
-			if err == nil {
-				unix.Close(fd)
-				continue
-			}
-			if d.Field != "" {
-				err = fmt.Errorf("%s: %w", d.Field, err)
-			}
-			e.fail(d.Field, withHint(err, hintOpen(d, err)))
+		if err := c.tryOpen(&c.plan.Descriptors[i], maps); err != nil {
+			e.fail(c.plan.Descriptors[i].Field, err)
 		}
 	}
+}
+
+// tryOpen does for one descriptor what create does before it makes anything, but leaves alone whoever listens on a socket.
+func (c *compiled) tryOpen(d *plan.Descriptor, maps idmaps) error {
+	var err error
+	fd := -1
+	switch d.Kind {
+	case plan.Tree, plan.TreeRecursive, plan.Path, plan.Namespace, plan.Proc:
+		fd, err = openDescriptor(d, nil)
+	case plan.Connect:
+		if d.Field == "--console-socket" { // known to create alone
+			return nil
+		}
+		err = hasListener(d.Path)
+	}
+	if fd >= 0 {
+		defer unix.Close(fd)
+	}
+	if err == nil && d.Maps != "" {
+		err = maps.apply(fd, d)
+	}
+	if err == nil {
+		return c.spareOwn(d, fd)
+	}
+	if d.Field != "" {
+		err = fmt.Errorf("%s: %w", d.Field, err)
+	}
+	return withHint(err, hintOpen(d, err))
+}
+
+// hasListener asks the kernel by a connection of the wrong type: it looks the socket up, and whether it is
+// bound, before it refuses that, and the listener sees nothing.
+func hasListener(path string) error {
+	fd, err := connect(path, unix.SOCK_DGRAM)
+	switch {
+	case errors.Is(err, unix.EPROTOTYPE):
+		return nil
+	case err != nil:
+		return err
+	}
+	unix.Close(fd)
+	return fmt.Errorf("connect to %s: %w", path, unix.EPROTOTYPE) // as a stream socket gets it there
 }
 
 // features checks that the kernel has what the config needs.

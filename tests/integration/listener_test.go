@@ -104,6 +104,7 @@ func TestSeccompListener(t *testing.T) {
 	}
 	text, _ := json.Marshal(config)
 	b.edit("linux.seccomp=" + string(text))
+	b.davit("check") // finds the listener, and does not disturb it
 	out, err := os.Create(filepath.Join(b.work, "console"))
 	if err != nil {
 		t.Fatal(err)
