@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -27,6 +28,8 @@ type verification struct {
 	c      *Container
 	spec   *specs.Spec
 	proc   string // /proc/PID/
+	root   int    // its root directory, or -1
+	rootAt string // where davit would see that
 	status map[string]string
 	drifts []Drift
 }
@@ -42,7 +45,7 @@ func (c *Container) Verify() ([]Drift, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &verification{c: c, spec: s, proc: "/proc/" + strconv.Itoa(c.Pid) + "/"}
+	v := &verification{c: c, spec: s, proc: "/proc/" + strconv.Itoa(c.Pid) + "/", root: -1}
 	checks := []func() error{v.readStatus, v.namespaces, v.mounts, v.cgroups}
 	if s.Process != nil { // else it is the stage, which waits for good
 		checks = append(checks, v.identity, v.capabilities, v.confinement, v.limits)
@@ -132,11 +135,51 @@ type mountpoint struct {
 }
 
 func (v *verification) mounts() error {
-	data, err := os.ReadFile(v.proc + "mountinfo")
+	table, err := readMounts(v.proc + "mountinfo")
 	if err != nil {
 		return err
 	}
-	table := map[string]mountpoint{} // the topmost of each path
+	if v.root, err = unix.Open(v.proc+"root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err == nil {
+		defer unix.Close(v.root)
+		v.rootAt, _ = os.Readlink(fdPath(v.root))
+	}
+	explained := map[string]bool{"/": true, "/dev/console": true}
+	var trees []string // whose mounts may have come along with them
+	for i, m := range v.spec.Mounts {
+		at, _ := v.resolve(m.Destination)
+		v.mount(fmt.Sprintf("mounts[%d]", i), &m, at, table)
+		explained[at] = true
+		if m.Type == "cgroup" || slices.Contains(m.Options, "rbind") {
+			trees = append(trees, at+"/")
+		}
+	}
+	if len(v.spec.Linux.UIDMappings) > 0 {
+		trees = append(trees, "/dev/") // devices are bound
+	}
+	v.expect("root.readonly", strconv.FormatBool(v.spec.Root.Readonly), strconv.FormatBool(table["/"].options["ro"]))
+	for i, p := range v.spec.Linux.MaskedPaths {
+		at := v.covered(fmt.Sprintf("linux.maskedPaths[%d]", i), p, "masked", table, func(m mountpoint) bool { return m.fstype == "tmpfs" || m.fstype == "devtmpfs" })
+		explained[at] = true
+	}
+	for i, p := range v.spec.Linux.ReadonlyPaths {
+		at := v.covered(fmt.Sprintf("linux.readonlyPaths[%d]", i), p, "read-only", table, func(m mountpoint) bool { return m.options["ro"] })
+		explained[at] = true
+	}
+	for p := range table {
+		if !explained[p] && !slices.ContainsFunc(trees, func(tree string) bool { return strings.HasPrefix(p, tree) }) {
+			v.drifts = append(v.drifts, Drift{"mounts", "no mount on " + p, table[p].fstype})
+		}
+	}
+	return nil
+}
+
+// readMounts returns the topmost mount of each path, proc_pid_mountinfo(5).
+func readMounts(mountinfo string) (map[string]mountpoint, error) {
+	data, err := os.ReadFile(mountinfo)
+	if err != nil {
+		return nil, err
+	}
+	table := map[string]mountpoint{}
 	for line := range strings.SplitSeq(strings.TrimSpace(string(data)), "\n") {
 		before, after, _ := strings.Cut(line, " - ")
 		f, g := strings.Fields(before), strings.Fields(after)
@@ -149,27 +192,25 @@ func (v *verification) mounts() error {
 		}
 		table[m.path] = m
 	}
-	explained := map[string]bool{"/": true, "/dev/console": true}
-	for i, m := range v.spec.Mounts {
-		v.mount(fmt.Sprintf("mounts[%d]", i), &m, table)
-		explained[path.Clean("/"+m.Destination)] = true
-	}
-	v.expect("root.readonly", strconv.FormatBool(v.spec.Root.Readonly), strconv.FormatBool(table["/"].options["ro"]))
-	for i, p := range v.spec.Linux.MaskedPaths {
-		v.covered(fmt.Sprintf("linux.maskedPaths[%d]", i), p, "masked", table, func(m mountpoint) bool { return m.fstype == "tmpfs" || m.fstype == "devtmpfs" })
-		explained[path.Clean(p)] = true
-	}
-	for i, p := range v.spec.Linux.ReadonlyPaths {
-		v.covered(fmt.Sprintf("linux.readonlyPaths[%d]", i), p, "read-only", table, func(m mountpoint) bool { return m.options["ro"] })
-		explained[path.Clean(p)] = true
-	}
-	for p := range table {
-		if !explained[p] && !v.below(p) {
-			v.drifts = append(v.drifts, Drift{"mounts", "no mount on " + p, table[p].fstype})
-		}
-	}
-	return nil
+	return table, nil
 }
+
+// resolve returns where a path of the config leads in the container, whose image may have symlinks on the way,
+// and whether there is something. It stays within the container's root.
+func (v *verification) resolve(p string) (at string, found bool) {
+	fd, err := unix.Openat2(v.root, p, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS})
+	if err != nil {
+		return path.Clean("/" + p), false
+	}
+	defer unix.Close(fd)
+	if at, err = os.Readlink(fdPath(fd)); err != nil {
+		return path.Clean("/" + p), true
+	}
+	// In a mount namespace of its own the root is /, in davit's it has a path.
+	return path.Clean("/" + strings.TrimPrefix(at, v.rootAt)), true
+}
+
+func fdPath(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
 
 // unescape undoes mountinfo's \040 and the like.
 func unescape(s string) string {
@@ -179,26 +220,10 @@ func unescape(s string) string {
 	return s
 }
 
-// below says whether a mount came along with one of the config: below a
-// recursive bind, a hierarchy of cgroups, or a device bound in a user namespace.
-func (v *verification) below(p string) bool {
-	for _, m := range v.spec.Mounts {
-		for _, o := range m.Options {
-			if o == "rbind" && strings.HasPrefix(p, path.Clean("/"+m.Destination)+"/") {
-				return true
-			}
-		}
-		if m.Type == "cgroup" && strings.HasPrefix(p, path.Clean("/"+m.Destination)+"/") {
-			return true
-		}
-	}
-	return strings.HasPrefix(p, "/dev/") && len(v.spec.Linux.UIDMappings) > 0
-}
-
 // mount checks one entry of mounts: that it is there, of its type, with the
 // restrictions that it asks for.
-func (v *verification) mount(field string, m *specs.Mount, table map[string]mountpoint) {
-	have, ok := table[path.Clean("/"+m.Destination)]
+func (v *verification) mount(field string, m *specs.Mount, at string, table map[string]mountpoint) {
+	have, ok := table[at]
 	if !ok {
 		v.drifts = append(v.drifts, Drift{field, "a mount on " + m.Destination, "none"})
 		return
@@ -223,21 +248,13 @@ func (v *verification) mount(field string, m *specs.Mount, table map[string]moun
 	v.expect(field+".type", kind, have.fstype)
 }
 
-// covered checks a masked or read-only path, if the container has it.
-func (v *verification) covered(field, p, what string, table map[string]mountpoint, ok func(mountpoint) bool) {
-	root, err := unix.Open(v.proc+"root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return
-	}
-	defer unix.Close(root)
-	fd, err := unix.Openat2(root, p, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS})
-	if err != nil {
-		return
-	}
-	unix.Close(fd)
-	if m, there := table[path.Clean(p)]; !there || !ok(m) {
+// covered checks a masked or read-only path, if the container has it, and returns where that leads.
+func (v *verification) covered(field, p, what string, table map[string]mountpoint, ok func(mountpoint) bool) (at string) {
+	at, found := v.resolve(p)
+	if m, there := table[at]; found && (!there || !ok(m)) {
 		v.drifts = append(v.drifts, Drift{field, p + " " + what, "it is not"})
 	}
+	return at
 }
 
 func (v *verification) identity() error {
