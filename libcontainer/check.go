@@ -142,8 +142,10 @@ func (c *compiled) tryOpen(d *plan.Descriptor, maps idmaps) error {
 	if fd >= 0 {
 		defer unix.Close(fd)
 	}
+	hint := hintOpen(d, err)
 	if err == nil && d.Maps != "" {
 		err = maps.apply(fd, d)
+		hint = hintMap(err)
 	}
 	if err == nil {
 		return c.spareOwn(d, fd)
@@ -151,7 +153,7 @@ func (c *compiled) tryOpen(d *plan.Descriptor, maps idmaps) error {
 	if d.Field != "" {
 		err = fmt.Errorf("%s: %w", d.Field, err)
 	}
-	return withHint(err, hintOpen(d, err))
+	return withHint(err, hint)
 }
 
 // hasListener asks the kernel by a connection of the wrong type: it looks the socket up, and whether it is
