@@ -160,7 +160,7 @@ func cgroupOwner(s *specs.Spec, facts *spec.Facts) int {
 }
 
 func writableCgroup(m specs.Mount) bool {
-	return m.Source == "cgroup" && path.Clean("/"+m.Destination) == "/sys/fs/cgroup" && !slices.Contains(m.Options, "ro")
+	return m.Source == "cgroup" && path.Clean("/"+m.Destination) == "/sys/fs/cgroup" && !slices.Contains(m.Options, "ro") && !slices.Contains(m.Options, "rro")
 }
 
 // manyDescriptors of a plan do not fit, with what else the stage has open, in the smallest limit that anybody sets (64).

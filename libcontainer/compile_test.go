@@ -28,6 +28,7 @@ func TestCgroupOwner(t *testing.T) {
 		{"without a cgroup namespace", func(s *specs.Spec) { s.Linux.Namespaces = s.Linux.Namespaces[1:] }, root2, 0},
 		{"in a cgroup namespace of others", func(s *specs.Spec) { s.Linux.Namespaces[0].Path = "/proc/1/ns/cgroup" }, root2, 0},
 		{"read-only", func(s *specs.Spec) { s.Mounts[0].Options = []string{"ro"} }, root2, 0},
+		{"read-only with all below it", func(s *specs.Spec) { s.Mounts[0].Options = []string{"rro"} }, root2, 0},
 		{"mounted elsewhere", func(s *specs.Spec) { s.Mounts[0].Destination = "/cgroup" }, root2, 0},
 		{"another source", func(s *specs.Spec) { s.Mounts[0].Source = "x" }, root2, 0},
 		{"of a user who is not root", func(*specs.Spec) {}, user2, 0},

@@ -398,6 +398,7 @@ func (c *compiler) cgroup(field, fstype, target string, o options) error {
 	if o.data != "" {
 		return fmt.Errorf("options %q: unknown to cgroup", o.data)
 	}
+	o.flags |= recursiveFlags(o) // mount(2) has none of its own
 	own := c.New&unix.CLONE_NEWCGROUP != 0
 	if c.Cgroups2 || fstype == "cgroup2" {
 		if !own && c.UserNamespace {
