@@ -187,3 +187,10 @@ func (o *options) special(word string) bool {
 	}
 	return true
 }
+
+// top returns the attributes of the mount alone. What the recursive ones say holds for it, too, in whatever
+// order they are given: as with runc.
+func (o *options) top() (set, clear uint64) {
+	recursive := o.recSet | o.recClear
+	return o.set &^ recursive, o.clear &^ recursive
+}

@@ -161,7 +161,8 @@ func (c *compiler) mount(field string, m *specs.Mount) error {
 // remount changes what is mounted there, be it a bind mount or not. Only as a bind mount it has no filesystem's
 // options: those that mount(2) ignores then, package spec warns of.
 func (c *compiler) remount(field, target string, o options) error {
-	step := plan.Remount{Target: target, Set: o.set | o.recSet, Clear: o.clear | o.recClear, Propagation: o.propagation}
+	set, clear := o.top()
+	step := plan.Remount{Target: target, Set: set | o.recSet, Clear: clear | o.recClear, Propagation: o.propagation}
 	if o.bind {
 		c.plan.Add(field, step)
 		return o.checkBind()
@@ -269,7 +270,8 @@ func (c *compiler) copyUp(field, source, target string, o options) error {
 	if source == "" {
 		source = "tmpfs"
 	}
-	step := plan.CopyUp{Target: target, Set: o.set | o.recSet, Propagation: o.propagation}
+	set, _ := o.top()
+	step := plan.CopyUp{Target: target, Set: set | o.recSet, Propagation: o.propagation}
 	step.Options = filesystemOptions([]string{"source=" + source}, o.data)
 	for _, f := range [...]struct {
 		flag uint64
@@ -339,8 +341,9 @@ func (c *compiler) bind(field string, m *specs.Mount, target string, o options) 
 	c.hostSys = c.hostSys || o.recursive && target == "/sys"
 	step := plan.Bind{
 		Source: source, Target: target, Recursive: o.recursive, Propagation: o.propagation &^ unix.MS_REC, NoFollow: o.noFollow || target == "/proc" || target == "/sys", // the host's, as a rule
-		Set: o.set &^ o.recSet, Clear: o.clear, RecSet: o.recSet, RecClear: o.recClear,
+		RecSet: o.recSet, RecClear: o.recClear,
 	}
+	step.Set, step.Clear = o.top()
 	if o.propagation == 0 {
 		// As if it were copied after "/" became a slave.
 		step.Propagation = unix.MS_SLAVE
