@@ -100,7 +100,7 @@ type Remount struct {
 // Symlink makes a symbolic link. One that exists is left alone.
 type Symlink struct{ Target, Link string }
 
-// Device makes a device node or fifo (mknod(2)). One that exists must be alike.
+// Device makes a device node or fifo (mknod(2)). One that exists must be of that type and number, and stays as it is.
 type Device struct {
 	Path     string
 	Mode     uint64 // S_IF* and permissions

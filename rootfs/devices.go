@@ -3,6 +3,7 @@ package rootfs
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"davit/plan"
@@ -55,7 +56,7 @@ func (c *compiler) devices() error {
 		return false
 	}
 	for _, d := range defaults {
-		if !given(d.path) {
+		if !given(d.path) && !c.covered(d.path) {
 			c.device("", specs.LinuxDevice{Path: d.path, Type: "c", Major: d.major, Minor: d.minor})
 		}
 	}
@@ -68,6 +69,22 @@ func (c *compiler) devices() error {
 		}
 	}
 	return nil
+}
+
+// covered says whether the config mounts something in place of a default device, such as /dev/urandom on
+// /dev/random, and no other /dev over it.
+func (c *compiler) covered(device string) bool {
+	found := false
+	for i := range c.spec.Mounts {
+		switch m := &c.spec.Mounts[i]; {
+		case slices.Contains(m.Options, "remount"):
+		case path.Clean("/"+m.Destination) == device:
+			found = true
+		case path.Clean("/"+m.Destination) == "/dev":
+			found = false
+		}
+	}
+	return found
 }
 
 func (c *compiler) device(field string, d specs.LinuxDevice) {

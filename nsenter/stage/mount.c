@@ -220,10 +220,10 @@ void do_device(struct stage *c, const struct plan_step *s)
 	long r = sys(__NR_mknodat, dir, name, mode, device_number(rdev >> 32, (uint32_t)rdev));
 
 	if (r == -EEXIST) {
+		/* Left as it is: the directory may be one of the host's. */
 		sys(__NR_close, open_node(c, dir, name, mode, rdev, path));
-		/* Made anew, since a name is no safe way to change owner and mode. */
-		must(c, sys(__NR_unlinkat, dir, name, 0), "unlinkat", path);
-		r = sys(__NR_mknodat, dir, name, mode, device_number(rdev >> 32, (uint32_t)rdev));
+		sys(__NR_close, dir);
+		return;
 	}
 	must(c, r, "mknodat", path);
 	if (s->n[DEVICE_N_UID] || s->n[DEVICE_N_GID]) {
