@@ -66,7 +66,7 @@ type Mount struct {
 type CopyUp struct {
 	Target      string
 	Options     []string // of tmpfs, as "name" or "name=value" (fsconfig(2))
-	Set         uint64   // MOUNT_ATTR_*
+	Set         uint64   // MOUNT_ATTR_*, but RDONLY: it is filled first
 	Propagation uint64   // MS_*, 0: none asked for
 }
 

@@ -6,6 +6,7 @@ package rootfs
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"davit/cgroups"
@@ -145,6 +146,7 @@ func (c *compiler) mount(field string, m *specs.Mount) error {
 		o.bind = true
 	}
 	target := path.Clean("/" + m.Destination)
+	c.settle(target, o)
 	switch {
 	case target == "/":
 		return fmt.Errorf("the root filesystem cannot be mounted over: set root.path instead")
@@ -255,13 +257,33 @@ func (c *compiler) filesystem(field string, m *specs.Mount, target string, o opt
 	if label := c.label(m.Type); label != "" {
 		step.Data = strings.TrimPrefix(step.Data+","+label, ",")
 	}
-	if target == "/dev" && step.Flags&unix.MS_RDONLY != 0 {
-		// Devices are still to be made in it.
+	if (target == "/dev" || m.Type == "tmpfs") && step.Flags&unix.MS_RDONLY != 0 {
 		step.Flags &^= unix.MS_RDONLY
-		c.late = append(c.late, plan.Entry{Field: field, Step: plan.Remount{Target: target, Set: unix.MOUNT_ATTR_RDONLY}})
+		c.readOnlyLate(field, target)
 	}
 	c.plan.Add(field, step)
 	return nil
+}
+
+// readOnlyLate makes a mount read-only in the end: devices, and targets of other mounts, are still to be made in it.
+func (c *compiler) readOnlyLate(field, target string) {
+	c.late = append(c.late, plan.Entry{Field: field, Step: plan.Remount{Target: target, Set: unix.MOUNT_ATTR_RDONLY}})
+}
+
+// settle carries out at once, or drops, what would be done late to the wrong mount: the next one covers the
+// right one, or makes it writable.
+func (c *compiler) settle(target string, o options) {
+	c.late = slices.DeleteFunc(c.late, func(e plan.Entry) bool {
+		at := e.Step.(plan.Remount).Target
+		if o.remount {
+			return at == target && (o.clear|o.recClear)&unix.MOUNT_ATTR_RDONLY != 0
+		}
+		covered := at == target || strings.HasPrefix(at, target+"/")
+		if covered {
+			c.plan.Add(e.Field, e.Step)
+		}
+		return covered
+	})
 }
 
 // copyUp has its filesystem filled before it is mounted, by descriptor: the
@@ -271,7 +293,10 @@ func (c *compiler) copyUp(field, source, target string, o options) error {
 		source = "tmpfs"
 	}
 	set, _ := o.top()
-	step := plan.CopyUp{Target: target, Set: set | o.recSet, Propagation: o.propagation}
+	step := plan.CopyUp{Target: target, Set: (set | o.recSet) &^ unix.MOUNT_ATTR_RDONLY, Propagation: o.propagation}
+	if (set|o.recSet)&unix.MOUNT_ATTR_RDONLY != 0 {
+		c.readOnlyLate(field, target)
+	}
 	step.Options = filesystemOptions([]string{"source=" + source}, o.data)
 	for _, f := range [...]struct {
 		flag uint64

@@ -112,18 +112,16 @@ static void set_option(struct stage *c, int fs, const char *option)
 void do_copy_up(struct stage *c, const struct plan_step *s)
 {
 	const char *path = str(c, s, COPY_UP_S_TARGET);
-	struct mount_attr a = {.attr_set = s->n[COPY_UP_N_SET] & MOUNT_ATTR_RDONLY};
 	int at = target(c, path, 1, 0);
 	int fs = (int)must(c, sys(__NR_fsopen, "tmpfs", FSOPEN_CLOEXEC), "fsopen", "tmpfs");
 
 	for (char **o = strings(c, s, COPY_UP_L_OPTIONS); *o; o++)
 		set_option(c, fs, *o);
 	must(c, sys(__NR_fsconfig, fs, FSCONFIG_CMD_CREATE, 0, 0, 0), "fsconfig", "tmpfs");
-	int tree = (int)must(c, sys(__NR_fsmount, fs, FSMOUNT_CLOEXEC, s->n[COPY_UP_N_SET] & ~(uint64_t)MOUNT_ATTR_RDONLY), "fsmount", path);
+	int tree = (int)must(c, sys(__NR_fsmount, fs, FSMOUNT_CLOEXEC, s->n[COPY_UP_N_SET]), "fsmount", path);
 	sys(__NR_close, fs);
 	copy_up(c, at, tree, path);
 	attach(c, tree, at, path);
-	set_attributes(c, tree, 0, &a, path);
 	set_propagation(c, tree, s->n[COPY_UP_N_PROPAGATION], path);
 	sys(__NR_close, tree);
 	sys(__NR_close, at);
