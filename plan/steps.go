@@ -68,6 +68,8 @@ type CopyUp struct {
 	Options     []string // of tmpfs, as "name" or "name=value" (fsconfig(2))
 	Set         uint64   // MOUNT_ATTR_*, but RDONLY: it is filled first
 	Propagation uint64   // MS_*, 0: none asked for
+	// Options say these of the new directory; otherwise they are the covered one's.
+	OwnUID, OwnGID, OwnMode bool
 }
 
 // Bind attaches a copy of a mount tree of the host on Target.

@@ -77,6 +77,9 @@ func (s CopyUp) visit(v visitor) {
 	v.list("options", s.Options)
 	v.num("set", s.Set, attrFlags)
 	v.num("propagation", s.Propagation, mountFlags)
+	v.num("ownuid", flag(s.OwnUID), boolean)
+	v.num("owngid", flag(s.OwnGID), boolean)
+	v.num("ownmode", flag(s.OwnMode), boolean)
 }
 
 func (s Bind) visit(v visitor) {

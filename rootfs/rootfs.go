@@ -208,6 +208,11 @@ func filesystemOptions(list []string, data string) []string {
 	return list
 }
 
+// named says whether an option of list begins so.
+func named(list []string, prefix string) bool {
+	return slices.ContainsFunc(list, func(option string) bool { return strings.HasPrefix(option, prefix) })
+}
+
 // fallback returns the host's directory to show where the kernel refuses a new
 // instance: in a user namespace that does not own the namespace it is about.
 func (c *compiler) fallback(fstype string) string {
@@ -298,6 +303,7 @@ func (c *compiler) copyUp(field, source, target string, o options) error {
 		c.readOnlyLate(field, target)
 	}
 	step.Options = filesystemOptions([]string{"source=" + source}, o.data)
+	step.OwnUID, step.OwnGID, step.OwnMode = named(step.Options, "uid="), named(step.Options, "gid="), named(step.Options, "mode=")
 	for _, f := range [...]struct {
 		flag uint64
 		name string

@@ -87,15 +87,19 @@ static void copy_tree(struct stage *c, int from, int to, int depth)
 		}
 }
 
-void copy_up(struct stage *c, int source, int tree, const char *path)
+void copy_up(struct stage *c, const struct plan_step *s, int source, int tree)
 {
+	const char *path = str(c, s, COPY_UP_S_TARGET);
 	struct statx st;
 	int from = (int)must(c, sys(__NR_openat, source, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), "openat", path);
 	int to = (int)must(c, sys(__NR_openat, tree, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), "openat", path);
 
 	must(c, sys(__NR_statx, from, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &st), "statx", path);
-	must(c, sys(__NR_fchownat, to, "", st.stx_uid, st.stx_gid, AT_EMPTY_PATH), "fchownat", path);
-	must(c, sys(__NR_fchmod, to, st.stx_mode & 07777), "fchmod", path);
+	uint32_t uid = s->n[COPY_UP_N_OWNUID] ? -1U : st.stx_uid;
+	uint32_t gid = s->n[COPY_UP_N_OWNGID] ? -1U : st.stx_gid;
+	must(c, sys(__NR_fchownat, to, "", uid, gid, AT_EMPTY_PATH), "fchownat", path);
+	if (!s->n[COPY_UP_N_OWNMODE])
+		must(c, sys(__NR_fchmod, to, st.stx_mode & 07777), "fchmod", path);
 	copy_tree(c, from, to, 0);
 	sys(__NR_close, from);
 	sys(__NR_close, to);

@@ -120,7 +120,7 @@ void do_copy_up(struct stage *c, const struct plan_step *s)
 	must(c, sys(__NR_fsconfig, fs, FSCONFIG_CMD_CREATE, 0, 0, 0), "fsconfig", "tmpfs");
 	int tree = (int)must(c, sys(__NR_fsmount, fs, FSMOUNT_CLOEXEC, s->n[COPY_UP_N_SET]), "fsmount", path);
 	sys(__NR_close, fs);
-	copy_up(c, at, tree, path);
+	copy_up(c, s, at, tree);
 	attach(c, tree, at, path);
 	set_propagation(c, tree, s->n[COPY_UP_N_PROPAGATION], path);
 	sys(__NR_close, tree);

@@ -95,7 +95,7 @@ long try_attach(int tree, int fd);
 void attach(struct stage *c, int tree, int fd, const char *path);
 
 /* copyup.c */
-void copy_up(struct stage *c, int source, int tree, const char *path);
+void copy_up(struct stage *c, const struct plan_step *s, int source, int tree);
 
 int send_fd(int socket, int fd, const char *text, size_t len);
 
