@@ -242,7 +242,10 @@ func (c *compiler) filesystem(field string, m *specs.Mount, target string, o opt
 	}
 	if source := c.fallback(m.Type); source != "" {
 		// What lies below is no less read-only than the whole (CVE-2023-25809).
-		o.bind, o.recursive, o.data, o.recSet, o.noFollow = true, true, "", o.recSet|o.set, m.Type != "mqueue"
+		set, clear := o.top()
+		o.bind, o.recursive, o.data, o.noFollow = true, true, "", m.Type != "mqueue"
+		// But access times, which the kernel has locked (EPERM), and which nobody misses here.
+		o.set, o.clear, o.recSet, o.recClear = 0, clear&^atime, (o.recSet|set)&^atime, o.recClear&^atime
 		return c.bind(field, &specs.Mount{Destination: m.Destination, Source: source}, target, o)
 	}
 	if o.copyUp {
