@@ -378,9 +378,12 @@ func (c *compiler) bind(field string, m *specs.Mount, target string, o options) 
 		RecSet: o.recSet, RecClear: o.recClear,
 	}
 	step.Set, step.Clear = o.top()
-	if o.propagation == 0 {
+	topAlone := o.recursive && o.propagation != 0 && o.propagation&unix.MS_REC == 0
+	if o.propagation == 0 || topAlone && !c.sharedRoot() {
 		// As if it were copied after "/" became a slave.
 		step.Propagation = unix.MS_SLAVE
+	} else if topAlone {
+		step.Propagation = 0
 	}
 	tree := plan.Descriptor{Kind: plan.Tree, Path: source, Field: field + ".source", MapsAll: o.ridmap, Within: c.Within}
 	if o.recursive {
@@ -397,7 +400,19 @@ func (c *compiler) bind(field string, m *specs.Mount, target string, o options) 
 		step.Tree = c.plan.Open(tree)
 	}
 	c.plan.Add(field, step)
+	if topAlone && o.propagation != step.Propagation {
+		c.plan.Add(field, plan.Remount{Target: target, Propagation: o.propagation})
+	}
 	return nil
+}
+
+// sharedRoot says whether the container's mounts are to be shared with the host's, as engines ask for with a shared bind.
+func (c *compiler) sharedRoot() bool {
+	if c.spec.Linux == nil {
+		return false
+	}
+	flags, _ := Propagation(c.spec.Linux.RootfsPropagation)
+	return flags&unix.MS_SHARED != 0
 }
 
 // idmap returns the mappings that a mount gets: its own, or the container's.
