@@ -21,7 +21,6 @@ type options struct {
 	copyUp      bool
 	remount     bool
 	noFollow    bool     // no option: what davit shows of the host's own /proc, /sys and cgroups
-	superblock  string   // the last option that only a new filesystem can honour
 	words       []string // options that concern a whole filesystem, in order
 	data        string
 }
@@ -150,9 +149,6 @@ func parse(list []string) (options, error) {
 		} else if f, off, ok := superblockFlag(word); ok {
 			o.flags = o.flags&^off | f
 			o.words = append(o.words, word)
-			if f != 0 {
-				o.superblock = word
-			}
 		} else if k, ok := lookup(word); ok {
 			o.flags = o.flags&^k.off | k.flag
 			o.set = o.set&^k.clear | k.set

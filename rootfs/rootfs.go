@@ -167,7 +167,7 @@ func (c *compiler) remount(field, target string, o options) error {
 	step := plan.Remount{Target: target, Set: set | o.recSet, Clear: clear | o.recClear, Propagation: o.propagation}
 	if o.bind {
 		c.plan.Add(field, step)
-		return o.checkBind()
+		return nil
 	}
 	step.Options = filesystemOptions(nil, o.data)
 	for _, word := range o.words {
@@ -350,18 +350,7 @@ func (c *compiler) label(fstype string) string {
 	return ""
 }
 
-// checkBind refuses what a bind mount would silently lack.
-func (o *options) checkBind() error {
-	if o.superblock != "" {
-		return fmt.Errorf("option %q is about a whole filesystem: a bind mount cannot set it", o.superblock)
-	}
-	return nil
-}
-
 func (c *compiler) bind(field string, m *specs.Mount, target string, o options) error {
-	if err := o.checkBind(); err != nil {
-		return err
-	}
 	switch {
 	case o.copyUp:
 		return fmt.Errorf("option tmpcopyup is for tmpfs, not for bind mounts")

@@ -40,7 +40,7 @@ func (c *checker) mount(m *specs.Mount, ns *namespaces) {
 		switch {
 		case o == "":
 			c.problem(element("options", i), "is empty")
-		case bind && !IsMountOption(o):
+		case bind && (!IsMountOption(o) || ofFilesystem(o)):
 			// mount(2) ignores them too, and engines pass them.
 			c.warn(element("options", i), "%q is an option for a file system, which a bind mount cannot change: ignored", o)
 		case o == "tmpcopyup" && m.Type != "tmpfs":
@@ -53,6 +53,15 @@ func (c *checker) mount(m *specs.Mount, ns *namespaces) {
 		}
 	}
 	c.idmap(m, bind, ns)
+}
+
+// ofFilesystem says whether a mount option is about a whole file system, whatever its type.
+func ofFilesystem(option string) bool {
+	switch option {
+	case "acl", "dirsync", "iversion", "lazytime", "mand", "sync":
+		return true
+	}
+	return false
 }
 
 // idOption checks uid= and gid= of a file system that is mounted in the container's

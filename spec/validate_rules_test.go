@@ -234,6 +234,10 @@ func TestRules(t *testing.T) {
 		{`{"mounts": [{"destination": "/data", "options": ["bind", "ro", "rw", "size=1m", "rprivate"], "source": "/x"}]}`, []string{
 			`warning: mounts[0].options[3]: "size=1m" is an option for a file system, which a bind mount cannot change: ignored`,
 		}},
+		{`{"mounts": [{"destination": "/data", "options": ["bind", "sync", "async", "lazytime", "noatime"], "source": "/x"}]}`, []string{
+			`warning: mounts[0].options[1]: "sync" is an option for a file system, which a bind mount cannot change: ignored`,
+			`warning: mounts[0].options[3]: "lazytime" is an option for a file system, which a bind mount cannot change: ignored`,
+		}},
 		{`{"mounts": [{"destination": "/data", "type": "tmpfs", "options": ["size=1m", "tmpcopyup", "uid=7"]}, {"destination": "/x", "type": "ramfs", "options": ["tmpcopyup"]}]}`, []string{
 			`mounts[1].options[0]: tmpcopyup is for mounts of type tmpfs, not "ramfs"`,
 		}},
