@@ -85,6 +85,7 @@ enum plan_phase {
 	PHASE_PLACED = 1,
 	PHASE_MAPPED = 2,
 	PHASE_HOOKS = 3,
+	PHASE_SOURCES = 4,
 };
 
 /* The slots of each step's arguments. */
