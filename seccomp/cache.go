@@ -30,7 +30,7 @@ const (
 	cacheMagic = 0x31534344 // "DCS1"
 	// cacheVersion is raised when another program or another cache file is made
 	// of the same key; TestCacheVersion tells when.
-	cacheVersion = 1
+	cacheVersion = 2
 	cacheHeader  = 7 * 4
 	cacheSum     = 8
 	// cacheFiles is how many filters are kept; a host has a handful of profiles.

@@ -250,7 +250,9 @@ func TestCacheConcurrent(t *testing.T) {
 func TestCacheVersion(t *testing.T) {
 	needAMD64(t)
 	sum := fnv.New64a()
-	for _, c := range []*specs.LinuxSeccomp{small("read"), small("exit_group", "mseal", "connect")} {
+	flagged := small("read")
+	flagged.Flags = []specs.LinuxSeccompFlag{"SECCOMP_FILTER_FLAG_TSYNC"}
+	for _, c := range []*specs.LinuxSeccomp{small("read"), small("exit_group", "mseal", "connect"), flagged} {
 		f := mustCompile(t, c)
 		f.Program = append(f.Program, byte(f.Flags))
 		sum.Write(f.Program)
@@ -258,7 +260,7 @@ func TestCacheVersion(t *testing.T) {
 	c := small("read")
 	c.Syscalls[0].Args = []specs.LinuxSeccompArg{{Value: 3, Op: specs.OpGreaterThan}, {Value: 1, Op: specs.OpEqualTo}, {Index: 2, Value: 1 << 33, Op: specs.OpLessEqual}}
 	sum.Write(mustCompile(t, c).Program)
-	const version, want = 1, 0x3b8a2c6183f3639c
+	const version, want = 2, 0x3166fbd127ac5057
 	if got := sum.Sum64(); cacheVersion != version || got != want {
 		t.Errorf("cacheVersion %d has sum %#x, not %#x", cacheVersion, got, uint64(want))
 	}

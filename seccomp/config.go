@@ -294,12 +294,11 @@ func (cfg *config) parseFlags(list []specs.LinuxSeccompFlag) error {
 		}
 		cfg.flags |= value
 	}
+	// The process has one thread. The stage's second one, which sends the notification
+	// descriptor, must stay free of the filter (runtime-spec issue 1077).
+	cfg.flags &^= FlagTSync
 	if cfg.notify {
 		cfg.flags |= FlagNewListener
-		// Both return a number from seccomp(2); this tells them apart.
-		if cfg.flags&FlagTSync != 0 {
-			cfg.flags |= FlagTSyncESRCH
-		}
 	}
 	return nil
 }

@@ -22,13 +22,12 @@ const (
 )
 
 // Flags of seccomp(2)'s SECCOMP_SET_MODE_FILTER (linux/seccomp.h), as in
-// [Filter.Flags].
+// [Filter.Flags], where FlagTSync never is.
 const (
 	FlagTSync            = 1 << 0
 	FlagLog              = 1 << 1
 	FlagSpecAllow        = 1 << 2
 	FlagNewListener      = 1 << 3
-	FlagTSyncESRCH       = 1 << 4
 	FlagWaitKillableRecv = 1 << 5
 )
 

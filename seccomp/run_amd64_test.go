@@ -189,22 +189,21 @@ func TestRunActions(t *testing.T) {
 
 // Threads: who dies of which action, and whom the filter is for.
 func TestRunThreads(t *testing.T) {
-	sync := []specs.LinuxSeccompFlag{"SECCOMP_FILTER_FLAG_TSYNC"}
 	for _, test := range []struct {
 		name                     string
 		action                   specs.LinuxSeccompAction
-		flags                    []specs.LinuxSeccompFlag
+		flags                    uint32
 		killed, survived, called bool
 	}{
-		{"other thread without TSYNC", specs.ActKillThread, nil, false, true, true},
-		{"kill thread", specs.ActKillThread, sync, false, true, false},
-		{"kill", specs.ActKill, sync, false, true, false},
-		{"kill process", specs.ActKillProcess, sync, true, false, false},
+		{"other thread without TSYNC", specs.ActKillThread, 0, false, true, true},
+		{"kill thread", specs.ActKillThread, FlagTSync, false, true, false},
+		{"kill", specs.ActKill, FlagTSync, false, true, false},
+		{"kill process", specs.ActKillProcess, FlagTSync, true, false, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			c := on(test.action, nil)
-			c.Flags = test.flags
-			p := newProbe(t, mustCompile(t, c), modeThread, getppid)
+			f := mustCompile(t, on(test.action, nil))
+			f.Flags |= test.flags
+			p := newProbe(t, f, modeThread, getppid)
 			status := p.run(t)
 			if status.Signaled() != test.killed || (p.shared.Survived == 1) != test.survived || (p.shared.Call[0].Done == 1) != test.called {
 				t.Errorf("status %#x survived %d done %d", status, p.shared.Survived, p.shared.Call[0].Done)

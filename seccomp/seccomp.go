@@ -42,6 +42,8 @@
 //     conditions which one does. In both, a rule without conditions beats them.
 //   - Without flags in the config, SPEC_ALLOW is set, as runc and crun do.
 //     An empty list of flags means none.
+//   - SECCOMP_FILTER_FLAG_TSYNC is accepted and does nothing: the process that
+//     loads the filter has one thread for it.
 package seccomp
 
 import (

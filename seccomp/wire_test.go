@@ -34,7 +34,6 @@ func TestWireLayout(t *testing.T) {
 		{"SCMP_ACT_LOG", retLog}, {"SCMP_ACT_ALLOW", retAllow},
 		{"SECCOMP_FILTER_FLAG_TSYNC", FlagTSync}, {"SECCOMP_FILTER_FLAG_LOG", FlagLog},
 		{"SECCOMP_FILTER_FLAG_SPEC_ALLOW", FlagSpecAllow}, {"SECCOMP_FILTER_FLAG_NEW_LISTENER", FlagNewListener},
-		{"SECCOMP_FILTER_FLAG_TSYNC_ESRCH", FlagTSyncESRCH},
 		{"SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", FlagWaitKillableRecv},
 	} {
 		source += fmt.Sprintf("printf(\"%%s %%llu\\n\", %q, (unsigned long long)(%s));\n", pair.c, pair.c)

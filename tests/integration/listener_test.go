@@ -137,6 +137,20 @@ func TestSeccompListener(t *testing.T) {
 	}
 }
 
+// TestSeccompListenerSendmsg: the filter may be about the very call that sends its descriptor, whatever its flags.
+func TestSeccompListenerSendmsg(t *testing.T) {
+	b := newBox(t, `process.args=["sh","-c","echo done"]`)
+	socket := filepath.Join(b.work, "listener")
+	states := listenSeccomp(t, socket, int32(unix.EDQUOT))
+	b.edit(`linux.seccomp={"defaultAction":"SCMP_ACT_ALLOW","listenerPath":"` + socket + `","flags":["SECCOMP_FILTER_FLAG_TSYNC"],"syscalls":[{"names":["sendmsg"],"action":"SCMP_ACT_NOTIFY"}]}`)
+	if out := b.davit("run", "c1"); out != "done\n" {
+		t.Errorf("run: %s", out)
+	}
+	if s := <-states; len(s.Fds) != 1 {
+		t.Errorf("the process state is %+v", s)
+	}
+}
+
 // TestSeccompListenerMissing: nobody listens.
 func TestSeccompListenerMissing(t *testing.T) {
 	b := newBox(t, `linux.seccomp={"defaultAction":"SCMP_ACT_ALLOW","listenerPath":"/nope/nope","syscalls":[{"names":["mkdir"],"action":"SCMP_ACT_NOTIFY"}]}`)
