@@ -93,13 +93,39 @@ static _Noreturn void become_hook(struct stage *c, const struct plan_step *s, in
 	fail(c, "execve", sys(__NR_execve, str(c, s, HOOK_S_PATH), args, env), str(c, s, HOOK_S_PATH));
 }
 
+/* Writes the hook's state to its input, as far as it takes it, and waits for its end: 0 if the time is up before. */
+static long await_hook(struct stage *c, const struct plan_step *s, int pidfd, int input)
+{
+	const char *text = str(c, s, HOOK_S_STATE);
+	size_t left = size(s, HOOK_S_STATE);
+	int64_t timeout[2] = {(int64_t)s->n[HOOK_N_TIMEOUT], 0}; /* the kernel updates what is left */
+	struct pollfd p[2] = {{.fd = pidfd, .events = POLLIN}, {.fd = input, .events = POLLOUT}};
+	long r;
+
+	do {
+		r = left ? sys(__NR_write, input, text, left) : 0;
+		if (r > 0) {
+			text += r;
+			left -= (size_t)r;
+		}
+		if (r < 0 && r != -EAGAIN && r != -EINTR) /* nobody reads it */
+			left = 0;
+		if (left == 0 && p[1].fd >= 0) {
+			sys(__NR_close, input);
+			p[1].fd = -1;
+		}
+		r = sys(__NR_ppoll, p, 2, s->n[HOOK_N_TIMEOUT] ? timeout : 0, 0, 0);
+	} while (r == -EINTR || (r > 0 && !p[0].revents));
+	if (p[1].fd >= 0)
+		sys(__NR_close, input);
+	return r;
+}
+
 void do_hook(struct stage *c, const struct plan_step *s)
 {
-	const char *path = str(c, s, HOOK_S_PATH), *text = str(c, s, HOOK_S_STATE);
+	const char *path = str(c, s, HOOK_S_PATH);
 	int pipe[2], pidfd = -1, status[32] = {0};
 	struct clone_args args = {.flags = CLONE_PIDFD, .pidfd = (uint64_t)&pidfd, .exit_signal = SIGCHLD};
-	int64_t timeout[2] = {(int64_t)s->n[HOOK_N_TIMEOUT], 0};
-	long r;
 
 	if (s->n[HOOK_N_ATROOT])
 		must(c, sys(__NR_fchdir, c->root), "fchdir", "/");
@@ -108,19 +134,14 @@ void do_hook(struct stage *c, const struct plan_step *s)
 	strings(c, s, HOOK_L_ARGS);
 	strings(c, s, HOOK_L_ENV);
 	must(c, sys(__NR_pipe2, pipe, O_CLOEXEC), "pipe2", path);
+	must(c, sys(__NR_fcntl, pipe[1], F_SETFL, O_NONBLOCK), "fcntl", path);
 	if (must(c, sys(__NR_clone3, &args, sizeof(args)), "clone3", path) == 0)
 		become_hook(c, s, pipe[0]);
 	sys(__NR_close, pipe[0]);
-	/* A hook may end without reading its state: then the write fails, and its SIGPIPE must not end the stage. */
+	/* A hook may end without reading its state: then a write fails, and its SIGPIPE must not end the stage. */
 	uint64_t sigpipe = 1 << (SIGPIPE - 1);
 	sys(__NR_rt_sigprocmask, SIG_BLOCK, &sigpipe, 0, sizeof(sigpipe));
-	sys(__NR_write, pipe[1], text, size(s, HOOK_S_STATE));
-	sys(__NR_close, pipe[1]);
-	struct pollfd p = {.fd = pidfd, .events = POLLIN};
-	do
-		r = sys(__NR_ppoll, &p, 1, timeout[0] ? timeout : 0, 0, 0); /* the kernel updates what is left */
-	while (r == -EINTR);
-	if (r == 0) {
+	if (await_hook(c, s, pidfd, pipe[1]) == 0) {
 		sys(__NR_pidfd_send_signal, pidfd, SIGKILL, 0, 0);
 		sys(__NR_waitid, P_PIDFD, pidfd, status, WEXITED, 0);
 		fail(c, "hook", -ETIMEDOUT, path);
@@ -130,7 +151,7 @@ void do_hook(struct stage *c, const struct plan_step *s)
 	/* siginfo_t of 64 bits: [2] is si_code, [6] is si_status */
 	if (status[6])
 		fail(c, status[2] == CLD_EXITED ? "hook exit status" : "hook signal", -status[6], path);
-	/* A SIGPIPE of that write is taken here, or the unblocking would deliver it. */
+	/* A SIGPIPE of those writes is taken here, or the unblocking would deliver it. */
 	int64_t zero[2] = {0, 0};
 	sys(__NR_rt_sigtimedwait, &sigpipe, 0, zero, sizeof(sigpipe));
 	sys(__NR_rt_sigprocmask, SIG_UNBLOCK, &sigpipe, 0, sizeof(sigpipe));
