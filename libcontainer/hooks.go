@@ -97,10 +97,16 @@ func runHook(h *specs.Hook, bundle, state string) error {
 	if _, err := os.Stat(bundle); err == nil { // which may be gone when a container is deleted
 		cmd.Dir = bundle
 	}
+	overdue := false // the context ends, too, while something waits for what a hook left behind
+	cmd.Cancel = func() error {
+		err := cmd.Process.Kill()
+		overdue = err == nil
+		return err
+	}
 	cmd.WaitDelay = time.Second // whatever a hook leaves behind may hold its output open
 	err := cmd.Run()
 	switch {
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+	case overdue:
 		return errors.New(hookTimeout(*h.Timeout))
 	case errors.Is(err, exec.ErrWaitDelay):
 		return nil
