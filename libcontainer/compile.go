@@ -255,6 +255,8 @@ func (c *compiled) enter(o CreateOptions) (userns bool, owned uint64) {
 	userns = c.newUser || joined&unix.CLONE_NEWUSER != 0
 	now := c.new &^ (unix.CLONE_NEWCGROUP | unix.CLONE_NEWTIME)
 	fork := userns || joined&unix.CLONE_NEWPID != 0
+	// A user cannot write the offsets of a process that is not dumpable, as that becomes with its identity.
+	early := c.rootless && c.newUser && len(c.spec.Linux.TimeOffsets) > 0
 	p.Steps = append(p.Steps, joins...)
 	switch {
 	case fork:
@@ -262,7 +264,7 @@ func (c *compiled) enter(o CreateOptions) (userns bool, owned uint64) {
 		if c.newUser {
 			p.Add("linux.uidMappings", plan.Sync{Phase: plan.Mapped})
 		}
-		if userns {
+		if userns && !early {
 			p.Add("linux.uidMappings", plan.Identity{})
 		}
 	default:
@@ -272,6 +274,9 @@ func (c *compiled) enter(o CreateOptions) (userns bool, owned uint64) {
 		p.Add("linux.namespaces", plan.Unshare{Types: unix.CLONE_NEWTIME})
 	}
 	c.place(o)
+	if early {
+		p.Add("linux.uidMappings", plan.Identity{})
+	}
 	if c.new&unix.CLONE_NEWTIME != 0 {
 		p.Add("linux.namespaces", plan.EnterTime{Proc: c.proc()})
 	}

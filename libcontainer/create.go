@@ -255,10 +255,15 @@ func (c *creation) spawn() error {
 	if dir != nil {
 		o.Cgroup = int(dir.Fd())
 	}
-	if c.stage, err = nsenter.Spawn(o); err != nil {
-		return err
+	if c.rootless {
+		restore, err := inheritOOMScore(c.spec.Process.OOMScoreAdj)
+		if err != nil {
+			return err
+		}
+		defer restore()
 	}
-	return nil
+	c.stage, err = nsenter.Spawn(o)
+	return err
 }
 
 // serve does the parent's part until the container is created: it answers the
@@ -345,32 +350,10 @@ func (c *creation) putInPlace() error {
 	if err := c.moveDevices(); err != nil {
 		return err
 	}
-	if s.Process.OOMScoreAdj != nil {
-		return setOOMScore(c.stage.Pid, *s.Process.OOMScoreAdj)
+	if s.Process.OOMScoreAdj != nil && !c.rootless {
+		return setOOMScore(strconv.Itoa(c.stage.Pid), *s.Process.OOMScoreAdj)
 	}
 	return nil
-}
-
-// setOOMScore writes process.oomScoreAdj, -1000..1000 (proc_pid_oom_score_adj(5)).
-func setOOMScore(pid, adj int) error {
-	path := "/proc/" + strconv.Itoa(pid) + "/oom_score_adj"
-	err := writeProc(path, strconv.Itoa(adj))
-	if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) {
-		have, _ := os.ReadFile(path)
-		return withHint(fmt.Errorf("process.oomScoreAdj: %d: %w", adj, err),
-			fmt.Sprintf("lowering the score (it is %s) needs CAP_SYS_RESOURCE", trimNewline(have)))
-	}
-	if err != nil {
-		return fmt.Errorf("process.oomScoreAdj: %w", err)
-	}
-	return nil
-}
-
-func trimNewline(b []byte) string {
-	if n := len(b); n > 0 && b[n-1] == '\n' {
-		b = b[:n-1]
-	}
-	return string(b)
 }
 
 func (c *creation) runtimeHooks() error {

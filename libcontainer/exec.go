@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 
 	"davit/cgroups"
 	"davit/nsenter"
@@ -43,6 +44,7 @@ type execution struct {
 	stage    *nsenter.Stage
 	cgroups  *cgroups.Manager
 	cloned2  bool // into a cgroup2 directory
+	rootless bool // as of compiled
 }
 
 // Exec runs a process in a container. Detached it returns once the program was
@@ -162,6 +164,7 @@ func (e *execution) checkPid() error {
 // compile makes the plan: that of create without the filesystem part.
 func (e *execution) compile(console int, facts *spec.Facts) error {
 	p, s := e.plan, e.spec
+	e.rootless = facts.UID() != 0 || !facts.InitialUserNS()
 	filter, err := compileFilter(s, filepath.Join(e.store.Root, seccompCache))
 	if err != nil {
 		return err
@@ -276,6 +279,13 @@ func (e *execution) spawn() error {
 		return err
 	}
 	defer restore()
+	if e.rootless {
+		restore, err := inheritOOMScore(e.Process.OOMScoreAdj)
+		if err != nil {
+			return err
+		}
+		defer restore()
+	}
 	if !left {
 		e.stage, err = nsenter.Spawn(o)
 	}
@@ -371,8 +381,8 @@ func (e *execution) place() error {
 	if err := e.cgroups.Add(e.stage.Pid, e.cloned2); err != nil {
 		return err
 	}
-	if adj := e.Process.OOMScoreAdj; adj != nil {
-		return setOOMScore(e.stage.Pid, *adj)
+	if adj := e.Process.OOMScoreAdj; adj != nil && !e.rootless {
+		return setOOMScore(strconv.Itoa(e.stage.Pid), *adj)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -161,6 +162,34 @@ func TestRootless(t *testing.T) {
 				t.Errorf("left: %q", out)
 			}
 		})
+	}
+}
+
+// What the parent writes to /proc/PID belongs to root there: of a stage that is not dumpable, davit's user writes nothing.
+func TestRootlessProc(t *testing.T) {
+	own, err := os.ReadFile("/proc/self/oom_score_adj")
+	if err != nil {
+		t.Fatal(err)
+	}
+	have, _ := strconv.Atoi(strings.TrimSpace(string(own)))
+	const show = "cat /proc/self/oom_score_adj; cut -c1-2 /proc/uptime"
+	for _, score := range []int{have, have + 300} {
+		u := newUnprivileged(t, false, `process.args=["sh","-c","`+show+`"]`, fmt.Sprint("process.oomScoreAdj=", score),
+			`linux.namespaces+={"type":"time"}`, `linux.timeOffsets={"boottime":{"secs":4200000000}}`)
+		want := fmt.Sprintf("%d\n42\n", score)
+		if out := u.must("run", "c1"); out != want {
+			t.Errorf("run: %q, want %q", out, want)
+		}
+		u.edit(`process.args=["sleep","1000"]`)
+		u.must("run", "--detach", "c1")
+		if out := u.must("exec", "c1", "sh", "-c", show); out != want {
+			t.Errorf("exec: %q, want %q", out, want)
+		}
+		u.must("delete", "--force", "c1")
+	}
+	u := newUnprivileged(t, false, `process.args=["true"]`, fmt.Sprint("process.oomScoreAdj=", have-1))
+	if out, status := u.as("run", "c1"); status != 1 || !strings.Contains(out, fmt.Sprintf("lowering the score (it is %d) needs CAP_SYS_RESOURCE", have)) {
+		t.Errorf("lowered: exit status %d: %s", status, out)
 	}
 }
 

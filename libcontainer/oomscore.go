@@ -1,0 +1,58 @@
+package libcontainer
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+)
+
+const oomScoreFile = "/oom_score_adj"
+
+// setOOMScore writes process.oomScoreAdj, -1000..1000 (proc_pid_oom_score_adj(5)). The pid may be "self".
+func setOOMScore(pid string, adj int) error {
+	path := "/proc/" + pid + oomScoreFile
+	err := writeProc(path, strconv.Itoa(adj))
+	if err == nil {
+		return nil
+	}
+	err = fmt.Errorf("process.oomScoreAdj: %d: %w", adj, err)
+	if have, readErr := oomScore(pid); readErr == nil && adj < have {
+		return withHint(err, fmt.Sprintf("lowering the score (it is %d) needs CAP_SYS_RESOURCE", have))
+	}
+	return err
+}
+
+func oomScore(pid string) (int, error) {
+	text, err := os.ReadFile("/proc/" + pid + oomScoreFile)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(trimNewline(text))
+}
+
+func trimNewline(b []byte) string {
+	if n := len(b); n > 0 && b[n-1] == '\n' {
+		b = b[:n-1]
+	}
+	return string(b)
+}
+
+// inheritOOMScore gives davit, and so the stage that it is about to start, the score; nil is none. Only root may write
+// that of a process that is not dumpable. A user may raise a score, and lower it again to what it was.
+func inheritOOMScore(adj *int) (restore func(), err error) {
+	if adj == nil {
+		return func() {}, nil
+	}
+	have, err := oomScore("self")
+	if err != nil {
+		return nil, fmt.Errorf("process.oomScoreAdj: %w", err)
+	}
+	if err := setOOMScore("self", *adj); err != nil {
+		return nil, err
+	}
+	return func() {
+		if err := setOOMScore("self", have); err != nil {
+			warnf("%v", err)
+		}
+	}, nil
+}
