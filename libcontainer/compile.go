@@ -171,7 +171,7 @@ func (c *compiled) compile(o CreateOptions, facts *spec.Facts, cache string) err
 	if err != nil {
 		return err
 	}
-	userns, owned := c.enter(o)
+	userns, owned := c.enter(o, facts)
 	within := userns && c.new&unix.CLONE_NEWNS != 0 && !c.byPath
 	if within {
 		c.plan.Add("", plan.Sync{Phase: plan.Sources})
@@ -228,36 +228,15 @@ func compileFilter(s *specs.Spec, cache string) (*process.Filter, error) {
 // enter adds the steps that lead into the container's namespaces, and says
 // whether it is in another user namespace than davit, and which namespaces that
 // it joins belong to that.
-func (c *compiled) enter(o CreateOptions) (userns bool, owned uint64) {
+func (c *compiled) enter(o CreateOptions, facts *spec.Facts) (userns bool, owned uint64) {
 	p := c.plan
-	var joined uint64
-	var joins []plan.Entry
-	for i, n := range c.spec.Linux.Namespaces {
-		flag := nsFlag(n.Type)
-		if n.Path == "" {
-			c.new |= flag
-			continue
-		}
-		joined |= flag
-		field := fmt.Sprintf("linux.namespaces[%d].path", i)
-		fd := p.Open(plan.Descriptor{Kind: plan.Namespace, Path: n.Path, Flags: flag, Field: field})
-		e := plan.Entry{Field: field, Step: plan.Join{FD: fd, Types: flag, Name: n.Path}}
-		if flag == unix.CLONE_NEWUSER { // it owns the others, or else they need privileges that it takes away
-			joins = slices.Insert(joins, 0, e)
-		} else {
-			joins = append(joins, e)
-		}
-	}
+	joined, owned := c.joins(facts)
 	c.newUser = c.new&unix.CLONE_NEWUSER != 0
-	if joined&unix.CLONE_NEWUSER != 0 {
-		owned = joined
-	}
 	userns = c.newUser || joined&unix.CLONE_NEWUSER != 0
 	now := c.new &^ (unix.CLONE_NEWCGROUP | unix.CLONE_NEWTIME)
 	fork := userns || joined&unix.CLONE_NEWPID != 0
 	// A user cannot write the offsets of a process that is not dumpable, as that becomes with its identity.
 	early := c.rootless && c.newUser && len(c.spec.Linux.TimeOffsets) > 0
-	p.Steps = append(p.Steps, joins...)
 	switch {
 	case fork:
 		p.Add("linux.namespaces", plan.Fork{Types: now, Mappable: c.rootless && c.newUser})
@@ -290,6 +269,41 @@ func (c *compiled) enter(o CreateOptions) (userns bool, owned uint64) {
 		p.Add("", plan.Loopback{})
 	}
 	return userns, owned
+}
+
+// joins adds the steps that join namespaces. A user namespace owns those after it; the others need privileges that it
+// takes away, and come first.
+func (c *compiled) joins(facts *spec.Facts) (joined, owned uint64) {
+	p := c.plan
+	userns := ""
+	for _, n := range c.spec.Linux.Namespaces {
+		if n.Type == specs.UserNamespace {
+			userns = n.Path
+		}
+	}
+	var first, then []plan.Entry
+	for i, n := range c.spec.Linux.Namespaces {
+		flag := nsFlag(n.Type)
+		if n.Path == "" {
+			c.new |= flag
+			continue
+		}
+		joined |= flag
+		field := fmt.Sprintf("linux.namespaces[%d].path", i)
+		fd := p.Open(plan.Descriptor{Kind: plan.Namespace, Path: n.Path, Flags: flag, Field: field})
+		e := plan.Entry{Field: field, Step: plan.Join{FD: fd, Types: flag, Name: n.Path}}
+		switch {
+		case flag == unix.CLONE_NEWUSER:
+			then = slices.Insert(then, 0, e)
+		case userns != "" && facts.Owns(userns, n.Path):
+			owned |= flag
+			then = append(then, e)
+		default:
+			first = append(first, e)
+		}
+	}
+	p.Steps = append(append(p.Steps, first...), then...)
+	return joined, owned
 }
 
 // place lets the parent put the process where it belongs, before anything that

@@ -17,11 +17,13 @@ import (
 
 var update = flag.Bool("update", false, "write the plans as they are now to testdata/plans")
 
-// Two hosts, neither of them the one that the test runs on.
+// Some hosts, none of them the one that the test runs on.
 var (
 	root2 = spec.Known{Kernel: spec.Version{Major: 6, Minor: 12}, Caps: 1<<41 - 1, InitialUserNS: true, Cgroup: spec.Unified}
 	root1 = spec.Known{Kernel: spec.Version{Major: 6, Minor: 12}, Caps: 1<<41 - 1, InitialUserNS: true, Cgroup: spec.Hybrid}
-	user2 = spec.Known{Kernel: spec.Version{Major: 6, Minor: 12}, UID: 1000, InitialUserNS: true, Cgroup: spec.Unified}
+	// A container network of the host's, as an engine makes it for a user namespace that somebody else made.
+	foreign2 = spec.Known{Kernel: spec.Version{Major: 6, Minor: 12}, Caps: 1<<41 - 1, InitialUserNS: true, Cgroup: spec.Unified, Foreign: []string{"/run/netns/x"}}
+	user2    = spec.Known{Kernel: spec.Version{Major: 6, Minor: 12}, UID: 1000, InitialUserNS: true, Cgroup: spec.Unified}
 )
 
 var (
@@ -52,6 +54,7 @@ func TestGoldenPlans(t *testing.T) {
 		{name: "pod-container-v1", config: podContainer, facts: root1, cgroup: cgroup1},
 		{name: "user-namespace", config: userNamespaced, facts: root2, cgroup: cgroup2},
 		{name: "joined", config: joined, facts: root2, cgroup: cgroup2},
+		{name: "joined-foreign", config: joined, facts: foreign2, cgroup: cgroup2},
 		{name: "everything", config: everything, facts: root2, cgroup: cgroup2},
 	} {
 		t.Run(g.name, func(t *testing.T) {

@@ -21,8 +21,8 @@ type Options struct {
 	Bundle string // absolute
 	// New are the namespaces (CLONE_NEW*) that are made for the container, not joined or shared.
 	New uint64
-	// Owned are those that belong to the container's user namespace: where both are
-	// joined, that is how pods are made; otherwise the kernel will refuse.
+	// Owned are those that are joined and belong to the container's user namespace, which is
+	// joined, too.
 	Owned uint64
 	// UserNamespace: the container is in another user namespace than the initial one.
 	UserNamespace bool

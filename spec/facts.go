@@ -35,6 +35,7 @@ type Known struct {
 	AppArmor      bool       // enabled
 	SELinux       bool       // enabled, with a policy
 	Without       FeatureSet // features that are missing though Kernel is new enough
+	Foreign       []string   // namespaces that a user namespace which is joined, too, does not own
 }
 
 // Host is the running host.
