@@ -46,56 +46,76 @@ func (s Store) open(id string, locked bool) (*Container, error) {
 		return nil, err
 	}
 	c := &Container{store: s, path: filepath.Join(s.Root, id), pidfd: -1}
-	openDir := openStateDir
-	if locked {
-		openDir = lockDir
-	}
+	c.State.ID = id
 	var err error
-	if c.dir, err = openDir(c.path); err != nil {
+	if c.dir, err = openStateDir(c.path); err != nil {
 		if os.IsNotExist(err) {
 			return nil, notExist(id)
 		}
 		return nil, err
 	}
-	// Whoever held the lock before may have been the one to delete it.
-	if isRemoved(c.dir) {
-		c.Close()
-		return nil, notExist(id)
+	if locked {
+		err = c.lock()
 	}
-	state, err := readState(c.dir)
+	if err == nil {
+		err = c.load(locked)
+	}
 	if err != nil {
-		if !locked && (isLocked(c.dir) || isRemoved(c.dir)) { // it is just being made, or deleted
-			c.Close()
-			return nil, notExist(id)
-		}
-		c.Broken = err
-		c.State.ID = id
-		return c, nil
-	}
-	c.State = *state
-	c.pidfd = c.findProcess()
-	if Log != nil {
-		logf("container %s: %s, process %d", id, c.Status(), c.Pid)
+		c.Close()
+		return nil, err
 	}
 	return c, nil
 }
 
+// load reads the state.
+func (c *Container) load(locked bool) error {
+	// Whoever held the lock before may have been the one to delete it.
+	if isRemoved(c.dir) {
+		return notExist(c.ID)
+	}
+	state, err := readState(c.dir)
+	if err != nil {
+		if !locked && (isLocked(c.dir) || isRemoved(c.dir)) { // it is just being made, or deleted
+			return notExist(c.ID)
+		}
+		c.Broken = err
+		return nil
+	}
+	c.State = *state
+	c.pidfd = c.findProcess()
+	if Log != nil {
+		logf("container %s: %s, process %d", c.ID, c.Status(), c.Pid)
+	}
+	return nil
+}
+
 // OpenForced opens a container to delete it, whatever state it is in. Another davit may hold its
 // lock for long, while it waits for a hook or for the program to begin: that wait ends
-// with the container's processes, so they are killed first.
+// with the container's processes, so they are killed first. If it does not, the hook may be who asks.
 func (s Store) OpenForced(id string) (*Container, error) {
 	c, err := s.Open(id)
 	if err != nil {
 		return s.OpenLocked(id) // it may just be being made
 	}
-	defer c.Close()
-	if unix.Flock(c.dir, unix.LOCK_EX|unix.LOCK_NB) == unix.EWOULDBLOCK {
-		if err := c.killAll(); err != nil {
-			return nil, err
+	err = flock(c.dir, unix.LOCK_EX|unix.LOCK_NB)
+	if err == unix.EWOULDBLOCK {
+		if err = c.killAll(); err == nil {
+			err = c.lockSoon()
 		}
 	}
-	unix.Flock(c.dir, unix.LOCK_UN)
-	return s.OpenLocked(id)
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	locked := &Container{store: s, path: c.path, dir: c.dir, pidfd: -1}
+	locked.State.ID = id
+	c.dir = -1
+	c.Close()
+	if err := locked.load(true); err != nil {
+		locked.Close()
+		return nil, err
+	}
+	return locked, nil
 }
 
 func isRemoved(dir int) bool {

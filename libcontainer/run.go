@@ -151,10 +151,15 @@ func (c *creation) start() error {
 // started runs the poststart hooks.
 func (c *creation) started() error {
 	live := &Container{State: c.state, store: c.store, path: c.path, dir: c.dir, pidfd: c.stage.PidFD}
-	if err := live.poststart(); err != nil {
+	err := live.poststart()
+	switch {
+	case err == nil:
+	case isRemoved(c.dir): // by another davit, which left nothing to undo
+		c.stage.Kill()
+		c.close()
+	default:
 		c.hooked = true
 		c.undo()
-		return err
 	}
-	return nil
+	return err
 }

@@ -74,9 +74,6 @@ func (c *Container) listenNotify() (*notifier, error) {
 	return listenNotify(c.path)
 }
 
-// unlock gives the lock back before the container is closed.
-func (c *Container) unlock() { unix.Flock(c.dir, unix.LOCK_UN) }
-
 // awaitExec reads what the stage says on its way from start to exec: nothing,
 // if all is well and nobody traces.
 func (c *Container) awaitExec(conn *nsenter.Conn, trace *Trace) error {
@@ -129,7 +126,8 @@ func (c *Container) stateNow(status specs.ContainerState) string {
 	return stateJSON(new(jsonx.Encoder), c.ID, c.Bundle, c.Annotations, status, strconv.Itoa(c.Pid))
 }
 
-// poststart runs those hooks. Their failure stops the container: runtime.md "Lifecycle" 9.
+// poststart runs those hooks, without the lock: they may call any verb. Their failure stops the container:
+// runtime.md "Lifecycle" 9.
 func (c *Container) poststart() error {
 	if !c.Poststart {
 		return nil
@@ -138,8 +136,10 @@ func (c *Container) poststart() error {
 	if err != nil {
 		return err
 	}
-	if err := runHooks("poststart", s.Hooks.Poststart, c.Bundle, c.stateNow(specs.StateRunning)); err != nil {
-		return errors.Join(err, c.killAll())
+	c.unlock()
+	err = runHooks("poststart", s.Hooks.Poststart, c.Bundle, c.stateNow(specs.StateRunning))
+	if err != nil && c.relock() { // else what has its cgroup by now is another container
+		err = errors.Join(err, c.killAll())
 	}
-	return nil
+	return err
 }

@@ -161,31 +161,19 @@ func (s Store) makeDir(id string) (int, error) {
 	if err != nil {
 		return -1, fmt.Errorf("mkdir %s: %w", path, err)
 	}
-	return lockDir(path)
-}
-
-func openStateDir(path string) (int, error) {
-	return unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
-}
-
-// lockDir opens a container's directory and takes its lock, which closing the
-// descriptor gives back.
-func lockDir(path string) (int, error) {
 	fd, err := openStateDir(path)
 	if err != nil {
 		return -1, err
 	}
-	for {
-		err = unix.Flock(fd, unix.LOCK_EX)
-		if err != unix.EINTR {
-			break
-		}
-	}
-	if err != nil {
+	if err := flock(fd, unix.LOCK_EX); err != nil {
 		unix.Close(fd)
 		return -1, fmt.Errorf("lock %s: %w", path, err)
 	}
 	return fd, nil
+}
+
+func openStateDir(path string) (int, error) {
+	return unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
 }
 
 // removeDir removes what a container's directory holds, and the directory.
