@@ -215,6 +215,11 @@ func (c *creation) putInPlaceNow() error {
 
 // record writes down that the container is created.
 func (c *creation) record() error {
+	if c.hooksAtStart() {
+		if err := writeFile(c.dir, startFile, nil); err != nil {
+			return err
+		}
+	}
 	c.state.remember(c.stage.Pid, c.stage.PidFD, c.facts)
 	if err := c.state.write(c.dir, false); err != nil {
 		return err

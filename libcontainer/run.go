@@ -148,8 +148,17 @@ func (c *creation) start() error {
 	}
 }
 
+// hooksAtStart: for as long as startContainer hooks run, the container is created, not running (runtime.md
+// "State"). By the socket that create makes its Status is known; run makes an empty file.
+func (c *creation) hooksAtStart() bool {
+	return c.Run && c.spec.Hooks != nil && len(c.spec.Hooks.StartContainer) > 0
+}
+
 // started runs the poststart hooks.
 func (c *creation) started() error {
+	if c.hooksAtStart() {
+		unix.Unlinkat(c.dir, startFile, 0)
+	}
 	live := &Container{State: c.state, store: c.store, path: c.path, dir: c.dir, pidfd: c.stage.PidFD}
 	err := live.poststart()
 	switch {

@@ -55,7 +55,7 @@ type State struct {
 const (
 	stateFile  = "state.json"
 	configFile = "config.json" // as it was when the container was created, with the limits of later updates
-	startFile  = "start"       // socket; there until the container is started
+	startFile  = "start"       // socket, of run an empty file; there until the container is started
 )
 
 // write replaces the state on disk. The first version goes to a new directory,
