@@ -452,7 +452,7 @@ func (c *compiled) describe(o CreateOptions) {
 		NoProcess:  c.state.NoProcess,
 		OCIVersion: specs.Version, ID: o.ID, Bundle: o.Bundle, Rootfs: rootfs.Path(s, o.Bundle),
 		OwnPid: c.new&unix.CLONE_NEWPID != 0, Terminal: s.Process.Terminal, NoKeyring: o.NoNewKeyring,
-		Annotations: s.Annotations, Cgroup: c.cgroups.State(), Notify: o.Notify,
+		Annotations: s.Annotations, Cgroup: c.cgroups.State(), Notify: o.Notify, Steps: len(c.plan.Steps),
 	}
 	c.state.SharedMounts = c.new&unix.CLONE_NEWNS == 0
 	for _, n := range s.Linux.Namespaces {

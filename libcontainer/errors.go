@@ -44,8 +44,10 @@ func (e *StepError) Error() string {
 		fmt.Fprintf(&b, "%s: killed by signal %d", e.Detail, int(e.Errno))
 		return b.String()
 	case e.Call == "hook":
-		h, _ := e.Step.(plan.Hook)
-		return b.String() + e.Detail + ": " + hookTimeout(int(h.Timeout))
+		if h, ok := e.Step.(plan.Hook); ok {
+			return b.String() + e.Detail + ": " + hookTimeout(int(h.Timeout))
+		}
+		return e.Detail + ": no end after its timeout"
 	case e.Call == "execve":
 		if p, ok := e.Step.(plan.Program); ok {
 			return b.String() + programError(p, e.Detail, e.Errno)
@@ -112,7 +114,7 @@ func subject(s plan.Step) string {
 // stepError turns a stage's message into the error that people read.
 func stepError(p *plan.Plan, m nsenter.Message) error {
 	if m.Step >= len(p.Steps) {
-		return fmt.Errorf("the stage: %s %s: %w", m.Call, m.Detail, m.Errno)
+		return &StepError{Call: m.Call, Detail: m.Detail, Errno: m.Errno}
 	}
 	entry := p.Steps[m.Step]
 	err := &StepError{Field: entry.Field, Op: plan.OpOf(entry.Step), Step: entry.Step, Call: m.Call, Detail: m.Detail, Errno: m.Errno}

@@ -94,30 +94,31 @@ func (c *Container) awaitExec(conn *nsenter.Conn, trace *Trace) error {
 			if p == nil { // who traces has compiled it
 				p = c.plan()
 			}
-			if p == nil {
-				return fmt.Errorf("%s %s: %w", m.Call, m.Detail, m.Errno)
-			}
 			return stepError(p, m)
 		}
 	}
 }
 
-// plan returns the plan that the container was made by. It is not kept: it is
-// compiled again from the config, to the same steps. Without the config it is nil.
+// plan returns the plan that the container was made by. It is not kept: it is compiled again from the
+// config, to the same steps. Where that fails, or the host has changed too much, it has no steps.
 func (c *Container) plan() *plan.Plan {
 	s, err := c.Spec()
 	if err != nil {
-		return nil
+		return &plan.Plan{}
 	}
-	o := CreateOptions{ID: c.ID, Bundle: c.Bundle, NoNewKeyring: c.NoKeyring, SystemdCgroup: c.Cgroup.Driver == cgroups.Systemd, Notify: c.Notify}
+	o := CreateOptions{ID: c.ID, Bundle: c.Bundle, NoNewKeyring: c.NoKeyring, SystemdCgroup: c.Cgroup.Driver == cgroups.Systemd,
+		NoCgroup: c.Cgroup.Mode == "", Notify: c.Notify}
 	if c.Cgroup.Rootless {
 		o.Rootless = "true"
 	}
 	again, err := c.store.compile(s, o, spec.Host())
 	if err != nil {
-		return nil
+		return &plan.Plan{}
 	}
 	again.cgroups.Close()
+	if len(again.plan.Steps) != c.Steps {
+		return &plan.Plan{}
+	}
 	return again.plan
 }
 

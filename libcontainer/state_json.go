@@ -49,6 +49,8 @@ func decodeState(d *jsonx.Decoder, v *State) {
 			v.Notify = d.Bool()
 		case "annotations":
 			v.Annotations = d.StringMap()
+		case "steps":
+			v.Steps = int(d.Int(64))
 		case "resctrl":
 			v.Resctrl = d.String()
 		case "resctrlMon":
@@ -119,6 +121,10 @@ func encodeState(e *jsonx.Encoder, v *State) {
 	if len(v.Annotations) != 0 {
 		e.Key("annotations")
 		e.StringMap(v.Annotations)
+	}
+	if v.Steps != 0 {
+		e.Key("steps")
+		e.Int(int64(v.Steps))
 	}
 	if v.Resctrl != "" {
 		e.Key("resctrl")
