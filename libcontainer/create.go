@@ -323,7 +323,11 @@ func (c *creation) phase(p plan.Phase) error {
 	if err != nil {
 		return err
 	}
-	return c.stage.Control.Proceed(int64(c.stage.Pid))
+	err = c.stage.Control.Proceed(int64(c.stage.Pid))
+	if errors.Is(err, unix.EPIPE) { // it was killed: whoever receives next finds out why
+		return nil
+	}
+	return err
 }
 
 // putInPlace gives the process its cgroups, limits and what else only the

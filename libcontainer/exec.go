@@ -59,7 +59,7 @@ func (c *Container) Exec(o ExecOptions) (status int, err error) {
 	}
 	if o.Detach {
 		defer e.close()
-		return 0, e.run(-1)
+		return 0, e.stopped(e.run(-1))
 	}
 	f, err := newForeground(o.Process.Terminal)
 	if err != nil {
@@ -70,7 +70,7 @@ func (c *Container) Exec(o ExecOptions) (status int, err error) {
 	if o.Process.Terminal {
 		e.terminal = f
 	}
-	if err := e.run(f.sockets[1]); err != nil {
+	if err := e.stopped(e.run(f.sockets[1])); err != nil {
 		return -1, err
 	}
 	stop := f.forward(e.stage.PidFD)
@@ -148,6 +148,18 @@ func (e *execution) run(console int) error {
 	}
 	if err != nil {
 		e.stage.Kill()
+	}
+	return err
+}
+
+// stopped says that the container has stopped meanwhile, if it has, in place of what failed for that: engines know the words.
+func (e *execution) stopped(err error) error {
+	if err == nil {
+		return nil
+	}
+	if now := e.checkPid(); now != nil {
+		logf("%v", err)
+		return now
 	}
 	return err
 }

@@ -1,6 +1,7 @@
 package libcontainer
 
 import (
+	"errors"
 	"fmt"
 	"io"
 
@@ -129,6 +130,9 @@ func (s Store) finish(id string) error {
 func (c *creation) start() error {
 	defer c.Trace.span("start")()
 	if err := c.stage.Control.Proceed(int64(c.stage.Pid)); err != nil {
+		if errors.Is(err, unix.EPIPE) {
+			err = c.stageDied()
+		}
 		c.undo()
 		return err
 	}
