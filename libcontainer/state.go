@@ -155,6 +155,7 @@ func (s Store) makeDir(id string) (int, error) {
 		if err = os.MkdirAll(s.Root, 0o700); err != nil {
 			return -1, fmt.Errorf("make the state directory: %w", err)
 		}
+		s.keepRoot()
 		err = unix.Mkdir(path, 0o700)
 	}
 	if errors.Is(err, unix.EEXIST) {
@@ -172,6 +173,16 @@ func (s Store) makeDir(id string) (int, error) {
 		return -1, fmt.Errorf("lock %s: %w", path, err)
 	}
 	return fd, nil
+}
+
+// keepRoot sets the sticky bit, by which what lies in a user's runtime directory is not removed for its age
+// (XDG Base Directory Specification; runc does so, too).
+func (s Store) keepRoot() {
+	if runtime := os.Getenv("XDG_RUNTIME_DIR"); runtime != "" && filepath.Dir(s.Root) == filepath.Clean(runtime) {
+		if err := unix.Chmod(s.Root, 0o1700); err != nil {
+			logf("chmod 1700 %s: %v", s.Root, err)
+		}
+	}
 }
 
 func openStateDir(path string) (int, error) {
