@@ -37,7 +37,9 @@ func (c *Container) Delete(force bool) error {
 // destroy removes what is left of a container without processes. The state goes
 // last, so that whatever fails can be tried again.
 func (c *Container) destroy() error {
-	if c.Broken == nil {
+	if c.Broken != nil {
+		c.warnUnknown()
+	} else {
 		m := c.Cgroups()
 		defer m.Close()
 		logf("remove the cgroups")
@@ -58,6 +60,15 @@ func (c *Container) destroy() error {
 	err := c.poststop()
 	logf("remove the state directory")
 	return errors.Join(err, removeDir(c.path, c.dir))
+}
+
+// warnUnknown says what may be left of a container whose state cannot be read.
+func (c *Container) warnUnknown() {
+	cgroup := "cgroup"
+	if s, err := c.Spec(); err == nil && s.Linux != nil && s.Linux.CgroupsPath != "" {
+		cgroup = fmt.Sprintf("cgroup (linux.cgroupsPath: %q)", s.Linux.CgroupsPath)
+	}
+	warnf("delete %s: %v: so its processes, %s and mounts are not known: what there is of them stays, and is to be removed by hand", c.ID, c.Broken, cgroup)
 }
 
 // poststop runs those hooks.
