@@ -154,17 +154,26 @@ func (c *Container) findProcess() int {
 	if err != nil {
 		return -1
 	}
-	same := false
-	if c.Inode != 0 {
-		same = pidfdInode(fd) == c.Inode
-	} else {
-		same = startTime(c.Pid) == c.StartTime
-	}
-	if !same || hasExited(fd) {
+	if !c.isProcess(fd) || hasExited(fd) {
 		unix.Close(fd)
 		return -1
 	}
 	return fd
+}
+
+// isProcess says whether a pidfd of c.Pid is the container process's.
+func (c *Container) isProcess(fd int) bool {
+	if c.Inode == 0 {
+		return startTime(c.Pid) == c.StartTime
+	}
+	if pidfdInode(fd) != c.Inode {
+		return false
+	}
+	if c.StartTime == 0 {
+		return true
+	}
+	now := startTime(c.Pid)
+	return now == c.StartTime || now == 0 // hidepid= of proc(5) hides it from a user
 }
 
 // hasExited says whether a pidfd's process is gone or a zombie.
@@ -198,7 +207,7 @@ func pidfdInode(fd int) uint64 {
 
 // startTime reads field 22 of /proc/PID/stat, proc_pid_stat(5).
 func startTime(pid int) uint64 {
-	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	data, err := readAt(unix.AT_FDCWD, "/proc/"+strconv.Itoa(pid)+"/stat")
 	if err != nil {
 		return 0
 	}
@@ -211,12 +220,14 @@ func startTime(pid int) uint64 {
 	return t
 }
 
-// remember notes which process is the container's.
-func (s *State) remember(pid, pidfd int, facts *spec.Facts) {
+// remember notes which process is the container's. What is kept at path may outlive the host's boot: below /run
+// there is a tmpfs, and it does not.
+func (s *State) remember(pid, pidfd int, facts *spec.Facts, path string) {
 	s.Pid = pid
 	if !facts.Kernel().Less(spec.Version{Major: 6, Minor: 9}) {
 		s.Inode = pidfdInode(pidfd)
-	} else {
+	}
+	if s.Inode == 0 || !strings.HasPrefix(path, "/run/") {
 		s.StartTime = startTime(pid)
 	}
 }

@@ -220,7 +220,7 @@ func (c *creation) record() error {
 			return err
 		}
 	}
-	c.state.remember(c.stage.Pid, c.stage.PidFD, c.facts)
+	c.state.remember(c.stage.Pid, c.stage.PidFD, c.facts, c.path)
 	if err := c.state.write(c.dir, false); err != nil {
 		return err
 	}

@@ -26,8 +26,8 @@ type State struct {
 	Created    string `json:"created"` // RFC 3339, with nanoseconds
 	// Pid is the container process as davit saw it, 0 until there is one.
 	Pid int `json:"pid"`
-	// Inode of its pidfd, which no other process ever has (Linux 6.9); where
-	// that is missing, StartTime, in clock ticks since boot. Both tell the
+	// Inode of its pidfd, which no other process has until the next boot (Linux 6.9). Where that is missing, or the
+	// state may outlive the boot, StartTime, in clock ticks since then. Both tell the
 	// process from a later one with the same pid.
 	Inode     uint64 `json:"inode,omitempty"`
 	StartTime uint64 `json:"startTime,omitempty"`

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"davit/spec"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -24,5 +26,32 @@ func TestStickyRoot(t *testing.T) {
 		if st, err := os.Stat(root); err != nil || st.Mode() != want {
 			t.Errorf("%s: %s, not %s (%v)", root, st.Mode(), want, err)
 		}
+	}
+}
+
+// TestAnotherBoot: after a reboot, another process may have the pid of a container's, and its pidfd the inode. Where the
+// state is still there, the start time tells them apart.
+func TestAnotherBoot(t *testing.T) {
+	pid := os.Getpid()
+	pidfd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(pidfd)
+	c := &Container{dir: -1}
+	c.remember(pid, pidfd, spec.Host(), "/var/lib/davit/c1")
+	if c.pidfd = c.findProcess(); c.pidfd < 0 {
+		t.Error("the process is not found")
+	}
+	c.Close()
+	c.StartTime--
+	if c.pidfd = c.findProcess(); c.pidfd >= 0 {
+		t.Error("another boot's process is taken for the container's")
+	}
+	c.Close()
+	short := &State{}
+	short.remember(pid, pidfd, spec.Host(), "/run/davit/c1")
+	if short.Inode != 0 && short.StartTime != 0 {
+		t.Error("the start time is read for a state that does not outlive the boot")
 	}
 }
