@@ -42,21 +42,41 @@ func (s Store) Open(id string) (*Container, error) { return s.open(id, false) }
 func (s Store) OpenLocked(id string) (*Container, error) { return s.open(id, true) }
 
 func (s Store) open(id string, locked bool) (*Container, error) {
-	if err := checkID(id); err != nil {
-		return nil, err
-	}
-	c := &Container{store: s, path: filepath.Join(s.Root, id), pidfd: -1}
-	c.State.ID = id
-	var err error
-	if c.dir, err = openStateDir(c.path); err != nil {
-		if os.IsNotExist(err) {
-			return nil, notExist(id)
-		}
+	c, err := s.openDir(id)
+	if err != nil {
 		return nil, err
 	}
 	if locked {
 		err = c.lock()
 	}
+	return c.loaded(err, locked)
+}
+
+// OpenForced opens a container to delete it, whatever state it is in. Another davit may hold its
+// lock for long, while it waits for a hook or for the program to begin: that wait ends
+// with the container's processes, so they are killed first. If it does not, the hook may be who asks.
+func (s Store) OpenForced(id string) (*Container, error) {
+	c, err := s.openDir(id)
+	if err != nil {
+		return nil, err
+	}
+	return c.loaded(c.lockSoon(true), true)
+}
+
+func (s Store) openDir(id string) (*Container, error) {
+	if err := checkID(id); err != nil {
+		return nil, err
+	}
+	c := &Container{State: State{ID: id}, store: s, path: filepath.Join(s.Root, id), pidfd: -1}
+	var err error
+	if c.dir, err = openStateDir(c.path); os.IsNotExist(err) {
+		return nil, notExist(id)
+	}
+	return c, err
+}
+
+// loaded returns the container with its state, or closes it.
+func (c *Container) loaded(err error, locked bool) (*Container, error) {
 	if err == nil {
 		err = c.load(locked)
 	}
@@ -87,35 +107,6 @@ func (c *Container) load(locked bool) error {
 		logf("container %s: %s, process %d", c.ID, c.Status(), c.Pid)
 	}
 	return nil
-}
-
-// OpenForced opens a container to delete it, whatever state it is in. Another davit may hold its
-// lock for long, while it waits for a hook or for the program to begin: that wait ends
-// with the container's processes, so they are killed first. If it does not, the hook may be who asks.
-func (s Store) OpenForced(id string) (*Container, error) {
-	c, err := s.Open(id)
-	if err != nil {
-		return s.OpenLocked(id) // it may just be being made
-	}
-	err = flock(c.dir, unix.LOCK_EX|unix.LOCK_NB)
-	if err == unix.EWOULDBLOCK {
-		if err = c.killAll(); err == nil {
-			err = c.lockSoon()
-		}
-	}
-	if err != nil {
-		c.Close()
-		return nil, err
-	}
-	locked := &Container{store: s, path: c.path, dir: c.dir, pidfd: -1}
-	locked.State.ID = id
-	c.dir = -1
-	c.Close()
-	if err := locked.load(true); err != nil {
-		locked.Close()
-		return nil, err
-	}
-	return locked, nil
 }
 
 func isRemoved(dir int) bool {

@@ -1,10 +1,10 @@
 package libcontainer
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
@@ -21,14 +21,17 @@ func flock(dir, how int) error {
 	}
 }
 
-// lock waits for the lock, but not for a container that is being made: a hook may be who asks, and
-// would wait for itself.
+// lock waits for the lock, but not for a container that is being made, and not long for one whose process has
+// ended: a hook may be who asks, and would wait for itself.
 func (c *Container) lock() error {
 	err := flock(c.dir, unix.LOCK_EX|unix.LOCK_NB)
 	if err == unix.EWOULDBLOCK {
-		if s, unread := readState(c.dir); unread == nil && s.Pid == 0 {
+		switch c.statusUnlocked() {
+		case specs.StateCreating:
 			return withHint(fmt.Errorf("the container is being created: %s", textNotRunning),
 				"wait until create has returned; hooks.poststart are the hooks that may call any verb")
+		case specs.StateStopped:
+			return c.lockSoon(false)
 		}
 		err = flock(c.dir, unix.LOCK_EX)
 	}
@@ -41,8 +44,9 @@ func (c *Container) lock() error {
 // lockTimeout is how long whoever holds the lock may take to let go when the container's processes are dead.
 const lockTimeout = killTimeout
 
-// lockSoon waits for the lock, at the most for lockTimeout: flock has none.
-func (c *Container) lockSoon() error {
+// lockSoon waits for the lock, at the most for lockTimeout: flock has none. With kill it kills the container's
+// processes, once they are known.
+func (c *Container) lockSoon(kill bool) error {
 	for end := time.Now().Add(lockTimeout); ; time.Sleep(5 * time.Millisecond) {
 		err := flock(c.dir, unix.LOCK_EX|unix.LOCK_NB)
 		switch {
@@ -51,10 +55,38 @@ func (c *Container) lockSoon() error {
 		case err != unix.EWOULDBLOCK:
 			return fmt.Errorf("lock %s: %w", c.path, err)
 		case time.Now().After(end):
-			return withHint(errors.New("the container's processes are killed, but another davit holds its lock: it waits for a hook"),
+			return withHint(fmt.Errorf("another davit has held the container's lock for %s: it may be waiting for a hook", lockTimeout),
 				"once the hook has ended, that davit removes the container, or delete can")
+		case kill:
+			if kill, err = c.killUnlocked(); err != nil {
+				return err
+			}
 		}
 	}
+}
+
+// unlocked calls do with the container as its state has it now, if that can be read.
+func (c *Container) unlocked(do func(*Container)) {
+	now := &Container{State: State{ID: c.ID}, store: c.store, path: c.path, dir: c.dir, pidfd: -1}
+	defer func() {
+		now.dir = -1 // is c's
+		now.Close()
+	}()
+	if now.load(true) == nil && now.Broken == nil {
+		do(now)
+	}
+}
+
+func (c *Container) statusUnlocked() (status specs.ContainerState) {
+	c.unlocked(func(now *Container) { status = now.Status() })
+	return status
+}
+
+// killUnlocked ends every process of the container; again says that its state could not be read.
+func (c *Container) killUnlocked() (again bool, err error) {
+	again = true
+	c.unlocked(func(now *Container) { again, err = false, now.killAll() })
+	return again, err
 }
 
 // unlock gives the lock back before the container is closed.
