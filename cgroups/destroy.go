@@ -13,6 +13,10 @@ import (
 // can go. What is gone already is fine. Parents, which other containers may share, stay.
 func (m *Manager) Destroy() error {
 	if m.unit != nil {
+		if !m.unit.started { // a unit of that name is another's, and so are its cgroups
+			m.Close()
+			return nil
+		}
 		if err := m.stopUnit(); err != nil {
 			return err
 		}

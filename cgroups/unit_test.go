@@ -208,6 +208,11 @@ func TestScopeNameTaken(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "UnitExists") || Hint(err) == "" {
 		t.Errorf("%v", err)
 	}
+	// The clean-up after that leaves the other's scope alone.
+	if err := again.Destroy(); err != nil {
+		t.Error(err)
+	}
+	wantShown(t, m, map[string]string{"ActiveState": "active"})
 }
 
 // The remains of a scope whose processes failed are no obstacle.
