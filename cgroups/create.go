@@ -207,10 +207,17 @@ func chown(fd int, dir string, uid int) error {
 }
 
 // Add puts a process into every hierarchy; inV2: it was cloned into the cgroup2 one already.
-// With systemd's driver the first Add starts the scope with that process in it, and applies what Set was given.
+// With systemd's driver the first Add starts the scope with that process in it, if Start has not, and applies what
+// Set was given.
 func (m *Manager) Add(pid int, inV2 bool) error {
-	if m.unit != nil && !m.unit.started {
-		return m.startUnit(pid)
+	if m.unit != nil {
+		if err := m.Start(pid); err != nil {
+			return err
+		}
+		if m.unit.unfinished {
+			m.unit.unfinished = false
+			return m.finishUnit(pid)
+		}
 	}
 	if m.has2() && !inV2 {
 		fd, err := m.dir2()

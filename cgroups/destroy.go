@@ -36,6 +36,22 @@ func (m *Manager) Destroy() error {
 	return errors.Join(errs...)
 }
 
+// RemoveEmpty removes the cgroups that nobody is in and that have no sub-cgroups: those of a davit which was killed
+// before it knew them to be its container's own. With systemd's driver there is nothing to remove: a scope ends with its processes.
+func (m *Manager) RemoveEmpty() error {
+	if m.unit != nil {
+		return nil
+	}
+	var errs []error
+	for _, dir := range m.state.Dirs {
+		err := rmdir(dir)
+		if err != nil && err != unix.EBUSY && unix.Access(dir, unix.F_OK) != unix.ENOENT {
+			errs = append(errs, fmt.Errorf("rmdir %s: %w", dir, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // remove tries rmdir alone first: it is all that an empty cgroup takes.
 func (m *Manager) remove(dir string, v2 bool) error {
 	err := rmdir(dir)

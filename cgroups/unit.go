@@ -19,7 +19,8 @@ import (
 type unit struct {
 	name, slice string
 	user        bool   // of the user's manager
-	started     bool   // it exists: after Add, or in a later verb
+	started     bool   // it exists: after Start, or in a later verb
+	unfinished  bool   // Add is to follow Start
 	sub         string // Manager.Sub: the sub-cgroup, with a leading slash
 	pending     bool   // Set came before Add
 	extra       []systemd.Property
@@ -157,9 +158,13 @@ func expandSlice(slice string) (string, error) {
 	return path, nil
 }
 
-// startUnit starts the scope with pid in it.
-func (m *Manager) startUnit(pid int) error {
+// Start starts the scope with pid in it, unless it exists; Add is to follow. From then on, the unit is the container's
+// own.
+func (m *Manager) Start(pid int) error {
 	u := m.unit
+	if u.started {
+		return nil
+	}
 	c, err := u.dial()
 	if err != nil {
 		return err
@@ -192,13 +197,7 @@ func (m *Manager) startUnit(pid int) error {
 	if err := c.StartTransientUnit(u.name, props); err != nil {
 		return &Error{Field: "linux.cgroupsPath", What: fmt.Sprintf("start systemd's unit %s in %s", u.name, u.slice), Err: err, Hint: startHint(err)}
 	}
-	u.started = true
-	if err := m.finishUnit(pid); err != nil {
-		return err
-	}
-	if u.pending {
-		return m.Set(m.opts.Resources)
-	}
+	u.started, u.unfinished = true, true
 	return nil
 }
 
@@ -219,8 +218,15 @@ func startHint(err error) string {
 }
 
 // finishUnit does for the scope's cgroups what systemd leaves undone: v1 hierarchies it does not use, controllers it
-// does not know, the owner.
+// does not know, the owner, limits that Set was given before.
 func (m *Manager) finishUnit(pid int) error {
+	if err := m.fillUnit(pid); err != nil || !m.unit.pending {
+		return err
+	}
+	return m.Set(m.opts.Resources)
+}
+
+func (m *Manager) fillUnit(pid int) error {
 	for i := range m.dirs {
 		g := &m.dirs[i]
 		if _, err := m.mkdir(g.dir, mountOf(g.dir), g.initialise()); err != nil {

@@ -253,6 +253,10 @@ func (c *Container) frozen() bool {
 // Cgroups returns the container's cgroups. The caller closes them.
 func (c *Container) Cgroups() *cgroups.Manager { return cgroups.Open(c.Cgroup) }
 
+// grouped says whether the cgroup is known to be the container's own. That of a davit which was killed before it knew
+// may be another container's.
+func (c *Container) grouped() bool { return c.Pid != 0 || c.exists(configFile) }
+
 // Spec returns the config that the container was created from, with the limits of later updates. It is
 // read once: whoever changes what it returns changes it for all.
 func (c *Container) Spec() (*specs.Spec, error) {

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	"davit/cgroups"
 	"davit/netdev"
 	"davit/nsenter"
 	"davit/plan"
@@ -177,10 +178,6 @@ func (c *creation) claim() error {
 	if err := c.state.write(c.dir, true); err != nil {
 		return err
 	}
-	// As it is now, for exec and hooks.
-	if err := writeFile(c.dir, configFile, c.raw); err != nil {
-		return err
-	}
 	if c.Notify {
 		if err := mkdirNotify(filepath.Join(c.path, notifyDir)); err != nil {
 			return err
@@ -194,6 +191,11 @@ func (c *creation) group() error {
 		return err
 	}
 	c.grouped = true
+	if c.state.Cgroup.Driver != cgroups.Systemd { // which has no scope yet
+		if err := c.own(); err != nil {
+			return err
+		}
+	}
 	if c.rdt == nil {
 		return nil
 	}
@@ -204,6 +206,9 @@ func (c *creation) group() error {
 	c.state.Resctrl, c.state.ResctrlMon = c.rdt.Dir, c.rdt.Mon
 	return c.state.write(c.dir, false)
 }
+
+// own writes the config as it is now, for exec and hooks, and by that down that the cgroup is the container's own.
+func (c *creation) own() error { return writeFile(c.dir, configFile, c.raw) }
 
 // putInPlaceNow is for a stage that does not wait for it.
 func (c *creation) putInPlaceNow() error {
@@ -338,6 +343,14 @@ func (c *creation) putInPlace() error {
 	dir, err := cg.FD()
 	if err != nil {
 		return err
+	}
+	if c.state.Cgroup.Driver == cgroups.Systemd {
+		if err := cg.Start(c.stage.Pid); err != nil {
+			return err
+		}
+		if err := c.own(); err != nil {
+			return err
+		}
 	}
 	if err := cg.Add(c.stage.Pid, dir != nil); err != nil {
 		return err

@@ -43,7 +43,11 @@ func (c *Container) destroy() error {
 		m := c.Cgroups()
 		defer m.Close()
 		logf("remove the cgroups")
-		if err := m.Destroy(); err != nil {
+		remove := m.Destroy
+		if !c.grouped() {
+			remove = m.RemoveEmpty
+		}
+		if err := remove(); err != nil {
 			return err
 		}
 		if rdt := (&resctrl.Group{Dir: c.Resctrl, Mon: c.ResctrlMon}); rdt.Dir != "" || rdt.Mon != "" {
@@ -73,7 +77,7 @@ func (c *Container) warnUnknown() {
 
 // poststop runs those hooks.
 func (c *Container) poststop() error {
-	if !c.Poststop {
+	if !c.Poststop || !c.grouped() { // no hook runs before it is
 		return nil
 	}
 	s, err := c.Spec()

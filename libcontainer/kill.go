@@ -40,6 +40,9 @@ func (c *Container) Kill(sig unix.Signal, all bool) error {
 }
 
 func (c *Container) signalAll(sig unix.Signal) error {
+	if !c.grouped() {
+		return errors.New(textNotRunning)
+	}
 	m := c.Cgroups()
 	defer m.Close()
 	pids, err := m.Pids()
@@ -68,6 +71,9 @@ func (c *Container) killAll() error {
 		if err := unix.PidfdSendSignal(c.pidfd, unix.SIGKILL, nil, 0); err != nil && err != unix.ESRCH {
 			return fmt.Errorf("pidfd_send_signal %d: %w", c.Pid, err)
 		}
+	}
+	if !c.grouped() {
+		return nil
 	}
 	m := c.Cgroups()
 	defer m.Close()

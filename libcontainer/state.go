@@ -56,7 +56,7 @@ type State struct {
 
 const (
 	stateFile  = "state.json"
-	configFile = "config.json" // as it was when the container was created, with the limits of later updates
+	configFile = "config.json" // as it was when the container was created, with the limits of later updates; there once the cgroup is its own
 	startFile  = "start"       // socket, of run an empty file; there until the container is started
 )
 

@@ -52,6 +52,25 @@ func TestKilled(t *testing.T) {
 	}
 }
 
+// TestKilledInAnothersCgroup kills a create that is about to be refused, as its cgroup is that of a container that runs:
+// to delete what is left of it does not touch the other.
+func TestKilledInAnothersCgroup(t *testing.T) {
+	b := newBox(t, `process.args=["sleep","1000"]`)
+	b.davit("run", "-d", "c1")
+	const stride = 2
+	for n := 1; ; n += stride {
+		ended := b.killAtCall(n, "create", "c2")
+		b.davit("delete", "--force", "c2")
+		if state, err := stateOf(b.root, "c1"); err != nil || state.Status != "running" {
+			t.Fatalf("killed before its system call %d and deleted, the second leaves the first %s, %v", n, state.Status, err)
+		}
+		if ended {
+			break
+		}
+	}
+	b.davit("delete", "--force", "c1")
+}
+
 // whatIsLeft of containers, waiting a moment for processes that are about to end.
 func whatIsLeft(root string) string {
 	for _, pid := range strangers() {
