@@ -111,11 +111,49 @@ func checkEmpty2(fd int, dir string) error {
 	if !strings.Contains(events, "frozen 1") {
 		return nil
 	}
-	hint := "write 0 to its cgroup.freeze"
-	if self, _ := readString(fd, "cgroup.freeze"); self != "1" {
-		hint = "write 0 to the cgroup.freeze of the ancestor that is"
+	self, _ := readString(fd, "cgroup.freeze")
+	return isFrozen(dir, self == "1", "0", "cgroup.freeze")
+}
+
+func isFrozen(dir string, itself bool, value, file string) error {
+	hint := "write " + value + " to its " + file
+	if !itself {
+		hint = "write " + value + " to the " + file + " of the ancestor that is"
 	}
 	return &Error{Field: "linux.cgroupsPath", What: "cgroup " + dir + " is frozen", Hint: hint}
+}
+
+// checkThawed1 refuses a frozen cgroup of v1's freezer, and one that would be when made.
+func checkThawed1(dir string) error {
+	for at := dir; at != mountOf(dir); at = path.Dir(at) {
+		s, err := readString(unix.AT_FDCWD, at+"/freezer.state")
+		if err == unix.ENOENT {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("read %s/freezer.state: %w", at, err)
+		}
+		if s == "THAWED" {
+			return nil
+		}
+		self, _ := readString(unix.AT_FDCWD, at+"/freezer.self_freezing")
+		return isFrozen(dir, at == dir && self == "1", "THAWED", "freezer.state")
+	}
+	return nil
+}
+
+// checkThawed2 refuses a cgroup2 directory that would be frozen when made, by an ancestor.
+func checkThawed2(dir, mount string) error {
+	for at := path.Dir(dir); len(at) > len(mount); at = path.Dir(at) {
+		self, err := readString(unix.AT_FDCWD, at+"/cgroup.freeze")
+		if err != nil && err != unix.ENOENT {
+			return fmt.Errorf("read %s/cgroup.freeze: %w", at, err)
+		}
+		if self == "1" {
+			return isFrozen(dir, false, "0", "cgroup.freeze")
+		}
+	}
+	return nil
 }
 
 // notEmpty: runc's wording, "container's cgroup is not empty: N process(es) found", is kept.
@@ -138,6 +176,9 @@ func (g *group) initialise() func(dir string) error {
 func (m *Manager) create1(g *group) error {
 	each := g.initialise()
 	fresh, err := m.mkdir(g.dir, mountOf(g.dir), each)
+	if err == nil && g.controllers[0] == "freezer" {
+		err = checkThawed1(g.dir)
+	}
 	if err != nil || fresh {
 		return err
 	}
@@ -147,15 +188,6 @@ func (m *Manager) create1(g *group) error {
 	}
 	if len(pids) > 0 {
 		return notEmpty(g.dir, pids)
-	}
-	if g.controllers[0] == "freezer" {
-		fd, err := g.open()
-		if err != nil {
-			return err
-		}
-		if s, _ := readString(fd, "freezer.state"); s != "THAWED" {
-			return &Error{Field: "linux.cgroupsPath", What: "cgroup " + g.dir + " is frozen", Hint: "write THAWED to its freezer.state"}
-		}
 	}
 	return each(g.dir)
 }

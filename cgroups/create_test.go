@@ -118,6 +118,42 @@ func TestCreateRefusesAFrozenCgroup(t *testing.T) {
 	}
 }
 
+// A frozen ancestor freezes what is made below it.
+func TestCreateRefusesAFrozenAncestor(t *testing.T) {
+	for _, ctrl := range []string{"", "freezer"} {
+		t.Run(ctrl, func(t *testing.T) {
+			m := made(t, nil)
+			dir := m.State().Dirs[ctrl]
+			if dir == "" {
+				t.Skip("no such freezer in this view")
+			}
+			file, on, off := dir+"/cgroup.freeze", "1", "0"
+			if ctrl != "" {
+				file, on, off = dir+"/freezer.state", "FROZEN", "THAWED"
+			}
+			if err := os.WriteFile(file, []byte(on), 0); err != nil {
+				t.Fatal(err)
+			}
+			_, err := try(t, Options{CgroupsPath: m.opts.CgroupsPath + "/below"})
+			if err == nil || !strings.Contains(err.Error(), "/below is frozen") || !strings.Contains(Hint(err), "of the ancestor that is") {
+				t.Errorf("got %v", err)
+			}
+			// The same for a scope, which is not there yet.
+			if err := checkThawed2(dir+"/a/b", "/sys/fs/cgroup"); (err != nil) != (ctrl == "") {
+				t.Errorf("checkThawed2: %v", err)
+			}
+			if err := os.WriteFile(file, []byte(off), 0); err != nil {
+				t.Fatal(err)
+			}
+			for _, dir := range m.State().Dirs {
+				if _, err := os.Stat(dir + "/below"); err == nil {
+					t.Errorf("%s/below is still there", dir)
+				}
+			}
+		})
+	}
+}
+
 func TestCreateUndoesWhatItMade(t *testing.T) {
 	m := made(t, nil)
 	for _, dir := range m.State().Dirs {

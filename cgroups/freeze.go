@@ -126,19 +126,30 @@ func (m *Manager) Frozen() (bool, error) {
 	fd, err := m.dir1("freezer")
 	if err == nil {
 		var s string
-		if s, err = readString(fd, "freezer.state"); err == nil {
-			return s != "THAWED", nil
+		if s, err = readString(fd, "freezer.self_freezing"); err == nil {
+			return s == "1", nil
 		}
 	}
 	if gone(err) {
 		return false, nil
 	}
-	return false, fmt.Errorf("read %s/freezer.state: %w", m.state.Dirs["freezer"], err)
+	return false, fmt.Errorf("read %s/freezer.self_freezing: %w", m.state.Dirs["freezer"], err)
 }
 
-// Freezes says whether the container's cgroup (v2) is frozen, by its own cgroup.freeze or an ancestor's, of
-// which Frozen does not know.
+// Freezes says whether the container's cgroup is frozen, by itself or by an ancestor, of which Frozen does not know.
 func (m *Manager) Freezes() (bool, error) {
+	if m.state.Dirs["freezer"] != "" {
+		fd, err := m.dir1("freezer")
+		if err != nil {
+			return false, err
+		}
+		if s, err := readString(fd, "freezer.state"); err != nil || s != "THAWED" {
+			return err == nil, err
+		}
+	}
+	if !m.has2() {
+		return false, nil
+	}
 	fd, err := m.dir2()
 	if err != nil {
 		return false, err

@@ -103,6 +103,32 @@ func TestFreezeLegacy(t *testing.T) {
 	}
 }
 
+// A container that is frozen with its ancestor is not paused itself: it cannot be resumed either.
+func TestFrozenWithItsAncestor(t *testing.T) {
+	m := made(t, nil)
+	top := legacy(t, m)
+	below, err := try(t, Options{CgroupsPath: m.opts.CgroupsPath + "/below"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := legacy(t, below)
+	if err := top.Freeze(); err != nil {
+		t.Fatal(err)
+	}
+	if frozen, err := l.Frozen(); err != nil || frozen {
+		t.Errorf("Frozen: %v, %v", frozen, err)
+	}
+	if frozen, err := l.Freezes(); err != nil || !frozen {
+		t.Errorf("Freezes: %v, %v", frozen, err)
+	}
+	if err := top.Thaw(); err != nil {
+		t.Fatal(err)
+	}
+	if frozen, err := l.Freezes(); err != nil || frozen {
+		t.Errorf("Freezes: %v, %v", frozen, err)
+	}
+}
+
 func TestKillWhatForks(t *testing.T) {
 	for _, sig := range []unix.Signal{unix.SIGKILL, unix.SIGTERM} {
 		for _, old := range []bool{false, true} {

@@ -165,6 +165,9 @@ func (m *Manager) Start(pid int) error {
 	if u.started {
 		return nil
 	}
+	if err := m.checkThawed(); err != nil {
+		return err
+	}
 	c, err := u.dial()
 	if err != nil {
 		return err
@@ -199,6 +202,20 @@ func (m *Manager) Start(pid int) error {
 	}
 	u.started, u.unfinished = true, true
 	return nil
+}
+
+// checkThawed refuses a scope whose process would never start, as an ancestor is frozen. It is asked before: the scope's
+// cgroup is not frozen until that process is.
+func (m *Manager) checkThawed() error {
+	if dir := m.state.Dirs["freezer"]; dir != "" {
+		if err := checkThawed1(dir); err != nil {
+			return err
+		}
+	}
+	if !m.has2() {
+		return nil
+	}
+	return checkThawed2(m.state.Dirs[""], m.layout.v2)
 }
 
 func startHint(err error) string {

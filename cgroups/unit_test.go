@@ -3,6 +3,7 @@ package cgroups
 import (
 	"os"
 	"os/exec"
+	"path"
 	"strconv"
 	"strings"
 	"testing"
@@ -213,6 +214,31 @@ func TestScopeNameTaken(t *testing.T) {
 		t.Error(err)
 	}
 	wantShown(t, m, map[string]string{"ActiveState": "active"})
+}
+
+// In a slice that is frozen, the scope's process would never start.
+func TestScopeInAFrozenSlice(t *testing.T) {
+	holder, err := scoped(t, Options{CgroupsPath: "davit-frozen.slice:davit:holder"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	start(t, holder, "wait")
+	if !holder.has2() {
+		t.Skip("only of cgroup v2")
+	}
+	file := path.Dir(holder.State().Dirs[""]) + "/cgroup.freeze"
+	if err := os.WriteFile(file, []byte("1"), 0); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = os.WriteFile(file, []byte("0"), 0) }()
+	m, err := scoped(t, Options{CgroupsPath: "davit-frozen.slice:davit:late"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = m.Add(start(t, nil, "wait").Process.Pid, false)
+	if err == nil || !strings.Contains(err.Error(), "is frozen") || Hint(err) == "" {
+		t.Errorf("%v", err)
+	}
 }
 
 // The remains of a scope whose processes failed are no obstacle.

@@ -280,10 +280,11 @@ func (e *execution) spawn() error {
 	}
 	if dir != nil {
 		o.Cgroup = int(dir.Fd())
-		if !e.IgnorePaused {
-			if frozen, err := e.cgroups.Freezes(); err == nil && frozen {
-				return withHint(errors.New("cannot exec in a paused container: an ancestor of its cgroup is frozen"), "write 0 to that one's cgroup.freeze")
-			}
+	}
+	if !left && !e.IgnorePaused {
+		if frozen, err := e.cgroups.Freezes(); err == nil && frozen {
+			return withHint(errors.New("cannot exec in a paused container: an ancestor of its cgroup is frozen"),
+				"write 0 to that one's cgroup.freeze (v1: THAWED to its freezer.state)")
 		}
 	}
 	restore, err := e.initialAffinity()
