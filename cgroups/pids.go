@@ -1,7 +1,9 @@
 package cgroups
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -14,7 +16,9 @@ func (m *Manager) Pids() ([]int, error) {
 	if dir == "" {
 		return nil, nil
 	}
-	return allPids(dir)
+	pids, err := allPids(dir)
+	slices.Sort(pids)
+	return slices.Compact(pids), err // v1 lists a process wherever it has a thread
 }
 
 // leader is the hierarchy that is asked for processes: cgroup2, else one that a container's
@@ -33,7 +37,21 @@ func (m *Manager) leader() string {
 
 // allPids reads cgroup.procs of dir and of all cgroups below it. A cgroup that is gone has none.
 func allPids(dir string) ([]int, error) {
-	pids, err := readPids(dir)
+	pids, err := idsBelow(dir, "cgroup.procs")
+	if !errors.Is(err, unix.EOPNOTSUPP) {
+		return pids, err
+	}
+	threads, err := idsBelow(dir, "cgroup.threads") // threaded itself: its processes are listed by the domain above
+	for _, id := range threads {
+		if pid := processOf(id); pid != 0 && !slices.Contains(pids, pid) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids, err
+}
+
+func idsBelow(dir, file string) ([]int, error) {
+	ids, err := readIDs(dir, file)
 	if err != nil {
 		if gone(err) {
 			return nil, nil
@@ -45,22 +63,42 @@ func allPids(dir string) ([]int, error) {
 		return nil, fmt.Errorf("read %s: %w", dir, err)
 	}
 	for _, name := range names {
-		below, err := allPids(dir + "/" + name)
+		below, err := idsBelow(dir+"/"+name, file)
+		if errors.Is(err, unix.EOPNOTSUPP) { // threaded: the domain above has listed its processes
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
-		pids = append(pids, below...)
+		ids = append(ids, below...)
 	}
-	return pids, nil
+	return ids, nil
+}
+
+// processOf is the process that a thread belongs to, 0 if that has ended.
+func processOf(thread int) int {
+	s, _ := readString(unix.AT_FDCWD, "/proc/"+itoa(int64(thread))+"/status")
+	for line := range strings.Lines(s) {
+		if id, ok := strings.CutPrefix(line, "Tgid:"); ok {
+			pid, _ := strconv.Atoi(strings.TrimSpace(id))
+			return pid
+		}
+	}
+	return 0
 }
 
 func readPids(dir string) ([]int, error) {
-	s, err := readString(unix.AT_FDCWD, dir+"/cgroup.procs")
-	if err == unix.EOPNOTSUPP { // threaded: its processes are listed by the domain above
-		s, err = readString(unix.AT_FDCWD, dir+"/cgroup.threads")
+	pids, err := readIDs(dir, "cgroup.procs")
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		return readIDs(dir, "cgroup.threads")
 	}
+	return pids, err
+}
+
+func readIDs(dir, file string) ([]int, error) {
+	s, err := readString(unix.AT_FDCWD, dir+"/"+file)
 	if err != nil {
-		return nil, fmt.Errorf("read %s/cgroup.procs: %w", dir, err)
+		return nil, fmt.Errorf("read %s/%s: %w", dir, file, err)
 	}
 	if s == "" {
 		return nil, nil
@@ -70,7 +108,7 @@ func readPids(dir string) ([]int, error) {
 	for _, line := range lines {
 		pid, err := strconv.Atoi(line)
 		if err != nil {
-			return nil, fmt.Errorf("read %s/cgroup.procs: %w", dir, err)
+			return nil, fmt.Errorf("read %s/%s: %w", dir, file, err)
 		}
 		if pid != 0 { // 0: outside our pid namespace
 			pids = append(pids, pid)

@@ -232,6 +232,36 @@ func TestKillFrozenAndBelow(t *testing.T) {
 	}
 }
 
+// A process with a thread in a threaded sub-cgroup is one process.
+func TestPidsOfThreads(t *testing.T) {
+	m := made(t, nil)
+	if !m.has2() {
+		t.Skip("only of cgroup v2")
+	}
+	c := start(t, m, "wait")
+	sub := filepath.Join(m.State().Dirs[""], "sub")
+	if err := os.Mkdir(sub, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(sub+"/cgroup.type", []byte("threaded"), 0); err != nil {
+		t.Fatal(err)
+	}
+	threads, err := os.ReadDir("/proc/" + strconv.Itoa(c.Process.Pid) + "/task")
+	if err != nil || len(threads) < 2 {
+		t.Fatalf("%v, %v", threads, err)
+	}
+	for _, thread := range threads[1:] {
+		if err := os.WriteFile(sub+"/cgroup.threads", []byte(thread.Name()), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, dir := range []string{m.State().Dirs[""], sub} {
+		if pids, err := allPids(dir); err != nil || len(pids) != 1 || pids[0] != c.Process.Pid {
+			t.Errorf("%s: %v, %v; want %d", dir, pids, err, c.Process.Pid)
+		}
+	}
+}
+
 func (m *Manager) leaderName() string {
 	for name, dir := range m.state.Dirs {
 		if dir == m.leader() {
