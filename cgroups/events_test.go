@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -97,9 +98,10 @@ func TestStatsOfFiles(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
 		"hugetlb.2MB.current": "2097152\n", "hugetlb.2MB.events": "max 3\n",
-		"hugetlb.2MB.rsvd.current": "4194304\n", "hugetlb.2MB.rsvd.events": "max 5\n",
+		"hugetlb.2MB.rsvd.current": "4194304\n",
 		"hugetlb.1GB.current": "1073741824\n", "hugetlb.1GB.events": "max 7\n",
-		"cgroup.procs": "17\n18\n",
+		"cgroup.procs": "17\n18\n", "cpuset.cpus.effective": "0-1, 3\n",
+		"io.stat": "7:7 7:6 7:5 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=0 dios=0\n(unknown) rbytes=5 rios=6\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -114,10 +116,32 @@ func TestStatsOfFiles(t *testing.T) {
 	if s.Pids.Current != 2 {
 		t.Errorf("pids: %+v", s.Pids)
 	}
-	for size, want := range map[string]HugetlbStats{"2MB": {Usage: 4194304, Failcnt: 5}, "1GB": {Usage: 1 << 30, Failcnt: 7}} {
+	if !slices.Equal(s.CPUSet.CPUs, []uint16{0, 1, 3}) {
+		t.Errorf("cpus: %v", s.CPUSet.CPUs)
+	}
+	if want := []BlkioEntry{{7, 5, "Read", 1}, {7, 5, "Write", 2}}; !slices.Equal(s.Blkio.IoServiceBytesRecursive, want) {
+		t.Errorf("io.stat: %+v", s.Blkio.IoServiceBytesRecursive)
+	}
+	for size, want := range map[string]HugetlbStats{"2MB": {Usage: 4194304, Failcnt: 3}, "1GB": {Usage: 1 << 30, Failcnt: 7}} {
 		kib := map[string]string{"2MB": "2048", "1GB": "1048576"}[size]
 		if _, err := os.Stat("/sys/kernel/mm/hugepages/hugepages-" + kib + "kB"); err == nil && s.Hugetlb[size] != want {
 			t.Errorf("%s: %+v, want %+v", size, s.Hugetlb[size], want)
+		}
+	}
+}
+
+// A list may have blanks; the kernel shows it without.
+func TestVerifyList(t *testing.T) {
+	dir := t.TempDir()
+	m := Open(State{Driver: Cgroupfs, Mode: Unified, Dirs: map[string]string{"": dir}})
+	defer m.Close()
+	for have, same := range map[string]bool{"0-1": true, "0": false} {
+		if err := os.WriteFile(filepath.Join(dir, "cpuset.cpus"), []byte(have+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		drifts, err := m.Verify(&specs.LinuxResources{CPU: &specs.LinuxCPU{Cpus: "0, 1"}})
+		if err != nil || (len(drifts) == 0) != same {
+			t.Errorf("%s: %+v, %v", have, drifts, err)
 		}
 	}
 }

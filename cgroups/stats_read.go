@@ -169,10 +169,11 @@ func (r *reader) cpuset(s *Stats) {
 	c.SchedRelaxDomainLevel, _ = strconv.ParseInt(r.text("cpuset", "cpuset.sched_relax_domain_level"), 10, 64)
 }
 
-// parseList reads the kernel's lists: "0-3,7".
+// parseList reads the kernel's lists, "0-3,7", also with blanks beside the commas.
 func parseList(s string) []uint16 {
 	var out []uint16
 	for part := range strings.SplitSeq(s, ",") {
+		part = strings.TrimSpace(part)
 		first, last, ranged := strings.Cut(part, "-")
 		if !ranged {
 			last = first
@@ -248,17 +249,24 @@ func (r *reader) memory1(s *MemoryStats) {
 	s.KernelTCP = entry("memory.kmem.tcp.")
 }
 
-// io2 reads io.stat: "259:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=0 dios=0"; the operations get v1's names.
+// io2 reads io.stat: "259:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=0 dios=0"; the operations get v1's names. The figures
+// are those of the last device before them: the kernel writes no end of line after a device without any. It calls one
+// that is gone "(unknown)", which is left out.
 func (r *reader) io2(s *BlkioStats) {
 	for line := range strings.Lines(r.text("io", "io.stat")) {
-		f := strings.Fields(line)
-		if len(f) < 2 {
-			continue
-		}
-		major, minor, _ := strings.Cut(f[0], ":")
-		e := BlkioEntry{Major: parseNumber(major), Minor: parseNumber(minor)}
-		for _, kv := range f[1:] {
-			key, value, _ := strings.Cut(kv, "=")
+		var e BlkioEntry
+		known := false
+		for _, word := range strings.Fields(line) {
+			key, value, figure := strings.Cut(word, "=")
+			if !figure {
+				var major, minor string
+				major, minor, known = strings.Cut(word, ":")
+				e.Major, e.Minor = parseNumber(major), parseNumber(minor)
+				continue
+			}
+			if !known {
+				continue
+			}
 			e.Value = parseNumber(value)
 			switch key {
 			case "rbytes", "wbytes":
@@ -341,7 +349,8 @@ func (r *reader) hugetlb(s *Stats) {
 		}
 		if usage := r.text("hugetlb", file+"current"); usage != "" {
 			h := HugetlbStats{Usage: parseNumber(usage)}
-			r.each("hugetlb", file+"events", func(key string, v uint64) {
+			file = "hugetlb." + size + ".events" // counts for both limits
+			r.each("hugetlb", file, func(key string, v uint64) {
 				if key == "max" {
 					h.Failcnt = v
 				}

@@ -53,7 +53,11 @@ func (m *Manager) Verify(r *specs.LinuxResources) ([]Drift, error) {
 		} else if all, ok := strings.CutPrefix(have, "default "); ok && !strings.HasPrefix(w.value, "default") {
 			have, _, _ = strings.Cut(all, "\n") // a weight; single devices' follow
 		}
-		if !sameValue(w.value, have) {
+		same := sameValue
+		if w.ctrl == "cpuset" {
+			same = sameWord // a list may have blanks
+		}
+		if !same(w.value, have) {
 			drifts = append(drifts, Drift{resources + w.field, w.file, w.value, have})
 		}
 	}
@@ -119,7 +123,7 @@ func sameWord(want, have string) bool {
 func expandList(list string) string {
 	var b strings.Builder
 	for part := range strings.SplitSeq(list, ",") {
-		from, to, isRange := strings.Cut(part, "-")
+		from, to, isRange := strings.Cut(strings.TrimSpace(part), "-")
 		x, err := strconv.Atoi(from)
 		y := x
 		if err == nil && isRange {
