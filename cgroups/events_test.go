@@ -99,7 +99,7 @@ func TestStatsOfFiles(t *testing.T) {
 	for name, text := range map[string]string{
 		"hugetlb.2MB.current": "2097152\n", "hugetlb.2MB.events": "max 3\n",
 		"hugetlb.2MB.rsvd.current": "4194304\n",
-		"hugetlb.1GB.current": "1073741824\n", "hugetlb.1GB.events": "max 7\n",
+		"hugetlb.1GB.current":      "1073741824\n", "hugetlb.1GB.events": "max 7\n",
 		"cgroup.procs": "17\n18\n", "cpuset.cpus.effective": "0-1, 3\n",
 		"io.stat": "7:7 7:6 7:5 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=0 dios=0\n(unknown) rbytes=5 rios=6\n",
 	} {

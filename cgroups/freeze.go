@@ -103,6 +103,42 @@ func (m *Manager) Thaw() error {
 	return nil
 }
 
+// ThawAll thaws what would keep killed processes from their death: a frozen container, and v1's freezer below it.
+func (m *Manager) ThawAll() error {
+	if frozen, err := m.Frozen(); err == nil && frozen {
+		if err := m.Thaw(); err != nil {
+			return err
+		}
+	}
+	return m.thawAll1()
+}
+
+// thawAll1 thaws the container's v1 freezer and all below it.
+func (m *Manager) thawAll1() error {
+	dir := m.state.Dirs["freezer"]
+	if dir == "" {
+		return nil
+	}
+	err := thawAll(dir)
+	if gone(err) {
+		return nil
+	}
+	return err
+}
+
+func thawAll(dir string) error {
+	if err := writeAt(unix.AT_FDCWD, dir+"/freezer.state", "THAWED"); err != nil {
+		return fmt.Errorf("thaw: write THAWED to %s/freezer.state: %w", dir, err)
+	}
+	names, err := subdirs(dir)
+	for _, name := range names {
+		if err := thawAll(dir + "/" + name); err != nil && !gone(err) {
+			return err
+		}
+	}
+	return err
+}
+
 // Frozen says whether the container is frozen, by whomever. A cgroup that is gone is not.
 func (m *Manager) Frozen() (bool, error) {
 	if m.has2() {

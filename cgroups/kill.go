@@ -54,15 +54,8 @@ func (m *Manager) killStrays() error {
 	if dir == "" {
 		return nil
 	}
-	if f := m.state.Dirs["freezer"]; f != "" {
-		fd, err := m.dir1("freezer")
-		if err != nil {
-			return err
-		}
-		// A v1-frozen process would not die.
-		if err := writeAt(fd, "freezer.state", "THAWED"); err != nil {
-			return err
-		}
+	if err := m.thawAll1(); err != nil { // a v1-frozen process would not die
+		return err
 	}
 	in1, err := allPids(dir)
 	if err != nil || len(in1) == 0 {
@@ -102,9 +95,12 @@ func (m *Manager) signal(sig unix.Signal) error {
 		}
 	}
 	if frozen && (!was || sig == unix.SIGKILL) {
-		return m.Thaw()
+		err = m.Thaw()
 	}
-	return nil
+	if err == nil && sig == unix.SIGKILL {
+		err = m.thawAll1()
+	}
+	return err
 }
 
 // strays says that processes may be in v1 hierarchies only, which cgroup2's freezer does not stop.

@@ -232,6 +232,47 @@ func TestKillFrozenAndBelow(t *testing.T) {
 	}
 }
 
+// What v1's freezer has frozen below dies, too.
+func TestKillFrozenBelow(t *testing.T) {
+	for _, old := range []bool{false, true} {
+		m := made(t, nil)
+		k := legacy(t, m)
+		if !old {
+			k = m
+		}
+		sub := m.State().Dirs["freezer"] + "/sub"
+		if err := os.MkdirAll(sub, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		c := start(t, m, "wait")
+		if err := os.WriteFile(sub+"/cgroup.procs", []byte(strconv.Itoa(c.Process.Pid)), 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(sub+"/freezer.state", []byte("FROZEN"), 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := k.Kill(unix.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		dead := make(chan string)
+		go func() { dead <- c.exit() }()
+		select {
+		case s := <-dead:
+			if s != "signal: killed" {
+				t.Error(s)
+			}
+		case <-time.After(5 * time.Second):
+			t.Error("it is still frozen")
+			_ = k.Thaw()
+			_ = os.WriteFile(sub+"/freezer.state", []byte("THAWED"), 0)
+			<-dead
+		}
+		if err := m.Destroy(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // A process with a thread in a threaded sub-cgroup is one process.
 func TestPidsOfThreads(t *testing.T) {
 	m := made(t, nil)

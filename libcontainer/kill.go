@@ -31,10 +31,10 @@ func (c *Container) Kill(sig unix.Signal, all bool) error {
 		return fmt.Errorf("pidfd_send_signal %d: %w", c.Pid, err)
 	}
 	// A frozen process takes its death only once it is thawed (v1; v2 kills it as it is).
-	if sig == unix.SIGKILL && c.frozen() {
+	if sig == unix.SIGKILL {
 		m := c.Cgroups()
 		defer m.Close()
-		return m.Thaw()
+		return m.ThawAll()
 	}
 	return nil
 }
@@ -77,9 +77,7 @@ func (c *Container) killAll() error {
 	}
 	m := c.Cgroups()
 	defer m.Close()
-	if frozen, err := m.Frozen(); err == nil && frozen {
-		m.Thaw()
-	}
+	m.ThawAll()
 	if len(c.Cgroup.Dirs) > 0 && (!c.OwnPid || c.pidfd < 0) {
 		if err := m.Kill(unix.SIGKILL); err != nil {
 			return err
