@@ -105,6 +105,9 @@ func resourceFlags(c *cli.Context) (*specs.LinuxResources, error) {
 	}
 	if c.IsSet("pids-limit") {
 		limit := int64(c.Int("pids-limit"))
+		if limit == 0 { // a limit, as in a config, where a file's 0 is engines' "not set"
+			limit = 1
+		}
 		r.Pids = &specs.LinuxPids{Limit: &limit}
 	}
 	return r, nil
