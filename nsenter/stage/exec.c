@@ -87,6 +87,8 @@ static _Noreturn void become_hook(struct stage *c, const struct plan_step *s, in
 	char **args = (char **)(c->data + s->s[HOOK_L_ARGS].off), **env = (char **)(c->data + s->s[HOOK_L_ENV].off);
 
 	sys(__NR_dup3, input, 0, 0);
+	if (s->n[HOOK_N_ATROOT]) /* later ones come after the container's own umask was set */
+		sys(__NR_umask, c->umask);
 	/* Before the exec, as above; what is preserved is not the hook's either. Errors still go to the channel. */
 	sys(__NR_close_range, 3, c->channel - 1, 0);
 	sys(__NR_close_range, c->channel + 1, ~0U, 0);

@@ -228,7 +228,7 @@ __attribute__((used)) _Noreturn void stage_main(long *sp)
 	c.h = (const struct plan_header *)map;
 	c.steps = (const struct plan_step *)(map + (long)sizeof(*c.h));
 	c.data = (char *)map + c.h->data;
-	sys(__NR_umask, 0);
+	c.umask = sys(__NR_umask, 0);
 	run(&c);
 	fail(&c, "plan", -EINVAL, "no exec at the end");
 }

@@ -48,6 +48,7 @@ struct stage {
 	int64_t pid;	   /* the container process, as the parent sees it */
 	const char *program; /* what to exec */
 	uint64_t nofile[2];  /* limit of descriptors before it was lifted */
+	long umask;	   /* of davit's caller */
 };
 
 typedef void step_fn(struct stage *c, const struct plan_step *s);
