@@ -194,6 +194,18 @@ static uint64_t number(const char *s)
 	return n;
 }
 
+/* Whatever davit's caller had blocked or ignored. Go's runtime catches the other signals, so that its exec resets
+ * them; these it leaves as they are. */
+static void default_signals(void)
+{
+	static const uint8_t left[] = {1, 2, 18, 20, 21, 22}; /* HUP, INT, CONT, TSTP, TTIN, TTOU */
+	uint64_t none = 0, action[4] = {0}; /* SIG_DFL, flags, restorer, mask */
+
+	sys(__NR_rt_sigprocmask, SIG_SETMASK, &none, 0, sizeof(none));
+	for (size_t i = 0; i < sizeof(left); i++)
+		sys(__NR_rt_sigaction, left[i], action, 0, sizeof(none));
+}
+
 /* argv: name, number of the plan's descriptor, the plan's size, how many
  * descriptors follow. The control socket comes right after the plan. */
 _Noreturn void stage_main(long *sp);
@@ -201,7 +213,6 @@ __attribute__((used)) _Noreturn void stage_main(long *sp)
 {
 	char **argv = (char **)(sp + 1);
 	struct stage c = {.root = -1, .null = -1, .masked = -1, .channel = -1};
-	uint64_t none = 0;
 	const char *wrong;
 
 	if (sp[0] != 4)
@@ -217,7 +228,7 @@ __attribute__((used)) _Noreturn void stage_main(long *sp)
 	/* Invariant 2: whatever else there is, nothing passes the exec but stdio and what was asked for, which
 	 * is what comes before the plan. */
 	must(&c, sys(__NR_close_range, plan, ~0U, CLOSE_RANGE_CLOEXEC), "close_range", "");
-	sys(__NR_rt_sigprocmask, SIG_SETMASK, &none, 0, sizeof(none));
+	default_signals();
 	sys(__NR_prctl, PR_SET_NAME, "davit-stage", 0, 0, 0);
 
 	long map = sys(__NR_mmap, 0, len, PROT_READ | PROT_WRITE, MAP_PRIVATE, plan, 0);
