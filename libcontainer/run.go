@@ -63,15 +63,14 @@ func (s Store) Run(o RunOptions) (status int, err error) {
 		ready.close()
 		return -1, err
 	}
-	if ready != nil {
-		go c.forward(ready)
-	}
+	told := c.forward(ready)
 	c.unlock() // others may exec, kill, pause
 	stop := f.forward(c.stage.PidFD)
 	end := o.Trace.span("the container's process")
 	status = waitProcess(c.stage.Pid)
 	end()
 	stop()
+	told() // it may have ended right after it was ready
 	if o.Keep {
 		return status, nil
 	}
@@ -107,12 +106,21 @@ func (c *creation) unlock() {
 	c.dir = -1
 }
 
-// forward runs beside a container in the foreground.
-func (c *creation) forward(ready *notifier) {
-	defer ready.close()
-	if err := ready.forward(0, c.stage.PidFD); err != nil {
-		warnf("run %s: %v", c.ID, err)
+// forward passes on that a container in the foreground is ready. What it returns waits until that is
+// done, once the container's process has ended.
+func (c *creation) forward(ready *notifier) (wait func()) {
+	if ready == nil {
+		return func() {}
 	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer ready.close()
+		if err := ready.forward(0, c.stage.PidFD); err != nil {
+			warnf("run %s: %v", c.ID, err)
+		}
+	}()
+	return func() { <-done }
 }
 
 // finish removes a container whose process has ended, unless somebody else did.

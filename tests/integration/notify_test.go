@@ -33,7 +33,9 @@ func service() int {
 		fmt.Fprint(c, "STATUS=getting there\n")
 		fmt.Fprint(c, "STATUS=there\nREADY=1\n")
 	}
-	time.Sleep(time.Hour)
+	if os.Getenv("ONCE") == "" {
+		time.Sleep(time.Hour)
+	}
 	return 0
 }
 
@@ -145,6 +147,23 @@ func TestNotifyForeground(t *testing.T) {
 	b.try(b.davit("kill", "c1", "KILL"))
 	if have := exitCode(cmd.Wait()); have != 128+9 {
 		t.Errorf("exit status %d", have)
+	}
+}
+
+// A service may end as soon as it has said that it is ready.
+func TestNotifyShort(t *testing.T) {
+	b := newService(t)
+	b.try(editConfig(b.bundle, []string{"process.env+=ONCE=1"}))
+	c, path := manager(b)
+	t.Setenv("NOTIFY_SOCKET", path)
+	for range 5 {
+		cmd := b.command("run", "c1")
+		b.try(cmd.Start())
+		if ready, _ := receive(b, c); ready != "READY=1\n" {
+			t.Errorf("%q", ready)
+		}
+		receive(b, c)
+		b.try(cmd.Wait())
 	}
 }
 
