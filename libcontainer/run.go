@@ -75,7 +75,7 @@ func (s Store) Run(o RunOptions) (status int, err error) {
 		return status, nil
 	}
 	defer o.Trace.span("delete")()
-	return status, s.finish(o.ID)
+	return status, c.finish()
 }
 
 // startDetached also waits until the container says that it is ready, if its
@@ -124,13 +124,19 @@ func (c *creation) forward(ready *notifier) (wait func()) {
 }
 
 // finish removes a container whose process has ended, unless somebody else did.
-func (s Store) finish(id string) error {
-	c, err := s.OpenLocked(id)
+func (c *creation) finish() error {
+	live, err := c.store.OpenLocked(c.ID)
 	if err != nil {
 		return nil
 	}
-	defer c.Close()
-	return c.Delete(true)
+	defer live.Close()
+	if live.Broken != nil {
+		return live.Broken
+	}
+	if live.Created != c.state.Created || live.Pid != c.state.Pid { // a later one of that id
+		return nil
+	}
+	return live.Delete(true)
 }
 
 // start lets the process of a container that was just created go. If that
