@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -11,6 +10,7 @@ import (
 
 	"davit/cli"
 	"davit/libcontainer"
+	"davit/memfd"
 	"davit/spec/jsonx"
 
 	"golang.org/x/sys/unix"
@@ -60,14 +60,17 @@ func (l *logger) fatal(err error) {
 		unix.Write(l.file, []byte(l.line("error", text, hint)))
 	}
 	if l.file < 0 && l.format == "json" {
-		os.Stderr.WriteString(l.line("error", text, hint))
+		toStderr(l.line("error", text, hint))
 		return
 	}
-	os.Stderr.WriteString("davit: " + printable(text) + "\n")
+	toStderr("davit: " + printable(text) + "\n")
 	if hint != "" {
-		os.Stderr.WriteString("  hint: " + printable(hint) + "\n")
+		toStderr("  hint: " + printable(hint) + "\n")
 	}
 }
+
+// toStderr writes there; not by os.Stderr, which ends davit where nobody reads that any more: what it warns of goes on.
+func toStderr(text string) { memfd.WriteAll(unix.Stderr, []byte(text)) }
 
 // printable escapes what a terminal would take for a command: an error may have names of an image's in it.
 func printable(text string) string {
@@ -94,7 +97,7 @@ func (l *logger) write(level, text string) {
 		unix.Write(l.file, []byte(l.line(level, text, "")))
 		return
 	}
-	os.Stderr.WriteString(l.line(level, text, ""))
+	toStderr(l.line(level, text, ""))
 }
 
 // line is one entry of the log, in logrus' forms, which engines read.

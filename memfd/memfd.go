@@ -55,13 +55,15 @@ func create(name string, flags int) (int, error) {
 func WriteAll(fd int, data []byte) error {
 	for len(data) > 0 {
 		n, err := unix.Write(fd, data)
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil {
+		switch err {
+		case nil:
+			data = data[n:]
+		case unix.EINTR:
+		case unix.EAGAIN: // a pipe or terminal that davit's caller has made so
+			unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, -1)
+		default:
 			return err
 		}
-		data = data[n:]
 	}
 	return nil
 }
