@@ -6,7 +6,10 @@ import (
 	"os"
 	"os/signal"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"davit/memfd"
 
 	"github.com/containerd/console"
 	"golang.org/x/sys/unix"
@@ -17,16 +20,16 @@ import (
 type foreground struct {
 	signals chan os.Signal
 	sockets [2]int // of the console: ours, the stage's
-	host    console.Console
-	master  console.Console
-	file    *os.File // master
-	output  sync.WaitGroup
+	restore func() // davit's own terminal; once
+	master  *os.File
+	output  chan struct{} // closed once all output is passed on; nil without a terminal
+	passed  atomic.Int64  // how many pieces of it are
 }
 
 // newForeground begins to catch signals, so that none is lost while a
 // container is being made.
 func newForeground(terminal bool) (*foreground, error) {
-	f := &foreground{signals: make(chan os.Signal, 64), sockets: [2]int{-1, -1}}
+	f := &foreground{signals: make(chan os.Signal, 64), sockets: [2]int{-1, -1}, restore: func() {}}
 	// Whatever davit's caller had blocked: this thread takes it.
 	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &unix.Sigset_t{}, nil); err != nil {
 		return nil, fmt.Errorf("rt_sigprocmask: %w", err)
@@ -56,27 +59,20 @@ func (f *foreground) start() error {
 	if err := unix.SetNonblock(fd, true); err != nil { // so that reading has a deadline, see drain
 		return fmt.Errorf("the terminal: %w", err)
 	}
-	master := os.NewFile(uintptr(fd), "terminal")
-	f.file = master
-	if f.master, err = console.ConsoleFromFile(master); err != nil {
-		return err
-	}
+	f.master = os.NewFile(uintptr(fd), "terminal")
 	// Output stays as the program wrote it.
 	if err := console.ClearONLCR(f.master.Fd()); err != nil {
 		return err
 	}
+	f.resize()
 	if host, err := console.ConsoleFromFile(os.Stdin); err == nil {
-		f.host = host
-		f.resize()
+		f.restore = sync.OnceFunc(func() { host.Reset() })
 		if err := host.SetRaw(); err != nil {
 			return fmt.Errorf("set the terminal to raw mode: %w", err)
 		}
 	}
-	f.output.Add(1)
-	go func() {
-		defer f.output.Done()
-		io.Copy(os.Stdout, f.master)
-	}()
+	f.output = make(chan struct{})
+	go f.passOutput()
 	go f.input()
 	return nil
 }
@@ -110,22 +106,33 @@ func (l *lastByte) Write(p []byte) (int, error) {
 	return l.w.Write(p)
 }
 
+// resize gives the process's terminal the size of davit's own.
 func (f *foreground) resize() {
-	if f.host != nil && f.master != nil {
-		if size, err := f.host.Size(); err == nil {
-			f.master.Resize(size)
-		}
+	if f.master == nil {
+		return
+	}
+	if size := sizeOf(unix.Stdin); size != nil {
+		unix.IoctlSetWinsize(int(f.master.Fd()), unix.TIOCSWINSZ, size)
 	}
 }
 
-// forward passes signals on to a process until it is told to stop.
+// sizeOf is nil for what is no terminal, or one that nobody has given a size.
+func sizeOf(fd int) *unix.Winsize {
+	size, err := unix.IoctlGetWinsize(fd, unix.TIOCGWINSZ)
+	if err != nil || size.Row == 0 && size.Col == 0 {
+		return nil
+	}
+	return size
+}
+
+// forward passes signals on to a process until it is told to stop, as the process has ended.
 func (f *foreground) forward(pidfd int) (stop func()) {
 	done := make(chan struct{})
 	go func() {
 		for {
 			select {
 			case <-done:
-				return
+				f.giveIn()
 			case s := <-f.signals:
 				switch s {
 				case unix.SIGWINCH:
@@ -136,7 +143,24 @@ func (f *foreground) forward(pidfd int) (stop func()) {
 			}
 		}
 	}()
-	return func() { close(done) }
+	return func() {
+		f.restore()
+		close(done)
+	}
+}
+
+// giveIn lets signals end davit, which may wait for a hook or for who reads its output, as if it did not
+// catch them; signal.Reset for all of them would take a thread. One that comes soon was meant
+// for the process: it does not keep davit from removing the container.
+func (f *foreground) giveIn() {
+	const soon = 200 * time.Millisecond
+	end := time.Now()
+	for s := range f.signals {
+		if time.Since(end) > soon {
+			signal.Reset(s)
+			unix.Kill(unix.Getpid(), s.(unix.Signal))
+		}
+	}
 }
 
 // forwarded are the signals that a process in the foreground gets from davit,
@@ -163,32 +187,75 @@ func (f *foreground) close() {
 			unix.Close(fd)
 		}
 	}
-	if f.master != nil {
+	f.restore()
+	if f.output != nil {
 		f.drain()
-		f.master.Close()
 	}
-	if f.host != nil {
-		f.host.Reset()
+	if f.master != nil {
+		f.master.Close()
 	}
 }
 
-// drain passes on what the process has written before its end. It does not wait
-// for others that may hold the terminal, and who may go on for ever.
-func (f *foreground) drain() {
-	f.file.SetReadDeadline(time.Now())
-	f.output.Wait()
-	buf := make([]byte, 4096)
-	for range maxDrained / len(buf) {
-		n, err := unix.Read(int(f.master.Fd()), buf)
-		if n <= 0 || err != nil {
+// passOutput passes on what the process writes, until nothing holds its terminal or drain ends that.
+func (f *foreground) passOutput() {
+	defer close(f.output)
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := f.master.Read(buf)
+		if f.pass(buf[:n]) == unix.EPIPE {
+			f.master.Close() // as a terminal's window is closed: the program gets SIGHUP
+			f.restore()      // and if it goes on, Ctrl-C is a signal
 			return
 		}
-		os.Stdout.Write(buf[:n])
+		if err != nil {
+			break
+		}
+	}
+	// What the process has written before its end. Others may hold the terminal, and go on for ever.
+	for range maxDrained / 4096 { // which one read gets at the most
+		n, err := unix.Read(int(f.master.Fd()), buf)
+		if n <= 0 || err != nil || f.pass(buf[:n]) != nil {
+			return
+		}
 	}
 }
 
 // maxDrained is more than the kernel keeps for a terminal, in bytes.
 const maxDrained = 64 << 10
+
+// pass writes to davit's standard output; not by os.Stdout, which ends davit where nobody reads that any more.
+func (f *foreground) pass(p []byte) error {
+	err := memfd.WriteAll(unix.Stdout, p)
+	f.passed.Add(1)
+	return err
+}
+
+// patience is how long whoever reads davit's output may let it wait once the process has ended.
+const patience = 10 * time.Second
+
+// drain waits for the output to be passed on. It gives up if nobody reads it.
+func (f *foreground) drain() {
+	f.master.SetReadDeadline(time.Now())
+	for {
+		before := f.passed.Load()
+		select {
+		case <-f.output:
+			return
+		case <-time.After(patience):
+		}
+		if f.passed.Load() == before {
+			if writable(unix.Stderr) { // which may go the same way
+				warnf("nobody reads standard output: the end of what the process wrote is lost")
+			}
+			return
+		}
+	}
+}
+
+func writable(fd int) bool {
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, 0)
+	return err == nil && n == 1
+}
 
 func receiveFD(socket int) (int, error) {
 	var data [64]byte

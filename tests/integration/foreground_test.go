@@ -1,0 +1,184 @@
+package integration
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// onPipe is a davit on a terminal but for its standard output, whose other end is returned.
+func (term *terminal) onPipe(b *box, args ...string) (*exec.Cmd, *os.File) {
+	term.t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		term.t.Fatal(err)
+	}
+	term.t.Cleanup(func() { r.Close() })
+	cmd := term.command(b, args...)
+	cmd.Stdout = w
+	if err := cmd.Start(); err != nil {
+		term.t.Fatal(err)
+	}
+	w.Close()
+	return cmd, r
+}
+
+// endWithin kills a davit that does not end by itself.
+func endWithin(t *testing.T, cmd *exec.Cmd, d time.Duration) int {
+	t.Helper()
+	if !exitWithin(cmd.Process.Pid, d) {
+		t.Errorf("davit does not end within %v", d)
+		cmd.Process.Kill()
+	}
+	return exitCode(cmd.Wait())
+}
+
+// "davit exec --tty c1 yes | head -1": who reads the output goes. It is as if a terminal's window was closed: the program
+// gets SIGHUP; davit ends as always.
+func TestTerminalReaderGone(t *testing.T) {
+	b := newBox(t, "process.terminal=true", `process.args=["yes"]`)
+	term := newTerminal(t)
+	before := termios(t, term.slave)
+	check := func(want int, args ...string) {
+		t.Helper()
+		cmd, r := term.onPipe(b, args...)
+		if _, err := io.ReadFull(r, make([]byte, 2)); err != nil {
+			t.Error(err)
+		}
+		r.Close()
+		if status := endWithin(t, cmd, 20*time.Second); status != want {
+			t.Errorf("%s: exit status %d", args[0], status)
+		}
+		if after := termios(t, term.slave); after != before {
+			t.Errorf("the terminal was %+v and is %+v", before, after)
+		}
+	}
+	check(1, "run", "c1") // the first process of a pid namespace gets no SIGHUP that it does not catch, but EIO
+	if _, err := os.Stat(filepath.Join(b.root, "c1")); err == nil {
+		t.Error("the container's state is still there")
+	}
+	b.edit("process.terminal=false", `process.args=["sleep","1000"]`)
+	b.davit("run", "-d", "c1")
+	term = newTerminal(t)
+	check(128+int(unix.SIGHUP), "exec", "--tty", "c1", "yes")
+	b.davit("delete", "--force", "c1")
+}
+
+// A program that outlives that gets the signals of a terminal that is as it was before.
+func TestTerminalReaderGoneIgnored(t *testing.T) {
+	b := newBox(t, `process.args=["sleep","1000"]`)
+	b.davit("run", "-d", "c1")
+	term := newTerminal(t)
+	before := termios(t, term.slave)
+	cmd, r := term.onPipe(b, "exec", "--tty", "c1", "sh", "-c", "trap '' HUP; yes; exec sleep 1000")
+	if _, err := io.ReadFull(r, make([]byte, 2)); err != nil {
+		t.Error(err)
+	}
+	r.Close()
+	for end := time.Now().Add(5 * time.Second); termios(t, term.slave) != before; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("the terminal was %+v and is %+v", before, termios(t, term.slave))
+		}
+	}
+	term.say("\x03")
+	if status := endWithin(t, cmd, 5*time.Second); status != 128+int(unix.SIGINT) {
+		t.Errorf("exit status %d", status)
+	}
+	b.davit("delete", "--force", "c1")
+}
+
+// Nobody reads standard error: what davit warns of goes on.
+func TestStderrClosed(t *testing.T) {
+	b := newBox(t, `process.args=["sleep","1000"]`, `hooks.poststop=[{"path":"/bin/false"}]`)
+	b.davit("run", "-d", "c1")
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Close()
+	defer w.Close()
+	cmd := b.command("delete", "--force", "c1")
+	cmd.Stderr = w
+	if status := exitCode(cmd.Run()); status != 0 {
+		t.Errorf("delete: exit status %d", status)
+	}
+	cmd = b.command("state", "c1")
+	cmd.Stderr = w
+	if status := exitCode(cmd.Run()); status != 1 {
+		t.Errorf("state: exit status %d", status)
+	}
+}
+
+// Who reads the output of a process that has ended may take its time, and gets all of it.
+func TestTerminalSlowReader(t *testing.T) {
+	b := newBox(t, "process.terminal=true", `process.args=["sh","-c","seq 14000; exit 3"]`)
+	cmd, r := newTerminal(t).onPipe(b, "run", "c1")
+	time.Sleep(1500 * time.Millisecond)
+	out, _ := io.ReadAll(r)
+	if status := endWithin(t, cmd, 20*time.Second); status != 3 || !strings.HasSuffix(string(out), "\n13999\n14000\n") {
+		t.Errorf("exit status %d, %d bytes: %q", status, len(out), out[max(0, len(out)-40):])
+	}
+}
+
+// Nobody reads the output, and the process ends: so does davit in the end, and before if it gets a signal.
+func TestTerminalNotRead(t *testing.T) {
+	b := newBox(t, `process.args=["sleep","1000"]`)
+	full := func() *exec.Cmd {
+		b.davit("run", "-d", "c1")
+		cmd, r := newTerminal(t).onPipe(b, "exec", "--tty", "c1", "yes")
+		for before := 0; ; time.Sleep(300 * time.Millisecond) { // until it is full
+			n, err := unix.IoctlGetInt(int(r.Fd()), unix.TIOCINQ)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n > 0 && n == before {
+				break
+			}
+			before = n
+		}
+		b.davit("delete", "--force", "c1")
+		return cmd
+	}
+	cmd := full()
+	if exitWithin(cmd.Process.Pid, time.Second) {
+		t.Error("davit does not wait for a reader")
+	}
+	cmd.Process.Signal(unix.SIGTERM)
+	if status := endWithin(t, cmd, 2*time.Second); status != -int(unix.SIGTERM) {
+		t.Errorf("exit status %d after SIGTERM", status)
+	}
+	if status := endWithin(t, full(), 20*time.Second); status != 128+int(unix.SIGKILL) {
+		t.Errorf("exit status %d", status)
+	}
+}
+
+// A signal ends the davit that waits for a poststop hook.
+func TestSignalDuringPoststop(t *testing.T) {
+	b := newBox(t, `process.args=["true"]`)
+	hook := filepath.Join(b.work, "hook")
+	b.edit(fmt.Sprintf(`hooks.poststop=[{"path":"/bin/sh","args":["sh","-c","[ -e %s ] || { echo $$ >%s; exec sleep 1000; }"]}]`, hook, hook))
+	cmd := b.command("run", "c1")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := awaitFile(hook); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(time.Second)
+	cmd.Process.Signal(unix.SIGTERM)
+	if status := endWithin(t, cmd, 5*time.Second); status != -int(unix.SIGTERM) {
+		t.Errorf("exit status %d", status)
+	}
+	var pid int
+	text, _ := os.ReadFile(hook)
+	fmt.Sscan(string(text), &pid)
+	unix.Kill(pid, unix.SIGKILL)
+	b.davit("delete", "--force", "c1")
+}
