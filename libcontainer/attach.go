@@ -111,9 +111,24 @@ func (f *foreground) resize() {
 	if f.master == nil {
 		return
 	}
-	if size := sizeOf(unix.Stdin); size != nil {
+	if size := hostSize(); size != nil {
 		unix.IoctlSetWinsize(int(f.master.Fd()), unix.TIOCSWINSZ, size)
 	}
+}
+
+// hostSize is that of the terminal that davit was called on: some of its streams may be redirected, or all.
+func hostSize() *unix.Winsize {
+	for _, fd := range [...]int{unix.Stderr, unix.Stdout, unix.Stdin} {
+		if size := sizeOf(fd); size != nil {
+			return size
+		}
+	}
+	fd, err := unix.Open("/dev/tty", unix.O_RDONLY|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil
+	}
+	defer unix.Close(fd)
+	return sizeOf(fd)
 }
 
 // sizeOf is nil for what is no terminal, or one that nobody has given a size.

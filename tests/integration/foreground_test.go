@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -181,4 +182,39 @@ func TestSignalDuringPoststop(t *testing.T) {
 	fmt.Sscan(string(text), &pid)
 	unix.Kill(pid, unix.SIGKILL)
 	b.davit("delete", "--force", "c1")
+}
+
+// The size is that of the terminal that davit was called on, whichever of its streams is redirected.
+func TestTerminalSize(t *testing.T) {
+	b := newBox(t, "process.terminal=true", `process.args=["stty","size"]`)
+	for _, kept := range []int{0, 1, 2, 3} { // 3: the controlling terminal alone
+		term := newTerminal(t)
+		term.resize(33, 99)
+		out, err := os.Create(filepath.Join(b.work, "size"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer out.Close()
+		cmd := b.command("run", "c1")
+		cmd.Stdout, cmd.Stderr = out, out
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: kept}
+		switch kept {
+		case 0:
+			cmd.Stdin = term.slave
+		case 1:
+			cmd.Stdout = term.slave
+		case 2:
+			cmd.Stderr = term.slave
+		case 3:
+			cmd.ExtraFiles = []*os.File{term.slave}
+		}
+		err = cmd.Run()
+		text, _ := os.ReadFile(out.Name())
+		if kept == 1 {
+			text = []byte(term.expect(`\S+ \S+\r?\n`)[0])
+		}
+		if err != nil || strings.TrimSpace(string(text)) != "33 99" {
+			t.Errorf("terminal at %d: %v, %q", kept, err, text)
+		}
+	}
 }
