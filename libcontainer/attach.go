@@ -186,6 +186,7 @@ func forwarded() []os.Signal {
 		switch sig {
 		case unix.SIGKILL, unix.SIGSTOP: // cannot be caught
 		case unix.SIGCHLD, unix.SIGPIPE, unix.SIGURG: // davit's own; Go's runtime uses SIGURG
+		case unix.SIGTTIN, unix.SIGTTOU: // in the background: caught, the call would be tried again for ever
 		case unix.SIGSEGV, unix.SIGBUS, unix.SIGFPE, unix.SIGILL, unix.SIGTRAP, unix.SIGPROF: // of a fault in davit
 		case 32, 33: // the C library's
 		default:

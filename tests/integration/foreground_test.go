@@ -184,6 +184,34 @@ func TestSignalDuringPoststop(t *testing.T) {
 	b.davit("delete", "--force", "c1")
 }
 
+// In the background a davit with a terminal is stopped, as any program that reads its terminal or changes its modes.
+func TestTerminalBackground(t *testing.T) {
+	b := newBox(t, `process.args=["sleep","1000"]`)
+	b.davit("run", "-d", "c1")
+	term := newTerminal(t)
+	cmd := term.command(b, "exec", "--tty", "c1", "cat")
+	cmd.Args = append([]string{"sh", "-mc", `"$@" & echo "pid $!."; read x`, "sh"}, cmd.Args...)
+	cmd.Path = "/bin/sh"
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var pid int
+	fmt.Sscan(term.expect(`pid (\d+)\.`)[1], &pid)
+	state := ""
+	for end := time.Now().Add(5 * time.Second); state != "T" && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		_, rest, _ := strings.Cut(string(data), ") ")
+		state, _, _ = strings.Cut(rest, " ")
+	}
+	if state != "T" {
+		t.Errorf("davit is not stopped, but %q", state)
+	}
+	unix.Kill(pid, unix.SIGKILL)
+	term.say("\r")
+	cmd.Wait()
+	b.davit("delete", "--force", "c1")
+}
+
 // The size is that of the terminal that davit was called on, whichever of its streams is redirected.
 func TestTerminalSize(t *testing.T) {
 	b := newBox(t, "process.terminal=true", `process.args=["stty","size"]`)
