@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"strconv"
@@ -114,8 +115,11 @@ func execProcess(c *cli.Context, container *libcontainer.Container) (*specs.Proc
 		addCapability(p, name)
 	}
 	for _, g := range c.Int64Slice("additional-gids") {
-		if g < 0 {
+		switch {
+		case g < 0:
 			return nil, usage(fmt.Errorf("--additional-gids: %d is negative", g))
+		case g > math.MaxUint32:
+			return nil, usage(fmt.Errorf("--additional-gids: %d %s", g, textNoID))
 		}
 		p.User.AdditionalGids = append(p.User.AdditionalGids, uint32(g))
 	}
@@ -181,16 +185,22 @@ func addCapability(p *specs.Process, name string) {
 
 func setUser(u *specs.User, text string) error {
 	uid, gid, both := strings.Cut(text, ":")
-	n, err := strconv.ParseUint(uid, 10, 32)
-	if err != nil {
-		return fmt.Errorf("%q: not a number", uid)
+	var err error
+	if u.UID, err = parseID(uid); err == nil && both {
+		u.GID, err = parseID(gid)
 	}
-	u.UID = uint32(n)
-	if both {
-		if n, err = strconv.ParseUint(gid, 10, 32); err != nil {
-			return fmt.Errorf("%q: not a number", gid)
-		}
-		u.GID = uint32(n)
+	return err
+}
+
+const textNoID = "is no id: they have 32 bits"
+
+func parseID(text string) (uint32, error) {
+	n, err := strconv.ParseUint(text, 10, 32)
+	switch {
+	case errors.Is(err, strconv.ErrRange):
+		return 0, fmt.Errorf("%s %s", text, textNoID)
+	case err != nil:
+		return 0, fmt.Errorf("%q: not a number", text)
 	}
-	return nil
+	return uint32(n), nil
 }
