@@ -93,7 +93,7 @@ func (c *Container) load(locked bool) error {
 	if isRemoved(c.dir) {
 		return notExist(c.ID)
 	}
-	state, err := readState(c.dir)
+	state, err := readState(c.dir, c.ID)
 	if err != nil {
 		if !locked && (isLocked(c.dir) || isRemoved(c.dir)) { // it is just being made, or deleted
 			return notExist(c.ID)

@@ -112,7 +112,8 @@ func readAt(dir int, name string) ([]byte, error) {
 	}
 }
 
-func readState(dir int) (*State, error) {
+// readState reads the state of a container, whose id is the name of the directory.
+func readState(dir int, id string) (*State, error) {
 	data, err := readAt(dir, stateFile)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", stateFile, err)
@@ -120,7 +121,13 @@ func readState(dir int) (*State, error) {
 	var s State
 	d := jsonx.NewDecoder(stateFile, data)
 	decodeState(&d, &s)
-	return &s, d.End()
+	if err := d.End(); err != nil {
+		return nil, err
+	}
+	if s.ID != id {
+		return nil, fmt.Errorf("%s: id: %q, where it is in the directory of %s", stateFile, s.ID, id)
+	}
+	return &s, nil
 }
 
 // Store is the directory that holds the containers' states.
