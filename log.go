@@ -36,6 +36,9 @@ func (l *logger) open(c *cli.Context) error {
 	default:
 		return usage(fmt.Errorf("--rootless: %q: true, false or auto", r))
 	}
+	if store(c).Root == "/" { // its directories would be containers, and removable
+		return usage(fmt.Errorf("--root: %q: it is to be a directory of davit's own, as /run/davit is", c.String("root")))
+	}
 	if c.Bool("debug") {
 		libcontainer.Log = func(text string) { l.write("debug", text) }
 	}
