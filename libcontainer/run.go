@@ -26,7 +26,10 @@ func (s Store) Run(o RunOptions) (status int, err error) {
 	if err != nil {
 		return -1, err
 	}
-	if o.Detach {
+	switch {
+	case !o.Detach && b.terminal() && o.ConsoleSocket != "":
+		return -1, errors.New("--console-socket: only with --detach: without it, the terminal is davit's own")
+	case o.Detach:
 		c, err := s.create(o.CreateOptions, b)
 		if err != nil {
 			return -1, err
