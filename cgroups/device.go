@@ -90,50 +90,68 @@ func (r *deviceRule) all() bool {
 	return r.kind == 'a' && r.major == anyDevice && r.minor == anyDevice && r.access == accessAll
 }
 
-// covers says whether every access that s decides is decided by r too.
-func (r *deviceRule) covers(s *deviceRule) bool {
-	return (r.kind == 'a' || r.kind == s.kind) &&
-		(r.major == anyDevice || r.major == s.major) &&
-		(r.minor == anyDevice || r.minor == s.minor) &&
-		s.access&^r.access == 0
-}
-
-// setDevices restricts devices to what the rules allow; nil leaves them as they are. Rootless
-// containers have no rules: see State.Rootless.
-func (m *Manager) setDevices(list []specs.LinuxDeviceCgroup, update bool) error {
+// checkDevices refuses rules that setDevices could not set, before anything is made.
+func (m *Manager) checkDevices(list []specs.LinuxDeviceCgroup) error {
 	if list == nil || m.state.Rootless {
 		return nil
 	}
-	rules, e := deviceRules(list)
+	var e *Error
+	switch m.version("devices") {
+	case 0:
+		e = refuse("devices", "mount the devices hierarchy, or cgroup v2", "no hierarchy of this host can control devices")
+	case 1:
+		_, e = deviceListOf(list)
+	default:
+		_, e = deviceRules(list)
+	}
 	if e != nil {
 		return e
-	}
-	var err error
-	if m.version("devices") == 1 {
-		err = m.setDevices1(rules)
-	} else {
-		err = m.setDevices2(rules, update || len(m.made) == 0)
-	}
-	if err != nil {
-		return &Error{Field: resources + "devices", What: "restrict devices", Err: err, Hint: deviceHint(err)}
 	}
 	return nil
 }
 
-func deviceHint(err error) string {
+// setDevices restricts devices to what the rules allow; nil leaves them as they are. had are the rules before an
+// update, nil if they are not known. Rootless containers have no rules: see State.Rootless.
+func (m *Manager) setDevices(list, had []specs.LinuxDeviceCgroup, update bool) error {
+	if list == nil || m.state.Rootless {
+		return nil
+	}
+	var err error
+	v := m.version("devices")
+	if v == 1 {
+		err = m.setDevices1(list, had)
+	} else {
+		rules, e := deviceRules(list)
+		if e != nil {
+			return e
+		}
+		err = m.setDevices2(rules, update || len(m.made) == 0)
+	}
+	if err != nil {
+		return &Error{Field: resources + "devices", What: "restrict devices", Err: err, Hint: deviceHint(err, v)}
+	}
+	return nil
+}
+
+func deviceHint(err error, version int) string {
 	switch {
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
 		return "a parent cgroup may forbid the device, or forbid programs below it; v2 takes CAP_BPF and CAP_NET_ADMIN"
+	case errors.Is(err, unix.EINVAL) && version == 1:
+		return "while the cgroup has sub-cgroups, v1's kernel neither changes the default nor forgets what was denied: remove them, or make the container anew"
 	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOSYS):
 		return "the kernel needs CONFIG_CGROUP_BPF and CONFIG_BPF_SYSCALL"
 	}
 	return ""
 }
 
-// v1 keeps a default and a list of exceptions, and forgets the list when the default changes.
-// Since a running container must not lose its devices for a moment, an update only adds
-// and removes exceptions where the default stays.
-func (m *Manager) setDevices1(rules []deviceRule) error {
+// v1 keeps a default and a list of exceptions, and forgets the list when the default is written. Where everything is
+// denied by default an update only adds and removes exceptions, so that no device is lost for a moment.
+func (m *Manager) setDevices1(list, had []specs.LinuxDeviceCgroup) error {
+	want, e := deviceListOf(list)
+	if e != nil {
+		return e
+	}
 	fd, err := m.dir1("devices")
 	if err != nil {
 		return err
@@ -142,8 +160,17 @@ func (m *Manager) setDevices1(rules []deviceRule) error {
 	if err != nil {
 		return fmt.Errorf("read devices.list: %w", err)
 	}
-	if err := replaceRules(fd, now, rules); err != nil {
-		return errors.Join(err, restoreRules(fd, now))
+	before, known := deviceList{}, false
+	if now != allowedAll {
+		before.exceptions = parseRules(now)
+	} else if before, e = deviceListOf(had); e == nil {
+		known = before.allow
+	}
+	if err := want.write(fd, now, known && before.within(&want)); err != nil {
+		if now == allowedAll && !known {
+			return err // there is no telling what was denied
+		}
+		return errors.Join(err, before.restore(fd))
 	}
 	return nil
 }
@@ -151,70 +178,42 @@ func (m *Manager) setDevices1(rules []deviceRule) error {
 // allowedAll is devices.list where everything is allowed but what it does not show.
 const allowedAll = "a *:* rwm"
 
-func replaceRules(fd int, now string, rules []deviceRule) error {
-	allowed := now == allowedAll
-	if len(rules) > 0 && rules[0].all() { // allow all, but …
-		if !allowed {
-			if err := writeAt(fd, "devices.allow", "a"); err != nil {
-				return err
-			}
+// write makes a cgroup's list, now as devices.list tells, what l is. kept: all that it may hide is in l, too.
+func (l *deviceList) write(fd int, now string, kept bool) error {
+	switch {
+	case l.allow:
+		err := writeAt(fd, "devices.allow", "a") // forgets what was denied before
+		if err != nil && !(err == unix.EINVAL && now == allowedAll && kept) {
+			return fmt.Errorf("write a to devices.allow: %w", err)
 		}
-		return writeRules(fd, rules[1:])
-	}
-	if allowed {
+		return writeRules(fd, l.exceptions)
+	case now == allowedAll:
 		if err := writeAt(fd, "devices.deny", "a"); err != nil {
-			return err
+			return fmt.Errorf("write a to devices.deny: %w", err)
 		}
-		return writeRules(fd, rules)
+		return writeRules(fd, l.exceptions)
 	}
-	if err := writeRules(fd, rules); err != nil {
+	if err := writeRules(fd, l.exceptions); err != nil {
 		return err
 	}
 	// What was allowed before, and is no more.
-	for line := range strings.SplitSeq(now, "\n") {
-		old, ok := parseRule(line)
-		if ok && !allows(rules, &old) {
-			if err := writeAt(fd, "devices.deny", line); err != nil {
-				return err
-			}
+	var gone []deviceRule
+	for _, r := range parseRules(now) {
+		if r.access &^= l.excepts(&r); r.access != 0 {
+			r.allow = false
+			gone = append(gone, r)
 		}
 	}
-	return nil
+	return writeRules(fd, gone)
 }
 
-// restoreRules makes devices.list what it was, after a rule that was refused.
-func restoreRules(fd int, was string) error {
+// restore makes a cgroup's list l again, after a rule that was refused.
+func (l *deviceList) restore(fd int) error {
 	now, err := readString(fd, "devices.list")
 	if err != nil {
 		return fmt.Errorf("read devices.list: %w", err)
 	}
-	var rules []deviceRule
-	for line := range strings.SplitSeq(was, "\n") {
-		if r, ok := parseRule(line); ok {
-			rules = append(rules, r)
-		}
-	}
-	return replaceRules(fd, now, rules)
-}
-
-// allows says whether the rules allow all that r does: the last rule for each bit of access decides.
-func allows(rules []deviceRule, r *deviceRule) bool {
-	for bit := byte(1); bit <= accessWrite; bit <<= 1 {
-		if r.access&bit == 0 {
-			continue
-		}
-		one, allowed := *r, false
-		one.access = bit
-		for i := range rules {
-			if rules[i].covers(&one) {
-				allowed = rules[i].allow
-			}
-		}
-		if !allowed {
-			return false
-		}
-	}
-	return true
+	return l.write(fd, now, true)
 }
 
 // writeRules writes rules in order; the two files stay open, as there are a dozen rules.
@@ -240,23 +239,11 @@ func writeRules(dir int, rules []deviceRule) error {
 			}
 			fds[n] = fd
 		}
-		for _, line := range r.lines() {
-			if err := writeFD(fds[n], line); err != nil {
-				return fmt.Errorf("write %q to %s: %w", line, name, err)
-			}
+		if err := writeFD(fds[n], r.line()); err != nil {
+			return fmt.Errorf("write %q to %s: %w", r.line(), name, err)
 		}
 	}
 	return nil
-}
-
-// lines are a rule as devices.allow takes it: v1's 'a' means all devices whatever the
-// numbers, so a rule for both kinds with a number is written as two.
-func (r *deviceRule) lines() []string {
-	rest := " " + number(r.major) + ":" + number(r.minor) + " " + accessString(r.access)
-	if r.kind == 'a' {
-		return []string{"b" + rest, "c" + rest}
-	}
-	return []string{string(r.kind) + rest}
 }
 
 func number(n int64) string {
@@ -278,6 +265,17 @@ func accessString(a byte) string {
 		b = append(b, 'm')
 	}
 	return string(b)
+}
+
+// parseRules reads devices.list where it is one of what is allowed.
+func parseRules(list string) []deviceRule {
+	var rules []deviceRule
+	for line := range strings.SplitSeq(list, "\n") {
+		if r, ok := parseRule(line); ok {
+			rules = append(rules, r)
+		}
+	}
+	return rules
 }
 
 // parseRule reads a line of devices.list: "c 1:3 rwm".

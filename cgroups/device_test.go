@@ -134,13 +134,94 @@ func TestDevicePrograms(t *testing.T) {
 						if got := run(t, p, k, bits, uint32(major), uint32(minor)); got != want {
 							t.Fatalf("%+v: %s %d:%d %s: program says %v, rules say %v", list, kind, major, minor, access, got, want)
 						}
-						one := deviceRule{kind[0], major, minor, byte(bits), true}
-						if got := allows(rules, &one); got != want {
-							t.Fatalf("%+v: %s %d:%d %s: allows says %v, rules say %v", list, kind, major, minor, access, got, want)
-						}
 					}
 				}
 			}
+		}
+	}
+}
+
+// decide1 is v1's kernel (security/device_cgroup.c), given a default and then exceptions to it.
+func decide1(l *deviceList, kind, access string, major, minor int64) bool {
+	asked := byte(0)
+	for i, c := range "mrw" {
+		if strings.ContainsRune(access, c) {
+			asked |= 1 << i
+		}
+	}
+	for _, e := range l.exceptions {
+		if string(e.kind) != kind || e.major != anyDevice && e.major != major || e.minor != anyDevice && e.minor != minor {
+			continue
+		}
+		if l.allow && asked&e.access != 0 || !l.allow && asked&^e.access == 0 {
+			return !l.allow
+		}
+	}
+	return l.allow
+}
+
+// A list of exceptions that is not refused is what the rules say.
+func TestDeviceList(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(3, 4))
+	refused := 0
+	for n := 0; n < 3000; n++ {
+		list := []specs.LinuxDeviceCgroup{{Allow: rnd.IntN(2) == 0, Access: "rwm"}}
+		for range rnd.IntN(5) {
+			list = append(list, specs.LinuxDeviceCgroup{Allow: rnd.IntN(2) == 0, Type: []string{"a", "b", "c"}[rnd.IntN(3)],
+				Major: ptr(int64(rnd.IntN(3) - 1)), Minor: ptr(int64(rnd.IntN(3) - 1)), Access: []string{"r", "w", "m", "rw", "rwm"}[rnd.IntN(5)]})
+		}
+		l, e := deviceListOf(list)
+		if e != nil {
+			refused++
+			continue
+		}
+		for _, kind := range []string{"b", "c"} {
+			for _, access := range []string{"r", "w", "rw", "m"} { // what the kernel asks for
+				for number := int64(0); number < 9; number++ {
+					major, minor := number/3, number%3
+					want := decide(list, kind, access, major, minor)
+					if got := decide1(&l, kind, access, major, minor); got != want {
+						t.Fatalf("%+v: %s %d:%d %s: %+v says %v, rules say %v", list, kind, major, minor, access, l, got, want)
+					}
+				}
+			}
+		}
+	}
+	if refused < 100 || refused > 1500 {
+		t.Errorf("%d of 3000 refused", refused)
+	}
+}
+
+// What cgroup v1 would ignore is refused before anything is made.
+func TestDeviceListRefused(t *testing.T) {
+	rule := func(allow bool, major, minor int64, access string) specs.LinuxDeviceCgroup {
+		return specs.LinuxDeviceCgroup{Allow: allow, Type: "c", Major: &major, Minor: &minor, Access: access}
+	}
+	deny, all := specs.LinuxDeviceCgroup{Access: "rwm"}, specs.LinuxDeviceCgroup{Allow: true, Access: "rwm"}
+	for _, c := range []struct {
+		want string
+		list []specs.LinuxDeviceCgroup
+	}{
+		{"[2]: deny c 10:232 rwm is an exception to the rule before it, allow c *:* rwm: ", []specs.LinuxDeviceCgroup{deny, rule(true, -1, -1, "rwm"), rule(false, 10, 232, "rwm")}},
+		{"[2]: deny c 10:232 w is an exception to the rule before it, allow c 10:* rw: ", []specs.LinuxDeviceCgroup{deny, rule(true, 10, -1, "rw"), rule(false, 10, 232, "w")}},
+		{"[4]: allow c 1:3 r is an exception to the rule before it, deny c 1:* rwm: ", []specs.LinuxDeviceCgroup{deny, rule(true, 7, 7, "r"), all, rule(false, 1, -1, "rwm"), rule(true, 1, 3, "r")}},
+		{"", []specs.LinuxDeviceCgroup{deny, rule(true, 10, 232, "rwm"), rule(false, 10, 232, "w")}},
+		{"", []specs.LinuxDeviceCgroup{deny, rule(true, 10, 232, "rwm"), rule(false, 10, -1, "rwm")}},
+		{"", []specs.LinuxDeviceCgroup{deny, rule(true, -1, -1, "m"), rule(false, 10, 232, "rwm"), rule(true, -1, -1, "m")}},
+	} {
+		got := ""
+		if _, e := deviceListOf(c.list); e != nil {
+			got = e.Error()
+		}
+		if want := "linux.resources.devices" + c.want; c.want == "" && got != "" || !strings.HasPrefix(got, want) && c.want != "" {
+			t.Errorf("%+v: %q, want %q", c.list, got, want)
+		}
+		if has(t, "devices") != 1 {
+			continue
+		}
+		_, err := New(Options{CgroupsPath: parent() + "/none", Resources: &specs.LinuxResources{Devices: c.list}})
+		if (err != nil) != (got != "") || err != nil && (err.Error() != got || Hint(err) == "") {
+			t.Errorf("New: %v, want %s", err, got)
 		}
 	}
 }

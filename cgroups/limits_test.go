@@ -317,14 +317,28 @@ func TestDevices(t *testing.T) {
 	check("zero only", no, yes)
 	update(deny, null, zero)
 	check("both", yes, yes)
-	update(deny, allow("c", 1, -1, "rw"), specs.LinuxDeviceCgroup{Type: "c", Major: ptr(int64(1)), Minor: ptr(int64(5)), Access: "w"})
+	but := func(minor int64, access string) specs.LinuxDeviceCgroup {
+		return specs.LinuxDeviceCgroup{Type: "c", Major: ptr(int64(1)), Minor: &minor, Access: access}
+	}
 	if m.version("devices") == 2 { // v1's kernel knows no exceptions to exceptions
+		update(deny, allow("c", 1, -1, "rw"), but(5, "w"))
 		check("all of major 1 but writing zero", yes, no)
 	}
+	update(deny, null, zero, but(5, "w"))
+	check("both but writing zero", yes, no)
+	update(deny, allow("c", -1, -1, "r"), allow("c", 1, 3, "w"))
+	check("reading all, writing null", yes, no)
 	update(deny)
 	check("none", no, no)
-	update(specs.LinuxDeviceCgroup{Allow: true, Access: "rwm"})
+	all := specs.LinuxDeviceCgroup{Allow: true, Access: "rwm"}
+	update(all)
 	check("all", yes, yes)
+	update(all, but(3, "w"))
+	check("all but null", no, yes)
+	update(all, but(5, "w"))
+	check("all but zero", yes, no)
+	update(all)
+	check("all again", yes, yes)
 }
 
 // attachOther attaches a program that allows everything under another name, and returns its id.
@@ -347,4 +361,48 @@ func attachOther(t *testing.T, m *Manager) uint32 {
 		t.Fatal(ids, err)
 	}
 	return ids[0]
+}
+
+// On v1 an update takes away no more than it is asked to.
+func TestDevicesNarrowed(t *testing.T) {
+	if has(t, "devices") != 1 {
+		t.Skip("devices are a program on cgroup v2, replaced as a whole")
+	}
+	allow := func(major, minor int64, access string) specs.LinuxDeviceCgroup {
+		return specs.LinuxDeviceCgroup{Allow: true, Type: "c", Major: &major, Minor: &minor, Access: access}
+	}
+	m := made(t, &specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{allow(10, 232, "rwm"), allow(-1, -1, "rwm")}})
+	if err := m.Update(nil, &specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{allow(10, 232, "r"), allow(-1, -1, "m")}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, m, "devices", "devices.list"); got != "c 10:232 rm\nc *:* m" {
+		t.Errorf("devices.list is %q", got)
+	}
+}
+
+// v1's kernel forgets what was denied only where there are no sub-cgroups.
+func TestDevicesWithSubCgroup(t *testing.T) {
+	if has(t, "devices") != 1 {
+		t.Skip("devices are a program on cgroup v2, replaced as a whole")
+	}
+	deny := func(minor int64) specs.LinuxDeviceCgroup {
+		return specs.LinuxDeviceCgroup{Type: "c", Major: ptr(int64(1)), Minor: &minor, Access: "w"}
+	}
+	all := specs.LinuxDeviceCgroup{Allow: true, Access: "rwm"}
+	old := &specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{all, deny(3)}}
+	m := made(t, old)
+	if err := os.Mkdir(m.State().Dirs["devices"]+"/sub", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	err := m.Update(old, &specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{all}})
+	if err == nil || !strings.HasPrefix(err.Error(), "linux.resources.devices: ") || !strings.Contains(Hint(err), "sub-cgroups") {
+		t.Errorf("forget: %v", err)
+	}
+	if err := m.Update(old, &specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{all, deny(3), deny(5)}}); err != nil {
+		t.Errorf("deny more: %v", err)
+	}
+	c := start(t, m, "open=/dev/null")
+	if got := c.ask(t); got != "operation not permitted" {
+		t.Errorf("open /dev/null: %s", got)
+	}
 }

@@ -126,8 +126,8 @@ func (m *Manager) plan(r *specs.LinuxResources) ([]write, error) {
 	if err == nil && r != nil {
 		err = checkPageSizes(r.HugepageLimits)
 	}
-	if err == nil && r != nil && r.Devices != nil && !m.state.Rootless && m.version("devices") == 0 {
-		err = refuse("devices", "mount the devices hierarchy, or cgroup v2", "no hierarchy of this host can control devices")
+	if err == nil && r != nil {
+		err = m.checkDevices(r.Devices)
 	}
 	return writes, err
 }

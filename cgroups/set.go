@@ -31,7 +31,7 @@ func (m *Manager) Set(r *specs.LinuxResources) error {
 	if err := (&applier{}).apply(writes, m.open); err != nil {
 		return err
 	}
-	return m.setDevices(r.Devices, false)
+	return m.setDevices(r.Devices, nil, false)
 }
 
 // open is the directory that a write goes to.
@@ -67,7 +67,7 @@ func (m *Manager) Update(old, change *specs.LinuxResources) error {
 	}
 	err = (&applier{}).apply(writes, m.open)
 	if err == nil {
-		err = m.setDevices(change.Devices, true)
+		err = m.setDevices(change.Devices, devicesOf(old), true)
 	}
 	if err != nil {
 		var devices []specs.LinuxDeviceCgroup
@@ -132,4 +132,11 @@ func (m *Manager) checkUsage(r *specs.LinuxResources) error {
 	}
 	swap, _ := swapOnly(mem)
 	return check("memory.swap.current", "memory.swap", swap)
+}
+
+func devicesOf(r *specs.LinuxResources) []specs.LinuxDeviceCgroup {
+	if r == nil {
+		return nil
+	}
+	return r.Devices
 }
