@@ -2,6 +2,7 @@ package cgroups
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -146,63 +147,63 @@ func (p *propertyList) bandwidth(version int) {
 }
 
 // deviceProperties tells systemd of device rules, nil being none. Systemd knows a list of what is allowed; if the rules
-// are more than that, on v2 it is told nothing, as davit's own program holds whatever systemd does; on
+// are more than that, on v2 it is told to allow everything, as davit's own program holds whatever systemd does; on
 // v1, where it would open everything when it writes the cgroup again, it is told what can be said.
 func (m *Manager) deviceProperties(list []specs.LinuxDeviceCgroup) ([]systemd.Property, error) {
 	if list == nil {
 		return nil, nil
 	}
-	rules, e := deviceRules(list)
-	if e != nil {
+	v := m.version("devices")
+	l, e := deviceListOf(list)
+	if e != nil && v == 1 {
 		return nil, e
 	}
-	if len(rules) == 1 && rules[0].all() {
-		return []systemd.Property{{Name: "DevicePolicy", Value: "auto"}, {Name: "DeviceAllow", Value: []systemd.Pair{}}}, nil
+	policy := "auto"
+	allow := []systemd.Pair{}
+	if e == nil && !l.allow {
+		if pairs, whole := deviceAllow(&l, procDevices); whole || v == 1 {
+			policy, allow = "strict", pairs
+		}
 	}
-	allow, whole := deviceAllow(rules, procDevices)
-	if !whole && m.version("devices") == 2 {
-		return nil, nil
+	// Systemd wants a daemon-reload if the policy comes first (systemd #35710). An empty list
+	// forgets what was allowed before.
+	props := []systemd.Property{{Name: "DeviceAllow", Value: []systemd.Pair{}}}
+	if len(allow) > 0 {
+		props = append(props, systemd.Property{Name: "DeviceAllow", Value: allow})
 	}
-	return []systemd.Property{
-		{Name: "DevicePolicy", Value: "strict"},
-		{Name: "DeviceAllow", Value: []systemd.Pair{}}, // forget what was allowed before
-		{Name: "DeviceAllow", Value: allow},
-	}, nil
+	return append(props, systemd.Property{Name: "DevicePolicy", Value: policy}), nil
 }
 
-// deviceAllow says rules in DeviceAllow's terms, and whether that is all that they say. names maps the kind and
-// number of a driver to its name.
-func deviceAllow(rules []deviceRule, names func(kind byte, major int64) string) (allow []systemd.Pair, whole bool) {
+// deviceAllow says what a list allows in DeviceAllow's terms, each node once, as the last one counts; and
+// whether that is all of it. names maps the kind and number of a driver to its name.
+func deviceAllow(l *deviceList, names func(kind byte, major int64) string) (allow []systemd.Pair, whole bool) {
 	allow, whole = []systemd.Pair{}, true
-	for i := range rules {
-		r := &rules[i]
-		if !r.allow {
+	access := []byte{} // of allow's entries
+	for i := range l.exceptions {
+		r := &l.exceptions[i]
+		word := map[byte]string{'b': "block", 'c': "char"}[r.kind]
+		node := ""
+		switch {
+		case r.major != anyDevice && r.minor != anyDevice:
+			node = "/dev/" + word + "/" + itoa(r.major) + ":" + itoa(r.minor)
+		case r.major != anyDevice:
+			if name := names(r.kind, r.major); name != "" {
+				node = word + "-" + name
+			}
+		case r.minor == anyDevice:
+			node = word + "-*"
+		}
+		if node == "" {
 			whole = false
 			continue
 		}
-		kinds := []byte{r.kind}
-		if r.kind == 'a' {
-			kinds = []byte{'b', 'c'}
+		// Drivers may share a name.
+		if at := slices.IndexFunc(allow, func(p systemd.Pair) bool { return p[0] == node }); at >= 0 {
+			access[at] |= r.access
+			allow[at][1] = accessString(access[at])
+			continue
 		}
-		for _, kind := range kinds {
-			word := map[byte]string{'b': "block", 'c': "char"}[kind]
-			node := ""
-			switch {
-			case r.major != anyDevice && r.minor != anyDevice:
-				node = "/dev/" + word + "/" + itoa(r.major) + ":" + itoa(r.minor)
-			case r.major != anyDevice:
-				if name := names(kind, r.major); name != "" {
-					node = word + "-" + name
-				}
-			case r.minor == anyDevice:
-				node = word + "-*"
-			}
-			if node == "" {
-				whole = false
-				continue
-			}
-			allow = append(allow, systemd.Pair{node, accessString(r.access)})
-		}
+		allow, access = append(allow, systemd.Pair{node, accessString(r.access)}), append(access, r.access)
 	}
 	return allow, whole
 }

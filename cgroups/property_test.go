@@ -56,6 +56,9 @@ func TestProperties(t *testing.T) {
 
 func TestDeviceAllow(t *testing.T) {
 	names := func(kind byte, major int64) string {
+		if kind == 'b' && (major == 8 || major == 65) {
+			return "sd"
+		}
 		if kind == 'c' && major == 136 {
 			return "pts"
 		}
@@ -69,15 +72,55 @@ func TestDeviceAllow(t *testing.T) {
 		"[[/dev/char/1:3 rwm] [/dev/block/8:0 r] [char-pts rw] [char-* m]] true": {rule(true, "c", 1, 3, "rwm"), rule(true, "b", 8, 0, "r"), rule(true, "c", 136, -1, "rw"), rule(true, "c", -1, -1, "m")},
 		"[[block-* r] [char-* r]] true":                                          {rule(true, "a", -1, -1, "r")},
 		"[] false":                                                               {rule(true, "c", 200, -1, "rwm")},
-		"[[char-* rw]] false":                                                    {rule(true, "c", -1, -1, "rw"), rule(false, "c", 1, 3, "rw")},
+		"[[char-* r]] true":                                                      {rule(true, "c", -1, -1, "rw"), rule(false, "c", -1, -1, "w"), rule(false, "b", 1, 3, "rw")},
+		// Of entries with the same node systemd knows the last.
+		"[[char-* rwm] [char-pts rwm]] true":   {rule(true, "c", -1, -1, "rwm"), rule(true, "c", 136, -1, "rwm"), rule(true, "c", -1, -1, "m")},
+		"[[block-sd rw]] true":                 {rule(true, "b", 8, -1, "r"), rule(true, "b", 65, -1, "w")},
+		"[[char-* r] [/dev/char/1:3 rw]] true": {rule(true, "c", -1, -1, "r"), rule(true, "c", 1, 3, "w")},
 	} {
-		rules, e := deviceRules(list)
+		l, e := deviceListOf(list)
 		if e != nil {
 			t.Fatal(e)
 		}
-		allow, whole := deviceAllow(rules, names)
+		allow, whole := deviceAllow(&l, names)
 		if got := fmt.Sprint(allow, whole); got != want {
 			t.Errorf("%s\nwant %s", got, want)
+		}
+	}
+}
+
+func TestDeviceProperties(t *testing.T) {
+	rule := func(allow bool, kind string, major, minor int64) specs.LinuxDeviceCgroup {
+		return specs.LinuxDeviceCgroup{Allow: allow, Type: kind, Major: &major, Minor: &minor, Access: "rwm"}
+	}
+	all, deny := rule(true, "a", -1, -1), rule(false, "a", -1, -1)
+	v1, v2 := &Manager{state: State{Dirs: map[string]string{"devices": "/d"}}}, &Manager{state: State{Dirs: map[string]string{"": "/d"}}}
+	const open = "DeviceAllow=[] DevicePolicy=auto"
+	for _, c := range []struct {
+		m    *Manager
+		list []specs.LinuxDeviceCgroup
+		want string
+	}{
+		{v2, nil, ""},
+		{v2, []specs.LinuxDeviceCgroup{deny}, "DeviceAllow=[] DevicePolicy=strict"},
+		{v2, []specs.LinuxDeviceCgroup{all}, open},
+		{v2, []specs.LinuxDeviceCgroup{deny, rule(true, "c", 1, 3)}, "DeviceAllow=[] DeviceAllow=[[/dev/char/1:3 rwm]] DevicePolicy=strict"},
+		// What it cannot say must not stay behind from what it was told before.
+		{v2, []specs.LinuxDeviceCgroup{deny, rule(true, "c", 10, -1), rule(false, "c", 10, 229)}, open},
+		{v2, []specs.LinuxDeviceCgroup{all, rule(false, "c", 10, 229)}, open},
+		{v1, []specs.LinuxDeviceCgroup{all, rule(false, "c", 10, 229)}, open},
+		{v1, []specs.LinuxDeviceCgroup{rule(true, "c", 1, 3), rule(true, "c", -1, 7)}, "DeviceAllow=[] DeviceAllow=[[/dev/char/1:3 rwm]] DevicePolicy=strict"},
+	} {
+		props, err := c.m.deviceProperties(c.list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, p := range props {
+			got = append(got, fmt.Sprintf("%s=%v", p.Name, p.Value))
+		}
+		if s := strings.Join(got, " "); s != c.want {
+			t.Errorf("%+v: %s\nwant %s", c.list, s, c.want)
 		}
 	}
 }
