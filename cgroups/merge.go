@@ -61,6 +61,9 @@ func complete(old, change *specs.LinuxResources) *specs.LinuxResources {
 		if cpu.Idle != nil && *cpu.Idle == 0 {
 			cpu.Shares = pick(o.Shares, cpu.Shares) // an idle cgroup has lost its weight
 		}
+		if cpu.Shares != nil {
+			cpu.Idle = pick(o.Idle, cpu.Idle) // and takes none
+		}
 		r.CPU = &cpu
 	}
 	return &r
