@@ -60,28 +60,82 @@ func (m *Manager) Update(old, change *specs.LinuxResources) error {
 	if err != nil {
 		return err
 	}
+	do := func() error { return m.update(old, change, writes, before) }
+	if m.version("devices") == 1 && !m.state.Rootless && (m.unit != nil || change.Devices != nil) {
+		return m.whileFrozen(do)
+	}
+	return do()
+}
+
+func (m *Manager) update(old, change *specs.LinuxResources, writes []write, before []undo) error {
 	if m.unit != nil {
 		if err := m.setUnit(writes, change.Devices); err != nil {
 			return err
 		}
 	}
-	err = (&applier{}).apply(writes, m.open)
+	now := Merge(old, change)
+	err := m.redo(now)
 	if err == nil {
-		err = m.setDevices(change.Devices, devicesOf(old), true)
+		err = (&applier{}).apply(writes, m.open)
+	}
+	if err == nil {
+		err = m.setDevices(m.touched(now, change), devicesOf(old), true)
 	}
 	if err != nil {
-		var devices []specs.LinuxDeviceCgroup
-		if change.Devices != nil && old != nil {
-			devices = old.Devices
-		}
-		return m.back(err, before, devices)
+		return m.back(err, before, old, change)
 	}
 	return nil
 }
 
-// back undoes a refused update. devices are those that systemd shall believe again, nil if they were not to be changed.
-func (m *Manager) back(refused error, before []undo, devices []specs.LinuxDeviceCgroup) error {
-	err := rollback(before)
+// redo writes what systemd has undone of r: told of one property it writes all that it knows of the unit again, as
+// it knows it (a quota in whole percents), and the default of some that it does not.
+func (m *Manager) redo(r *specs.LinuxResources) error {
+	if m.unit == nil {
+		return nil
+	}
+	all, err := plan(r, m.version)
+	if err != nil {
+		return err
+	}
+	var undone []write
+	for i := range all {
+		_, _, same, err := m.compare(&all[i])
+		if err != nil {
+			return err
+		}
+		if !same {
+			undone = append(undone, all[i])
+		}
+	}
+	return (&applier{}).apply(undone, m.open)
+}
+
+// touched are the rules of r if an update by change is to set devices: v1's systemd writes with every property.
+func (m *Manager) touched(r, change *specs.LinuxResources) []specs.LinuxDeviceCgroup {
+	if change.Devices != nil || m.unit != nil && m.version("devices") == 1 {
+		return devicesOf(r)
+	}
+	return nil
+}
+
+// whileFrozen keeps processes from missing a device that is taken away for a moment. That they cannot
+// be frozen is no reason to leave their limits as they are.
+func (m *Manager) whileFrozen(f func() error) error {
+	if frozen, err := m.Frozen(); err != nil || frozen || m.Freeze() != nil {
+		return f()
+	}
+	err := f()
+	if thaw := m.Thaw(); thaw != nil {
+		return errors.Join(err, thaw)
+	}
+	return err
+}
+
+// back undoes a refused update.
+func (m *Manager) back(refused error, before []undo, old, change *specs.LinuxResources) error {
+	var errs []error
+	var devices []specs.LinuxDeviceCgroup // that systemd shall believe
+	had := devicesOf(old)
 	if m.unit != nil {
 		// What the files said is what systemd shall believe again.
 		writes := make([]write, 0, len(before))
@@ -90,9 +144,16 @@ func (m *Manager) back(refused error, before []undo, devices []specs.LinuxDevice
 			w.value, w.alt = u.value, nil
 			writes = append(writes, w)
 		}
-		err = errors.Join(err, m.setUnit(writes, devices))
+		if change.Devices != nil {
+			devices, had = devicesOf(old), nil
+		}
+		errs = append(errs, m.setUnit(writes, devices))
 	}
-	if err != nil {
+	errs = append(errs, rollback(before))
+	if m.unit != nil {
+		errs = append(errs, m.redo(old), m.setDevices(m.touched(old, change), had, true))
+	}
+	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("%w (and the old values could not all be put back: %w)", refused, err)
 	}
 	return refused

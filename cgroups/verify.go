@@ -29,39 +29,45 @@ func (m *Manager) Verify(r *specs.LinuxResources) ([]Drift, error) {
 	}
 	var drifts []Drift
 	for i := range writes {
-		w := &writes[i]
-		dir, err := m.open(w)
+		w, have, same, err := m.compare(&writes[i])
 		if err != nil {
 			return nil, err
 		}
-		have, err := readValue(dir, w.file)
-		if errors.Is(err, unix.ENOENT) && w.alt != nil {
-			w = w.alt
-			have, err = readValue(dir, w.file)
-		}
-		switch {
-		case errors.Is(err, unix.ENOENT) && w.flags&mayLack != 0:
-			continue
-		case errors.Is(err, unix.EINVAL), errors.Is(err, unix.EACCES): // a file that is only written
-			continue
-		case err != nil:
-			have = err.Error()
-		}
-		have = strings.TrimSpace(have)
-		if w.flags&keyed != 0 {
-			have = lineOf(have, w.value)
-		} else if all, ok := strings.CutPrefix(have, "default "); ok && !strings.HasPrefix(w.value, "default") {
-			have, _, _ = strings.Cut(all, "\n") // a weight; single devices' follow
-		}
-		same := sameValue
-		if w.ctrl == "cpuset" {
-			same = sameWord // a list may have blanks
-		}
-		if !same(w.value, have) {
+		if !same {
 			drifts = append(drifts, Drift{resources + w.field, w.file, w.value, have})
 		}
 	}
 	return drifts, nil
+}
+
+// compare says whether the file of w has its value, or what it has. file is w, or w.alt if that has the file.
+func (m *Manager) compare(w *write) (file *write, have string, same bool, err error) {
+	dir, err := m.open(w)
+	if err != nil {
+		return nil, "", false, err
+	}
+	have, err = readValue(dir, w.file)
+	if errors.Is(err, unix.ENOENT) && w.alt != nil {
+		w = w.alt
+		have, err = readValue(dir, w.file)
+	}
+	switch {
+	case errors.Is(err, unix.ENOENT) && w.flags&mayLack != 0,
+		errors.Is(err, unix.EINVAL), errors.Is(err, unix.EACCES): // a file that is only written
+		return w, "", true, nil
+	case err != nil:
+		return w, err.Error(), false, nil
+	}
+	have = strings.TrimSpace(have)
+	if w.flags&keyed != 0 {
+		have = lineOf(have, w.value)
+	} else if all, ok := strings.CutPrefix(have, "default "); ok && !strings.HasPrefix(w.value, "default") {
+		have, _, _ = strings.Cut(all, "\n") // a weight; single devices' follow
+	}
+	if w.ctrl == "cpuset" { // a list, which may have blanks
+		return w, have, sameWord(w.value, have), nil
+	}
+	return w, have, sameValue(w.value, have), nil
 }
 
 // lineOf finds the line of a keyed file that begins with the value's key.
