@@ -134,8 +134,6 @@ func (m *Manager) whileFrozen(f func() error) error {
 // back undoes a refused update.
 func (m *Manager) back(refused error, before []undo, old, change *specs.LinuxResources) error {
 	var errs []error
-	var devices []specs.LinuxDeviceCgroup // that systemd shall believe
-	had := devicesOf(old)
 	if m.unit != nil {
 		// What the files said is what systemd shall believe again.
 		writes := make([]write, 0, len(before))
@@ -144,14 +142,15 @@ func (m *Manager) back(refused error, before []undo, old, change *specs.LinuxRes
 			w.value, w.alt = u.value, nil
 			writes = append(writes, w)
 		}
+		var devices []specs.LinuxDeviceCgroup
 		if change.Devices != nil {
-			devices, had = devicesOf(old), nil
+			devices = devicesOf(old)
 		}
 		errs = append(errs, m.setUnit(writes, devices))
 	}
 	errs = append(errs, rollback(before))
 	if m.unit != nil {
-		errs = append(errs, m.redo(old), m.setDevices(m.touched(old, change), had, true))
+		errs = append(errs, m.redo(old), m.setDevices(m.touched(old, change), devicesOf(old), true))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("%w (and the old values could not all be put back: %w)", refused, err)
