@@ -128,32 +128,23 @@ func (e *examination) compile() {
 
 // tryOpen does for one descriptor what create does before it makes anything, but leaves alone whoever listens on a socket.
 func (c *compiled) tryOpen(d *plan.Descriptor, maps idmaps) error {
-	var err error
-	fd := -1
 	switch d.Kind {
 	case plan.Tree, plan.TreeRecursive, plan.Path, plan.Namespace, plan.Proc:
-		fd, err = openDescriptor(d, nil)
+		fd, err := openMapped(d, nil, maps)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		return c.spareOwn(d, fd)
 	case plan.Connect:
 		if d.Field == "--console-socket" { // known to create alone
 			return nil
 		}
-		err = hasListener(d.Path)
+		if err := hasListener(d.Path); err != nil {
+			return openFailed(d, err, hintOpen(d, err))
+		}
 	}
-	if fd >= 0 {
-		defer unix.Close(fd)
-	}
-	hint := hintOpen(d, err)
-	if err == nil && d.Maps != "" {
-		err = maps.apply(fd, d)
-		hint = hintMap(err)
-	}
-	if err == nil {
-		return c.spareOwn(d, fd)
-	}
-	if d.Field != "" {
-		err = fmt.Errorf("%s: %w", d.Field, err)
-	}
-	return withHint(err, hint)
+	return nil
 }
 
 // hasListener asks the kernel by a connection of the wrong type: it looks the socket up, and whether it is

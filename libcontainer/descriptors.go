@@ -107,10 +107,15 @@ func openMapped(d *plan.Descriptor, given map[string]int, maps idmaps) (int, err
 	if fd >= 0 {
 		unix.Close(fd)
 	}
+	return -1, openFailed(d, err, hint)
+}
+
+// openFailed names the field that asks for a descriptor.
+func openFailed(d *plan.Descriptor, err error, hint string) error {
 	if d.Field != "" {
 		err = fmt.Errorf("%s: %w", d.Field, err)
 	}
-	return -1, withHint(err, hint)
+	return withHint(err, hint)
 }
 
 func openDescriptor(d *plan.Descriptor, given map[string]int) (int, error) {
