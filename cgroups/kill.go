@@ -94,13 +94,13 @@ func (m *Manager) signal(sig unix.Signal) error {
 			break
 		}
 	}
-	if frozen && (!was || sig == unix.SIGKILL) {
-		err = m.Thaw()
+	if sig == unix.SIGKILL {
+		return m.ThawAll()
 	}
-	if err == nil && sig == unix.SIGKILL {
-		err = m.thawAll1()
+	if frozen && !was {
+		return m.Thaw()
 	}
-	return err
+	return nil
 }
 
 // strays says that processes may be in v1 hierarchies only, which cgroup2's freezer does not stop.

@@ -86,7 +86,7 @@ func (store Store) compile(s *specs.Spec, o CreateOptions, facts *spec.Facts) (*
 	}
 	stateDir := filepath.Join(store.Root, o.ID)
 	c := &compiled{plan: &plan.Plan{Trace: o.Trace != nil}, spec: s}
-	c.rootless = facts.UID() != 0 || !facts.InitialUserNS()
+	c.rootless = facts.Rootless()
 	c.byPath = facts.Caps()&(1<<unix.CAP_SYS_ADMIN) == 0
 	if s.Process == nil {
 		c.state.NoProcess, s.Process = true, &specs.Process{Cwd: "/"}

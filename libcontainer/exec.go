@@ -44,7 +44,7 @@ type execution struct {
 	stage    *nsenter.Stage
 	cgroups  *cgroups.Manager
 	cloned2  bool // into a cgroup2 directory
-	rootless bool // as of compiled
+	inherits bool // the OOM score, from davit
 }
 
 // Exec runs a process in a container. Detached it returns once the program was
@@ -176,7 +176,7 @@ func (e *execution) checkPid() error {
 // compile makes the plan: that of create without the filesystem part.
 func (e *execution) compile(console int, facts *spec.Facts) error {
 	p, s := e.plan, e.spec
-	e.rootless = facts.UID() != 0 || !facts.InitialUserNS()
+	e.inherits = e.Process.OOMScoreAdj != nil && facts.Rootless()
 	filter, err := compileFilter(s, filepath.Join(e.store.Root, seccompCache))
 	if err != nil {
 		return err
@@ -292,7 +292,7 @@ func (e *execution) spawn() error {
 		return err
 	}
 	defer restore()
-	if e.rootless {
+	if e.inherits {
 		restore, err := inheritOOMScore(e.Process.OOMScoreAdj)
 		if err != nil {
 			return err
@@ -394,7 +394,7 @@ func (e *execution) place() error {
 	if err := e.cgroups.Add(e.stage.Pid, e.cloned2); err != nil {
 		return err
 	}
-	if adj := e.Process.OOMScoreAdj; adj != nil && !e.rootless {
+	if adj := e.Process.OOMScoreAdj; adj != nil && !e.inherits {
 		return setOOMScore(strconv.Itoa(e.stage.Pid), *adj)
 	}
 	return nil

@@ -142,6 +142,9 @@ func (f *Facts) InitialUserNS() bool {
 	})
 }
 
+// Rootless says whether this process is another user than root, or root in a user namespace only.
+func (f *Facts) Rootless() bool { return f.UID() != 0 || !f.InitialUserNS() }
+
 // CgroupMode is how a host mounts its cgroups.
 type CgroupMode uint8
 
