@@ -94,7 +94,7 @@ func parent() string { return "/davit-cgroups-test-" + strconv.Itoa(os.Getpid())
 // play is the process in the container. It says "ready", and ends when its standard input does.
 func play(role string) {
 	name, arg, _ := strings.Cut(role, "=")
-	if name != "hopper" && name != "nap" {
+	if name != "hopper" {
 		fmt.Println("ready")
 	}
 	in := bufio.NewReader(os.Stdin)
@@ -102,9 +102,11 @@ func play(role string) {
 	switch name {
 	case "wait":
 	case "fork": // after a line: forks as fast as it can, each child dying soon
+		// Children of one thread: when a process of many ends, those of them that were frozen wake to die,
+		// and cgroup.events takes its "frozen 1" back for that moment.
 		_, _ = in.ReadString('\n')
 		for time.Since(began) < mischief {
-			pid, err := syscall.ForkExec("/proc/self/exe", []string{"x"}, &syscall.ProcAttr{Env: []string{roleEnv + "=nap"}})
+			pid, err := syscall.ForkExec("/bin/sleep", []string{"sleep", "0.02"}, &syscall.ProcAttr{})
 			if err == nil {
 				go func() { var ws syscall.WaitStatus; _, _ = syscall.Wait4(pid, &ws, 0, nil) }()
 			}
@@ -122,9 +124,6 @@ func play(role string) {
 		if end, _ := strconv.ParseInt(arg, 10, 64); began.UnixMilli() < end {
 			hop(arg)
 		}
-		return
-	case "nap":
-		time.Sleep(20 * time.Millisecond)
 		return
 	case "open": // open=PATH: after a line on stdin, says what open(2) does
 		for {
