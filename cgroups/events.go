@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,7 +21,7 @@ type Event struct {
 // Events reports OOM kills and emptiness until ctx is done, the cgroup is gone or nobody is left in it, and then closes
 // the channel. It costs nothing between events: the kernel wakes it.
 func (m *Manager) Events(ctx context.Context) (<-chan Event, error) {
-	w := &watcher{out: make(chan Event, 16), events: -1, memory: -1, oom: -1, stop: -1, proc: -1}
+	w := &watcher{out: make(chan Event, 16), events: -1, removed: -1, memory: -1, oom: -1, stop: -1, proc: -1}
 	if err := m.watch(w); err != nil {
 		w.close()
 		return nil, err
@@ -36,18 +37,19 @@ func (m *Manager) Events(ctx context.Context) (<-chan Event, error) {
 
 // watcher holds the descriptors that are polled; -1 is none.
 type watcher struct {
-	out    chan Event
-	events int        // v2: cgroup.events
-	memory int        // v2: memory.events, or v1: memory.oom_control
-	oom    int        // v1: the eventfd that is bound to memory.oom_control
-	stop   int        // eventfd: ctx is done
-	proc   int        // legacy: a pidfd of some process in the cgroup; v1 itself does not tell when it is empty
-	procs  string     // legacy: the directory to find the next one in
-	mu     sync.Mutex // guards stop: ctx may be done while the watcher ends by itself
-	dir    string
-	v1     bool
-	kills  uint64
-	again  int // v1: how often to look again for the kill that was announced
+	out     chan Event
+	events  int        // v2: cgroup.events
+	removed int        // v2: an inotify of the parent; a cgroup that is removed takes with it what cgroup.events had to tell
+	memory  int        // v2: memory.events, or v1: memory.oom_control
+	oom     int        // v1: the eventfd that is bound to memory.oom_control
+	stop    int        // eventfd: ctx is done
+	proc    int        // legacy: a pidfd of some process in the cgroup; v1 itself does not tell when it is empty
+	procs   string     // legacy: the directory to find the next one in
+	mu      sync.Mutex // guards stop: ctx may be done while the watcher ends by itself
+	dir     string
+	v1      bool
+	kills   uint64
+	again   int // v1: how often to look again for the kill that was announced
 }
 
 func (m *Manager) watch(w *watcher) (err error) {
@@ -61,6 +63,9 @@ func (m *Manager) watch(w *watcher) (err error) {
 		}
 		if w.events, err = openAt(dir, "cgroup.events", unix.O_RDONLY); err != nil {
 			return fmt.Errorf("open %s/cgroup.events: %w", m.state.Dirs[""], err)
+		}
+		if err := w.watchParent(m.state.Dirs[""]); err != nil {
+			return err
 		}
 	}
 	if !m.has2() {
@@ -82,6 +87,18 @@ func (m *Manager) watch(w *watcher) (err error) {
 	}
 	if w.events < 0 && w.procs == "" {
 		return errNoCgroup
+	}
+	return nil
+}
+
+// watchParent has removed told of what is removed beside dir, and of dir itself.
+func (w *watcher) watchParent(dir string) (err error) {
+	if w.removed, err = unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK); err != nil {
+		return fmt.Errorf("inotify_init1: %w (fs.inotify.max_user_instances limits how many there are)", err)
+	}
+	parent := filepath.Dir(dir)
+	if _, err := unix.InotifyAddWatch(w.removed, parent, unix.IN_DELETE|unix.IN_ONLYDIR); err != nil {
+		return fmt.Errorf("inotify_add_watch %s: %w", parent, err)
 	}
 	return nil
 }
@@ -120,7 +137,7 @@ func (w *watcher) wake() {
 func (w *watcher) close() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, fd := range [...]int{w.events, w.memory, w.oom, w.stop, w.proc} {
+	for _, fd := range [...]int{w.events, w.removed, w.memory, w.oom, w.stop, w.proc} {
 		if fd >= 0 {
 			unix.Close(fd)
 		}
@@ -136,7 +153,7 @@ func (w *watcher) run(ctx context.Context) {
 	} else {
 		fds = append(fds, unix.PollFd{Fd: int32(w.memory), Events: unix.POLLPRI})
 	}
-	fds = append(fds, unix.PollFd{Fd: -1, Events: unix.POLLIN})
+	fds = append(fds, unix.PollFd{Fd: -1, Events: unix.POLLIN}, unix.PollFd{Fd: int32(w.removed), Events: unix.POLLIN})
 	for ctx.Err() == nil {
 		e, end := w.look(fds[2].Revents != 0)
 		fds[3].Fd = int32(w.proc)
@@ -181,6 +198,8 @@ func (w *watcher) look(oom bool) (e Event, end bool) {
 		}
 	}
 	if w.events >= 0 {
+		var told [4096]byte // which directory it was is of no matter
+		_, _ = unix.Read(w.removed, told[:])
 		var buf [256]byte
 		n, err := unix.Pread(w.events, buf[:], 0)
 		if err != nil && err != unix.EINTR {

@@ -59,6 +59,44 @@ func TestEventsEndWithTheirContext(t *testing.T) {
 	}
 }
 
+// A cgroup that is removed right after its last process left: what the kernel had still to tell of cgroup.events, of
+// which it tells once in ten milliseconds, is then never told.
+func TestEventsOfARemovedCgroup(t *testing.T) {
+	m := made(t, nil)
+	if !m.has2() {
+		t.Skip("only of cgroup v2")
+	}
+	c := start(t, m, "wait")
+	events, err := m.Events(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Freeze(); err != nil { // which is told, so that the next is not
+		t.Fatal(err)
+	}
+	if err := m.Thaw(); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.Process.Kill()
+	_ = c.Wait()
+	for dir := m.State().Dirs[""]; rmdir(dir) != nil; {
+		if _, err := os.Stat(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	late := time.After(10 * time.Second)
+	for {
+		select {
+		case _, more := <-events:
+			if !more {
+				return
+			}
+		case <-late:
+			t.Fatal("no end")
+		}
+	}
+}
+
 func TestEventsOOM(t *testing.T) {
 	v := has(t, "memory")
 	m := made(t, &specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: ptr(int64(32 << 20)), Swap: ptr(int64(32 << 20))}})
