@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestQuantiles(t *testing.T) {
@@ -63,5 +64,27 @@ func TestChartIsWellFormed(t *testing.T) {
 	table := r.table()
 	if !strings.Contains(table, "0.50") || !strings.Contains(table, "failed: <failed>") {
 		t.Error(table)
+	}
+}
+
+// What was measured before and after the change is one series, with which the change is compared.
+func TestComparison(t *testing.T) {
+	alone, with := &series{wall: []float64{1, 1}, cpu: []float64{1, 1}, calls: []float64{10}}, &series{}
+	alone.append(&series{wall: []float64{3, 3}, cpu: []float64{3, 3}, calls: []float64{8}})
+	for range 3 {
+		with.add(sample{wall: 4 * time.Millisecond, cpu: 3 * time.Millisecond})
+	}
+	with.count(sample{calls: 12})
+	x := compared(alone, with)
+	if x.Value != 2 || x.Alone == nil || x.Alone.Time.N != 4 {
+		t.Errorf("%+v", x)
+	}
+	r := &report{Rows: []row{{Name: "state with more", Unit: "times", Results: map[string]*result{"davit": x}}}}
+	if table := r.table(); !strings.Contains(table, "p10 4.00, cpu 1.50, calls 1.50") {
+		t.Error(table)
+	}
+	alone.append(&series{err: io.EOF})
+	if x := compared(alone, with); x.Error != io.EOF.Error() {
+		t.Errorf("%+v", x)
 	}
 }

@@ -57,6 +57,7 @@ type result struct {
 	Calls  int64   `json:"system_calls"` // the least
 	Value  float64 `json:"value"`        // of rows that are not about time
 	Error  string  `json:"error,omitempty"`
+	Alone  *result `json:"alone,omitempty"` // of rows that compare: the same on an otherwise empty host
 }
 
 func newContest(v view, quick bool) (*contest, error) {
@@ -113,6 +114,15 @@ func (s *series) add(x sample) {
 func (s *series) count(x sample) {
 	s.faults = append(s.faults, float64(x.faults))
 	s.calls = append(s.calls, float64(x.calls))
+}
+
+// append takes over what another series gathered.
+func (s *series) append(other *series) {
+	s.wall, s.cpu = append(s.wall, other.wall...), append(s.cpu, other.cpu...)
+	s.faults, s.calls = append(s.faults, other.faults...), append(s.calls, other.calls...)
+	if s.err == nil {
+		s.err = other.err
+	}
 }
 
 func (s *series) result() *result {

@@ -98,7 +98,11 @@ func (row row) valueTable(b *strings.Builder) {
 		case x.Error != "":
 			fmt.Fprintf(b, "%-8s failed: %s\n", name, x.Error)
 		default:
-			fmt.Fprintf(b, "%-8s %8.2f %8s\n", name, x.Value, row.ratio(name, "crun", value0))
+			fmt.Fprintf(b, "%-8s %8.2f %8s", name, x.Value, row.ratio(name, "crun", value0))
+			if a := x.Alone; a != nil {
+				fmt.Fprintf(b, "   p10 %.2f, cpu %.2f, calls %.2f", best0(x)/best0(a), cpu0(x)/cpu0(a), float64(x.Calls)/float64(a.Calls))
+			}
+			fmt.Fprintln(b)
 		}
 	}
 }

@@ -35,9 +35,10 @@ func (c *contest) mountsRows(n int) error {
 	})
 }
 
-// compare measures all verbs before and after a change of the host, which it undoes.
+// compare measures all verbs before a change of the host, with it, and after it was undone: the host may get
+// busier or quieter meanwhile, and what is on both sides is compared with what is between.
 func (c *contest) compare(what string, who []contestant, change func() (func() error, error)) error {
-	before, err := c.allVerbs(who)
+	alone, err := c.allVerbs(who)
 	if err != nil {
 		return err
 	}
@@ -45,27 +46,39 @@ func (c *contest) compare(what string, who []contestant, change func() (func() e
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	after, err := c.allVerbs(who)
+	with, err := c.allVerbs(who)
 	if err2 := undo(); err == nil {
 		err = err2
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
+	again, err := c.allVerbs(who)
+	if err != nil {
+		return err
+	}
 	for _, verb := range append([]string{"run"}, verbs...) {
 		results := map[string]*result{}
-		for name, b := range before[verb] {
-			x, y := b.result(), after[verb][name].result()
-			if x.Error == "" && y.Error == "" {
-				y.Value = y.Time.Median / x.Time.Median
-			} else if y.Error == "" {
-				y = x
-			}
-			results[name] = y
+		for name, s := range alone[verb] {
+			s.append(again[verb][name])
+			results[name] = compared(s, with[verb][name])
 		}
 		c.mergeRow(row{Name: verb + " " + what, View: c.view, Unit: "times its time without", Results: results})
 	}
 	return nil
+}
+
+// compared is what the change did: value is the ratio of the medians.
+func compared(alone, with *series) *result {
+	x, y := alone.result(), with.result()
+	switch {
+	case y.Error != "":
+		return y
+	case x.Error != "":
+		return x
+	}
+	y.Value, y.Alone = y.Time.Median/x.Time.Median, x
+	return y
 }
 
 // mergeRow adds a row, or its results to a row of the same name.
