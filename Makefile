@@ -41,16 +41,25 @@ STAGE_CFLAGS    := $(WARNINGS) -Wmissing-prototypes $(SMALL) $(ALONE) -ffreestan
 # Its build ID is part of the filters' cache key.
 COMPILER_CFLAGS := $(WARNINGS) $(SMALL) $(ALONE) -Wl,--build-id=sha1
 
-STAGE      := nsenter/stage.elf
+# The C is compiled for the machine that Go builds for, and named by it: another machine's is never embedded.
+GOARCH     := $(or $(GOARCH),$(shell $(GO) env GOARCH))
+export GOARCH
+STAGE      := nsenter/stage_$(GOARCH).elf
 STAGE_C    := $(wildcard nsenter/stage/*.c)
-COMPILER   := seccomp/compiler.elf
+COMPILER   := seccomp/compiler_$(GOARCH).elf
 COMPILER_C := $(wildcard seccomp/*.c seccomp/compiler/*.c)
 ELFS       := $(STAGE) $(COMPILER)
+# e_machine of elf(5). $(CC) may be a compiler for another machine than GOARCH.
+EM_amd64 := 62
+EM_arm64 := 183
+IS_FOR_GOARCH = @test "$$(od -An -td2 -j18 -N2 $@ | tr -d ' ')" = "$(EM_$(GOARCH))" || \
+	{ echo "$@: $(CC) does not compile for GOARCH=$(GOARCH): give CC=, for example CC=aarch64-linux-gnu-gcc" >&2; exit 1; }
 
-.PHONY: all fuzz bench clean deb demo deps generate install lint test test-conformance test-engines test-gorunc test-vm verbs
+.PHONY: all elfs fuzz bench clean deb demo deps generate install lint test test-conformance test-engines test-gorunc test-vm verbs
 .DELETE_ON_ERROR:
 
 all: bin/davit
+elfs: $(ELFS)
 
 .PHONY: bin/davit # go build knows better than make what is up to date
 bin/davit: $(ELFS)
@@ -58,9 +67,11 @@ bin/davit: $(ELFS)
 
 $(STAGE): $(STAGE_C) $(wildcard nsenter/stage/*.h) Makefile
 	$(CC) $(STAGE_CFLAGS) -o $@ $(STAGE_C)
+	$(IS_FOR_GOARCH)
 
 $(COMPILER): $(COMPILER_C) $(wildcard seccomp/*.h seccomp/compiler/*.h) Makefile
 	$(CC) $(COMPILER_CFLAGS) -o $@ $(COMPILER_C) -lseccomp
+	$(IS_FOR_GOARCH)
 
 deps:
 	tests/deps build test
@@ -139,6 +150,7 @@ generate:
 	$(GO) generate ./...
 
 install: bin/davit
+elfs: $(ELFS)
 	install -D -m 755 bin/davit $(DESTDIR)$(SBINDIR)/davit
 	bin/davit man $(DESTDIR)$(PREFIX)/share/man/man8
 	mkdir -p $(addprefix $(DESTDIR)$(PREFIX)/share/,bash-completion/completions zsh/site-functions fish/vendor_completions.d)
@@ -152,4 +164,4 @@ deb:
 	@packaging/deb
 
 clean:
-	rm -rf bin $(ELFS)
+	rm -rf bin nsenter/*.elf seccomp/*.elf

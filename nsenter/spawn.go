@@ -8,7 +8,6 @@
 package nsenter
 
 import (
-	_ "embed" // the stage
 	"errors"
 	"fmt"
 	"os"
@@ -19,9 +18,6 @@ import (
 
 	"golang.org/x/sys/unix"
 )
-
-//go:embed stage.elf
-var stageELF string
 
 // Options are what a stage starts with.
 type Options struct {

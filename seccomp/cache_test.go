@@ -268,7 +268,7 @@ func TestCacheVersion(t *testing.T) {
 
 func TestBuildID(t *testing.T) {
 	if id := noteID(compilerELF); len(id) != 20 {
-		t.Errorf("compiler.elf has build ID %x; link it with -Wl,--build-id=sha1, or every start hashes all of it", id)
+		t.Errorf("the compiler has build ID %x; link it with -Wl,--build-id=sha1, or every start hashes all of it", id)
 	}
 	for _, bad := range []string{"", "\x7fELF", strings.Repeat("x", 100), compilerELF[:64], compilerELF[:200], compilerELF[:len(compilerELF)/2] + "x"} {
 		if id := buildID(bad); id == "" || id == buildID(bad+"x") && noteID(bad) == "" {

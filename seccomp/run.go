@@ -1,7 +1,6 @@
 package seccomp
 
 import (
-	_ "embed"
 	"fmt"
 	"strconv"
 	"syscall"
@@ -10,11 +9,6 @@ import (
 
 	"golang.org/x/sys/unix"
 )
-
-// compilerELF is the program that compiler/compiler.c is built to.
-//
-//go:embed compiler.elf
-var compilerELF string
 
 // runCompiler gives the compiler a request and returns its answer. Both are
 // memory files, so neither side ever waits for the other to read.

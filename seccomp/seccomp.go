@@ -3,13 +3,13 @@
 //
 // # The way of a filter
 //
-//	config ─parse()─▶ rules ─compiler.elf (libseccomp)─▶ small programs
+//	config ─parse()─▶ rules ─compiler (libseccomp)─▶ small programs
 //	   │                         ─tables()─▶ decisions ─assemble()─▶ program
 //	   └─cacheKey()─▶ cache directory ─────────────────────────────▶ program
 //
 // libseccomp gives the meaning: names of system calls, architectures,
 // multiplexed calls, comparisons. It sits in an embedded static program,
-// compiler.elf, which is run from a sealed memfd, and only when the cache has no
+// the compiler, which is run from a sealed memfd, and only when the cache has no
 // filter of the same config. Its programs are long (some 1,300 instructions for
 // a usual profile of three architectures) and the kernel's time to load a filter
 // grows with its length, at every start of a container. So this package reads
@@ -53,7 +53,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-//go:generate make -C .. seccomp/compiler.elf
+//go:generate make -C .. elfs
 
 // MaxInstructions is the length of the longest program that the kernel loads
 // (BPF_MAXINSNS).
