@@ -46,7 +46,7 @@ static void copy_entry(struct stage *c, int from, int to, const char *name, int 
 	struct statx st;
 	char link[4096];
 
-	int found = (int)must(c, sys(__NR_openat, from, name, O_PATH | O_NOFOLLOW | O_CLOEXEC), "openat", name);
+	int found = (int)must(c, open_in(from, name), "openat2", name);
 	must(c, sys(__NR_statx, found, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &st), "statx", name);
 	uint32_t type = st.stx_mode & S_IFMT, mode = st.stx_mode & 07777;
 	if (type == S_IFREG) {

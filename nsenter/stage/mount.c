@@ -202,7 +202,7 @@ void do_symlink(struct stage *c, const struct plan_step *s)
 static int open_node(struct stage *c, int dir, const char *name, uint32_t mode, uint64_t rdev, const char *path)
 {
 	uint64_t have;
-	int node = (int)must(c, sys(__NR_openat, dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC), "openat", path);
+	int node = (int)must(c, open_in(dir, name), "openat2", path);
 
 	if ((mode_of(c, node, &have) & S_IFMT) != (mode & S_IFMT) || have != rdev)
 		fail(c, "mknodat", -EEXIST, path);

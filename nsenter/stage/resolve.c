@@ -27,6 +27,18 @@ int lookup(struct stage *c, const char *path, int flags, uint64_t resolve)
 	return (int)r;
 }
 
+/* Opens a file by its name in a directory, whatever the name: nothing else, and nothing that a
+ * link leads to. fd or -errno. */
+int open_in(int dir, const char *name)
+{
+	struct open_how how = {
+		.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC,
+		.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS,
+	};
+
+	return (int)sys(__NR_openat2, dir, name, &how, sizeof(how));
+}
+
 uint32_t mode_of(struct stage *c, int fd, uint64_t *rdev)
 {
 	struct statx st;
@@ -57,49 +69,66 @@ static long make_owned(struct stage *c, int parent, const char *name, const uint
 	return r;
 }
 
-/* One missing component: made in the directory that was resolved, then opened
- * without following anything that someone may have put there meanwhile. What is
- * there and still missing is a link that leads nowhere. */
-static int make(struct stage *c, int parent, const char *name, int directory, const char *path, const uint32_t *owner, int *dangling)
+/* Refuses what is not the name of a file, but a way to go. Only lookup() may go up: it knows
+ * the root. */
+static void check_name(struct stage *c, const char *name, const char *path)
+{
+	if (name[0] == 0 || (name[0] == '.' && (name[1] == 0 || (name[1] == '.' && name[2] == 0))))
+		fail(c, "openat2", -ENOENT, path);
+}
+
+/* Makes one missing component in the directory that was resolved. -EEXIST: somebody has put
+ * something there meanwhile, or it is a link that leads nowhere. A ".." behind a name that has
+ * vanished leads nowhere, too: the stage does not follow it on its own. */
+static long make(struct stage *c, int parent, const char *name, int directory, const char *path, const uint32_t *owner)
 {
 	long r;
 
+	check_name(c, name, path);
 	if (owner)
 		r = make_owned(c, parent, name, owner);
 	else
 		r = directory ? sys(__NR_mkdirat, parent, name, 0755) : sys(__NR_mknodat, parent, name, S_IFREG | 0644, 0);
 	if (r < 0 && r != -EEXIST)
 		fail(c, directory ? "mkdirat" : "mknodat", r, path);
-	int made = (int)must(c, sys(__NR_openat, parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC), "openat", path);
-	*dangling = r == -EEXIST && (mode_of(c, made, 0) & S_IFMT) == S_IFLNK;
-	return made;
+	return r;
 }
 
-/* Puts into todo where a link leads: prefix up to its name (n bytes), unless its text
- * is absolute, the text, and the rest of the path. */
-static void follow(struct stage *c, int link, const char *prefix, size_t n, const char *rest, char *todo)
+/* Puts into todo where the link name in the directory parent leads: prefix up to its name
+ * (n bytes), unless its text is absolute, the text, and the rest of the path. Returns 0
+ * if there is no link of that name. */
+static int follow(struct stage *c, int parent, const char *name, const char *prefix, size_t n, const char *rest, char *todo)
 {
 	char path[PATH_MAX];
 	size_t more = len_of(rest) + 1;
 
 	memcpy(path, prefix, n);
-	long len = must(c, sys(__NR_readlinkat, link, "", path + n, sizeof(path) - n), "readlinkat", prefix);
+	long len = sys(__NR_readlinkat, parent, name, path + n, sizeof(path) - n);
+	if (len == -EINVAL || len == -ENOENT)
+		return 0;
+	must(c, len, "readlinkat", prefix);
 	size_t from = path[n] == '/' ? n : 0;
 	size_t end = n + (size_t)len;
 	if (end + more > sizeof(path))
 		fail(c, "openat2", -ENAMETOOLONG, prefix);
 	memcpy(path + end, rest, more);
 	memcpy(todo, path + from, end + more - from);
+	return 1;
 }
 
-/* Walks path, making what is missing: directories, and at the end a directory
- * or an empty file. Every component that exists is resolved from the root, so
- * that symbolic links stay inside it; where one leads nowhere, what it names is made. */
+/* Walks path, making what is missing: directories, and at the end a directory or an empty
+ * file. Where a link leads nowhere, what it names is made.
+ *
+ * Others may rename and remove every name on the way, and have written the text of every
+ * link. So each prefix, and what was just made, too, is resolved from the root by the
+ * kernel (lookup), and what is returned was: it is below the root whatever happened
+ * meanwhile. No name is ever opened in a directory that was opened before; in such a
+ * directory names are only made, and links read. */
 static int walk(struct stage *c, const char *path, int directory, uint64_t resolve, const uint32_t *owner)
 {
-	char prefix[PATH_MAX], todo[PATH_MAX], *name;
+	char prefix[PATH_MAX], todo[PATH_MAX];
 	size_t n = 0;
-	int at = lookup(c, "/", O_PATH | O_DIRECTORY, 0), dangling, links = 0;
+	int at = lookup(c, "/", O_PATH | O_DIRECTORY, 0), links = 0;
 
 	must(c, at, "openat2", "/");
 	if (len_of(path) >= sizeof(prefix))
@@ -110,26 +139,26 @@ static int walk(struct stage *c, const char *path, int directory, uint64_t resol
 			prefix[n++] = *path++;
 		if (!*path)
 			break;
-		name = prefix + n;
+		const char *name = prefix + n;
 		while (*path && *path != '/')
 			prefix[n++] = *path++;
 		prefix[n] = 0;
-		dangling = 0;
 		int next = lookup(c, prefix, O_PATH, resolve);
-		if (next == -ENOENT)
-			next = make(c, at, name, *path || directory, prefix, owner, &dangling);
+		if (next == -ENOENT) {
+			long made = make(c, at, name, *path || directory, prefix, owner);
+			if (made == -EEXIST && follow(c, at, name, prefix, (size_t)(name - prefix), path, todo)) {
+				if (resolve & RESOLVE_NO_SYMLINKS || ++links > MAX_LINKS)
+					fail(c, "openat2", -ELOOP, prefix);
+				path = todo;
+				n = 0;
+				next = lookup(c, "/", O_PATH | O_DIRECTORY, 0);
+			} else {
+				next = lookup(c, prefix, O_PATH, resolve);
+			}
+		}
 		must(c, next, "openat2", prefix);
 		sys(__NR_close, at);
 		at = next;
-		if (!dangling)
-			continue;
-		if (resolve & RESOLVE_NO_SYMLINKS || ++links > MAX_LINKS)
-			fail(c, "openat2", -ELOOP, prefix);
-		follow(c, at, prefix, (size_t)(name - prefix), path, todo);
-		sys(__NR_close, at);
-		at = (int)must(c, lookup(c, "/", O_PATH | O_DIRECTORY, 0), "openat2", "/");
-		path = todo;
-		n = 0;
 	}
 	return at;
 }
@@ -156,6 +185,7 @@ int parent_of(struct stage *c, const char *path, const char **name)
 	while (n > 0 && path[n - 1] != '/')
 		n--;
 	*name = path + n;
+	check_name(c, *name, path);
 	if (n == 0)
 		return (int)must(c, lookup(c, "/", O_PATH | O_DIRECTORY, 0), "openat2", path);
 	memcpy(dir, path, n);

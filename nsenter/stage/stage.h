@@ -90,6 +90,7 @@ void fill_pid(struct stage *c, const struct plan_step *s, int slot);
 int lookup(struct stage *c, const char *path, int flags, uint64_t resolve); /* fd or -errno */
 int target(struct stage *c, const char *path, int directory, uint64_t resolve);
 int parent_of(struct stage *c, const char *path, const char **name);
+int open_in(int dir, const char *name); /* O_PATH; fd or -errno */
 uint32_t mode_of(struct stage *c, int fd, uint64_t *rdev);
 int make_directories(struct stage *c, const char *path, const uint32_t *owner);
 long try_attach(int tree, int fd);
