@@ -111,6 +111,9 @@ func (e *examination) compile() {
 	c, err := e.store.compile(e.spec, e.CreateOptions, e.facts)
 	if err != nil {
 		e.failAll(err)
+		if e.store.checkRoot() != nil {
+			return
+		}
 		if _, err := compileFilter(e.spec, filepath.Join(e.store.Root, seccompCache)); err != nil {
 			e.fail("", err)
 		}

@@ -81,6 +81,9 @@ func (store Store) compile(s *specs.Spec, o CreateOptions, facts *spec.Facts) (*
 	if err := facts.Supported(); err != nil {
 		return nil, err
 	}
+	if err := store.checkRoot(); err != nil { // compiled filters are kept there
+		return nil, err
+	}
 	if err := judge(spec.Check(s, spec.Options{Start: o.Run, Rootless: facts.UID() != 0, SystemdCgroup: o.SystemdCgroup})); err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@
 package libcontainer
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -68,8 +69,12 @@ func (s Store) openDir(id string) (*Container, error) {
 		return nil, err
 	}
 	c := &Container{State: State{ID: id}, store: s, path: filepath.Join(s.Root, id), pidfd: -1}
-	var err error
-	if c.dir, err = openStateDir(c.path); os.IsNotExist(err) {
+	root, err := s.openRoot()
+	if err == nil {
+		c.dir, err = s.openStateDir(root, id)
+		unix.Close(root)
+	}
+	if errors.Is(err, unix.ENOENT) {
 		return nil, notExist(id)
 	}
 	return c, err
@@ -276,6 +281,9 @@ func (c *Container) Spec() (*specs.Spec, error) {
 
 // List returns the ids of all containers, in order.
 func (s Store) List() ([]string, error) {
+	if err := s.checkRoot(); err != nil {
+		return nil, err
+	}
 	entries, err := os.ReadDir(s.Root)
 	if os.IsNotExist(err) {
 		return nil, nil

@@ -157,21 +157,27 @@ func checkID(id string) error {
 // makeDir claims an id by making its directory, and takes its lock.
 func (s Store) makeDir(id string) (int, error) {
 	path := filepath.Join(s.Root, id)
-	err := unix.Mkdir(path, 0o700)
+	root, err := s.openRoot()
 	if errors.Is(err, unix.ENOENT) {
 		if err = os.MkdirAll(s.Root, 0o700); err != nil {
 			return -1, fmt.Errorf("make the state directory: %w", err)
 		}
-		s.keepRoot()
-		err = unix.Mkdir(path, 0o700)
+		if root, err = s.openRoot(); err == nil {
+			s.keepRoot(root)
+		}
 	}
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(root)
+	err = unix.Mkdirat(root, id, 0o700)
 	if errors.Is(err, unix.EEXIST) {
 		return -1, fmt.Errorf("container with id %s already exists (`davit delete %s` removes it)", id, id)
 	}
 	if err != nil {
 		return -1, fmt.Errorf("mkdir %s: %w", path, err)
 	}
-	fd, err := openStateDir(path)
+	fd, err := s.openStateDir(root, id)
 	if err != nil {
 		return -1, err
 	}
@@ -184,16 +190,17 @@ func (s Store) makeDir(id string) (int, error) {
 
 // keepRoot sets the sticky bit, by which what lies in a user's runtime directory is not removed for its age
 // (XDG Base Directory Specification; runc does so, too).
-func (s Store) keepRoot() {
+func (s Store) keepRoot(root int) {
 	if runtime := os.Getenv("XDG_RUNTIME_DIR"); runtime != "" && filepath.Dir(s.Root) == filepath.Clean(runtime) {
-		if err := unix.Chmod(s.Root, 0o1700); err != nil {
+		fd, err := unix.Openat(root, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0) // fchmod takes no O_PATH
+		if err == nil {
+			err = unix.Fchmod(fd, 0o1700)
+			unix.Close(fd)
+		}
+		if err != nil {
 			logf("chmod 1700 %s: %v", s.Root, err)
 		}
 	}
-}
-
-func openStateDir(path string) (int, error) {
-	return unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
 }
 
 // removeDir removes what a container's directory holds, and the directory.

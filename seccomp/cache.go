@@ -140,7 +140,12 @@ func readCache(dir string, key []byte) *Filter {
 	if dir == "" {
 		return nil
 	}
-	fd, err := unix.Open(dir+"/"+cacheName(key), unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	at, err := openCacheDir(dir)
+	if err != nil {
+		return nil
+	}
+	fd, err := unix.Openat(at, cacheName(key), unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	unix.Close(at)
 	if err != nil {
 		return nil
 	}
@@ -204,6 +209,9 @@ func writeCache(dir string, key []byte, f *Filter) error {
 	if dir == "" {
 		return nil
 	}
+	if err := unix.Mkdir(dir, 0o700); err != nil && err != unix.EEXIST {
+		return fmt.Errorf("seccomp cache: mkdir %s: %w", dir, err)
+	}
 	fd, err := openCacheDir(dir)
 	if err != nil {
 		return err
@@ -230,12 +238,10 @@ func writeCache(dir string, key []byte, f *Filter) error {
 	return evict(dir, fd)
 }
 
-// openCacheDir opens dir, which it makes if need be, and checks that nobody but
-// the caller can put anything into it.
+// openCacheDir opens dir and checks that nobody but the caller can put anything
+// into it: a file's owner alone proves nothing, since its name could have been
+// moved, or linked, here by another.
 func openCacheDir(dir string) (int, error) {
-	if err := unix.Mkdir(dir, 0o700); err != nil && err != unix.EEXIST {
-		return -1, fmt.Errorf("seccomp cache: mkdir %s: %w", dir, err)
-	}
 	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return -1, fmt.Errorf("seccomp cache: open %s: %w", dir, err)

@@ -2,6 +2,7 @@ package seccomp
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"os"
@@ -187,6 +188,43 @@ func TestCacheDirectory(t *testing.T) {
 	}
 	if list := files(t, open); len(list) != 0 {
 		t.Errorf("written: %v", list)
+	}
+}
+
+// A sound filter of the caller's is not taken from a directory in which others could have put it.
+func TestCacheReadsOwnDirectory(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "cache")
+	cached(t, small("read"), dir, false)
+	cached(t, small("read"), dir, true)
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	read := func(dir string) bool {
+		f, err := Compile(small("read"), dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f.Cached
+	}
+	if read(link) {
+		t.Error("a link was followed")
+	}
+	for _, mode := range []os.FileMode{0o777, 0o770, 0o722} {
+		if err := os.Chmod(dir, mode); err != nil {
+			t.Fatal(err)
+		}
+		if read(dir) {
+			t.Errorf("read from a directory with mode %#o", mode)
+		}
+	}
+	if os.Geteuid() == 0 {
+		if err := errors.Join(os.Chmod(dir, 0o700), os.Chown(dir, 54321, 0)); err != nil {
+			t.Fatal(err)
+		}
+		if read(dir) {
+			t.Error("read from a directory of user 54321's")
+		}
 	}
 }
 

@@ -1,0 +1,162 @@
+package libcontainer
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"davit/spec"
+
+	"golang.org/x/sys/unix"
+)
+
+// What lies in the state directory decides what davit runs: the hooks of a stored config.json run as davit's
+// caller. So nobody but root and the caller may have written there. Every verb checks that before it reads
+// anything: the parents from / down, so that nobody else can lead the name elsewhere, then the directory and
+// the container's directory in it, by their descriptors.
+
+// maxLinks is how many symbolic links in a path the kernel follows (path_resolution(7)).
+const maxLinks = 40
+
+// openRoot opens the state directory (O_PATH). It fails with ENOENT if there is none yet, and with an
+// *untrusted error if another user than root and the caller could have written there.
+func (s Store) openRoot() (int, error) {
+	path, err := s.resolveRoot()
+	if err != nil {
+		return -1, err
+	}
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("open the state directory %s: %w", path, err)
+	}
+	var st unix.Stat_t
+	if err = unix.Fstat(fd, &st); err == nil {
+		err = trustDir("state directory "+path, path, &st)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// checkRoot is openRoot for what uses the directory by its path afterwards. A directory that does not
+// exist is fine.
+func (s Store) checkRoot() error {
+	fd, err := s.openRoot()
+	if err == nil {
+		unix.Close(fd)
+	}
+	if errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	return err
+}
+
+// resolveRoot returns the state directory's path without symbolic links. Each directory that the path leads
+// through is checked before the next name is looked up in it: what nobody else may change cannot change
+// between this check and the use of the path. / itself is not checked: who owns that owns davit, too.
+func (s Store) resolveRoot() (string, error) {
+	path := filepath.Clean(s.Root)
+	for links, done := 0, 1; ; {
+		end := strings.IndexByte(path[done:], '/')
+		if end < 0 {
+			end = len(path) - done
+		}
+		at := path[:done+end]
+		var st unix.Stat_t
+		if err := unix.Lstat(at, &st); err != nil {
+			return "", fmt.Errorf("stat %s: %w", at, err)
+		}
+		if st.Mode&unix.S_IFMT == unix.S_IFLNK {
+			if links++; links > maxLinks {
+				return "", fmt.Errorf("state directory %s: %w", s.Root, unix.ELOOP)
+			}
+			if !trustedOwner(st.Uid, true) {
+				return "", s.untrustedParent(at, fmt.Sprintf("is a symbolic link of user %d's", st.Uid))
+			}
+			target, err := os.Readlink(at)
+			if err != nil {
+				return "", err
+			}
+			if !filepath.IsAbs(target) {
+				target = filepath.Join(filepath.Dir(at), target)
+			}
+			path, done = filepath.Clean(target+path[done+end:]), 1
+			continue
+		}
+		if done+end == len(path) {
+			return path, nil // which openRoot checks
+		}
+		if err := s.trustParent(at, &st); err != nil {
+			return "", err
+		}
+		done += end + 1
+	}
+}
+
+// trustParent checks a directory above the state directory. Others may write to it if it is sticky, as /tmp is:
+// they can rename and remove only what is theirs.
+func (s Store) trustParent(path string, st *unix.Stat_t) error {
+	if !trustedOwner(st.Uid, true) {
+		return s.untrustedParent(path, fmt.Sprintf("belongs to user %d", st.Uid))
+	}
+	private := st.Gid == 0 || st.Gid == uint32(os.Getegid()) && st.Gid == uint32(os.Geteuid())
+	if st.Mode&unix.S_ISVTX == 0 && (st.Mode&0o002 != 0 || st.Mode&0o020 != 0 && !private) {
+		return s.untrustedParent(path, fmt.Sprintf("can be written by others (mode %#o)", st.Mode&0o7777))
+	}
+	return nil
+}
+
+func (s Store) untrustedParent(path, what string) error {
+	return withHint(fmt.Errorf("state directory %s: %s %s, who could put other states in its place: davit would run their hooks as user %d",
+		s.Root, path, what, os.Geteuid()), "give --root a directory whose parents are yours or root's alone")
+}
+
+// trustDir checks a directory that holds states; what names it in an error.
+func trustDir(what, path string, st *unix.Stat_t) error {
+	me := os.Geteuid()
+	if !trustedOwner(st.Uid, false) {
+		return withHint(fmt.Errorf("%s belongs to user %d: davit would run the hooks of that user's states as user %d", what, st.Uid, me),
+			fmt.Sprintf("call davit as user %d, or give --root a directory of your own", st.Uid))
+	}
+	if st.Mode&0o022 != 0 {
+		return withHint(fmt.Errorf("%s can be written by others (mode %#o): davit would run the hooks of their states as user %d", what, st.Mode&0o7777, me),
+			fmt.Sprintf("if you trust all that is in it: chmod go-w %s", path))
+	}
+	return nil
+}
+
+// trustedOwner says whether uid is root's or the caller's. In a user namespace the directories above the state
+// directory often belong to users that are not mapped, the host's root first of all: for parents they count as root.
+func trustedOwner(uid uint32, parent bool) bool {
+	if uid == 0 || uid == uint32(os.Geteuid()) {
+		return true
+	}
+	if !parent || spec.Host().InitialUserNS() {
+		return false
+	}
+	overflow, err := readAt(unix.AT_FDCWD, "/proc/sys/kernel/overflowuid")
+	return err == nil && strings.TrimSpace(string(overflow)) == strconv.FormatUint(uint64(uid), 10)
+}
+
+// openStateDir opens the directory of a container below root, which openRoot has opened.
+func (s Store) openStateDir(root int, id string) (int, error) {
+	fd, err := unix.Openat(root, id, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return -1, err
+	}
+	var st unix.Stat_t
+	if err = unix.Fstat(fd, &st); err == nil {
+		path := filepath.Join(s.Root, id)
+		err = trustDir("the container's directory "+path, path, &st)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
