@@ -1,11 +1,11 @@
 package nsenter
 
 import (
-	"encoding/binary"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
-	"strings"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -13,7 +13,7 @@ import (
 // Kind is the kind of a message; stage/stage.h tells who sends which.
 type Kind uint32
 
-// The kinds, as in stage/stage.h.
+// The kinds.
 const (
 	Error Kind = 1 + iota
 	Forked
@@ -35,12 +35,21 @@ type Message struct {
 	Detail string // what it failed on
 }
 
-const (
-	messageSize = 56 // sizeof(struct message)
-	callSize    = 24
-)
+// record is how a message crosses, in the machine's byte order. The text of Detail follows it. The C
+// side is generated from it (`go generate ./plan`).
+type record struct {
+	Kind  uint32
+	Step  uint32
+	Err   int32
+	Pad   uint32
+	Value int64
+	End   int64
+	Call  [24]byte // ends with a NUL
+}
 
-var order = binary.NativeEndian
+const recordSize = int(unsafe.Sizeof(record{}))
+
+func (r *record) bytes() []byte { return (*[recordSize]byte)(unsafe.Pointer(r))[:] }
 
 // Conn is one end of a SOCK_SEQPACKET socket that carries messages.
 type Conn struct{ fd int }
@@ -63,7 +72,7 @@ func (c *Conn) Close() error {
 
 // Receive waits for a message. It returns io.EOF when the other side is gone.
 func (c *Conn) Receive() (Message, error) {
-	var buf [messageSize + 4096]byte
+	var buf [recordSize + 4096]byte
 	for {
 		n, _, err := unix.Recvfrom(c.fd, buf[:], 0)
 		switch {
@@ -75,7 +84,7 @@ func (c *Conn) Receive() (Message, error) {
 			return Message{}, fmt.Errorf("receive from the stage: %w", err)
 		case n == 0:
 			return Message{}, io.EOF
-		case n < messageSize:
+		case n < recordSize:
 			return Message{}, errors.New("receive from the stage: a truncated message")
 		}
 		return decode(buf[:n]), nil
@@ -83,17 +92,10 @@ func (c *Conn) Receive() (Message, error) {
 }
 
 func decode(b []byte) Message {
-	m := Message{
-		Kind:   Kind(order.Uint32(b)),
-		Step:   int(order.Uint32(b[4:])),
-		Errno:  unix.Errno(int32(order.Uint32(b[8:]))),
-		Value:  int64(order.Uint64(b[16:])),
-		End:    int64(order.Uint64(b[24:])),
-		Detail: string(b[messageSize:]),
-	}
-	call := string(b[32 : 32+callSize])
-	m.Call = call[:max(strings.IndexByte(call, 0), 0)]
-	return m
+	var r record
+	copy(r.bytes(), b)
+	return Message{Kind: Kind(r.Kind), Step: int(r.Step), Errno: unix.Errno(r.Err), Value: r.Value, End: r.End,
+		Call: string(r.Call[:max(bytes.IndexByte(r.Call[:], 0), 0)]), Detail: string(b[recordSize:])}
 }
 
 // Proceed answers a phase: value is the container process's pid.
@@ -103,10 +105,8 @@ func (c *Conn) Proceed(value int64) error { return c.send(Proceed, value, nil) }
 func (c *Conn) Opened(index, fd int) error { return c.send(Opened, int64(index), unix.UnixRights(fd)) }
 
 func (c *Conn) send(kind Kind, value int64, rights []byte) error {
-	var b [messageSize]byte
-	order.PutUint32(b[:], uint32(kind))
-	order.PutUint64(b[16:], uint64(value))
-	if err := unix.Sendmsg(c.fd, b[:], rights, nil, unix.MSG_NOSIGNAL); err != nil {
+	r := record{Kind: uint32(kind), Value: value}
+	if err := unix.Sendmsg(c.fd, r.bytes(), rights, nil, unix.MSG_NOSIGNAL); err != nil {
 		return fmt.Errorf("send to the stage: %w", err)
 	}
 	return nil

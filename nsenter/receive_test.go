@@ -34,11 +34,8 @@ func TestForkedSpeaksFirst(t *testing.T) {
 	s := &Stage{Pid: first.Process.Pid, PidFD: pidfd, Control: NewConn(pair[0]), fork: 1}
 	defer s.Close()
 	say := func(kind Kind, step uint32, value int) {
-		var b [messageSize]byte
-		order.PutUint32(b[:], uint32(kind))
-		order.PutUint32(b[4:], step)
-		order.PutUint64(b[16:], uint64(value))
-		if err := unix.Sendto(pair[1], b[:], 0, nil); err != nil {
+		r := record{Kind: uint32(kind), Step: step, Value: int64(value)}
+		if err := unix.Sendto(pair[1], r.bytes(), 0, nil); err != nil {
 			t.Fatal(err)
 		}
 	}

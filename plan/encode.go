@@ -3,25 +3,15 @@ package plan
 import (
 	"encoding/binary"
 	"errors"
+	"unsafe"
 )
 
-// The encoded plan: a header, the records of the steps, then data, all in the
-// machine's byte order (both sides are the same machine). The C side's view of
-// the same is generated from these constants by CHeader.
-const (
-	Magic      = 0x44565431 // "DVT1"
-	headerSize = 32
-	recordSize = 120
-	maxNums    = 9
-	maxRefs    = 4
-	maxFDs     = 2
-	maxSteps   = 4096
-)
+const headerSize = int(unsafe.Sizeof(header{}))
 
-// A record: op u32, fd [2]i32, padding u32, n [9]u64, s [4]{offset, length u32}.
+// Where a record has its descriptors, numbers and references; see steps_gen.go.
 const (
 	offFD  = 4
-	offNum = 16
+	offNum = offFD + 4*maxFDs
 	offRef = offNum + 8*maxNums
 )
 
@@ -29,9 +19,6 @@ var order = binary.NativeEndian
 
 // ErrTooLarge is the error of a plan that the stage would refuse.
 var ErrTooLarge = errors.New("the configuration is too large: more than 4096 steps or 64 MiB")
-
-// MaxSize is the greatest size of an encoded plan, in bytes.
-const MaxSize = 64 << 20
 
 // Encode returns the form that the stage reads.
 func (p *Plan) Encode() ([]byte, error) {
@@ -50,20 +37,11 @@ func (p *Plan) Encode() ([]byte, error) {
 	if len(e.buf) > MaxSize {
 		return nil, ErrTooLarge
 	}
-	h := e.buf
-	order.PutUint32(h[0:], Magic)
-	order.PutUint32(h[4:], fingerprint)
-	order.PutUint32(h[8:], uint32(len(e.buf)))
-	order.PutUint32(h[12:], uint32(len(p.Steps)))
-	order.PutUint32(h[16:], uint32(data))
-	order.PutUint32(h[20:], uint32(len(p.Descriptors)))
-	order.PutUint32(h[24:], uint32(flag(p.Trace)))
+	h := header{Magic: Magic, Fingerprint: fingerprint, Size: uint32(len(e.buf)), NSteps: uint32(len(p.Steps)), Data: uint32(data),
+		NFDs: uint32(len(p.Descriptors)), Trace: uint32(flag(p.Trace))}
+	copy(e.buf, (*[headerSize]byte)(unsafe.Pointer(&h))[:])
 	return e.buf, nil
 }
-
-// fingerprint changes with the layout, so that a stage never carries out a
-// plan of another build.
-const fingerprint = uint32(opExec)<<16 | recordSize
 
 type encoder struct {
 	buf             []byte

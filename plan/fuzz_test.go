@@ -194,3 +194,9 @@ func (d *decoder) list(name string, v []string) {
 		}
 	}
 }
+
+func TestPIDMark(t *testing.T) {
+	if want := strings.Repeat(string(rune(pidMarkByte)), pidMarkLen); PIDMark != want {
+		t.Errorf("PIDMark is %q, which the stage would not find: it looks for %q", PIDMark, want)
+	}
+}

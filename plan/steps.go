@@ -2,23 +2,29 @@ package plan
 
 // The steps, in about the order in which a plan has them. What a field means
 // to the kernel is in the man page of the system call that the step names.
+//
+// Each structure of this file is a step: its op code, its name, the encoding of its fields and
+// the C side of them are generated from it (`go generate ./plan`). The tag of a number says
+// how it reads.
 
 // Join enters a namespace, or with a pidfd the several namespaces of that
 // process (setns(2)). A pid namespace takes effect at the next Fork.
 type Join struct {
 	FD    FD
-	Types uint64 // CLONE_NEW*
+	Types uint64 `plan:"cloneFlags"` // CLONE_NEW*
 	Name  string // path or process, for people
 }
 
 // Unshare creates namespaces for the stage itself (unshare(2)).
-type Unshare struct{ Types uint64 }
+type Unshare struct {
+	Types uint64 `plan:"cloneFlags"`
+}
 
 // Fork goes on in a new process, a child of the stage's parent (clone3(2) with
 // CLONE_PARENT), in new namespaces of the given types. It is needed to enter a
 // pid namespace that exists, and to create or join a user namespace.
 type Fork struct {
-	Types uint64
+	Types uint64 `plan:"cloneFlags"`
 	// Mappable lets an unprivileged parent write the mappings: for that
 	// moment the process is dumpable.
 	Mappable bool
@@ -40,7 +46,9 @@ type EnterTime struct{ Proc FD }
 
 // Propagation changes how mount events travel, for every mount below "/" of
 // the new mount namespace.
-type Propagation struct{ Flags uint64 }
+type Propagation struct {
+	Flags uint64 `plan:"mountFlags"`
+}
 
 // Root attaches the root filesystem's mount tree at its own path, from where
 // everything else is resolved.
@@ -48,14 +56,14 @@ type Root struct {
 	Tree FD     // or, without one, the stage copies Path itself
 	Path string // on the host
 	// Propagation of the tree, MS_* flags; 0 leaves it as it is.
-	Propagation uint64
+	Propagation uint64 `plan:"mountFlags"`
 }
 
 // Mount mounts a new filesystem instance on Target, which is made if missing.
 type Mount struct {
 	Type, Source, Target, Data string
-	Flags                      uint64 // MS_*
-	Propagation                uint64 // MS_*, 0: none asked for
+	Flags                      uint64 `plan:"mountFlags"` // MS_*
+	Propagation                uint64 `plan:"mountFlags"` // MS_*, 0: none asked for
 	// NoFollow refuses a symbolic link in Target (CVE-2023-27561).
 	NoFollow bool
 	// KeepMode gives a tmpfs the mode of the directory that it covers, if there is one.
@@ -66,8 +74,8 @@ type Mount struct {
 type CopyUp struct {
 	Target      string
 	Options     []string // of tmpfs, as "name" or "name=value" (fsconfig(2))
-	Set         uint64   // MOUNT_ATTR_*, but RDONLY: it is filled first
-	Propagation uint64   // MS_*, 0: none asked for
+	Set         uint64   `plan:"attrFlags"`  // MOUNT_ATTR_*, but RDONLY: it is filled first
+	Propagation uint64   `plan:"mountFlags"` // MS_*, 0: none asked for
 	// Options say these of the new directory; otherwise they are the covered one's.
 	OwnUID, OwnGID, OwnMode bool
 }
@@ -81,22 +89,22 @@ type Bind struct {
 	Source      string
 	Target      string
 	Recursive   bool
-	Set, Clear  uint64 // MOUNT_ATTR_*, of the top mount
-	RecSet      uint64 // MOUNT_ATTR_*, of all mounts of the tree
-	RecClear    uint64
-	Propagation uint64 // MS_*
+	Set, Clear  uint64 `plan:"attrFlags"` // MOUNT_ATTR_*, of the top mount
+	RecSet      uint64 `plan:"attrFlags"` // MOUNT_ATTR_*, of all mounts of the tree
+	RecClear    uint64 `plan:"attrFlags"`
+	Propagation uint64 `plan:"mountFlags"` // MS_*
 	// NoFollow refuses a symbolic link in Target, as Mount's does.
 	NoFollow bool
-	Type     uint64 // S_IFCHR or S_IFBLK, with Rdev: the device that the source must be
-	Rdev     uint64
+	Type     uint64 `plan:"hex"` // S_IFCHR or S_IFBLK, with Rdev: the device that the source must be
+	Rdev     uint64 `plan:"device"`
 }
 
 // Remount changes attributes of the mount on Target (mount_setattr(2)), and options of its filesystem.
 type Remount struct {
 	Target      string
 	Options     []string // of the filesystem, as "name" or "name=value" (fsconfig(2))
-	Set, Clear  uint64
-	Propagation uint64
+	Set, Clear  uint64   `plan:"attrFlags"`
+	Propagation uint64   `plan:"mountFlags"`
 }
 
 // Symlink makes a symbolic link. One that exists is left alone.
@@ -105,8 +113,8 @@ type Symlink struct{ Target, Link string }
 // Device makes a device node or fifo (mknod(2)). One that exists must be of that type and number, and stays as it is.
 type Device struct {
 	Path     string
-	Mode     uint64 // S_IF* and permissions
-	Rdev     uint64
+	Mode     uint64 `plan:"octal"` // S_IF* and permissions
+	Rdev     uint64 `plan:"device"`
 	UID, GID uint64 // in the container
 }
 
@@ -140,7 +148,9 @@ type Pivot struct {
 }
 
 // RootPropagation sets the propagation of the mount that is now "/".
-type RootPropagation struct{ Flags uint64 }
+type RootPropagation struct {
+	Flags uint64 `plan:"mountFlags"`
+}
 
 // Sysctl writes a kernel parameter through the host's procfs.
 type Sysctl struct {
@@ -188,23 +198,29 @@ type RestoreNoFile struct{}
 type Scheduler struct{ Attr string }
 
 // IOPriority sets the class and level (ioprio_set(2)).
-type IOPriority struct{ Value uint64 }
+type IOPriority struct {
+	Value uint64 `plan:"hex"`
+}
 
 // Affinity sets the CPUs (sched_setaffinity(2)); without a mask, all that the cgroup allows.
 type Affinity struct{ Mask string }
 
 // MemoryPolicy sets the NUMA policy (set_mempolicy(2)).
 type MemoryPolicy struct {
-	Mode  uint64
+	Mode  uint64 `plan:"hex"`
 	Nodes string // bit mask
 	Max   uint64 // bits in it
 }
 
 // Personality sets the execution domain (personality(2)).
-type Personality struct{ Value uint64 }
+type Personality struct {
+	Value uint64 `plan:"hex"`
+}
 
 // Umask sets the file mode creation mask.
-type Umask struct{ Mask uint64 }
+type Umask struct {
+	Mask uint64 `plan:"octal"`
+}
 
 // NoNewPrivileges sets PR_SET_NO_NEW_PRIVS.
 type NoNewPrivileges struct{}
@@ -219,7 +235,9 @@ type Label struct {
 type StdioOwner struct{ UID uint64 }
 
 // Bounding drops every capability that is not in Keep from the bounding set.
-type Bounding struct{ Keep uint64 }
+type Bounding struct {
+	Keep uint64 `plan:"capSet"`
+}
 
 // User sets groups and user, keeping the permitted capabilities.
 type User struct {
@@ -230,7 +248,9 @@ type User struct {
 }
 
 // Capabilities sets the thread's capability sets, bit masks (capabilities(7)).
-type Capabilities struct{ Effective, Permitted, Inheritable, Ambient uint64 }
+type Capabilities struct {
+	Effective, Permitted, Inheritable, Ambient uint64 `plan:"capSet"`
+}
 
 // Chdir enters the working directory, made if it is missing, and checks
 // that it is inside the container (CVE-2024-21626).
@@ -259,7 +279,7 @@ type WaitStart struct{ Socket FD }
 // Seccomp loads the filter.
 type Seccomp struct {
 	Program  string // struct sock_filter, in order
-	Flags    uint64 // SECCOMP_FILTER_FLAG_*
+	Flags    uint64 `plan:"hex"` // SECCOMP_FILTER_FLAG_*
 	Listener FD     // gets the notification descriptor, with State
 	State    string // JSON; PIDMark in it becomes the process's pid
 }
@@ -271,10 +291,6 @@ type Exec struct {
 	// started with them (nsenter.Options) and closes only what comes after.
 	Preserve uint64
 }
-
-// PIDMark stands for the container process's pid in a State: it is only known
-// once the process exists, so the stage overwrites the mark with digits and spaces.
-const PIDMark = "\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01"
 
 // Phase is a point at which the stage waits for its parent.
 type Phase uint64
@@ -291,7 +307,5 @@ const (
 	// Sources: the parent opens the descriptors that are Within.
 	Sources
 )
-
-var phaseNames = [...]string{"", "placed", "mapped", "hooks", "sources"}
 
 func (p Phase) String() string { return phaseNames[p] }

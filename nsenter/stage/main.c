@@ -5,22 +5,9 @@
 #include <linux/mman.h>
 #include <linux/prctl.h>
 
-static step_fn *const handlers[OP_COUNT] = {
-	[OP_JOIN] = do_join, [OP_UNSHARE] = do_unshare, [OP_FORK] = do_fork, [OP_IDENTITY] = do_identity,
-	[OP_SYNC] = do_sync, [OP_KEYRING] = do_keyring, [OP_ENTER_TIME] = do_enter_time,
-	[OP_PROPAGATION] = do_propagation, [OP_ROOT] = do_root, [OP_MOUNT] = do_mount, [OP_COPY_UP] = do_copy_up, [OP_BIND] = do_bind,
-	[OP_REMOUNT] = do_remount, [OP_SYMLINK] = do_symlink, [OP_DEVICE] = do_device, [OP_CONSOLE] = do_console,
-	[OP_MASK] = do_mask, [OP_READ_ONLY] = do_read_only, [OP_ROOT_READ_ONLY] = do_root_read_only,
-	[OP_PIVOT] = do_pivot, [OP_ROOT_PROPAGATION] = do_root_propagation, [OP_SYSCTL] = do_sysctl,
-	[OP_HOSTNAME] = do_hostname, [OP_DOMAINNAME] = do_domainname, [OP_LOOPBACK] = do_loopback,
-	[OP_HOOK] = do_hook, [OP_SETSID] = do_setsid, [OP_RLIMIT] = do_rlimit, [OP_LIFT_NOFILE] = do_lift_nofile,
-	[OP_RESTORE_NOFILE] = do_restore_nofile, [OP_SCHEDULER] = do_scheduler,
-	[OP_IO_PRIORITY] = do_io_priority, [OP_AFFINITY] = do_affinity, [OP_MEMORY_POLICY] = do_memory_policy,
-	[OP_PERSONALITY] = do_personality, [OP_UMASK] = do_umask, [OP_NO_NEW_PRIVILEGES] = do_no_new_privileges,
-	[OP_LABEL] = do_label, [OP_STDIO_OWNER] = do_stdio_owner, [OP_BOUNDING] = do_bounding, [OP_USER] = do_user,
-	[OP_CAPABILITIES] = do_capabilities, [OP_CHDIR] = do_chdir, [OP_PROGRAM] = do_program, [OP_READY] = do_ready,
-	[OP_WAIT_START] = do_wait_start, [OP_SECCOMP] = do_seccomp, [OP_EXEC] = do_exec,
-};
+#define HANDLER(op, name) [OP_##op] = do_##name,
+static step_fn *const handlers[OP_COUNT] = {PLAN_OPS(HANDLER)};
+#undef HANDLER
 
 /* The compiler may call these for copies of structures, even without a libc. */
 void *memcpy(void *to, const void *from, size_t n)

@@ -24,7 +24,7 @@ void do_rlimit(struct stage *c, const struct plan_step *s)
 	must(c, sys(__NR_prlimit64, 0, s->n[RLIMIT_N_RESOURCE], limit, 0), "prlimit64", str(c, s, RLIMIT_S_NAME));
 }
 
-void do_lift_nofile(struct stage *c, const struct plan_step *s)
+void do_lift_no_file(struct stage *c, const struct plan_step *s)
 {
 	uint64_t all[2];
 
@@ -34,7 +34,7 @@ void do_lift_nofile(struct stage *c, const struct plan_step *s)
 	must(c, sys(__NR_prlimit64, 0, RLIMIT_NOFILE, all, 0), "prlimit64", "RLIMIT_NOFILE");
 }
 
-void do_restore_nofile(struct stage *c, const struct plan_step *s)
+void do_restore_no_file(struct stage *c, const struct plan_step *s)
 {
 	(void)s;
 	must(c, sys(__NR_prlimit64, 0, RLIMIT_NOFILE, c->nofile, 0), "prlimit64", "RLIMIT_NOFILE");
@@ -117,13 +117,14 @@ void do_bounding(struct stage *c, const struct plan_step *s)
 /* Whatever of the host no later step needs is closed: an image names its program
  * and that program's interpreter, and while execve(2) looks for them, a name in
  * /proc/self/fd would lead there (CVE-2024-21626). */
-static void let_go(struct stage *c)
+static void let_go(struct stage *c, const struct plan_step *s)
 {
 	for (uint32_t i = 1; i <= c->h->nfds; i++) {
-		uint32_t later = c->step + 1;
-		while (later < c->h->nsteps && c->steps[later].fd[0] != i && c->steps[later].fd[1] != i)
-			later++;
-		if (later == c->h->nsteps)
+		int wanted = 0;
+		for (const struct plan_step *later = s + 1; later < c->steps + c->h->nsteps; later++)
+			for (int slot = 0; slot < PLAN_FDS; slot++)
+				wanted |= later->fd[slot] == i;
+		if (!wanted)
 			sys(__NR_close, c->base + (int)i - 1);
 	}
 	if (c->null >= 0)
@@ -136,7 +137,7 @@ void do_user(struct stage *c, const struct plan_step *s)
 {
 	uint32_t gid = (uint32_t)s->n[USER_N_GID], uid = (uint32_t)s->n[USER_N_UID];
 
-	let_go(c);
+	let_go(c, s);
 
 	must(c, sys(__NR_prctl, PR_SET_KEEPCAPS, 1, 0, 0, 0), "prctl", "PR_SET_KEEPCAPS");
 	if (!s->n[USER_N_KEEPGROUPS])

@@ -21,17 +21,6 @@
 #include "plan.h"
 #include "sys.h"
 
-enum message_kind { MSG_ERROR = 1, MSG_FORKED, MSG_PHASE, MSG_PROCEED, MSG_READY, MSG_TRACE, MSG_OPENED };
-
-struct message {
-	uint32_t kind, step;
-	int32_t err;
-	uint32_t pad;
-	int64_t value, end;
-	char call[24];
-};
-_Static_assert(sizeof(struct message) == 56, "nsenter/message.go has the same");
-
 struct stage {
 	const struct plan_header *h;
 	char *data;
@@ -101,11 +90,8 @@ void copy_up(struct stage *c, const struct plan_step *s, int source, int tree);
 
 int send_fd(int socket, int fd, const char *text, size_t len);
 
-step_fn do_join, do_unshare, do_fork, do_identity, do_sync, do_keyring, do_enter_time, do_propagation, do_root, do_mount,
-	do_copy_up, do_bind, do_remount, do_symlink, do_device, do_console, do_mask, do_read_only, do_root_read_only, do_pivot,
-	do_root_propagation, do_sysctl, do_hostname, do_domainname, do_loopback, do_hook, do_setsid, do_rlimit, do_lift_nofile, do_restore_nofile,
-	do_scheduler, do_io_priority, do_affinity, do_memory_policy, do_personality, do_umask, do_no_new_privileges,
-	do_label, do_stdio_owner, do_bounding, do_user, do_capabilities, do_chdir, do_program, do_ready, do_wait_start,
-	do_seccomp, do_exec;
+#define DECLARE(op, name) step_fn do_##name;
+PLAN_OPS(DECLARE)
+#undef DECLARE
 
 #endif
