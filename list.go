@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"text/tabwriter"
@@ -50,7 +51,7 @@ func listCommand() *cli.Command {
 // each calls f for every container that is still there.
 func each(s libcontainer.Store, ids []string, f func(*libcontainer.Container)) {
 	for _, id := range ids {
-		c, err := s.Open(id)
+		c, err := s.Look(id)
 		if err != nil {
 			continue // deleted meanwhile
 		}
@@ -64,7 +65,7 @@ func listTable(s libcontainer.Store, ids []string) error {
 	fmt.Fprintln(w, "ID\tPID\tSTATUS\tBUNDLE\tCREATED\tOWNER")
 	each(s, ids, func(c *libcontainer.Container) {
 		if c.Broken != nil {
-			fmt.Fprintf(w, "%s\t0\tbroken\t%v\t\t%s\n", c.ID, c.Broken, c.Owner())
+			fmt.Fprintf(w, "%s\t0\t%s\t%v\t\t%s\n", c.ID, brokenStatus(c), c.Broken, c.Owner())
 			return
 		}
 		pid := c.Pid
@@ -77,6 +78,15 @@ func listTable(s libcontainer.Store, ids []string) error {
 	return w.Flush()
 }
 
+// brokenStatus is foreign for a container that davit has not made: another runtime knows more of it.
+func brokenStatus(c *libcontainer.Container) string {
+	var foreign *libcontainer.ForeignError
+	if errors.As(c.Broken, &foreign) {
+		return "foreign"
+	}
+	return "broken"
+}
+
 // writeBroken writes what is known of a container whose state cannot be read. Its
 // properties are those that decoders of a state know; what is not known is left out.
 func writeBroken(e *jsonx.Encoder, c *libcontainer.Container) {
@@ -86,7 +96,7 @@ func writeBroken(e *jsonx.Encoder, c *libcontainer.Container) {
 	e.Key("pid")
 	e.Int(0)
 	e.Key("status")
-	e.String("broken")
+	e.String(brokenStatus(c))
 	e.Key("owner")
 	e.String(c.Owner())
 	e.Key("error")

@@ -64,11 +64,30 @@ func (s Store) OpenForced(id string) (*Container, error) {
 	return c.loaded(c.lockSoon(true), true)
 }
 
+// Look finds a container, as Open does. If that fails for another reason than that there is none, what it returns is Broken:
+// list shows it all the same.
+func (s Store) Look(id string) (*Container, error) {
+	c, err := s.openDir(id)
+	if err == nil {
+		err = c.load(false)
+	}
+	if errors.Is(err, ErrNotExist) {
+		if c != nil {
+			c.Close()
+		}
+		return nil, err
+	}
+	if err != nil {
+		c.Broken = err
+	}
+	return c, nil
+}
+
 func (s Store) openDir(id string) (*Container, error) {
 	if err := checkID(id); err != nil {
 		return nil, err
 	}
-	c := &Container{State: State{ID: id}, store: s, path: filepath.Join(s.Root, id), pidfd: -1}
+	c := &Container{State: State{ID: id}, store: s, path: filepath.Join(s.Root, id), dir: -1, pidfd: -1}
 	root, err := s.openRoot()
 	if err == nil {
 		c.dir, err = s.openStateDir(root, id)
@@ -76,6 +95,9 @@ func (s Store) openDir(id string) (*Container, error) {
 	}
 	if errors.Is(err, unix.ENOENT) {
 		return nil, notExist(id)
+	}
+	if errno, ok := err.(unix.Errno); ok {
+		err = fmt.Errorf("open %s: %w", c.path, errno)
 	}
 	return c, err
 }
@@ -99,6 +121,10 @@ func (c *Container) load(locked bool) error {
 		return notExist(c.ID)
 	}
 	state, err := readState(c.dir, c.ID)
+	var foreign *ForeignError
+	if errors.As(err, &foreign) || isTransient(err) { // then nothing is known that would allow to delete it
+		return err
+	}
 	if err != nil {
 		if !locked && (isLocked(c.dir) || isRemoved(c.dir)) { // it is just being made, or deleted
 			return notExist(c.ID)
@@ -114,9 +140,10 @@ func (c *Container) load(locked bool) error {
 	return nil
 }
 
+// isRemoved says whether a directory is removed that is open. If that cannot be known, what is done next with it fails.
 func isRemoved(dir int) bool {
 	var st unix.Stat_t
-	return unix.Fstat(dir, &st) != nil || st.Nlink == 0
+	return unix.Fstat(dir, &st) == nil && st.Nlink == 0
 }
 
 // isLocked says whether somebody holds a container's lock.
@@ -268,9 +295,9 @@ func (c *Container) Spec() (*specs.Spec, error) {
 	if c.config != nil {
 		return c.config, nil
 	}
-	data, err := readAt(c.dir, configFile)
+	data, err := readSmall(c.dir, configFile)
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", filepath.Join(c.path, configFile), err)
+		return nil, fmt.Errorf("%s: %w", c.path, err)
 	}
 	c.config, err = spec.Decode(data)
 	if err == nil && c.config.Linux == nil { // it is optional, and nobody below looks for it

@@ -178,6 +178,7 @@ func (c *creation) claim() error {
 	if err := c.state.write(c.dir, true); err != nil {
 		return err
 	}
+	guard(c.dir)
 	if c.Notify {
 		if err := mkdirNotify(filepath.Join(c.path, notifyDir)); err != nil {
 			return err

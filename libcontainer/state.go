@@ -9,6 +9,7 @@ import (
 
 	"davit/cgroups"
 	"davit/memfd"
+	"davit/spec"
 	"davit/spec/jsonx"
 
 	"golang.org/x/sys/unix"
@@ -16,9 +17,10 @@ import (
 
 //go:generate go run davit/spec/internal/gen -type State -out state_json.go
 
-// State is what is kept of a container in ROOT/ID/state.json. It is written
+// State is what is kept of a container in ROOT/ID/davit.json. It is written
 // before anything else is made, so that whatever was made can be found again.
 type State struct {
+	Format     int    `json:"format"` // see formatNow
 	OCIVersion string `json:"ociVersion"`
 	ID         string `json:"id"`
 	Bundle     string `json:"bundle"`
@@ -55,7 +57,7 @@ type State struct {
 }
 
 const (
-	stateFile  = "state.json"
+	stateFile  = "davit.json"
 	configFile = "config.json" // as it was when the container was created, with the limits of later updates; there once the cgroup is its own
 	startFile  = "start"       // socket, of run an empty file; there until the container is started
 )
@@ -63,6 +65,7 @@ const (
 // write replaces the state on disk. The first version goes to a new directory,
 // where there is nothing to replace.
 func (s *State) write(dir int, first bool) error {
+	s.Format = formatNow
 	var e jsonx.Encoder
 	encodeState(&e, s)
 	data := e.Bytes()
@@ -112,20 +115,45 @@ func readAt(dir int, name string) ([]byte, error) {
 	}
 }
 
-// readState reads the state of a container, whose id is the name of the directory.
+// readSmall reads a file that davit keeps of a container, once it is known to be one.
+func readSmall(dir int, name string) ([]byte, error) {
+	return spec.ReadSmall(dir, name, maxKept, unix.O_NOFOLLOW)
+}
+
+// maxKept bounds the files of a state directory, in bytes: a config.json has at most half of that, and is written again by update.
+const maxKept = 2 * spec.MaxConfig
+
+// readState reads the state of a container, whose id is the name of the directory. It fails with a ForeignError if
+// something else has made the container.
 func readState(dir int, id string) (*State, error) {
-	data, err := readAt(dir, stateFile)
+	file := stateFile
+	data, err := readSmall(dir, file)
+	if errors.Is(err, unix.ENOENT) {
+		old, otherErr := othersState(dir)
+		if otherErr != nil {
+			return nil, otherErr
+		}
+		if old != nil {
+			file, data, err = runcFile, old, nil
+		}
+	}
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", stateFile, err)
+		return nil, err
 	}
 	var s State
-	d := jsonx.NewDecoder(stateFile, data)
+	d := jsonx.NewDecoder(file, data)
 	decodeState(&d, &s)
-	if err := d.End(); err != nil {
+	if err = d.End(); (err != nil || s.Format != formatNow) && file == stateFile {
+		var foreign *ForeignError
+		if other := formatError(data); err == nil || errors.As(other, &foreign) {
+			err = other
+		}
+	}
+	if err != nil {
 		return nil, err
 	}
 	if s.ID != id {
-		return nil, fmt.Errorf("%s: id: %q, where it is in the directory of %s", stateFile, s.ID, id)
+		return nil, fmt.Errorf("%s: id: %q, where it is in the directory of %s", file, s.ID, id)
 	}
 	return &s, nil
 }
@@ -172,6 +200,9 @@ func (s Store) makeDir(id string) (int, error) {
 	defer unix.Close(root)
 	err = unix.Mkdirat(root, id, 0o700)
 	if errors.Is(err, unix.EEXIST) {
+		if err := s.foreign(id); err != nil {
+			return -1, fmt.Errorf("container with id %s already exists: %w", id, err)
+		}
 		return -1, fmt.Errorf("container with id %s already exists (`davit delete %s` removes it)", id, id)
 	}
 	if err != nil {
@@ -205,7 +236,7 @@ func (s Store) keepRoot(root int) {
 
 // removeDir removes what a container's directory holds, and the directory.
 func removeDir(path string, dir int) error {
-	for _, name := range [...]string{startFile, configFile, stateFile} {
+	for _, name := range [...]string{startFile, configFile, runcFile, stateFile} {
 		unix.Unlinkat(dir, name, 0)
 	}
 	err := unix.Rmdir(path)

@@ -15,6 +15,8 @@ func decodeState(d *jsonx.Decoder, v *State) {
 	}
 	for d.Next() {
 		switch d.Key() {
+		case "format":
+			v.Format = int(d.Int(64))
 		case "ociVersion":
 			v.OCIVersion = d.String()
 		case "id":
@@ -70,6 +72,8 @@ func decodeState(d *jsonx.Decoder, v *State) {
 // encodeState writes v as an object.
 func encodeState(e *jsonx.Encoder, v *State) {
 	e.Object()
+	e.Key("format")
+	e.Int(int64(v.Format))
 	e.Key("ociVersion")
 	e.String(v.OCIVersion)
 	e.Key("id")

@@ -158,10 +158,10 @@ func TestLoad(t *testing.T) {
 			t.Errorf("%s: loaded differently", name)
 		}
 	}
-	if err := os.Truncate(path, maxConfig+1); err != nil {
+	if err := os.Truncate(path, MaxConfig+1); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Load(dir); err == nil || !strings.HasSuffix(err.Error(), "has 16777217 bytes, more than the 16777216 that a config may have") {
+	if _, err := Load(dir); err == nil || !strings.HasSuffix(err.Error(), "has 16777217 bytes, more than the 16777216 that it may have") {
 		t.Errorf("huge: %v", err)
 	}
 	os.Remove(path)

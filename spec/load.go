@@ -12,9 +12,9 @@ import (
 // ConfigFile is the name of the configuration in a bundle (runtime-spec, bundle.md).
 const ConfigFile = "config.json"
 
-// maxConfig is the largest file that Load reads, in bytes. Engines write some
+// MaxConfig is the largest file that Load reads, in bytes. Engines write some
 // ten kilobytes; a thousand times as much is a mistake.
-const maxConfig = 16 << 20
+const MaxConfig = 16 << 20
 
 // Load reads and decodes bundle/config.json. It does not validate: see Validate.
 // A relative bundle is taken from the working directory. Errors of reading wrap a
@@ -28,14 +28,18 @@ func Load(bundle string) (*specs.Spec, error) {
 }
 
 // Read returns the text of bundle/config.json.
-func Read(bundle string) ([]byte, error) { return readFile(filepath.Join(bundle, ConfigFile)) }
+func Read(bundle string) ([]byte, error) {
+	return ReadSmall(unix.AT_FDCWD, filepath.Join(bundle, ConfigFile), MaxConfig, 0)
+}
 
-// readFile reads a regular file of at most maxConfig bytes. os.ReadFile would
-// start Go's poller first: four system calls more, which nothing here needs.
-func readFile(path string) ([]byte, error) {
+// ReadSmall reads a regular file of at most most bytes, by a path that is relative to the directory dir. What flags of open(2) say
+// besides is the caller's, as O_NOFOLLOW. Anything but a regular file is refused before it is read. The error wraps a
+// unix.Errno if a system call has failed. os.ReadFile would start Go's poller first: four system calls more, which
+// nothing here needs.
+func ReadSmall(dir int, path string, most int64, flags int) ([]byte, error) {
 	// O_NONBLOCK: do not wait for the writer of a fifo, which is refused below.
 	fd, err := retry(func() (int, error) {
-		return unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+		return unix.Openat(dir, path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOCTTY|flags, 0)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
@@ -48,8 +52,8 @@ func readFile(path string) ([]byte, error) {
 	if st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return nil, fmt.Errorf("%s is not a regular file", path)
 	}
-	if st.Size > maxConfig {
-		return nil, fmt.Errorf("%s has %d bytes, more than the %d that a config may have", path, st.Size, maxConfig)
+	if st.Size > most {
+		return nil, fmt.Errorf("%s has %d bytes, more than the %d that it may have", path, st.Size, most)
 	}
 	data := make([]byte, st.Size)
 	for n := 0; n < len(data); {

@@ -15,7 +15,7 @@
 //
 //	func readState(data []byte) (*State, error) {
 //		var s State
-//		d := jsonx.NewDecoder("state.json", data)
+//		d := jsonx.NewDecoder("davit.json", data)
 //		decodeState(&d, &s)
 //		return &s, d.End()
 //	}

@@ -330,7 +330,7 @@ func TestLengths(t *testing.T) {
 		t.Errorf("5000 steps: exit status %d, %s", status, out)
 	}
 	b = newBox(t, `process.args=["true"]`, `process.env=["PATH=/bin","BIG=`+strings.Repeat("x", 65<<20)+`"]`)
-	if out, status := b.try("run", "c1"); status == 0 || !strings.Contains(out, "more than the 16777216 that a config may have") {
+	if out, status := b.try("run", "c1"); status == 0 || !strings.Contains(out, "more than the 16777216 that it may have") {
 		t.Errorf("65 MiB: exit status %d, %.300s", status, out)
 	}
 }

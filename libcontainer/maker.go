@@ -1,0 +1,134 @@
+package libcontainer
+
+import (
+	"errors"
+	"fmt"
+
+	"davit/spec/jsonx"
+
+	"golang.org/x/sys/unix"
+)
+
+// Engines give every runtime the same directory of states: after a change of runtimes, containers of several lie side by
+// side there. Each runtime has files of its own in a container's directory. davit touches no container that
+// another one has made.
+
+const (
+	// formatNow is the number of davit.json's format. A reader refuses a number that it does not know.
+	formatNow = 1
+	// runcFile is runc's state, and youki's. Before formats had numbers, davit's had that name, too: format 0.
+	runcFile = "state.json"
+	crunFile = "status"
+	// runcGuard is a link in place of runc's state: the path that it names cannot be. `runc delete` says so and ends.
+	// Without the file it would take the directory for what a failed runc has left, and remove it while the
+	// container runs.
+	runcGuard = stateFile + "/container does not exist for runc, davit made it"
+)
+
+// ForeignError is why davit does nothing with a container: something else has made it.
+type ForeignError struct{ Maker string }
+
+func (e *ForeignError) Error() string {
+	return fmt.Sprintf("made by %s: use %s", e.Maker, e.Maker)
+}
+
+// foreign returns a ForeignError if something else has made the container, else nil.
+func (s Store) foreign(id string) error {
+	c, err := s.Open(id)
+	if err == nil {
+		c.Close()
+	}
+	var foreign *ForeignError
+	if errors.As(err, &foreign) {
+		return err
+	}
+	return nil
+}
+
+// guard keeps runc from a container's directory. That is not worth a failure.
+func guard(dir int) {
+	if err := unix.Symlinkat(runcGuard, dir, runcFile); err != nil {
+		logf("symlink %s: %v", runcFile, err)
+	}
+}
+
+// othersState returns the state of format 0, or nil if there is none; or the error that tells who else has made the container.
+func othersState(dir int) ([]byte, error) {
+	data, err := readSmall(dir, runcFile)
+	switch {
+	case err == nil:
+		if maker := makerOf(data); maker != "" {
+			return nil, &ForeignError{maker}
+		}
+		return data, nil
+	case isTransient(err):
+		return nil, err
+	}
+	if _, err := readSmall(dir, crunFile); err == nil {
+		return nil, &ForeignError{"crun"}
+	} else if isTransient(err) {
+		return nil, err
+	}
+	return nil, nil
+}
+
+// makerOf tells by the properties of a state.json which runtime has written it, "" for davit.
+func makerOf(data []byte) (maker string) {
+	maker = "another runtime"
+	d := jsonx.NewDecoder(runcFile, data)
+	if !d.Object() {
+		return maker
+	}
+	for d.Next() {
+		switch d.Key() {
+		case "init_process_pid":
+			maker = "runc"
+		case "creator", "cgroup_config":
+			maker = "youki"
+		case "ownPid":
+			maker = ""
+		}
+		d.Skip()
+	}
+	return maker
+}
+
+// formatOf returns the format that a davit.json says it has, 0 if it says none.
+func formatOf(data []byte) (format int64) {
+	d := jsonx.NewDecoder(stateFile, data)
+	if !d.Object() {
+		return 0
+	}
+	for d.Next() {
+		if d.Key() == "format" {
+			format = d.Int(64)
+		} else {
+			d.Skip()
+		}
+	}
+	return format
+}
+
+// formatError is an error for a davit.json of another format, nil for one of this. A greater number is that of a newer davit.
+func formatError(data []byte) error {
+	switch format := formatOf(data); {
+	case format > formatNow:
+		return fmt.Errorf("%s: format %d, where this davit knows 0 to %d: %w", stateFile, format, formatNow, &ForeignError{"a newer davit"})
+	case format < formatNow:
+		return fmt.Errorf("%s: format: %d, where it is %d", stateFile, format, formatNow)
+	}
+	return nil
+}
+
+// isTransient says of an error of reading a file that it does not tell what is there: another try may read it.
+func isTransient(err error) bool {
+	var errno unix.Errno
+	if !errors.As(err, &errno) {
+		return false // what was found is no file of davit's
+	}
+	switch errno {
+	case unix.ENOENT, unix.ENOTDIR, unix.ELOOP, unix.ENXIO, unix.ENODEV: // nothing; a link; a socket or a device
+		return false
+	}
+	return true
+}
