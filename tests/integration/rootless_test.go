@@ -1,6 +1,8 @@
 package integration
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -201,7 +203,15 @@ func TestRootlessNetwork(t *testing.T) {
 	}
 }
 
-func (u *unprivileged) awaitStopped(id string) error { return awaitStatus(u.root, id, "stopped") }
+func (u *unprivileged) awaitStopped(id string) error {
+	return awaitStatusBy(func() (s containerState, err error) {
+		out, status := u.as("state", id)
+		if status != 0 {
+			return s, errors.New(out)
+		}
+		return s, json.Unmarshal([]byte(out), &s)
+	}, id, "stopped")
+}
 
 // What a user may not have is refused by name.
 func TestRootlessRefused(t *testing.T) {

@@ -270,7 +270,12 @@ func cmdAwait(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func awaitStatus(root, id, want string) error {
-	s, err := stateOf(root, id)
+	return awaitStatusBy(func() (containerState, error) { return stateOf(root, id) }, id, want)
+}
+
+// awaitStatusBy is awaitStatus for a container whose state is asked for by another user.
+func awaitStatusBy(state func() (containerState, error), id, want string) error {
+	s, err := state()
 	if err != nil {
 		return err
 	}
@@ -282,7 +287,7 @@ func awaitStatus(root, id, want string) error {
 				return fmt.Errorf("%s does not stop", id)
 			}
 		}
-		if s, err = stateOf(root, id); err != nil {
+		if s, err = state(); err != nil {
 			return err
 		}
 	}
