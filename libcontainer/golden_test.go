@@ -23,7 +23,9 @@ var (
 	root1 = spec.Known{Kernel: spec.Version{Major: 6, Minor: 12}, Caps: 1<<41 - 1, InitialUserNS: true, Cgroup: spec.Hybrid}
 	// A container network of the host's, as an engine makes it for a user namespace that somebody else made.
 	foreign2 = spec.Known{Kernel: spec.Version{Major: 6, Minor: 12}, Caps: 1<<41 - 1, InitialUserNS: true, Cgroup: spec.Unified, Foreign: []string{"/run/netns/x"}}
-	user2    = spec.Known{Kernel: spec.Version{Major: 6, Minor: 12}, UID: 1000, InitialUserNS: true, Cgroup: spec.Unified}
+	// Root of a user namespace, as in rootless Podman or in a container.
+	inside2 = spec.Known{Kernel: spec.Version{Major: 6, Minor: 12}, Caps: 1<<41 - 1, Cgroup: spec.Unified}
+	user2   = spec.Known{Kernel: spec.Version{Major: 6, Minor: 12}, UID: 1000, InitialUserNS: true, Cgroup: spec.Unified}
 )
 
 var (
@@ -55,6 +57,8 @@ func TestGoldenPlans(t *testing.T) {
 		{name: "user-namespace", config: userNamespaced, facts: root2, cgroup: cgroup2},
 		{name: "joined", config: joined, facts: root2, cgroup: cgroup2},
 		{name: "joined-foreign", config: joined, facts: foreign2, cgroup: cgroup2},
+		{name: "inside", config: noTerminal, facts: inside2, cgroup: cgroup2},
+		{name: "inside-user-namespace", config: userNamespaced, facts: inside2, cgroup: cgroup2},
 		{name: "everything", config: everything, facts: root2, cgroup: cgroup2},
 	} {
 		t.Run(g.name, func(t *testing.T) {
@@ -67,7 +71,7 @@ func TestGoldenPlans(t *testing.T) {
 				t.Fatal(problems)
 			}
 			c := &compiled{plan: &plan.Plan{}, spec: s, cgroups: cgroups.Open(g.cgroup)}
-			c.rootless = g.facts.UID != 0
+			c.rootless = spec.Fixed(g.facts).Rootless()
 			c.byPath = g.facts.Caps == 0
 			if s.Linux.Resources == nil {
 				s.Linux.Resources = &specs.LinuxResources{}

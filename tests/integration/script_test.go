@@ -29,7 +29,7 @@ func TestScript(t *testing.T) {
 		Dir:                 "testdata/script",
 		RequireUniqueNames:  true,
 		Setup:               setUpScript,
-		Cmds:                scriptCommands,
+		Cmds:                affirmative(scriptCommands),
 		Condition:           scriptCondition,
 		RequireExplicitExec: true,
 	})
@@ -128,6 +128,20 @@ var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"nothing":    cmdNothing,
 	"chown":      cmdChown,
 	"write":      cmdWrite,
+}
+
+// affirmative refuses "!" before the commands that do not look at it: it would have no effect.
+func affirmative(commands map[string]func(*testscript.TestScript, bool, []string)) map[string]func(*testscript.TestScript, bool, []string) {
+	strict := map[string]func(*testscript.TestScript, bool, []string){}
+	for name, command := range commands {
+		strict[name] = func(ts *testscript.TestScript, neg bool, args []string) {
+			if neg && name != "davit" {
+				ts.Fatalf("! %s: only davit can be expected to fail", name)
+			}
+			command(ts, neg, args)
+		}
+	}
+	return strict
 }
 
 // bundle DIR EDIT...: makes a bundle, see editConfig.

@@ -132,6 +132,9 @@ func TestProgramIsOwnExecutable(t *testing.T) {
 		b.davit("run", "-d", "c1")
 		out, status = b.try("exec", "c1", "/script")
 		t.Logf("script of %s: exit status %d %s", link, status, out)
+		if status == 0 {
+			t.Errorf("exec of a script of %s: succeeded", link)
+		}
 		b.davit("delete", "--force", "c1")
 	}
 	if checksum(t, davit) != sum {
