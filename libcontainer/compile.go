@@ -402,7 +402,9 @@ func (c *compiled) process(o CreateOptions, facts *spec.Facts, filter *process.F
 		po.Hooks, po.State = s.Hooks.StartContainer, hookState(s, o, specs.StateCreated, plan.PIDMark)
 	}
 	if filter != nil && filter.Notify {
-		filter.Listener = c.plan.Open(plan.Descriptor{Kind: plan.Connect, Path: s.Linux.Seccomp.ListenerPath, Field: "linux.seccomp.listenerPath"})
+		filter.Connect = func() plan.FD {
+			return c.plan.Open(plan.Descriptor{Kind: plan.Connect, Path: s.Linux.Seccomp.ListenerPath, Field: "linux.seccomp.listenerPath"})
+		}
 		filter.State = seccompState(s, hookState(s, o, specs.StateCreating, plan.PIDMark))
 	}
 	// Linux 6.2 and later keeps the CPUs that davit's caller has, whatever the cgroup's are.

@@ -220,7 +220,9 @@ func (e *execution) compile(console int, facts *spec.Facts) error {
 		po.Console = p.Open(plan.Descriptor{Kind: plan.Connect, Path: e.ConsoleSocket, Field: "--console-socket"})
 	}
 	if notify {
-		filter.Listener = p.Open(plan.Descriptor{Kind: plan.Connect, Path: s.Linux.Seccomp.ListenerPath, Field: "linux.seccomp.listenerPath"})
+		filter.Connect = func() plan.FD {
+			return p.Open(plan.Descriptor{Kind: plan.Connect, Path: s.Linux.Seccomp.ListenerPath, Field: "linux.seccomp.listenerPath"})
+		}
 		filter.State = seccompState(s, e.stateNow(specs.StateRunning))
 	}
 	if !process.HasHome(e.Process.Env) {

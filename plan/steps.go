@@ -276,12 +276,14 @@ type Ready struct{}
 // of the parent.
 type WaitStart struct{ Socket FD }
 
-// Seccomp loads the filter.
+// Seccomp loads the filter, or sets it aside for the startContainer hooks that follow.
 type Seccomp struct {
 	Program  string // struct sock_filter, in order
 	Flags    uint64 `plan:"hex"` // SECCOMP_FILTER_FLAG_*
 	Listener FD     // gets the notification descriptor, with State
 	State    string // JSON; PIDMark in it becomes the process's pid
+	// ForHooks: each hook loads it in its own process, just before its exec. The stage goes on without.
+	ForHooks bool
 }
 
 // Exec becomes the container process.

@@ -9,7 +9,7 @@ const (
 	maxFDs     = 1
 	recordSize = 112
 	// fingerprint is a hash of all definitions of the wire.
-	fingerprint = 0x222f3e8d
+	fingerprint = 0x36c4b0f2
 )
 
 const (
@@ -403,6 +403,7 @@ func (s Seccomp) visit(v visitor) {
 	v.num("flags", s.Flags, hex)
 	v.fd("listener", s.Listener)
 	v.str("state", s.State)
+	v.num("forhooks", flag(s.ForHooks), boolean)
 }
 
 func (Exec) op() Op { return opExec }

@@ -18,11 +18,21 @@ import (
 
 // Filter is a compiled seccomp filter.
 type Filter struct {
-	Program  []byte
-	Flags    uint32
-	Notify   bool
-	Listener plan.FD // where the notification descriptor goes
-	State    string  // what goes with it
+	Program []byte
+	Flags   uint32
+	Notify  bool
+	// Connect returns a new connection for each notification descriptor, if Notify.
+	Connect func() plan.FD
+	State   string // what is sent with the descriptor
+}
+
+// step loads the filter, or sets it aside for hooks.
+func (f *Filter) step(forHooks bool) plan.Seccomp {
+	s := plan.Seccomp{Program: string(f.Program), Flags: uint64(f.Flags), State: f.State, ForHooks: forHooks}
+	if f.Notify {
+		s.Listener = f.Connect()
+	}
+	return s
 }
 
 // Options is what the steps depend on besides the process object.
@@ -98,6 +108,10 @@ func Compile(p *plan.Plan, s *specs.Process, o Options) error {
 	}
 	env := Environment(s.Env, o.Home)
 	for i, h := range o.Hooks {
+		// Each notification descriptor takes a connection of its own: config-linux.md, "Seccomp".
+		if o.Filter != nil && (i == 0 || o.Filter.Notify) {
+			p.Add("linux.seccomp", o.Filter.step(true))
+		}
 		if h.Env == nil { // as with runc and crun
 			h.Env = env
 		}
@@ -217,7 +231,7 @@ func filter(p *plan.Plan, s *specs.Process, o Options) {
 	if f == nil {
 		return
 	}
-	p.Add("linux.seccomp", plan.Seccomp{Program: string(f.Program), Flags: uint64(f.Flags), Listener: f.Listener, State: f.State})
+	p.Add("linux.seccomp", f.step(false))
 	if !needsAdmin(s, o) {
 		return
 	}

@@ -81,17 +81,115 @@ void do_wait_start(struct stage *c, const struct plan_step *s)
 	c->channel = (int)r;
 }
 
+/* The notification descriptor is sent by a second thread, which the filter
+ * does not bind: any call of the first might be one that it notifies or refuses. */
+struct notifier {
+	struct stage *c;
+	const struct plan_step *s;
+	volatile int fd;   /* -1 until the filter is loaded */
+	volatile int sent; /* 1, or a negative errno */
+};
+
+static __attribute__((used)) _Noreturn void notify(struct notifier *n)
+{
+	while (n->fd == -1)
+		sys(__NR_sched_yield);
+	if (n->fd >= 0) {
+		int r = send_fd(fd(n->c, n->s, SECCOMP_FD_LISTENER), n->fd, str(n->c, n->s, SECCOMP_S_STATE), size(n->s, SECCOMP_S_STATE));
+		/* The first thread may not be allowed to, and whoever looks into the exec finds neither. */
+		sys(__NR_close, n->fd);
+		sys(__NR_close, fd(n->c, n->s, SECCOMP_FD_LISTENER));
+		n->sent = r < 0 ? r : 1;
+	}
+	for (;;)
+		sys(__NR_exit, 0);
+}
+
+static long start_thread(struct notifier *n, char *stack_end)
+{
+	long flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
+#if defined(__x86_64__)
+	long r;
+	register long r10 __asm__("r10") = 0;
+	register long r8 __asm__("r8") = 0;
+	register struct notifier *arg __asm__("r12") = n;
+	__asm__ volatile("syscall\n\ttest %%rax,%%rax\n\tjnz 1f\n\txor %%ebp,%%ebp\n\tmov %%r12,%%rdi\n\tcall notify\n1:"
+			 : "=a"(r)
+			 : "a"(__NR_clone), "D"(flags), "S"(stack_end), "d"(0L), "r"(r10), "r"(r8), "r"(arg)
+			 : "rcx", "r11", "memory");
+	return r;
+#else
+	register long x8 __asm__("x8") = __NR_clone;
+	register long x0 __asm__("x0") = flags;
+	register char *x1 __asm__("x1") = stack_end;
+	register long x2 __asm__("x2") = 0;
+	register long x3 __asm__("x3") = 0;
+	register long x4 __asm__("x4") = 0;
+	register struct notifier *x20 __asm__("x20") = n;
+	__asm__ volatile("svc 0\n\tcbnz x0, 1f\n\tmov x0, x20\n\tbl notify\n1:"
+			 : "+r"(x0)
+			 : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x20)
+			 : "memory", "x30");
+	return x0;
+#endif
+}
+
+/* Loads the filter of a step. */
+static void load_filter(struct stage *c, const struct plan_step *s)
+{
+	static _Alignas(16) char stack[8192];
+	struct {
+		uint16_t len;
+		const void *filter;
+	} prog = {(uint16_t)(size(s, SECCOMP_S_PROGRAM) / 8), str(c, s, SECCOMP_S_PROGRAM)};
+	struct notifier n = {.c = c, .s = s, .fd = -1};
+	uint64_t flags = s->n[SECCOMP_N_FLAGS];
+
+	if (flags & SECCOMP_FILTER_FLAG_NEW_LISTENER) {
+		fill_pid(c, s, SECCOMP_S_STATE);
+		must(c, start_thread(&n, stack + sizeof(stack)), "clone", "");
+	}
+	c->filtered = 1;
+	long r = sys(__NR_seccomp, SECCOMP_SET_MODE_FILTER, flags, &prog);
+	if (flags & SECCOMP_FILTER_FLAG_NEW_LISTENER) {
+		n.fd = r < 0 ? -2 : (int)r;
+		while (r >= 0 && n.sent == 0)
+			__asm__ volatile("" ::: "memory");
+		if (n.sent < 0)
+			fail(c, "sendmsg", n.sent, "the seccomp listener");
+	}
+	must(c, r, "seccomp", "");
+}
+
+void do_seccomp(struct stage *c, const struct plan_step *s)
+{
+	if (s->n[SECCOMP_N_FORHOOKS])
+		c->hook_filter = s;
+	else
+		load_filter(c, s);
+}
+
 /* In the hook's process, up to its exec. */
 static _Noreturn void become_hook(struct stage *c, const struct plan_step *s, int input)
 {
 	char **args = (char **)(c->data + s->s[HOOK_L_ARGS].off), **env = (char **)(c->data + s->s[HOOK_L_ENV].off);
 
+	/* A createContainer hook is not filtered: it runs before the container's own settings are made. */
+	const struct plan_step *filter = s->n[HOOK_N_ATROOT] ? 0 : c->hook_filter;
+	int kept = filter && filter->fd[SECCOMP_FD_LISTENER] ? fd(c, filter, SECCOMP_FD_LISTENER) : c->channel;
+	int low = kept < c->channel ? kept : c->channel, high = kept < c->channel ? c->channel : kept;
+
 	sys(__NR_dup3, input, 0, 0);
 	if (s->n[HOOK_N_ATROOT]) /* later ones come after the container's own umask was set */
 		sys(__NR_umask, c->umask);
 	/* Before the exec, as above; what is preserved is not the hook's either. Errors still go to the channel. */
-	sys(__NR_close_range, 3, c->channel - 1, 0);
-	sys(__NR_close_range, c->channel + 1, ~0U, 0);
+	sys(__NR_close_range, 3, low - 1, 0);
+	if (high > low + 1)
+		sys(__NR_close_range, low + 1, high - 1, 0);
+	sys(__NR_close_range, high + 1, ~0U, 0);
+	/* In the hook's process alone: the stage still has calls to make that the filter may forbid. */
+	if (filter)
+		load_filter(c, filter);
 	fail(c, "execve", sys(__NR_execve, str(c, s, HOOK_S_PATH), args, env), str(c, s, HOOK_S_PATH));
 }
 
@@ -157,82 +255,6 @@ void do_hook(struct stage *c, const struct plan_step *s)
 	int64_t zero[2] = {0, 0};
 	sys(__NR_rt_sigtimedwait, &sigpipe, 0, zero, sizeof(sigpipe));
 	sys(__NR_rt_sigprocmask, SIG_UNBLOCK, &sigpipe, 0, sizeof(sigpipe));
-}
-
-/* The notification descriptor is sent by a second thread, which the filter
- * does not bind: any call of the first might be one that it notifies or refuses. */
-struct notifier {
-	struct stage *c;
-	const struct plan_step *s;
-	volatile int fd;   /* -1 until the filter is loaded */
-	volatile int sent; /* 1, or a negative errno */
-};
-
-static __attribute__((used)) _Noreturn void notify(struct notifier *n)
-{
-	while (n->fd == -1)
-		sys(__NR_sched_yield);
-	if (n->fd >= 0) {
-		int r = send_fd(fd(n->c, n->s, SECCOMP_FD_LISTENER), n->fd, str(n->c, n->s, SECCOMP_S_STATE), size(n->s, SECCOMP_S_STATE));
-		n->sent = r < 0 ? r : 1;
-	}
-	for (;;)
-		sys(__NR_exit, 0);
-}
-
-static long start_thread(struct notifier *n, char *stack_end)
-{
-	long flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
-#if defined(__x86_64__)
-	long r;
-	register long r10 __asm__("r10") = 0;
-	register long r8 __asm__("r8") = 0;
-	register struct notifier *arg __asm__("r12") = n;
-	__asm__ volatile("syscall\n\ttest %%rax,%%rax\n\tjnz 1f\n\txor %%ebp,%%ebp\n\tmov %%r12,%%rdi\n\tcall notify\n1:"
-			 : "=a"(r)
-			 : "a"(__NR_clone), "D"(flags), "S"(stack_end), "d"(0L), "r"(r10), "r"(r8), "r"(arg)
-			 : "rcx", "r11", "memory");
-	return r;
-#else
-	register long x8 __asm__("x8") = __NR_clone;
-	register long x0 __asm__("x0") = flags;
-	register char *x1 __asm__("x1") = stack_end;
-	register long x2 __asm__("x2") = 0;
-	register long x3 __asm__("x3") = 0;
-	register long x4 __asm__("x4") = 0;
-	register struct notifier *x20 __asm__("x20") = n;
-	__asm__ volatile("svc 0\n\tcbnz x0, 1f\n\tmov x0, x20\n\tbl notify\n1:"
-			 : "+r"(x0)
-			 : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x20)
-			 : "memory", "x30");
-	return x0;
-#endif
-}
-
-void do_seccomp(struct stage *c, const struct plan_step *s)
-{
-	static _Alignas(16) char stack[8192];
-	struct {
-		uint16_t len;
-		const void *filter;
-	} prog = {(uint16_t)(size(s, SECCOMP_S_PROGRAM) / 8), str(c, s, SECCOMP_S_PROGRAM)};
-	struct notifier n = {.c = c, .s = s, .fd = -1};
-	uint64_t flags = s->n[SECCOMP_N_FLAGS];
-
-	if (flags & SECCOMP_FILTER_FLAG_NEW_LISTENER) {
-		fill_pid(c, s, SECCOMP_S_STATE);
-		must(c, start_thread(&n, stack + sizeof(stack)), "clone", "");
-	}
-	c->filtered = 1;
-	long r = sys(__NR_seccomp, SECCOMP_SET_MODE_FILTER, flags, &prog);
-	if (flags & SECCOMP_FILTER_FLAG_NEW_LISTENER) {
-		n.fd = r < 0 ? -2 : (int)r;
-		while (r >= 0 && n.sent == 0)
-			__asm__ volatile("" ::: "memory");
-		if (n.sent < 0)
-			fail(c, "sendmsg", n.sent, "the seccomp listener");
-	}
-	must(c, r, "seccomp", "");
 }
 
 void do_exec(struct stage *c, const struct plan_step *s)

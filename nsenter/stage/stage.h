@@ -36,6 +36,7 @@ struct stage {
 	int filtered;	   /* a seccomp filter is loaded: say nothing but errors */
 	int64_t pid;	   /* the container process, as the parent sees it */
 	const char *program; /* what to exec */
+	const struct plan_step *hook_filter; /* the seccomp step for startContainer hooks, or 0 */
 	uint64_t nofile[2];  /* limit of descriptors before it was lifted */
 	long umask;	   /* of davit's caller */
 };

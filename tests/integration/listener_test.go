@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 	"unsafe"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -156,5 +157,38 @@ func TestSeccompListenerMissing(t *testing.T) {
 	b := newBox(t, `linux.seccomp={"defaultAction":"SCMP_ACT_ALLOW","listenerPath":"/nope/nope","syscalls":[{"names":["mkdir"],"action":"SCMP_ACT_NOTIFY"}]}`)
 	if out, status := b.try("create", "c1"); status != 1 || !strings.Contains(out, "linux.seccomp.listenerPath: connect to /nope/nope: no such file or directory") {
 		t.Errorf("exit status %d: %s", status, out)
+	}
+}
+
+// TestSeccompListenerHooks: the listener decides on the calls of startContainer hooks, too. Each hook has a filter of its
+// own, and so a connection and a descriptor of its own.
+func TestSeccompListenerHooks(t *testing.T) {
+	hook := func(n string) string {
+		return `{"path":"/bin/sh","args":["sh","-c","mkdir /tmp/` + n + ` 2>/out/` + n + `; ls /proc/self/fd >>/out/` + n + `"],"env":["PATH=/bin"]}`
+	}
+	b := newBox(t, `process.args=["true"]`, "root.readonly=false", "hooks.startContainer=["+hook("1")+","+hook("2")+"]")
+	socket := filepath.Join(b.work, "listener")
+	states := listenSeccomp(t, socket, int32(unix.EDQUOT))
+	b.edit(`linux.seccomp={"defaultAction":"SCMP_ACT_ALLOW","listenerPath":"` + socket + `","syscalls":[{"names":["mkdir","mkdirat","close_range"],"action":"SCMP_ACT_NOTIFY"}]}`)
+	if err := os.Mkdir(b.path("out"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	b.davit("run", "c1")
+	for i := range 3 { // two hooks and the process
+		select {
+		case s := <-states:
+			if len(s.Fds) != 1 || s.State.ID != "c1" || s.Pid == 0 || s.Pid != s.State.Pid {
+				t.Errorf("the process state is %+v", s)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("%d descriptors came", i)
+		}
+	}
+	for _, n := range []string{"1", "2"} {
+		text, _ := os.ReadFile(b.path("out/" + n))
+		// ls has opened the directory as 3.
+		if message, fds, _ := strings.Cut(string(text), "\n"); !strings.Contains(message, "uota exceeded") || fds != "0\n1\n2\n3\n" {
+			t.Errorf("hook %s: %s", n, text)
+		}
 	}
 }
