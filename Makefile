@@ -7,14 +7,31 @@
 #               runtime-tools' programs (QUICK=1: not in a virtual machine, too); real engines; beside runc and crun
 # make test-vm  what only virtual machines can show: all cgroup v2 controllers, other kernels,
 #               systemd (KERNELS=bookworm: with that one alone, as .ci/run does)
+# make test-plain
+#               the quick part of the tests, with a davit that was built without the overlay
 # make deb      a Debian package in bin
 # make fuzz     each fuzzer for ten minutes (SECONDS=60)
-# make install  PREFIX=/usr/local DESTDIR=
+# make install, make uninstall
+#               PREFIX=/usr/local DESTDIR=
+#
+# GO=/path/to/go       which Go builds and tests; all scripts take it
+# OVERLAY=no           build with Go's runtime as it is (docs/go-runtime.md)
+# GOARCH=arm64 CC=aarch64-linux-gnu-gcc
+#                      build for another machine
+# V=1                  print all commands
 
 comma   := ,
 PREFIX  ?= /usr/local
 SBINDIR ?= $(PREFIX)/sbin
 GO      ?= go
+Q       := $(if $(V),,@)
+say      = @$(if $(V),:,printf '  %-8s%s\n' '$(1)' '$(2)')
+
+# For the scripts that call it; some of them from other directories.
+ifneq ($(findstring /,$(GO)),)
+override GO := $(abspath $(GO))
+endif
+export GO
 
 VERSION := $(shell cat VERSION)
 # Without a .git (a release tarball) the packager may give COMMIT=.
@@ -23,58 +40,68 @@ COMMIT  ?= $(shell git describe --always --dirty --abbrev=12 --exclude='*' 2>/de
 # The same sources give the same bytes in every directory.
 export CGO_ENABLED := 0
 export GOAMD64     := v1
-# The older collector touches some 50 pages less before main, and davit never lives to collect.
-export GOEXPERIMENT := nogreenteagc
 GOFLAGS_BUILD := -trimpath -buildvcs=false
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
-GOLDFLAGS_BUILD := -ldflags "$(LDFLAGS)"
+# auto: with the overlay where it fits this Go, otherwise without it and with a warning. no: without it.
+OVERLAY ?= auto
+# Only these parts of the overlay; the benchmark compares them.
+PARTS   ?=
+# Where davit is built to.
+DAVIT_OUT ?= bin/davit
 
 WARNINGS := -std=gnu11 -Wall -Wextra -Werror -Wshadow -Wvla -Wundef -Wpointer-arith \
             -Wstrict-prototypes -Wold-style-definition
 SMALL    := -Os -fno-asynchronous-unwind-tables -fno-ident -ffile-prefix-map=$(CURDIR)=. \
-            -ffunction-sections -fdata-sections -Wl,--gc-sections -Wl,--build-id=none -s
+            -ffunction-sections -fdata-sections -static -Wl,--gc-sections -s
 # No libc and no start files; two segments, as few pages as there can be.
-ALONE    := -nostdlib -static -no-pie -fno-pie -fno-stack-protector -fcf-protection=none \
+ALONE    := -nostdlib -no-pie -fno-pie -fno-stack-protector -fcf-protection=none \
             -fno-tree-loop-distribute-patterns -Wl,-z,noseparate-code -Wl,-z,norelro \
-            -Wl,-z,max-page-size=4096 -Wl,-z,noexecstack
+            -Wl,-z,max-page-size=4096 -Wl,-z,noexecstack -Wl,--build-id=none
 STAGE_CFLAGS    := $(WARNINGS) -Wmissing-prototypes $(SMALL) $(ALONE) -ffreestanding
 # Its build ID is part of the filters' cache key.
-COMPILER_CFLAGS := $(WARNINGS) $(SMALL) $(ALONE) -Wl,--build-id=sha1
+COMPILER_CFLAGS := $(WARNINGS) -Wmissing-prototypes $(SMALL) -Wl,--build-id=sha1
 
-# The C is compiled for the machine that Go builds for, and named by it: another machine's is never embedded.
+# The C is compiled for the machine that Go builds for, and named after it: another machine's is never embedded.
 GOARCH     := $(or $(GOARCH),$(shell $(GO) env GOARCH))
 export GOARCH
 STAGE      := nsenter/stage_$(GOARCH).elf
 STAGE_C    := $(wildcard nsenter/stage/*.c)
 COMPILER   := seccomp/compiler_$(GOARCH).elf
-COMPILER_C := $(wildcard seccomp/*.c seccomp/compiler/*.c)
+COMPILER_C := $(wildcard seccomp/compiler/*.c)
 ELFS       := $(STAGE) $(COMPILER)
+
 # e_machine of elf(5). $(CC) may be a compiler for another machine than GOARCH.
 EM_amd64 := 62
 EM_arm64 := 183
 IS_FOR_GOARCH = @test "$$(od -An -td2 -j18 -N2 $@ | tr -d ' ')" = "$(EM_$(GOARCH))" || \
 	{ echo "$@: $(CC) does not compile for GOARCH=$(GOARCH): give CC=, for example CC=aarch64-linux-gnu-gcc" >&2; exit 1; }
 
-.PHONY: all elfs fuzz bench clean deb demo deps generate install lint test test-conformance test-engines test-gorunc test-vm verbs
+.PHONY: all elfs fuzz bench clean deb demo deps generate install lint test test-conformance test-engines test-gorunc \
+	test-plain test-vm verbs
 .DELETE_ON_ERROR:
 
-all: bin/davit
+all: $(DAVIT_OUT)
 elfs: $(ELFS)
 
-.PHONY: bin/davit # go build knows better than make what is up to date
-bin/davit: $(ELFS)
-	overlay=$$(tests/overlay bin/.overlay) && $(GO) build $(GOFLAGS_BUILD) -overlay $$overlay $(GOLDFLAGS_BUILD) -o $@ .
+.PHONY: $(DAVIT_OUT) # go build knows better than make what is up to date
+$(DAVIT_OUT): $(ELFS)
+	$(call say,GO,$@)
+	$(Q)overlay=$$(OVERLAY=$(OVERLAY) PARTS='$(PARTS)' build/overlay bin/.overlay $(GOFLAGS_BUILD)) && \
+		$(GO) build $(GOFLAGS_BUILD) $${overlay:+"-overlay=$$overlay"} \
+		-ldflags "$(LDFLAGS) -X main.overlay=$${overlay:+yes}" -o $@ .
 
 $(STAGE): $(STAGE_C) $(wildcard nsenter/stage/*.h) Makefile
-	$(CC) $(STAGE_CFLAGS) -o $@ $(STAGE_C)
+	$(call say,CC,$@)
+	$(Q)$(CC) $(STAGE_CFLAGS) -o $@ $(STAGE_C)
 	$(IS_FOR_GOARCH)
 
-$(COMPILER): $(COMPILER_C) $(wildcard seccomp/*.h seccomp/compiler/*.h) Makefile
-	$(CC) $(COMPILER_CFLAGS) -o $@ $(COMPILER_C) -lseccomp
+$(COMPILER): $(COMPILER_C) $(wildcard seccomp/compiler/*.h) Makefile
+	$(call say,CC,$@)
+	$(Q)$(CC) $(COMPILER_CFLAGS) -o $@ $(COMPILER_C) -lseccomp
 	$(IS_FOR_GOARCH)
 
 deps:
-	tests/deps build test
+	@tests/deps build test
 
 demo:
 	@tests/deps build test
@@ -85,27 +112,40 @@ demo:
 test:
 	@tests/deps build test
 	@$(MAKE) --no-print-directory all
-	DAVIT=$(CURDIR)/bin/davit $(GO) run ./tests/skips . tests/seccomp-oracle tests/limits
+	$(call say,TEST,everything)
+	$(Q)DAVIT=$(CURDIR)/bin/davit $(GO) run ./tests/skips . tests/seccomp-oracle tests/limits
+
+# What the runtime has a part in (threads, signals, terminals, counts), in one view of cgroups. With `make OVERLAY=no test`
+# everything runs without the overlay.
+PLAIN_SCRIPTS := create|exec|kill|run|terminal|signals|hooks|version
+test-plain:
+	@tests/deps build test
+	@$(MAKE) --no-print-directory OVERLAY=no DAVIT_OUT=bin/plain/davit all
+	$(call say,TEST,bin/plain/davit)
+	$(Q)DAVIT=$(CURDIR)/bin/plain/davit DAVIT_VIEW=unified $(GO) test -count=1 ./tests/integration -run 'Script/^($(PLAIN_SCRIPTS))|Terminal|Signal'
+	$(Q)DAVIT=$(CURDIR)/bin/plain/davit $(GO) test -count=1 ./tests/bench
 
 # The runtime-spec's JSON schemas; runtime-tools' validation programs, with davit and with the packaged runtimes; UPDATE=1
 # writes docs/conformance.md.
 test-conformance:
 	@tests/deps build test peers $(if $(QUICK),,vm)
 	@$(MAKE) --no-print-directory all
-	cd tests/conformance && DAVIT=$(CURDIR)/bin/davit $(GO) test -count=1 .
-	cd tests/conformance && $(GO) run . -davit $(CURDIR)/bin/davit $(if $(QUICK),-views v1$(comma)v2) $(if $(UPDATE),-out $(CURDIR)/docs/conformance.md)
+	$(call say,TEST,conformance)
+	$(Q)cd tests/conformance && DAVIT=$(CURDIR)/bin/davit $(GO) test -count=1 .
+	$(Q)cd tests/conformance && $(GO) run . -davit $(CURDIR)/bin/davit $(if $(QUICK),-views v1$(comma)v2) $(if $(UPDATE),-out $(CURDIR)/docs/conformance.md)
 
 # Docker, containerd and others with davit, runc and crun in turn; UPDATE=1 writes docs/engines-matrix.md. QUICK=1: the
 # operations used most, with davit alone; VM=1: containerd with all cgroup v2 controllers, by both cgroup drivers.
 test-engines:
 	@tests/deps build test peers
 	@$(MAKE) --no-print-directory all
+	$(call say,TEST,engines)
 ifdef VM
 	@tests/deps vm
-	DAVIT=$(CURDIR)/bin/davit DRIVER=cgroupfs tests/engines/run --vm --runtimes davit
-	DAVIT=$(CURDIR)/bin/davit DRIVER=systemd tests/engines/run --vm --runtimes davit
+	$(Q)DAVIT=$(CURDIR)/bin/davit DRIVER=cgroupfs tests/engines/run --vm --runtimes davit
+	$(Q)DAVIT=$(CURDIR)/bin/davit DRIVER=systemd tests/engines/run --vm --runtimes davit
 else
-	DAVIT=$(CURDIR)/bin/davit tests/engines/run $(if $(UPDATE),--table docs/engines-matrix.md) $(if $(QUICK),--quick --runtimes davit)
+	$(Q)DAVIT=$(CURDIR)/bin/davit tests/engines/run $(if $(UPDATE),--table docs/engines-matrix.md) $(if $(QUICK),--quick --runtimes davit)
 endif
 
 # What this host cannot show: each kernel with all cgroup v2 controllers, then systemd as pid 1. UPDATE=1 writes docs/kernels.md.
@@ -113,28 +153,31 @@ KERNELS ?= bookworm trixie sid
 test-vm:
 	@tests/deps build test vm
 	@$(MAKE) --no-print-directory all
+	$(call say,TEST,$(KERNELS))
 	@tests/vm/all $(KERNELS)
 
 # containerd's go-runc drives davit and the newest packaged runc; UPDATE=1 writes docs/gorunc.md.
 test-gorunc:
 	@tests/deps build test peers
 	@$(MAKE) --no-print-directory all
-	cd tests/gorunc && DAVIT=$(CURDIR)/bin/davit $(GO) test -count=1 -timeout 3m -v .
+	$(call say,TEST,go-runc)
+	$(Q)cd tests/gorunc && DAVIT=$(CURDIR)/bin/davit $(GO) test -count=1 -timeout 3m -v .
 
 # Flags and outputs beside runc's and crun's, written to docs/verbs.md; fails if a flag of runc's is missing without a reason.
 verbs:
 	@tests/deps build test peers
 	@$(MAKE) --no-print-directory all
-	$(GO) run ./tests/verbs -davit bin/davit -out docs/verbs.md
+	$(Q)$(GO) run ./tests/verbs -davit bin/davit -out docs/verbs.md
 
 # Each fuzzer for SECONDS: the stage (C, under sanitizers), the encoding of plans, the decoding and checking of configs.
 SECONDS ?= 600
 fuzz: $(ELFS)
 	@tests/deps build fuzz
-	tests/fuzz/run $(SECONDS)
+	$(Q)tests/fuzz/run $(SECONDS)
 
 lint: $(ELFS)
 	@tests/deps build lint
+	$(call say,LINT,everything)
 	@STAGE_C='$(STAGE_C)' COMPILER_C='$(COMPILER_C)' \
 		STAGE_CFLAGS='$(STAGE_CFLAGS)' COMPILER_CFLAGS='$(COMPILER_CFLAGS)' \
 		tests/lint
@@ -143,14 +186,13 @@ lint: $(ELFS)
 bench:
 	@tests/deps build bench
 	@$(MAKE) --no-print-directory all
-	$(GO) run ./tests/bench $(if $(QUICK),-quick,-out docs/bench)
+	$(Q)$(GO) run ./tests/bench $(if $(QUICK),-quick,-out docs/bench)
 
 # The numbers and layouts that Go and C share have one definition; this writes them for the other language.
 generate:
-	$(GO) generate ./...
+	$(Q)$(GO) generate ./...
 
 install: bin/davit
-elfs: $(ELFS)
 	install -D -m 755 bin/davit $(DESTDIR)$(SBINDIR)/davit
 	bin/davit man $(DESTDIR)$(PREFIX)/share/man/man8
 	mkdir -p $(addprefix $(DESTDIR)$(PREFIX)/share/,bash-completion/completions zsh/site-functions fish/vendor_completions.d)

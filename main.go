@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"davit/cli"
@@ -25,6 +26,7 @@ import (
 var (
 	version = "unknown"
 	commit  = ""
+	overlay = "" // "yes" if Go's runtime was fitted to davit (docs/go-runtime.md)
 )
 
 func main() {
@@ -64,7 +66,11 @@ func versionText() string {
 	if commit != "" {
 		text += "commit: " + commit + "\n"
 	}
-	return text + "spec: " + specs.Version + "\n"
+	text += "spec: " + specs.Version + "\n" + "go: " + runtime.Version()
+	if overlay == "" {
+		return text + " (without davit's overlay)\n"
+	}
+	return text + " (with davit's overlay)\n"
 }
 
 // exitStatus is the exit status of a container's process, passed on.

@@ -156,9 +156,14 @@ func prepare(o options, views []view) error {
 		return err
 	}
 	only := regexp.MustCompile(o.only)
+	if !o.quick && only.MatchString(overlayRow) {
+		if err := buildOverlays(o); err != nil {
+			return err
+		}
+	}
 	for _, v := range views {
 		for _, config := range []string{minimal, standard, pod} {
-			wanted := only.MatchString(runTask(config)) || config == standard && only.MatchString("1000 containers, 5000 containers, 20000 mounts")
+			wanted := only.MatchString(runTask(config)) || config == standard && only.MatchString("1000 containers, 5000 containers, 20000 mounts, "+overlayRow)
 			if !wanted {
 				continue
 			}
@@ -270,7 +275,8 @@ func (c *contest) all(only *regexp.Regexp) error {
 		tasks = append(tasks,
 			task{"1000 containers", func() error { return c.containersRows(1000) }},
 			task{"5000 containers", func() error { return c.containersRows(5000) }},
-			task{"20000 mounts", func() error { return c.mountsRows(20000) }})
+			task{"20000 mounts", func() error { return c.mountsRows(20000) }},
+			task{overlayRow, c.overlayRows})
 	}
 	if c.view == v1 {
 		tasks = tasks[2:3]

@@ -12,7 +12,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-var contestantNames = []string{"davit", "crun", "runc", floorName}
+// contestantNames is the order of the table's lines.
+var contestantNames = func() []string {
+	builds, _ := overlayBuilds()
+	return append([]string{"davit", "crun", "runc", floorName}, builds...)
+}()
 
 func newReport(o options) *report {
 	var uts unix.Utsname
@@ -57,7 +61,7 @@ func (r *report) table() string {
 }
 
 func (row row) timeTable(b *strings.Builder) {
-	fmt.Fprintf(b, "\n%-8s %8s %8s %8s %8s %8s %8s %7s %7s %8s %8s %8s %9s\n", "", "median", "q1", "q3", "p99", "p10",
+	fmt.Fprintf(b, "\n%-15s %8s %8s %8s %8s %8s %8s %7s %7s %8s %8s %8s %9s\n", "", "median", "q1", "q3", "p99", "p10",
 		"cpu", "faults", "calls", "/ crun", "p10/crun", "/ floor", "cpu/crun")
 	for _, name := range contestantNames {
 		x := row.Results[name]
@@ -69,7 +73,7 @@ func (row row) timeTable(b *strings.Builder) {
 			continue
 		}
 		t := x.Time
-		fmt.Fprintf(b, "%-8s %8.2f %8.2f %8.2f %8.2f %8.2f %8.2f %7d %7d %8s %8s %8s %9s\n", name, t.Median, t.Q1, t.Q3,
+		fmt.Fprintf(b, "%-15s %8.2f %8.2f %8.2f %8.2f %8.2f %8.2f %7d %7d %8s %8s %8s %9s\n", name, t.Median, t.Q1, t.Q3,
 			t.P99, t.P10, x.CPU, x.Faults, x.Calls, row.ratio(name, "crun", time0), row.ratio(name, "crun", best0),
 			row.ratio(name, floorName, time0), row.ratio(name, "crun", cpu0))
 	}
