@@ -73,8 +73,22 @@ func openInside(p *plan.Plan, stage *nsenter.Stage, maps idmaps) error {
 	if err := unix.Unshare(unix.CLONE_FS); err != nil {
 		return fmt.Errorf("unshare: %w", err)
 	}
+	root := fmt.Sprintf("/proc/%d/root", stage.Pid)
+	fd, err := named("open", root)(unix.Open(root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0))
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
 	if err := unix.Setns(stage.PidFD, unix.CLONE_NEWNS); err != nil {
 		return withHint(fmt.Errorf("setns mount namespace of the stage: %w", err), "it takes CAP_SYS_PTRACE and CAP_SYS_CHROOT beside CAP_SYS_ADMIN")
+	}
+	// setns(2) takes the thread to the root of the mount namespace. The paths are below davit's root, which may
+	// be another one (chroot), and of which the stage has the copy.
+	if err := unix.Fchdir(fd); err != nil {
+		return fmt.Errorf("fchdir %s: %w", root, err)
+	}
+	if err := unix.Chroot("."); err != nil {
+		return fmt.Errorf("chroot %s: %w", root, err)
 	}
 	for i := range p.Descriptors {
 		d := &p.Descriptors[i]

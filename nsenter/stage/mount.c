@@ -4,6 +4,7 @@
 #include <linux/mount.h>
 #include <linux/openat2.h>
 #include <linux/magic.h>
+#include <linux/sched.h>
 
 static void set_attributes(struct stage *c, int tree, int flags, const struct mount_attr *a, const char *path)
 {
@@ -22,6 +23,8 @@ static void set_propagation(struct stage *c, int tree, uint64_t flags, const cha
 void do_propagation(struct stage *c, const struct plan_step *s)
 {
 	must(c, sys(__NR_mount, 0, "/", 0, s->n[PROPAGATION_N_FLAGS], 0), "mount", "/");
+	/* For do_pivot, while nothing of the container's can be in the way. */
+	c->mounts = (int)must(c, sys(__NR_openat, AT_FDCWD, "/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC), "openat", "/proc/self/ns/mnt");
 }
 
 static int copy_source(struct stage *c, const char *path, int flags)
@@ -306,25 +309,41 @@ void do_root_read_only(struct stage *c, const struct plan_step *s)
 	set_attributes(c, c->root, 0, &a, "/");
 }
 
+/* Goes to the root of the mount namespace, which davit's own is not if davit was started in a chroot. Whoever joins the
+ * namespace gets there, an exec for example: it is this root that the container's has to replace. */
+static void leave_chroot(struct stage *c)
+{
+	long r = sys(__NR_setns, c->mounts, CLONE_NEWNS);
+
+	if (r != -EPERM) /* without CAP_SYS_CHROOT nobody can join it either */
+		must(c, r, "setns", "/proc/self/ns/mnt");
+	sys(__NR_close, c->mounts);
+	must(c, sys(__NR_fchdir, c->root), "fchdir", "/");
+}
+
 void do_pivot(struct stage *c, const struct plan_step *s)
 {
 	if (fd(c, s, PIVOT_FD_ROOT) >= 0)
 		c->root = fd(c, s, PIVOT_FD_ROOT);
-	must(c, sys(__NR_fchdir, c->root), "fchdir", "/");
 	if (s->n[PIVOT_N_CHROOT]) {
+		must(c, sys(__NR_fchdir, c->root), "fchdir", "/");
 		must(c, sys(__NR_chroot, "."), "chroot", ".");
 	} else if (s->n[PIVOT_N_MOVE]) {
 		/* What a move hides is still there, and would count as a visible procfs or sysfs for user namespaces. */
 		sys(__NR_umount2, "/proc", UMOUNT_DETACH);
 		sys(__NR_umount2, "/sys", UMOUNT_DETACH);
+		leave_chroot(c);
+		sys(__NR_umount2, "/proc", UMOUNT_DETACH);
+		sys(__NR_umount2, "/sys", UMOUNT_DETACH);
 		must(c, sys(__NR_mount, ".", "/", 0, MS_MOVE, 0), "mount", "/");
 		must(c, sys(__NR_chroot, "."), "chroot", ".");
 	} else {
+		leave_chroot(c);
 		must(c, sys(__NR_pivot_root, ".", "."), "pivot_root", ".");
 		/* The old root lies over the new one: pivot_root(2), "pivot_root(".", ".")". */
 		must(c, sys(__NR_umount2, ".", UMOUNT_DETACH), "umount2", ".");
 	}
-	must(c, sys(__NR_chdir, "/"), "chdir", "/");
+	/* The working directory is the new root in each case. */
 }
 
 void do_root_propagation(struct stage *c, const struct plan_step *s)

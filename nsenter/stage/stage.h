@@ -33,6 +33,7 @@ struct stage {
 	int root;	   /* the container's root directory */
 	int null;	   /* the host's /dev/null */
 	int masked;	   /* the empty directory that masks directories */
+	int mounts;	   /* the container's mount namespace, until its root is in place */
 	int filtered;	   /* a seccomp filter is loaded: say nothing but errors */
 	int64_t pid;	   /* the container process, as the parent sees it */
 	const char *program; /* what to exec */
