@@ -222,7 +222,7 @@ func inherit(dir, file string) error {
 
 // chown delegates a cgroup2 directory to a user.
 func chown(fd int, dir string, uid int) error {
-	if err := unix.Fchownat(unix.AT_FDCWD, dir, uid, -1, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+	if err := unix.Fchownat(fd, "", uid, -1, unix.AT_EMPTY_PATH); err != nil {
 		return fmt.Errorf("chown %s to %d: %w", dir, uid, err)
 	}
 	list, err := readString(unix.AT_FDCWD, "/sys/kernel/cgroup/delegate")

@@ -180,7 +180,7 @@ func (c *creation) claim() error {
 	}
 	guard(c.dir)
 	if c.Notify {
-		if err := mkdirNotify(filepath.Join(c.path, notifyDir)); err != nil {
+		if err := mkdirNotify(c.dir, !c.rootless && c.state.Namespaces&unix.CLONE_NEWUSER != 0); err != nil {
 			return err
 		}
 	}

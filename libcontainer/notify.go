@@ -43,13 +43,29 @@ func (o *CreateOptions) adapt(s *specs.Spec, stateDir string) {
 	}
 }
 
-func mkdirNotify(path string) error {
-	err := unix.Mkdir(path, 0o755)
-	if err == nil {
-		err = unix.Chmod(path, 0o755) // whatever the umask: the container's user goes through it
+// nobody owns the directory of a container with a user namespace. As good as no mapping has this id, so that the
+// container's root has no rights to the directory, even where 0 is mapped to 0 and CAP_SYS_ADMIN makes the mount
+// writable: it cannot put other files there, or fill the host's /run.
+const nobody = 1<<32 - 2
+
+// mkdirNotify makes the directory in the state directory dir. foreign: the container's root is not davit's.
+func mkdirNotify(dir int, foreign bool) error {
+	if err := unix.Mkdirat(dir, notifyDir, 0o755); err != nil {
+		return fmt.Errorf("mkdir %s: %w", notifyDir, err)
 	}
+	fd, err := unix.Openat(dir, notifyDir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return fmt.Errorf("mkdir %s: %w", path, err)
+		return fmt.Errorf("open %s: %w", notifyDir, err)
+	}
+	defer unix.Close(fd)
+	if err := unix.Fchmod(fd, 0o755); err != nil { // whatever the umask: the container's user goes through it
+		return fmt.Errorf("fchmod %s: %w", notifyDir, err)
+	}
+	if !foreign {
+		return nil
+	}
+	if err := unix.Fchown(fd, nobody, nobody); err != nil {
+		return fmt.Errorf("fchown %s: %w", notifyDir, err)
 	}
 	return nil
 }
@@ -79,9 +95,11 @@ func listenNotify(stateDir string) (*notifier, error) {
 		return nil, fmt.Errorf("socket: %w", err)
 	}
 	unix.Unlink(n.path)
-	if err = unix.Bind(n.socket, &unix.SockaddrUnix{Name: short}); err == nil {
-		err = unix.Chmod(n.path, 0o777) // any user of the container may notify
-	}
+	// Any user of the container may notify. bind(2) takes the mode 0777 less the umask; a chmod afterwards would follow a
+	// link that the container has put in the socket's place.
+	umask := unix.Umask(0)
+	err = unix.Bind(n.socket, &unix.SockaddrUnix{Name: short})
+	unix.Umask(umask)
 	if err != nil {
 		n.close()
 		return nil, fmt.Errorf("bind %s: %w", n.path, err)

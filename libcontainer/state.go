@@ -241,7 +241,10 @@ func removeDir(path string, dir int) error {
 	}
 	err := unix.Rmdir(path)
 	if err == unix.ENOTEMPTY || err == unix.EEXIST {
-		return os.RemoveAll(path)
+		if err = emptyDir(dir); err != nil {
+			return fmt.Errorf("remove what is in %s: %w", path, err)
+		}
+		err = unix.Rmdir(path)
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("rmdir %s: %w", path, err)

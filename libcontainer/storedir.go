@@ -160,3 +160,62 @@ func (s Store) openStateDir(root int, id string) (int, error) {
 	}
 	return fd, nil
 }
+
+// emptyDir removes all that is in a directory, whatever a container has put there: however deep it is, it takes two
+// descriptors. What is in a subdirectory's subdirectories is moved up to dir itself, and removed in its turn.
+func emptyDir(dir int) error {
+	moved := 0
+	for {
+		names, err := namesIn(dir)
+		if err != nil || len(names) == 0 {
+			return err
+		}
+		for _, name := range names {
+			err := unix.Unlinkat(dir, name, 0)
+			if err == unix.EISDIR {
+				err = flatten(dir, name, &moved)
+			}
+			if err != nil && err != unix.ENOENT {
+				return fmt.Errorf("%q: %w", name, err)
+			}
+		}
+	}
+}
+
+// flatten removes the directory name of dir; those in it move up to dir.
+func flatten(dir int, name string, moved *int) error {
+	if err := unix.Unlinkat(dir, name, unix.AT_REMOVEDIR); err != unix.ENOTEMPTY && err != unix.EEXIST {
+		return err
+	}
+	fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	names, err := namesIn(fd)
+	if err != nil {
+		return err
+	}
+	for _, inner := range names {
+		err := unix.Unlinkat(fd, inner, 0)
+		for err == unix.EISDIR || err == unix.EEXIST || err == unix.ENOTEMPTY || err == unix.ENOTDIR {
+			*moved++ // a name that is taken is passed over
+			err = unix.Renameat(fd, inner, dir, ".moved-"+strconv.Itoa(*moved))
+		}
+		if err != nil && err != unix.ENOENT {
+			return err
+		}
+	}
+	return unix.Unlinkat(dir, name, unix.AT_REMOVEDIR)
+}
+
+// namesIn returns the names in a directory.
+func namesIn(dir int) ([]string, error) {
+	fd, err := unix.Openat(dir, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), "directory")
+	defer f.Close()
+	return f.Readdirnames(-1)
+}

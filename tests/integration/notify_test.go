@@ -232,3 +232,50 @@ func openFDs(b *bench, id string) (int, error) {
 	}
 	return n, err
 }
+
+// A link that takes the place of the socket while a container is started leads davit to no file of the host's.
+func TestPlantedNotifyLink(t *testing.T) {
+	b := newBox(t, `process.args=["true"]`)
+	_, manager := manager(&bench{t, b.root, b.bundle})
+	t.Setenv("NOTIFY_SOCKET", manager)
+	b.davit("create", "c1")
+	t.Cleanup(func() { b.davit("delete", "--force", "c1") })
+	canary := filepath.Join(b.work, "canary")
+	if err := os.WriteFile(canary, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	socket, planted := filepath.Join(b.root, "c1/notify/notify.sock"), false
+	b.traced(unix.PTRACE_O_TRACECLONE, func(int) bool {
+		if info, err := os.Lstat(socket); !planted && err == nil && info.Mode()&os.ModeSocket != 0 {
+			planted = os.Remove(socket) == nil && os.Symlink(canary, socket) == nil
+		}
+		return true
+	}, "start", "c1")
+	if !planted {
+		t.Error("there was no socket: the test shows nothing")
+	}
+	if info, err := os.Lstat(canary); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("a file of the host's has mode %v (%v)", info.Mode(), err)
+	}
+}
+
+// The root of a container with a user namespace, also where that maps 0 to 0, writes nothing beside the socket.
+func TestNotifyDirectoryIsNotTheContainers(t *testing.T) {
+	for _, size := range []string{"65536", "10"} {
+		t.Run(size, func(t *testing.T) {
+			b := newBox(t, "root.readonly=false", `process.args=["sleep","1000"]`, `linux.namespaces+={"type":"user"}`, allCapabilities,
+				`linux.uidMappings=[{"containerID":0,"hostID":0,"size":`+size+`}]`, `linux.gidMappings=[{"containerID":0,"hostID":0,"size":`+size+`}]`)
+			_, manager := manager(&bench{t, b.root, b.bundle})
+			t.Setenv("NOTIFY_SOCKET", manager)
+			b.davit("create", "c1")
+			t.Cleanup(func() { b.davit("delete", "--force", "c1") })
+			out, _ := b.try("exec", "c1", "sh", "-c", "mount -o remount,bind,rw /run/notify && echo writable; mkdir /run/notify/d && echo made; chmod 777 /run/notify && echo changed")
+			if !strings.Contains(out, "writable\n") {
+				t.Errorf("the mount cannot be made writable any more: this test is of no use then, %s", out)
+			}
+			if strings.Contains(out, "made\n") || strings.Contains(out, "changed\n") {
+				t.Errorf("the directory is the container's: %s", out)
+			}
+		})
+	}
+}
