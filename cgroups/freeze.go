@@ -41,7 +41,7 @@ func (m *Manager) freeze2() error {
 	}
 	err = awaitEvent(fd, "frozen 1", freezeTimeout)
 	if err != nil {
-		_ = writeAt(fd, "cgroup.freeze", "0")
+		_ = m.Thaw()
 		return fmt.Errorf("freeze %s: %w", m.state.Dirs[""], err)
 	}
 	return nil
@@ -74,14 +74,28 @@ func (m *Manager) freeze1() error {
 		}
 	}
 	if err != nil {
-		_ = writeAt(fd, "freezer.state", "THAWED")
+		_ = m.Thaw()
 		return fmt.Errorf("freeze %s: %w", m.state.Dirs["freezer"], err)
 	}
 	return nil
 }
 
-// Thaw undoes Freeze, and a freeze by others through either version.
-func (m *Manager) Thaw() error {
+// Thaw undoes Freeze, and a freeze by others through either version. What fails for a moment is tried again: processes that stay
+// frozen by mistake are worse than a wait.
+func (m *Manager) Thaw() error { return tryAgain(m.thaw) }
+
+// tryAgain calls f until it succeeds, some 30 ms at the most. Where the cgroup is gone or may not be written, once.
+func tryAgain(f func() error) error {
+	for wait := time.Millisecond; ; wait *= 2 {
+		err := f()
+		if err == nil || wait > 16*time.Millisecond || gone(err) || errors.Is(err, unix.EACCES) || errors.Is(err, unix.EROFS) {
+			return err
+		}
+		time.Sleep(wait)
+	}
+}
+
+func (m *Manager) thaw() error {
 	if m.has2() {
 		fd, err := m.dir2()
 		if err != nil {
@@ -119,7 +133,7 @@ func (m *Manager) thawAll1() error {
 	if dir == "" {
 		return nil
 	}
-	err := thawAll(dir)
+	err := tryAgain(func() error { return thawAll(dir) })
 	if gone(err) {
 		return nil
 	}

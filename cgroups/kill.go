@@ -86,21 +86,21 @@ func (m *Manager) signal(sig unix.Signal) error {
 	}
 	seen := make(map[int]bool)
 	for round := 0; round < 100; round++ {
-		n, err := m.signalNew(sig, seen)
-		if err != nil {
-			return err
+		var n int
+		if n, err = m.signalNew(sig, seen); err != nil {
+			break
 		}
 		if n == 0 || frozen && !m.strays() {
 			break
 		}
 	}
-	if sig == unix.SIGKILL {
-		return m.ThawAll()
+	switch {
+	case sig == unix.SIGKILL:
+		err = errors.Join(err, m.ThawAll())
+	case frozen && !was:
+		err = errors.Join(err, m.Thaw())
 	}
-	if frozen && !was {
-		return m.Thaw()
-	}
-	return nil
+	return err
 }
 
 // strays says that processes may be in v1 hierarchies only, which cgroup2's freezer does not stop.

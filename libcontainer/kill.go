@@ -34,7 +34,9 @@ func (c *Container) Kill(sig unix.Signal, all bool) error {
 	if sig == unix.SIGKILL {
 		m := c.Cgroups()
 		defer m.Close()
-		return m.ThawAll()
+		if err := m.ThawAll(); err != nil && !waitExit(c.pidfd, dying) {
+			return err
+		}
 	}
 	return nil
 }
@@ -50,7 +52,11 @@ func (c *Container) signalAll(sig unix.Signal) error {
 		return errors.New(textNotRunning)
 	}
 	logf("send signal %d to every process in the container's cgroup: %v", sig, pids)
-	if err := m.Kill(sig); err != nil || c.pidfd < 0 || slices.Contains(pids, c.Pid) {
+	err = m.Kill(sig)
+	if err != nil && sig == unix.SIGKILL { // which can be said twice
+		err = m.Kill(sig)
+	}
+	if err != nil || c.pidfd < 0 || slices.Contains(pids, c.Pid) {
 		return err
 	}
 	// It has moved to another cgroup; its own may be gone.
@@ -77,9 +83,15 @@ func (c *Container) killAll() error {
 	}
 	m := c.Cgroups()
 	defer m.Close()
-	m.ThawAll()
+	if err := m.ThawAll(); err != nil {
+		logf("%v", err) // it matters only if a process does not end
+	}
 	if len(c.Cgroup.Dirs) > 0 && (!c.OwnPid || c.pidfd < 0) {
-		if err := m.Kill(unix.SIGKILL); err != nil {
+		err := m.Kill(unix.SIGKILL)
+		if err != nil { // which can be said twice
+			err = m.Kill(unix.SIGKILL)
+		}
+		if err != nil {
 			return err
 		}
 	}
