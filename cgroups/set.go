@@ -45,8 +45,13 @@ func (m *Manager) open(w *write) (int, error) {
 // Update applies what change sets on top of old, what the container has now. If one value is
 // refused, those written before it are put back.
 func (m *Manager) Update(old, change *specs.LinuxResources) error {
+	return m.UpdateThen(old, change, func() error { return nil })
+}
+
+// UpdateThen is Update with something to do once all values are written. If that fails, they are put back, too.
+func (m *Manager) UpdateThen(old, change *specs.LinuxResources, then func() error) error {
 	if change == nil {
-		return nil
+		return then()
 	}
 	whole := complete(old, change)
 	writes, err := m.plan(whole)
@@ -60,14 +65,14 @@ func (m *Manager) Update(old, change *specs.LinuxResources) error {
 	if err != nil {
 		return err
 	}
-	do := func() error { return m.update(old, change, writes, before) }
+	do := func() error { return m.update(old, change, writes, before, then) }
 	if m.version("devices") == 1 && !m.state.Rootless && (m.unit != nil || change.Devices != nil) {
 		return m.whileFrozen(do)
 	}
 	return do()
 }
 
-func (m *Manager) update(old, change *specs.LinuxResources, writes []write, before []undo) error {
+func (m *Manager) update(old, change *specs.LinuxResources, writes []write, before []undo, then func() error) error {
 	if m.unit != nil {
 		if err := m.setUnit(writes, change.Devices); err != nil {
 			return err
@@ -80,6 +85,11 @@ func (m *Manager) update(old, change *specs.LinuxResources, writes []write, befo
 	}
 	if err == nil {
 		err = m.setDevices(m.touched(now, change), devicesOf(old), true)
+	}
+	if err == nil {
+		if err = then(); err != nil && m.unit == nil && change.Devices != nil {
+			err = errors.Join(err, m.setDevices(devicesOf(old), devicesOf(now), true))
+		}
 	}
 	if err != nil {
 		return m.back(err, before, old, change)

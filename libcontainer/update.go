@@ -64,11 +64,15 @@ func (c *Container) Update(change *specs.LinuxResources, l3, bandwidth string) e
 	}
 	had := *old
 	had.Devices = append(slices.Clip(old.Devices), allowedDevices()...)
-	if err := m.Update(&had, change); err != nil {
+	s.Linux.Resources = now
+	// On a full disk, for example, what is not written down is not done either.
+	if err := c.writeSpecAside(s); err != nil {
 		return errors.Join(err, undo())
 	}
-	s.Linux.Resources = now
-	return c.keepSpec(s)
+	if err := m.UpdateThen(&had, change, c.takeSpecAside); err != nil {
+		return errors.Join(err, undo(), c.dropSpecAside())
+	}
+	return nil
 }
 
 // updateSchemata also makes the class of a container that was created without one.
@@ -128,16 +132,30 @@ func (c *Container) makeClass(g *resctrl.Group, m *cgroups.Manager) (undo func()
 	return undo, nil
 }
 
-// keepSpec replaces the container's config on disk.
-func (c *Container) keepSpec(s *specs.Spec) error {
+// configAside is the config of an update that is not done yet.
+const configAside = configFile + ".new"
+
+func (c *Container) writeSpecAside(s *specs.Spec) error {
 	var e jsonx.Encoder
 	specjson.EncodeSpec(&e, s)
-	const aside = configFile + ".new"
-	if err := writeFile(c.dir, aside, e.Bytes()); err != nil {
-		return err
+	err := writeFile(c.dir, configAside, e.Bytes())
+	if err != nil {
+		err = errors.Join(err, c.dropSpecAside())
 	}
-	if err := unix.Renameat(c.dir, aside, c.dir, configFile); err != nil {
-		return fmt.Errorf("rename %s: %w", aside, err)
+	return err
+}
+
+// takeSpecAside makes it the container's config.
+func (c *Container) takeSpecAside() error {
+	if err := unix.Renameat(c.dir, configAside, c.dir, configFile); err != nil {
+		return fmt.Errorf("rename %s: %w", configAside, err)
+	}
+	return nil
+}
+
+func (c *Container) dropSpecAside() error {
+	if err := unix.Unlinkat(c.dir, configAside, 0); err != nil && err != unix.ENOENT {
+		return fmt.Errorf("unlink %s: %w", configAside, err)
 	}
 	return nil
 }
