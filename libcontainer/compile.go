@@ -420,7 +420,10 @@ func (c *compiled) process(o CreateOptions, facts *spec.Facts, filter *process.F
 		return err
 	}
 	if !process.HasHome(s.Process.Env) {
-		po.Home = homeInBundle(s, o.Bundle)
+		var err error
+		if po.Home, err = homeInBundle(s, o.Bundle); err != nil {
+			return err
+		}
 	}
 	return process.Compile(c.plan, s.Process, po)
 }

@@ -264,7 +264,7 @@ func (c *Container) Status() specs.ContainerState {
 		return specs.StateStopped
 	case c.frozen():
 		return statePaused
-	case c.exists(startFile):
+	case c.exists(startFile) && !c.execed():
 		return specs.StateCreated
 	}
 	return specs.StateRunning
@@ -273,6 +273,15 @@ func (c *Container) Status() specs.ContainerState {
 func (c *Container) exists(name string) bool {
 	var st unix.Stat_t
 	return unix.Fstatat(c.dir, name, &st, unix.AT_SYMLINK_NOFOLLOW) == nil
+}
+
+// execed says whether the container's process has become its program already: then a start that was killed, or could not write in
+// the state directory, has left its file. The stage's executable is in memory and has a name that tells it. A user may not
+// look at it (it is not dumpable): then the file counts.
+func (c *Container) execed() bool {
+	var buf [64]byte
+	n, err := unix.Readlink("/proc/"+strconv.Itoa(c.Pid)+"/exe", buf[:])
+	return err == nil && !strings.HasPrefix(string(buf[:n]), "/memfd:davit-stage")
 }
 
 func (c *Container) frozen() bool {
@@ -299,11 +308,36 @@ func (c *Container) Spec() (*specs.Spec, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.path, err)
 	}
-	c.config, err = spec.Decode(data)
-	if err == nil && c.config.Linux == nil { // it is optional, and nobody below looks for it
-		c.config.Linux = &specs.Linux{}
+	s, err := spec.Decode(data)
+	if err == nil {
+		err = c.checkSpec(s)
 	}
-	return c.config, err
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.path, err)
+	}
+	c.config = s
+	return s, nil
+}
+
+// checkSpec refuses a stored config that lacks what create has made sure of: then it is not the one that the container was
+// created from.
+func (c *Container) checkSpec(s *specs.Spec) error {
+	missing := ""
+	switch {
+	case s.Root == nil:
+		missing = "root"
+	case s.Process == nil && !c.NoProcess && c.Pid != 0:
+		missing = "process"
+	case c.Poststart && (s.Hooks == nil || len(s.Hooks.Poststart) == 0):
+		missing = "hooks.poststart"
+	}
+	if missing != "" {
+		return fmt.Errorf("%s: %s: not there, where the container was created with it", configFile, missing)
+	}
+	if s.Linux == nil { // it is optional, and nobody below looks for it
+		s.Linux = &specs.Linux{}
+	}
+	return nil
 }
 
 // List returns the ids of all containers, in order.
@@ -338,7 +372,7 @@ func (c *Container) Owner() string {
 	if st.Uid == 0 {
 		return "root"
 	}
-	data, err := os.ReadFile("/etc/passwd")
+	data, err := readWhole("/etc/passwd")
 	if err != nil {
 		return uid
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"davit/cgroups"
+	"davit/memfd"
 	"davit/netdev"
 	"davit/nsenter"
 	"davit/plan"
@@ -383,10 +384,10 @@ func (c *creation) runtimeHooks() error {
 	h := c.spec.Hooks
 	c.hooked = true
 	state := hookState(c.spec, c.CreateOptions, "creating", strconv.Itoa(c.stage.Pid))
-	if err := runHooks("prestart", h.Prestart, c.Bundle, state); err != nil { //nolint:staticcheck // deprecated, but engines use it
+	if err := runHooks("prestart", 0, h.Prestart, c.Bundle, state); err != nil { //nolint:staticcheck // deprecated, but engines use it
 		return err
 	}
-	return runHooks("createRuntime", h.CreateRuntime, c.Bundle, state)
+	return runHooks("createRuntime", 0, h.CreateRuntime, c.Bundle, state)
 }
 
 // stageDied says why there is no message any more. A limit is named if the kernel says that it killed for one.
@@ -426,15 +427,24 @@ func announce(stage *nsenter.Stage, pidFile, pidfdSocket string) error {
 func writePidFile(path string, pid int) error {
 	aside := filepath.Join(filepath.Dir(path), "."+filepath.Base(path))
 	os.Remove(aside) // of a davit that was killed; or a link to where nothing is to be written
-	f, err := os.OpenFile(aside, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	// Not os.OpenFile, which would set up Go's poller.
+	fd, err := named("open", aside)(unix.Open(aside, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o666))
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteString(strconv.Itoa(pid))
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
+	err = memfd.WriteAll(fd, strconv.AppendInt(nil, int64(pid), 10))
+	if closed := unix.Close(fd); err == nil {
+		err = closed
 	}
-	return os.Rename(aside, path)
+	if err != nil {
+		err = fmt.Errorf("write %s: %w", aside, err)
+	} else if err = unix.Rename(aside, path); err != nil {
+		err = fmt.Errorf("rename %s to %s: %w", aside, path, err)
+	}
+	if err != nil {
+		unix.Unlink(aside)
+	}
+	return err
 }
 
 func sendPidfd(path string, pidfd int) error {
@@ -462,29 +472,52 @@ func (c *creation) close() {
 	}
 }
 
-// undo removes whatever make has made.
+// undo removes whatever make has made. What cannot be removed now is left, with the state, for delete.
 func (c *creation) undo() {
 	c.returnDevices()
 	if c.stage != nil {
 		c.stage.Kill()
 	}
+	c.fds.close() // what follows may need the descriptors
+	c.fds = nil
 	if c.dir >= 0 {
-		if c.state.SharedMounts {
-			c.sayNotUndone(c.state.unmount(c.spec))
+		if err := c.remove(); err != nil {
+			warnf("create %s: clean up: %v: `davit delete --force %s` removes the rest", c.ID, err, c.ID)
+		} else {
+			c.sayNotUndone(removeDir(c.path, c.dir))
 		}
-		if c.rdt != nil {
-			c.sayNotUndone(c.rdt.Remove())
-		}
-		if c.grouped {
-			c.sayNotUndone(c.cgroups.Destroy())
-		}
-		if c.hooked { // runtime.md "Lifecycle" 3 to 9: the failure of a hook leads to 12 and 13
-			state := hookState(c.spec, c.CreateOptions, specs.StateStopped, strconv.Itoa(c.stage.Pid))
-			runPoststop("create", c.ID, c.spec.Hooks.Poststop, c.Bundle, state)
-		}
-		removeDir(c.path, c.dir)
 	}
 	c.close()
+}
+
+// remove is the part of undo for which the state is needed.
+func (c *creation) remove() error {
+	var errs []error
+	if c.state.SharedMounts {
+		errs = append(errs, c.state.unmount(c.spec))
+	}
+	if c.rdt != nil {
+		errs = append(errs, c.rdt.Remove())
+	}
+	if c.grouped {
+		errs = append(errs, c.cgroups.Destroy())
+	}
+	if c.hooked { // runtime.md "Lifecycle" 3 to 9: the failure of a hook leads to 12 and 13
+		state := hookState(c.spec, c.CreateOptions, specs.StateStopped, strconv.Itoa(c.stage.Pid))
+		errs = append(errs, c.state.runPoststop("create", c.poststop(), state, c.dir))
+	}
+	err := errors.Join(errs...)
+	if err != nil && c.hooked { // delete is not to run them again
+		err = errors.Join(err, c.state.write(c.dir, false))
+	}
+	return err
+}
+
+func (c *creation) poststop() []specs.Hook {
+	if c.spec.Hooks == nil {
+		return nil
+	}
+	return c.spec.Hooks.Poststop
 }
 
 // sayNotUndone logs an error of cleaning up, beside the one that made it necessary.

@@ -8,6 +8,7 @@ import (
 	"davit/resctrl"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 // dying is how long a process that was killed may take to end: kill returns before, and
@@ -31,12 +32,12 @@ func (c *Container) Delete(force bool) error {
 			return err
 		}
 	}
-	return c.destroy()
+	return c.destroy(force)
 }
 
 // destroy removes what is left of a container without processes. The state goes
 // last, so that whatever fails can be tried again.
-func (c *Container) destroy() error {
+func (c *Container) destroy(force bool) error {
 	if c.Broken != nil {
 		c.warnUnknown()
 	} else {
@@ -61,9 +62,16 @@ func (c *Container) destroy() error {
 			}
 		}
 	}
-	err := c.poststop()
+	had := c.Poststop
+	if err := c.poststop(force); err != nil {
+		return err
+	}
 	logf("remove the state directory")
-	return errors.Join(err, removeDir(c.path, c.dir))
+	err := removeDir(c.path, c.dir)
+	if err != nil && had != c.Poststop { // another delete is not to run them again
+		err = errors.Join(err, c.State.write(c.dir, false))
+	}
+	return err
 }
 
 // warnUnknown says what may be left of a container whose state cannot be read.
@@ -75,25 +83,56 @@ func (c *Container) warnUnknown() {
 	warnf("delete %s: %v: so its processes, %s and mounts are not known: what there is of them stays, and is to be removed by hand", c.ID, c.Broken, cgroup)
 }
 
-// poststop runs those hooks.
-func (c *Container) poststop() error {
+// poststop runs those hooks. If one cannot be started, the state stays, so that another delete runs it, and those that have run
+// are not run again. With force, hooks that are not known any more are given up.
+func (c *Container) poststop(force bool) error {
 	if !c.Poststop || !c.grouped() { // no hook runs before it is
 		return nil
 	}
-	s, err := c.Spec()
+	hooks, err := c.poststopHooks()
+	if err != nil && force && !isTransient(err) {
+		warnf("delete %s: %v: so its poststop hooks are not known, and do not run", c.ID, err)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	runPoststop("delete", c.ID, s.Hooks.Poststop, c.Bundle, c.stateNow(specs.StateStopped))
-	return nil
+	// A state that cannot be removed afterwards would have them run again.
+	if err := unix.Faccessat(c.dir, ".", unix.W_OK, 0); err != nil {
+		return fmt.Errorf("the state directory %s: %w", c.path, err)
+	}
+	return c.State.runPoststop("delete", hooks, c.stateNow(specs.StateStopped), c.dir)
 }
 
-// runPoststop runs poststop hooks. A failure is logged, and the rest goes on:
-// runtime.md "Lifecycle" 13.
-func runPoststop(verb, id string, hooks []specs.Hook, bundle, state string) {
-	for i := range hooks {
-		if err := runHooks("poststop", hooks[i:i+1], bundle, state); err != nil {
-			warnf("%s %s: %v", verb, id, err)
+func (c *Container) poststopHooks() ([]specs.Hook, error) {
+	s, err := c.Spec()
+	if err != nil {
+		return nil, err
+	}
+	if s.Hooks == nil || len(s.Hooks.Poststop) == 0 {
+		return nil, fmt.Errorf("%s: %s: hooks.poststop: not there, where the container was created with some", c.path, configFile)
+	}
+	return s.Hooks.Poststop, nil
+}
+
+// runPoststop runs the poststop hooks that have not run yet. The failure of one is logged, and the rest goes on: runtime.md
+// "Lifecycle" 13. One that could not be started, for want of memory for example, has not run: that is an error, and
+// the state in dir tells which hooks are left.
+func (s *State) runPoststop(verb string, hooks []specs.Hook, state string, dir int) error {
+	for ; s.PoststopDone < len(hooks); s.PoststopDone++ {
+		i := s.PoststopDone
+		err := runHooks("poststop", i, hooks[i:i+1], s.Bundle, state)
+		var not *notStartedError
+		if errors.As(err, &not) {
+			if i > 0 {
+				err = errors.Join(err, s.write(dir, false))
+			}
+			return withHint(err, fmt.Sprintf("the hook has not run and the container's state stays: `davit delete %s` tries again", s.ID))
+		}
+		if err != nil {
+			warnf("%s %s: %v", verb, s.ID, err)
 		}
 	}
+	s.Poststop, s.PoststopDone = false, 0
+	return nil
 }

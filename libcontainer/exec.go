@@ -226,7 +226,9 @@ func (e *execution) compile(console int, facts *spec.Facts) error {
 		filter.State = seccompState(s, e.stateNow(specs.StateRunning))
 	}
 	if !process.HasHome(e.Process.Env) {
-		po.Home = homeInContainer(e.Pid, e.Process.User.UID)
+		if po.Home, err = homeInContainer(e.Pid, e.Process.User.UID); err != nil {
+			return err
+		}
 	}
 	if err := e.finalAffinity(); err != nil {
 		return err

@@ -1,6 +1,7 @@
 package libcontainer
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"strconv"
@@ -18,7 +19,7 @@ const maxPasswd = 1 << 20
 // homeInBundle returns the home directory of the process's user as the
 // container's /etc/passwd will have it: in the bind mount that covers it, or
 // in the root filesystem. Without an entry it is "/".
-func homeInBundle(s *specs.Spec, bundle string) string {
+func homeInBundle(s *specs.Spec, bundle string) (string, error) {
 	dir, rest := rootfs.Path(s, bundle), "etc/passwd"
 	for _, m := range s.Mounts {
 		dest := path.Clean("/" + m.Destination)
@@ -32,40 +33,46 @@ func homeInBundle(s *specs.Spec, bundle string) string {
 	return homeIn(dir, rest, s.Process.User.UID)
 }
 
-func homeIn(root, file string, uid uint32) string {
-	if data := readInRoot(root, file); data != "" {
-		if home := homeOf(data, uid); home != "" {
-			return home
+// homeIn fails only where davit itself lacks what it takes to look: what the container's files are like is no reason
+// not to start it.
+func homeIn(root, file string, uid uint32) (string, error) {
+	data, err := readInRoot(root, file)
+	for _, errno := range [...]unix.Errno{unix.EMFILE, unix.ENFILE, unix.ENOMEM} {
+		if errors.Is(err, errno) {
+			return "", fmt.Errorf("look up HOME in the container's /etc/passwd: %w", err)
 		}
 	}
-	return "/"
+	if home := homeOf(data, uid); home != "" {
+		return home, nil
+	}
+	return "/", nil
 }
 
 // readInRoot reads a small regular file that an untrusted root filesystem
 // holds: links are resolved inside it, and nothing is opened for reading before
 // it is known to be a regular file. Opening a device can have effects, and davit
 // is not bound by the container's list of devices.
-func readInRoot(root, file string) string {
+func readInRoot(root, file string) (string, error) {
 	at, err := openInRoot(root, file)
 	if err != nil {
-		return ""
+		return "", err
 	}
 	defer unix.Close(at)
 	var st unix.Stat_t
 	if unix.Fstat(at, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || st.Size > maxPasswd {
-		return ""
+		return "", nil
 	}
 	fd, err := unix.Open("/proc/self/fd/"+strconv.Itoa(at), unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return ""
+		return "", err
 	}
 	defer unix.Close(fd)
 	buf := make([]byte, st.Size)
 	n, err := unix.Read(fd, buf)
 	if err != nil {
-		return ""
+		return "", err
 	}
-	return string(buf[:n])
+	return string(buf[:n]), nil
 }
 
 func openInRoot(root, file string) (int, error) {
@@ -95,6 +102,6 @@ func homeOf(passwd string, uid uint32) string {
 }
 
 // homeInContainer is homeInBundle for a container that runs.
-func homeInContainer(pid int, uid uint32) string {
+func homeInContainer(pid int, uid uint32) (string, error) {
 	return homeIn(fmt.Sprintf("/proc/%d/root", pid), "etc/passwd", uid)
 }

@@ -1,14 +1,7 @@
 package libcontainer
 
 import (
-	"bytes"
-	"context"
-	"errors"
 	"fmt"
-	"os"
-	"os/exec"
-	"strings"
-	"time"
 
 	"davit/plan"
 	"davit/spec/jsonx"
@@ -65,55 +58,19 @@ func seccompState(s *specs.Spec, state string) string {
 }
 
 // runHooks runs hooks on the host, one after the other, in the bundle directory,
-// with state on stdin. The first failure ends it.
-func runHooks(kind string, hooks []specs.Hook, bundle, state string) error {
+// with state on stdin. The first failure ends it. The first hook has the index from in config.json.
+func runHooks(kind string, from int, hooks []specs.Hook, bundle, state string) error {
 	if len(hooks) > 0 {
 		if err := closeOnExec(); err != nil {
-			return err
+			return &notStartedError{err}
 		}
 	}
 	for i := range hooks {
 		if err := runHook(&hooks[i], bundle, state); err != nil {
-			return fmt.Errorf("hooks.%s[%d]: %s: %w", kind, i, hooks[i].Path, err)
+			return fmt.Errorf("hooks.%s[%d]: %s: %w", kind, from+i, hooks[i].Path, err)
 		}
 	}
 	return nil
-}
-
-func runHook(h *specs.Hook, bundle, state string) error {
-	ctx := context.Background()
-	if h.Timeout != nil {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Duration(*h.Timeout)*time.Second)
-		defer cancel()
-	}
-	var out bytes.Buffer
-	cmd := exec.CommandContext(ctx, h.Path)
-	if len(h.Args) > 0 {
-		cmd.Args = h.Args
-	}
-	cmd.Env = h.Env // nil is davit's own, which runc and crun give, too: hooks without env count on a PATH
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(state), &out, &out
-	if _, err := os.Stat(bundle); err == nil { // which may be gone when a container is deleted
-		cmd.Dir = bundle
-	}
-	overdue := false // the context ends, too, while something waits for what a hook left behind
-	cmd.Cancel = func() error {
-		err := cmd.Process.Kill()
-		overdue = err == nil
-		return err
-	}
-	cmd.WaitDelay = time.Second // whatever a hook leaves behind may hold its output open
-	err := cmd.Run()
-	switch {
-	case overdue:
-		return errors.New(hookTimeout(*h.Timeout))
-	case errors.Is(err, exec.ErrWaitDelay):
-		return nil
-	case err != nil && out.Len() > 0:
-		return fmt.Errorf("%w: %s", err, strings.TrimSpace(out.String()))
-	}
-	return err
 }
 
 func hookTimeout(seconds int) string { return fmt.Sprintf("no end after its timeout of %d s", seconds) }

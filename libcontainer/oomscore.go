@@ -2,7 +2,6 @@ package libcontainer
 
 import (
 	"fmt"
-	"os"
 	"strconv"
 )
 
@@ -23,7 +22,7 @@ func setOOMScore(pid string, adj int) error {
 }
 
 func oomScore(pid string) (int, error) {
-	text, err := os.ReadFile("/proc/" + pid + oomScoreFile)
+	text, err := readWhole("/proc/" + pid + oomScoreFile)
 	if err != nil {
 		return 0, err
 	}

@@ -138,7 +138,7 @@ func (c *Container) poststart() error {
 		return err
 	}
 	c.unlock()
-	err = runHooks("poststart", s.Hooks.Poststart, c.Bundle, c.stateNow(specs.StateRunning))
+	err = runHooks("poststart", 0, s.Hooks.Poststart, c.Bundle, c.stateNow(specs.StateRunning))
 	if err != nil && c.relock() { // else what has its cgroup by now is another container
 		err = errors.Join(err, c.killAll())
 	}

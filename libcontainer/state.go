@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"davit/cgroups"
 	"davit/memfd"
@@ -36,14 +37,16 @@ type State struct {
 	// Namespaces that the container does not share with davit, CLONE_NEW*.
 	Namespaces uint64 `json:"namespaces"`
 	// OwnPid: it was given a new pid namespace, which dies with the container process.
-	OwnPid      bool              `json:"ownPid"`
-	Terminal    bool              `json:"terminal,omitempty"`
-	NoProcess   bool              `json:"noProcess,omitempty"` // it can be created, not started: runtime.md "Start"
-	Poststart   bool              `json:"poststart,omitempty"` // it has hooks of that kind
-	Poststop    bool              `json:"poststop,omitempty"`
-	NoKeyring   bool              `json:"noKeyring,omitempty"`
-	Notify      bool              `json:"notify,omitempty"` // it has a NOTIFY_SOCKET
-	Annotations map[string]string `json:"annotations,omitempty"`
+	OwnPid    bool `json:"ownPid"`
+	Terminal  bool `json:"terminal,omitempty"`
+	NoProcess bool `json:"noProcess,omitempty"` // it can be created, not started: runtime.md "Start"
+	Poststart bool `json:"poststart,omitempty"` // it has hooks of that kind
+	Poststop  bool `json:"poststop,omitempty"`
+	// PoststopDone is how many of them have run, if a delete had to stop before the rest.
+	PoststopDone int               `json:"poststopDone,omitempty"`
+	NoKeyring    bool              `json:"noKeyring,omitempty"`
+	Notify       bool              `json:"notify,omitempty"` // it has a NOTIFY_SOCKET
+	Annotations  map[string]string `json:"annotations,omitempty"`
 	// Steps is how many its plan has: a plan with another number, compiled again, is not the one that it was made by.
 	Steps int `json:"steps,omitempty"`
 	// Resctrl and ResctrlMon are directories of its own in resctrl.
@@ -112,6 +115,29 @@ func readAt(dir int, name string) ([]byte, error) {
 			return buf[:n], nil
 		}
 		buf = append(buf, make([]byte, len(buf))...)
+	}
+}
+
+// readWhole reads a file of the host's, such as one of procfs, whose size is not known and which may come in pieces. os.ReadFile
+// would set up Go's poller, which ends davit where there are no descriptors for it.
+func readWhole(path string) ([]byte, error) {
+	fd, err := named("open", path)(unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0))
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	buf := make([]byte, 0, 4096)
+	for {
+		n, err := unix.Read(fd, buf[len(buf):cap(buf)])
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return nil, fmt.Errorf("read %s: %w", path, err)
+		case n == 0:
+			return buf, nil
+		default:
+			buf = slices.Grow(buf[:len(buf)+n], 512)
+		}
 	}
 }
 
@@ -209,14 +235,15 @@ func (s Store) makeDir(id string) (int, error) {
 		return -1, fmt.Errorf("mkdir %s: %w", path, err)
 	}
 	fd, err := s.openStateDir(root, id)
-	if err != nil {
-		return -1, err
-	}
-	if err := flock(fd, unix.LOCK_EX); err != nil {
+	if err == nil {
+		if err = flock(fd, unix.LOCK_EX); err == nil {
+			return fd, nil
+		}
 		unix.Close(fd)
-		return -1, fmt.Errorf("lock %s: %w", path, err)
+		err = fmt.Errorf("lock: %w", err)
 	}
-	return fd, nil
+	unix.Unlinkat(root, id, unix.AT_REMOVEDIR)
+	return -1, fmt.Errorf("%s: %w", path, err)
 }
 
 // keepRoot sets the sticky bit, by which what lies in a user's runtime directory is not removed for its age

@@ -45,6 +45,8 @@ func decodeState(d *jsonx.Decoder, v *State) {
 			v.Poststart = d.Bool()
 		case "poststop":
 			v.Poststop = d.Bool()
+		case "poststopDone":
+			v.PoststopDone = int(d.Int(64))
 		case "noKeyring":
 			v.NoKeyring = d.Bool()
 		case "notify":
@@ -113,6 +115,10 @@ func encodeState(e *jsonx.Encoder, v *State) {
 	if v.Poststop {
 		e.Key("poststop")
 		e.Bool(v.Poststop)
+	}
+	if v.PoststopDone != 0 {
+		e.Key("poststopDone")
+		e.Int(int64(v.PoststopDone))
 	}
 	if v.NoKeyring {
 		e.Key("noKeyring")

@@ -2,7 +2,6 @@ package libcontainer
 
 import (
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 
@@ -31,7 +30,7 @@ func (c *Container) Stats() (*cgroups.Stats, error) {
 	}
 	if c.Namespaces&unix.CLONE_NEWNET != 0 && c.pidfd >= 0 {
 		path := "/proc/" + strconv.Itoa(c.Pid) + "/net/dev"
-		data, err := os.ReadFile(path)
+		data, err := readWhole(path)
 		if err == nil && !hasExited(c.pidfd) { // else it may have been another's
 			s.NetworkInterfaces = interfaces(string(data))
 		}

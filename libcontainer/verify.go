@@ -38,6 +38,9 @@ type verification struct {
 // otherwise than the config asks: namespaces, mounts, masked and read-only
 // paths, cgroup limits, user, capabilities, seccomp, LSM label, limits.
 func (c *Container) Verify() ([]Drift, error) {
+	if c.Broken != nil {
+		return nil, c.Broken
+	}
 	if c.pidfd < 0 {
 		return nil, errors.New(textNotRunning)
 	}
@@ -69,7 +72,7 @@ func (v *verification) expect(field, want, have string) {
 
 // readStatus reads /proc/PID/status, proc_pid_status(5).
 func (v *verification) readStatus() error {
-	data, err := os.ReadFile(v.proc + "status")
+	data, err := readWhole(v.proc + "status")
 	if err != nil {
 		return err
 	}
@@ -175,7 +178,7 @@ func (v *verification) mounts() error {
 
 // readMounts returns the topmost mount of each path, proc_pid_mountinfo(5).
 func readMounts(mountinfo string) (map[string]mountpoint, error) {
-	data, err := os.ReadFile(mountinfo)
+	data, err := readWhole(mountinfo)
 	if err != nil {
 		return nil, err
 	}
@@ -269,7 +272,7 @@ func (v *verification) identity() error {
 		v.expect("process.user.umask", fmt.Sprintf("%04o", *p.User.Umask), have("Umask"))
 	}
 	if p.OOMScoreAdj != nil {
-		data, err := os.ReadFile(v.proc + "oom_score_adj")
+		data, err := readWhole(v.proc + "oom_score_adj")
 		if err != nil {
 			return err
 		}
@@ -328,7 +331,7 @@ func (v *verification) confinement() error {
 		want = "2" // SECCOMP_MODE_FILTER
 	}
 	v.expect("linux.seccomp", want, v.status["Seccomp"])
-	label, err := os.ReadFile(v.proc + "attr/current")
+	label, err := readWhole(v.proc + "attr/current")
 	have := strings.TrimRight(string(label), "\x00\n")
 	switch {
 	case err != nil:
@@ -344,7 +347,7 @@ func (v *verification) confinement() error {
 // limits reads /proc/PID/limits, where a line stands for each number of a
 // limit: prlimit(2) on another's process needs CAP_SYS_RESOURCE.
 func (v *verification) limits() error {
-	data, err := os.ReadFile(v.proc + "limits")
+	data, err := readWhole(v.proc + "limits")
 	if err != nil {
 		return err
 	}

@@ -88,7 +88,7 @@ func spawnError(err error, o Options) error {
 	switch {
 	case errors.Is(err, unix.ENOSPC):
 		hint = " (a limit on namespaces is reached: see /proc/sys/user/max_*_namespaces)"
-	case errors.Is(err, unix.EBUSY) && o.Cgroup >= 0:
+	case errors.Is(err, unix.EBUSY) && o.Cgroup >= 0 && handsOn(o.Cgroup): // dup3(2) has it, too
 		hint = " (the cgroup hands controllers on to its children, so that it may hold no process itself)"
 	case errors.Is(err, unix.EOPNOTSUPP) && o.Cgroup >= 0:
 		hint = " (the cgroup is in an invalid threaded state: see its cgroup.type)"
@@ -97,7 +97,19 @@ func spawnError(err error, o Options) error {
 	case errors.Is(err, unix.EPERM) && os.Geteuid() != 0:
 		hint = " (without root, the config needs a user namespace: see `davit spec --rootless`)"
 	}
-	return fmt.Errorf("clone3: %w%s", err, hint)
+	return fmt.Errorf("clone3, or what the child does before its exec: %w%s", err, hint)
+}
+
+// handsOn says whether a cgroup2 directory gives controllers to its children: cgroup.subtree_control is not empty.
+func handsOn(cgroup int) bool {
+	fd, err := unix.Openat(cgroup, "cgroup.subtree_control", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	var buf [1]byte
+	n, err := unix.Read(fd, buf[:])
+	return err == nil && n == 1 && buf[0] != '\n'
 }
 
 // Receive waits for a message. The process that a fork step makes may speak
@@ -158,7 +170,9 @@ func (s *Stage) Reap() unix.WaitStatus {
 func (s *Stage) Kill() {
 	s.Control.Close()
 	if s.PidFD >= 0 {
-		unix.PidfdSendSignal(s.PidFD, unix.SIGKILL, nil, 0)
+		if unix.PidfdSendSignal(s.PidFD, unix.SIGKILL, nil, 0) != nil {
+			unix.Kill(s.Pid, unix.SIGKILL) // a child that is not reaped: its number is its own
+		}
 		s.Reap()
 	}
 }

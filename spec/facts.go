@@ -17,6 +17,7 @@ type Facts struct {
 	off  FeatureSet // features that Have denies, whatever the host has
 
 	kernel   once[Version]
+	unameErr error // set by kernel
 	caps     once[uint64]
 	userns   once[bool]
 	cgroup   once[CgroupMode]
@@ -69,14 +70,14 @@ func (v Version) Less(w Version) bool {
 	return v.Major < w.Major || v.Major == w.Major && v.Minor < w.Minor
 }
 
-// Kernel is the version of the running kernel (uname), 0.0 if its release is no version.
+// Kernel is the version of the running kernel (uname), 0.0 if its release is no version or cannot be had.
 func (f *Facts) Kernel() Version {
 	if f.told != nil {
 		return f.told.Kernel
 	}
 	return f.kernel.get(func() Version {
 		var u unix.Utsname
-		if unix.Uname(&u) != nil {
+		if f.unameErr = unix.Uname(&u); f.unameErr != nil {
 			return Version{}
 		}
 		return parseRelease(u.Release[:])
@@ -98,7 +99,11 @@ func parseRelease(release []byte) Version {
 
 // Supported is an error if the kernel is older than davit supports.
 func (f *Facts) Supported() error {
-	if k := f.Kernel(); k.Less(MinKernel) {
+	k := f.Kernel()
+	if f.unameErr != nil {
+		return fmt.Errorf("uname: %w", f.unameErr)
+	}
+	if k.Less(MinKernel) {
 		return fmt.Errorf("davit needs Linux %s or newer; this is %s", MinKernel, k)
 	}
 	return nil

@@ -1,0 +1,234 @@
+package libcontainer
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// A hook is run with system calls alone. os/exec takes Go's poller and threads for that, and where the kernel has no
+// descriptor or thread left for those, Go's runtime ends davit on the spot.
+
+const (
+	// hookLinger is how long davit reads a hook's output after its end: what the hook leaves behind may hold it open.
+	hookLinger = time.Second
+	// maxHookOutput is how much of a hook's output goes into an error, in bytes.
+	maxHookOutput = 64 << 10
+)
+
+// notStartedError is why a hook was not started, where that may work another time.
+type notStartedError struct{ error }
+
+func (e *notStartedError) Unwrap() error { return e.error }
+
+// hookRun is a hook that runs.
+type hookRun struct {
+	pid   int
+	pidfd int
+	in    int // the writing end of its standard input, -1 once that is closed
+	out   int // the reading end of its output, -1 once that is closed
+	state string
+	text  bytes.Buffer // its output
+}
+
+// runHook runs a hook to its end, or to its timeout.
+func runHook(h *specs.Hook, bundle, state string) error {
+	r, err := startHook(h, bundle, state)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	var end time.Time
+	if h.Timeout != nil {
+		end = time.Now().Add(time.Duration(*h.Timeout) * time.Second)
+	}
+	overdue := !r.serve(end, true)
+	if overdue {
+		unix.PidfdSendSignal(r.pidfd, unix.SIGKILL, nil, 0)
+	}
+	status, err := reap(r.pid)
+	if err != nil {
+		return fmt.Errorf("wait4: %w", err)
+	}
+	r.serve(time.Now().Add(hookLinger), false)
+	switch {
+	case overdue && status.Signaled(): // else it ended right then
+		return errors.New(hookTimeout(*h.Timeout))
+	case status.Signaled():
+		err = fmt.Errorf("signal: %s", status.Signal())
+	case status.ExitStatus() != 0:
+		err = fmt.Errorf("exit status %d", status.ExitStatus())
+	default:
+		return nil
+	}
+	if text := strings.TrimSpace(r.text.String()); text != "" {
+		return fmt.Errorf("%w: %s", err, text)
+	}
+	return err
+}
+
+func startHook(h *specs.Hook, bundle, state string) (r *hookRun, err error) {
+	r = &hookRun{pidfd: -1, in: -1, out: -1, state: state}
+	defer func() {
+		if err != nil {
+			r.close()
+			r = nil
+		}
+	}()
+	var in, out [2]int
+	if err = unix.Pipe2(in[:], unix.O_CLOEXEC); err != nil {
+		return r, &notStartedError{fmt.Errorf("pipe2: %w", err)}
+	}
+	defer unix.Close(in[0])
+	r.in = in[1]
+	if err = unix.Pipe2(out[:], unix.O_CLOEXEC); err != nil {
+		return r, &notStartedError{fmt.Errorf("pipe2: %w", err)}
+	}
+	defer unix.Close(out[1])
+	r.out = out[0]
+	for _, fd := range [...]int{r.in, r.out} {
+		if err = unix.SetNonblock(fd, true); err != nil {
+			return r, &notStartedError{fmt.Errorf("fcntl: %w", err)}
+		}
+	}
+	args, env := h.Args, h.Env
+	if len(args) == 0 {
+		args = []string{h.Path}
+	}
+	if env == nil { // davit's own, which runc and crun give, too: hooks without env count on a PATH
+		env = os.Environ()
+	}
+	dir := bundle
+	var st unix.Stat_t
+	if unix.Stat(bundle, &st) != nil { // which may be gone when a container is deleted
+		dir = ""
+	}
+	r.pid, err = syscall.ForkExec(h.Path, args, &syscall.ProcAttr{
+		Dir: dir, Env: lastOfEach(env), Files: []uintptr{uintptr(in[0]), uintptr(out[1]), uintptr(out[1])},
+		Sys: &syscall.SysProcAttr{PidFD: &r.pidfd},
+	})
+	if err != nil {
+		permanent := isPermanent(err)
+		if err = fmt.Errorf("fork/exec %s: %w", h.Path, err); !permanent {
+			err = &notStartedError{err}
+		}
+	}
+	return r, err
+}
+
+// isPermanent says whether an error of execve(2) is the file's own: trying again leads to the same.
+func isPermanent(err error) bool {
+	for _, errno := range [...]unix.Errno{unix.ENOENT, unix.EACCES, unix.ENOEXEC, unix.ENOTDIR, unix.ELOOP, unix.ENAMETOOLONG,
+		unix.EISDIR, unix.E2BIG, unix.EINVAL, unix.ELIBBAD} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
+}
+
+// lastOfEach returns an environment in which each name is once, with the value that it had last.
+func lastOfEach(env []string) []string {
+	last := make(map[string]int, len(env))
+	for i, e := range env {
+		name, _, _ := strings.Cut(e, "=")
+		last[name] = i
+	}
+	if len(last) == len(env) {
+		return env
+	}
+	list := make([]string, 0, len(last))
+	for i, e := range env {
+		if name, _, _ := strings.Cut(e, "="); last[name] == i {
+			list = append(list, e)
+		}
+	}
+	return list
+}
+
+// serve writes the hook's input and reads its output until it has ended (toEnd), or until nobody holds its output.
+// It returns false if that takes longer than end; the zero time is never.
+func (r *hookRun) serve(end time.Time, toEnd bool) bool {
+	for toEnd || r.out >= 0 {
+		timeout := -1
+		if !end.IsZero() {
+			timeout = int(max(time.Until(end)+time.Millisecond-1, 0).Milliseconds())
+		}
+		fds := []unix.PollFd{{Fd: -1}, {Fd: int32(r.out), Events: unix.POLLIN}, {Fd: int32(r.in), Events: unix.POLLOUT}}
+		if toEnd {
+			fds[0] = unix.PollFd{Fd: int32(r.pidfd), Events: unix.POLLIN}
+		}
+		n, err := unix.Poll(fds, timeout)
+		switch {
+		case err == unix.EINTR || err == unix.EAGAIN:
+			continue
+		case err != nil: // out of memory: the hook's end is waited for without it
+			return true
+		case n == 0:
+			return false
+		}
+		if fds[1].Revents != 0 {
+			r.read()
+		}
+		if fds[2].Revents != 0 {
+			r.write()
+		}
+		if fds[0].Revents != 0 {
+			return true
+		}
+	}
+	return true
+}
+
+func (r *hookRun) read() {
+	var buf [4096]byte
+	n, err := unix.Read(r.out, buf[:])
+	switch {
+	case err == unix.EINTR || err == unix.EAGAIN:
+	case err != nil || n == 0:
+		unix.Close(r.out)
+		r.out = -1
+	case r.text.Len() < maxHookOutput:
+		r.text.Write(buf[:n])
+	}
+}
+
+func (r *hookRun) write() {
+	n, err := unix.Write(r.in, []byte(r.state))
+	if err == unix.EINTR || err == unix.EAGAIN {
+		return
+	}
+	if err == nil {
+		r.state = r.state[n:]
+	}
+	if err != nil || r.state == "" { // a hook need not read it
+		unix.Close(r.in)
+		r.in = -1
+	}
+}
+
+func (r *hookRun) close() {
+	for _, fd := range [...]int{r.in, r.out, r.pidfd} {
+		if fd >= 0 {
+			unix.Close(fd)
+		}
+	}
+}
+
+// reap waits for a child and collects its status.
+func reap(pid int) (unix.WaitStatus, error) {
+	var status unix.WaitStatus
+	for {
+		_, err := unix.Wait4(pid, &status, 0, nil)
+		if err != unix.EINTR {
+			return status, err
+		}
+	}
+}
