@@ -13,6 +13,7 @@ import (
 	"davit/plan"
 	"davit/process"
 	"davit/rootfs"
+	"davit/seccomp"
 	"davit/spec"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -120,6 +121,11 @@ func (e *examination) compile() {
 		return
 	}
 	defer c.cgroups.Close()
+	for _, step := range c.plan.Steps {
+		if f, is := step.Step.(plan.Seccomp); is && seccomp.Of(f.Program, unix.SYS_EXIT_GROUP).Refused() {
+			e.warn("linux.seccomp", "forbids exit_group: a program can only end by a signal")
+		}
+	}
 	maps := idmaps{}
 	defer maps.close()
 	for i := range c.plan.Descriptors {

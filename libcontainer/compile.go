@@ -425,7 +425,10 @@ func (c *compiled) process(o CreateOptions, facts *spec.Facts, filter *process.F
 			return err
 		}
 	}
-	return process.Compile(c.plan, s.Process, po)
+	if err := process.Compile(c.plan, s.Process, po); err != nil {
+		return err
+	}
+	return judgeFilter(c.plan)
 }
 
 // personality is that of every process in the container, those of exec, too.

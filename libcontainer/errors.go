@@ -48,6 +48,8 @@ func (e *StepError) Error() string {
 			return b.String() + e.Detail + ": " + hookTimeout(int(h.Timeout))
 		}
 		return e.Detail + ": no end after its timeout"
+	case e.Call == "killed by the filter":
+		return b.String() + "linux.seccomp: the filter kills the process before its program begins (SIGSYS)"
 	case e.Call == "execve":
 		if p, ok := e.Step.(plan.Program); ok {
 			return b.String() + programError(p, e.Detail, e.Errno)
@@ -118,7 +120,11 @@ func stepError(p *plan.Plan, m nsenter.Message) error {
 	}
 	entry := p.Steps[m.Step]
 	err := &StepError{Field: entry.Field, Op: plan.OpOf(entry.Step), Step: entry.Step, Call: m.Call, Detail: m.Detail, Errno: m.Errno}
-	return withHint(err, hintStep(err))
+	hint := hintFilter(p, m.Step, m.Call, m.Errno)
+	if hint == "" {
+		hint = hintStep(err)
+	}
+	return withHint(err, hint)
 }
 
 // Hinted is an error with a hint at the cure, which is printed on a line of its own.

@@ -238,7 +238,10 @@ func (e *execution) compile(console int, facts *spec.Facts) error {
 			return err
 		}
 	}
-	return process.Compile(p, e.Process, po)
+	if err := process.Compile(p, e.Process, po); err != nil {
+		return err
+	}
+	return judgeFilter(p)
 }
 
 // finalAffinity adds the step that follows once the process is in the container's

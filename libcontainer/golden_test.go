@@ -218,7 +218,7 @@ func podContainer() *specs.Spec {
 	}
 	s.Linux.Seccomp = &specs.LinuxSeccomp{
 		DefaultAction: specs.ActErrno, Architectures: []specs.Arch{specs.ArchX86_64, specs.ArchAARCH64},
-		Syscalls: []specs.LinuxSyscall{{Names: []string{"read", "write", "exit_group", "execve"}, Action: specs.ActAllow}},
+		Syscalls: []specs.LinuxSyscall{{Names: []string{"read", "write", "exit_group", "execve", "capset"}, Action: specs.ActAllow}},
 	}
 	return s
 }

@@ -71,7 +71,7 @@ func (s *source) step() Step {
 	case 8:
 		return Program{Name: s.str(), Paths: s.list()}
 	case 9:
-		return Seccomp{Program: s.str(), Flags: s.num(), Listener: s.fd(), State: s.str()}
+		return Seccomp{Program: s.str(), Flags: s.num(), Listener: s.fd(), State: s.str(), Reporter: s.num()&1 != 0}
 	case 10:
 		return Identity{}
 	}

@@ -284,6 +284,8 @@ type Seccomp struct {
 	State    string // JSON; PIDMark in it becomes the process's pid
 	// ForHooks: each hook loads it in its own process, just before its exec. The stage goes on without.
 	ForHooks bool
+	// Reporter: the filter may forbid what tells of a failure after it; a second thread, which it does not bind, does that.
+	Reporter bool
 }
 
 // Exec becomes the container process.

@@ -9,7 +9,7 @@ const (
 	maxFDs     = 1
 	recordSize = 112
 	// fingerprint is a hash of all definitions of the wire.
-	fingerprint = 0x36c4b0f2
+	fingerprint = 0x6a1960fd
 )
 
 const (
@@ -404,6 +404,7 @@ func (s Seccomp) visit(v visitor) {
 	v.fd("listener", s.Listener)
 	v.str("state", s.State)
 	v.num("forhooks", flag(s.ForHooks), boolean)
+	v.num("reporter", flag(s.Reporter), boolean)
 }
 
 func (Exec) op() Op { return opExec }

@@ -28,7 +28,7 @@ void do_fork(struct stage *c, const struct plan_step *s)
 	long pid = must(c, sys(__NR_clone3, &args, sizeof(args)), "clone3", "");
 	if (pid > 0) {
 		tell(c, MSG_FORKED, pid, 0);
-		sys(__NR_exit_group, 0);
+		end(0);
 	}
 	/* Until the parent was told who speaks now, nothing is said: it would take it for the old process's. */
 	sys(__NR_close, gate[1]);

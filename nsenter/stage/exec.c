@@ -81,39 +81,64 @@ void do_wait_start(struct stage *c, const struct plan_step *s)
 	c->channel = (int)r;
 }
 
-/* The notification descriptor is sent by a second thread, which the filter
- * does not bind: any call of the first might be one that it notifies or refuses. */
-struct notifier {
+/* The filter binds the thread that loads it, and may forbid or notify any call of that. So a second thread,
+ * which ends when the first one execs, does what has to be done after the load: it sends the notification
+ * descriptor, and reports a failure where the filter might keep the first thread from that. */
+struct second {
 	struct stage *c;
 	const struct plan_step *s;
-	volatile int fd;   /* -1 until the filter is loaded */
-	volatile int sent; /* 1, or a negative errno */
+	int fd;	   /* for notifications; -1 until the filter is loaded, -2 if there is none */
+	int sent;  /* 1, or a negative errno */
+	int first; /* 0 once the first thread has ended (CLONE_CHILD_CLEARTID of clone(2)) */
 };
 
-static __attribute__((used)) _Noreturn void notify(struct notifier *n)
+/* Reports what has failed, or that the filter has killed the first thread. SCMP_ACT_KILL_THREAD leaves this one. */
+static _Noreturn void report(struct second *n)
 {
-	while (n->fd == -1)
-		sys(__NR_sched_yield);
-	if (n->fd >= 0) {
-		int r = send_fd(fd(n->c, n->s, SECCOMP_FD_LISTENER), n->fd, str(n->c, n->s, SECCOMP_S_STATE), size(n->s, SECCOMP_S_STATE));
-		/* The first thread may not be allowed to, and whoever looks into the exec finds neither. */
-		sys(__NR_close, n->fd);
-		sys(__NR_close, fd(n->c, n->s, SECCOMP_FD_LISTENER));
-		n->sent = r < 0 ? r : 1;
+	static const struct message killed = {.kind = MSG_ERROR, .call = "killed by the filter"};
+	struct stage *c = n->c;
+	int64_t moment[2] = {0, 100000}; /* the first thread cannot wake this one: 0.1 ms */
+
+	while (__atomic_load_n(&c->reporter, __ATOMIC_ACQUIRE) == REPORTER_WATCHES) {
+		if (__atomic_load_n(&n->first, __ATOMIC_RELAXED) == 0) {
+			c->error = killed;
+			c->error.step = c->step;
+			c->detail = "";
+			break;
+		}
+		sys(__NR_ppoll, 0, 0, moment, 0, 0);
+		moment[1] = 100000; /* ppoll has counted it down */
 	}
-	for (;;)
-		sys(__NR_exit, 0);
+	if (c->channel >= 0)
+		send_message(c->channel, &c->error, c->detail);
+	end(1);
 }
 
-static long start_thread(struct notifier *n, char *stack_end)
+static __attribute__((used)) _Noreturn void second_thread(struct second *n)
+{
+	int listener;
+
+	while ((listener = __atomic_load_n(&n->fd, __ATOMIC_ACQUIRE)) == -1)
+		sys(__NR_sched_yield);
+	if (listener >= 0) {
+		int r = send_fd(fd(n->c, n->s, SECCOMP_FD_LISTENER), listener, str(n->c, n->s, SECCOMP_S_STATE), size(n->s, SECCOMP_S_STATE));
+		/* The first thread may not be allowed to, and whoever looks into the exec finds neither. */
+		sys(__NR_close, listener);
+		sys(__NR_close, fd(n->c, n->s, SECCOMP_FD_LISTENER));
+		__atomic_store_n(&n->sent, r < 0 ? r : 1, __ATOMIC_RELEASE);
+	}
+	report(n);
+}
+
+static long start_thread(struct second *n, char *stack_end)
 {
 	long flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
 #if defined(__x86_64__)
 	long r;
 	register long r10 __asm__("r10") = 0;
 	register long r8 __asm__("r8") = 0;
-	register struct notifier *arg __asm__("r12") = n;
-	__asm__ volatile("syscall\n\ttest %%rax,%%rax\n\tjnz 1f\n\txor %%ebp,%%ebp\n\tmov %%r12,%%rdi\n\tcall notify\n1:"
+	register struct second *arg __asm__("r12") = n;
+	__asm__ volatile("syscall\n\ttest %%rax,%%rax\n\tjnz 1f\n\txor %%ebp,%%ebp\n\tmov %%r12,%%rdi\n\tcall second_thread\n1:"
 			 : "=a"(r)
 			 : "a"(__NR_clone), "D"(flags), "S"(stack_end), "d"(0L), "r"(r10), "r"(r8), "r"(arg)
 			 : "rcx", "r11", "memory");
@@ -125,8 +150,8 @@ static long start_thread(struct notifier *n, char *stack_end)
 	register long x2 __asm__("x2") = 0;
 	register long x3 __asm__("x3") = 0;
 	register long x4 __asm__("x4") = 0;
-	register struct notifier *x20 __asm__("x20") = n;
-	__asm__ volatile("svc 0\n\tcbnz x0, 1f\n\tmov x0, x20\n\tbl notify\n1:"
+	register struct second *x20 __asm__("x20") = n;
+	__asm__ volatile("svc 0\n\tcbnz x0, 1f\n\tmov x0, x20\n\tbl second_thread\n1:"
 			 : "+r"(x0)
 			 : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x20)
 			 : "memory", "x30");
@@ -134,27 +159,45 @@ static long start_thread(struct notifier *n, char *stack_end)
 #endif
 }
 
+/* Starts the second thread if there is something for it to do. As a mere reporter it can be done without: a limit
+ * on processes may be in the way. */
+static int start_second(struct second *n)
+{
+	static _Alignas(16) char stack[8192];
+	int listens = (n->s->n[SECCOMP_N_FLAGS] & SECCOMP_FILTER_FLAG_NEW_LISTENER) != 0;
+
+	if (!listens && !n->s->n[SECCOMP_N_REPORTER])
+		return 0;
+	sys(__NR_set_tid_address, &n->first);
+	long r = start_thread(n, stack + sizeof(stack));
+	if (listens)
+		must(n->c, r, "clone", "");
+	if (r > 0)
+		n->c->reporter = REPORTER_WATCHES;
+	return r > 0;
+}
+
 /* Loads the filter of a step. */
 static void load_filter(struct stage *c, const struct plan_step *s)
 {
-	static _Alignas(16) char stack[8192];
 	struct {
 		uint16_t len;
 		const void *filter;
 	} prog = {(uint16_t)(size(s, SECCOMP_S_PROGRAM) / 8), str(c, s, SECCOMP_S_PROGRAM)};
-	struct notifier n = {.c = c, .s = s, .fd = -1};
+	static struct second n; /* as long as the thread, so for all steps to come */
 	uint64_t flags = s->n[SECCOMP_N_FLAGS];
 
-	if (flags & SECCOMP_FILTER_FLAG_NEW_LISTENER) {
+	n = (struct second){.c = c, .s = s, .fd = -1, .first = 1};
+	if (flags & SECCOMP_FILTER_FLAG_NEW_LISTENER)
 		fill_pid(c, s, SECCOMP_S_STATE);
-		must(c, start_thread(&n, stack + sizeof(stack)), "clone", "");
-	}
+	int second = start_second(&n);
 	c->filtered = 1;
 	long r = sys(__NR_seccomp, SECCOMP_SET_MODE_FILTER, flags, &prog);
-	if (flags & SECCOMP_FILTER_FLAG_NEW_LISTENER) {
-		n.fd = r < 0 ? -2 : (int)r;
-		while (r >= 0 && n.sent == 0)
-			__asm__ volatile("" ::: "memory");
+	if (second) {
+		int listens = r >= 0 && (flags & SECCOMP_FILTER_FLAG_NEW_LISTENER);
+		__atomic_store_n(&n.fd, listens ? (int)r : -2, __ATOMIC_RELEASE);
+		while (listens && __atomic_load_n(&n.sent, __ATOMIC_ACQUIRE) == 0)
+			;
 		if (n.sent < 0)
 			fail(c, "sendmsg", n.sent, "the seccomp listener");
 	}

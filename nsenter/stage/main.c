@@ -24,23 +24,42 @@ void *memset(void *to, int c, size_t n)
 	return to;
 }
 
-static long send_message(int socket, const struct message *m, const char *detail)
+/* A filter, the container's or one that davit runs under, may forbid sendmsg(2) alone. */
+long send_message(int socket, const struct message *m, const char *detail)
 {
 	struct iovec iov[2] = {{m, sizeof(*m)}, {detail, detail ? len_of(detail) : 0}};
 	struct msghdr msg = {.iov = iov, .iovlen = 2};
-	return sys(__NR_sendmsg, socket, &msg, MSG_NOSIGNAL);
+	long r = sys(__NR_sendmsg, socket, &msg, MSG_NOSIGNAL);
+	if (r < 0 && r != -EPIPE) /* writev(2) would raise SIGPIPE */
+		r = sys(__NR_writev, socket, iov, 2);
+	return r;
+}
+
+/* A filter may forbid exit_group(2), too. The signal of a trap is forced on the process: it ends pid 1 of
+ * a pid namespace as well, and whatever the process ignores or blocks (force_sig_info_to_task of the
+ * kernel's signal.c). */
+_Noreturn void end(int status)
+{
+	sys(__NR_exit_group, status);
+	__builtin_trap();
 }
 
 _Noreturn void fail(struct stage *c, const char *call, long err, const char *detail)
 {
-	struct message m = {.kind = MSG_ERROR, .step = c->step, .err = (int32_t)-err};
+	struct message *m = &c->error;
 
-	for (size_t i = 0; call[i] && i + 1 < sizeof(m.call); i++)
-		m.call[i] = call[i];
+	*m = (struct message){.kind = MSG_ERROR, .step = c->step, .err = (int32_t)-err};
+	for (size_t i = 0; call[i] && i + 1 < sizeof(m->call); i++)
+		m->call[i] = call[i];
+	if (c->reporter == REPORTER_WATCHES) {
+		c->detail = detail;
+		__atomic_store_n(&c->reporter, REPORTER_TELLS, __ATOMIC_RELEASE);
+		for (;;) /* it ends the process */
+			__asm__ volatile("" ::: "memory");
+	}
 	if (c->channel >= 0)
-		send_message(c->channel, &m, detail);
-	for (;;)
-		sys(__NR_exit_group, 1);
+		send_message(c->channel, m, detail);
+	end(1);
 }
 
 void tell(struct stage *c, uint32_t kind, int64_t value, int64_t end)
@@ -68,7 +87,7 @@ int64_t hear(struct stage *c)
 			r = sys(__NR_recvmsg, c->control, &msg, MSG_CMSG_CLOEXEC);
 		while (r == -EINTR);
 		if (r == 0) /* the creator is gone, and nobody can use this container */
-			sys(__NR_exit_group, 1);
+			end(1);
 		if (must(c, r, "recvmsg", "") != sizeof(m))
 			fail(c, "recvmsg", -EPROTO, "a message of another size");
 		if (m.kind == MSG_PROCEED)
@@ -203,7 +222,7 @@ __attribute__((used)) _Noreturn void stage_main(long *sp)
 	const char *wrong;
 
 	if (sp[0] != 4)
-		sys(__NR_exit_group, 2);
+		end(2);
 	/* Invariant 5, before anything else: nobody may look in. */
 	sys(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
 	int plan = (int)number(argv[1]);

@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PLAN_FINGERPRINT 0x36c4b0f2u
+#define PLAN_FINGERPRINT 0x6a1960fdu
 #define PLAN_NUMS 9
 #define PLAN_REFS 4
 #define PLAN_FDS 1
@@ -221,6 +221,7 @@ enum plan_slot {
 	SECCOMP_FD_LISTENER = 0,
 	SECCOMP_S_STATE = 1,
 	SECCOMP_N_FORHOOKS = 1,
+	SECCOMP_N_REPORTER = 2,
 	EXEC_L_ARGS = 0,
 	EXEC_L_ENV = 1,
 	EXEC_N_PRESERVE = 0,

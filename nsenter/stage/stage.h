@@ -40,10 +40,17 @@ struct stage {
 	const struct plan_step *hook_filter; /* the seccomp step for startContainer hooks, or 0 */
 	uint64_t nofile[2];  /* limit of descriptors before it was lifted */
 	long umask;	   /* of davit's caller */
+	struct message error; /* what the reporter is to tell, and about what */
+	const char *detail;
+	int reporter;	   /* the state of that thread, enum reporter */
 };
+
+/* The reporter is a second thread that a filter does not bind (see do_seccomp): how it stands. */
+enum reporter { REPORTER_NONE, REPORTER_WATCHES, REPORTER_TELLS };
 
 typedef void step_fn(struct stage *c, const struct plan_step *s);
 
+_Noreturn void end(int status);
 _Noreturn void fail(struct stage *c, const char *call, long err, const char *detail);
 void tell(struct stage *c, uint32_t kind, int64_t value, int64_t end);
 int64_t hear(struct stage *c); /* waits for PROCEED, and takes what is OPENED before it */
@@ -90,6 +97,7 @@ void attach(struct stage *c, int tree, int fd, const char *path);
 /* copyup.c */
 void copy_up(struct stage *c, const struct plan_step *s, int source, int tree);
 
+long send_message(int socket, const struct message *m, const char *detail);
 int send_fd(int socket, int fd, const char *text, size_t len);
 
 #define DECLARE(op, name) step_fn do_##name;

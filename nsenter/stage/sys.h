@@ -53,7 +53,7 @@ static inline long sys6(long n, long a, long b, long c, long d, long e, long f)
 /* From errno(3), fcntl(2), mount(2) and their kin, whose libc headers cannot be used here. */
 enum {
 	EPERM = 1, ENOENT = 2, EINTR = 4, EIO = 5, EAGAIN = 11, EACCES = 13, EEXIST = 17, ENODEV = 19, ENOTDIR = 20,
-	EISDIR = 21, EINVAL = 22, ENAMETOOLONG = 36, ENOSYS = 38, ELOOP = 40, EPROTO = 71, ECONNABORTED = 103, ETIMEDOUT = 110,
+	EISDIR = 21, EINVAL = 22, EPIPE = 32, ENAMETOOLONG = 36, ENOSYS = 38, ELOOP = 40, EPROTO = 71, ECONNABORTED = 103, ETIMEDOUT = 110,
 };
 enum {
 	AT_FDCWD = -100, AT_SYMLINK_NOFOLLOW = 0x100, AT_EACCESS = 0x200, AT_EMPTY_PATH = 0x1000, AT_RECURSIVE = 0x8000,
