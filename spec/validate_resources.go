@@ -112,6 +112,7 @@ func (c *checker) memory(m *specs.LinuxMemory) {
 	}
 	if m.Swap != nil && *m.Swap > 0 { // 0 is not set, as in runc
 		switch {
+		case m.Limit != nil && *m.Limit == -1: // cgroup v2 can limit swap alone
 		case m.Limit == nil || *m.Limit <= 0:
 			c.problem("swap", "%d is given without a limit: swap limits memory and swap together", *m.Swap)
 			c.hint("set linux.resources.memory.limit, or remove swap")
@@ -200,9 +201,24 @@ func isPageSize(s string) bool {
 	return err == nil && '1' <= s[0] && s[0] <= '9'
 }
 
+// ownFiles are the core files (kernel documentation, cgroup-v2.rst, "Core Interface Files") that unified may not
+// name, each with what to use instead. They set no limit: they move, freeze or kill processes, or change what the
+// cgroup can hold. A pid in cgroup.procs would even be that of a process of the host.
+var ownFiles = map[string]string{
+	"cgroup.procs":           "`davit exec` adds a process to a container",
+	"cgroup.threads":         "`davit exec` adds a process to a container",
+	"cgroup.freeze":          "`davit pause` freezes a container",
+	"cgroup.kill":            "`davit kill --all` kills every process of a container",
+	"cgroup.type":            "remove the key: a container's cgroup is a domain",
+	"cgroup.subtree_control": "remove the key: the container enables controllers for its own sub-cgroups",
+}
+
 // unified checks the name of a file of a cgroup of version 2.
 func (c *checker) unified(key string) {
 	switch {
+	case ownFiles[key] != "":
+		c.problem("", "is not a limit: davit itself manages the container's cgroup with this file")
+		c.hint("%s", ownFiles[key])
 	case key == "":
 		c.problem("", "a file of the cgroup must be named")
 	case strings.ContainsAny(key, "/\x00"):

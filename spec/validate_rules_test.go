@@ -475,13 +475,14 @@ func TestRules(t *testing.T) {
 			`linux.resources.memory.swappiness: 101 is out of range: from 0 to 100`,
 			`warning: linux.resources.memory.kernel: 5 is ignored: Linux has no such limit since 5.4`,
 		}},
+		{`{"linux": {"resources": {"memory": {"limit": -1, "swap": 99}}}}`, nil}, // cgroup v2 can
 		{`{"linux": {"resources": {"memory": {"limit": 100, "swap": 99}}}}`, []string{
 			`linux.resources.memory.swap: 99 is below the limit, which is 100: swap limits memory and swap together`,
 		}},
 		{`{"linux": {"resources": {"memory": {"swap": 99}}}}`, []string{
 			`linux.resources.memory.swap: 99 is given without a limit: swap limits memory and swap together | set linux.resources.memory.limit, or remove swap`,
 		}},
-		{`{"linux": {"resources": {"memory": {"limit": -1, "swap": 99}}}}`, []string{
+		{`{"linux": {"resources": {"memory": {"swap": 99}}}}`, []string{
 			`linux.resources.memory.swap: 99 is given without a limit: swap limits memory and swap together | set linux.resources.memory.limit, or remove swap`,
 		}},
 		{`{"linux": {"resources": {"memory": {"limit": 100, "reservation": 200, "swap": -1, "swappiness": 100}}}}`, nil},
@@ -529,6 +530,14 @@ func TestRules(t *testing.T) {
 		{`{"linux": {"resources": {"rdma": {"mlx5_1": {"hcaHandles": 3}, "mlx4_0": {}, "": {"hcaObjects": 1}}}}}`, []string{
 			`linux.resources.rdma.mlx4_0: limits nothing: hcaHandles or hcaObjects is needed`,
 			`linux.resources.rdma[""]: is no name of a device`,
+		}},
+		{`{"linux": {"resources": {"unified": {"cgroup.procs": "1", "cgroup.threads": "1", "cgroup.freeze": "0", "cgroup.kill": "", "cgroup.type": "threaded", "cgroup.subtree_control": "", "cgroup.max.depth": "2", "cgroup.max.descendants": "2", "cgroup.pressure": "0"}}}}`, []string{
+			`linux.resources.unified["cgroup.freeze"]: is not a limit: davit itself manages the container's cgroup with this file | ` + "`davit pause` freezes a container",
+			`linux.resources.unified["cgroup.kill"]: is not a limit: davit itself manages the container's cgroup with this file | ` + "`davit kill --all` kills every process of a container",
+			`linux.resources.unified["cgroup.procs"]: is not a limit: davit itself manages the container's cgroup with this file | ` + "`davit exec` adds a process to a container",
+			`linux.resources.unified["cgroup.subtree_control"]: is not a limit: davit itself manages the container's cgroup with this file | remove the key: the container enables controllers for its own sub-cgroups`,
+			`linux.resources.unified["cgroup.threads"]: is not a limit: davit itself manages the container's cgroup with this file | ` + "`davit exec` adds a process to a container",
+			`linux.resources.unified["cgroup.type"]: is not a limit: davit itself manages the container's cgroup with this file | remove the key: a container's cgroup is a domain`,
 		}},
 		{`{"linux": {"resources": {"unified": {"memory.high": "1", "": "1", "a/b.c": "1", ".hidden": "1", "cpu": "1"}}}}`, []string{
 			`linux.resources.unified.cpu: is not of the form controller.parameter, as files of a cgroup are named`,
