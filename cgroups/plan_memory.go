@@ -63,7 +63,7 @@ func swapOnly(r *specs.LinuxMemory) (string, *Error) {
 		return "", nil
 	case swap < 0:
 		return "max", nil
-	case limit < 0:
+	case limit < 0: // nothing to subtract: swap counts swap alone, as in runc
 		return itoa(swap), nil
 	case !limited:
 		return "", refuse("memory.swap", "set memory.limit too", "%d is memory plus swap, which needs a memory.limit on cgroup v2", swap)
@@ -76,6 +76,11 @@ func swapOnly(r *specs.LinuxMemory) (string, *Error) {
 func (p *planner) memory1(r *specs.LinuxMemory) {
 	limit, limited := given(r.Limit)
 	swap, swapped := given(r.Swap)
+	if limit < 0 && swap > 0 {
+		p.fail(refuse("memory.swap", "set memory.limit too, or remove swap",
+			"%d is memory plus swap on cgroup v1, which cannot be less than a memory.limit of -1 (none)", swap))
+		return
+	}
 	if limited {
 		// Limit must never exceed memory plus swap, whichever way both move.
 		p.add("memory", "memory.limit_in_bytes", itoa(limit), "memory.limit", late)

@@ -82,6 +82,8 @@ func TestPlan(t *testing.T) {
 			"memory.swap.max=max?; memory.max=max", "memory.limit_in_bytes=-1; memory.memsw.limit_in_bytes=-1"},
 		"unlimited memory alone": {mem(specs.LinuxMemory{Limit: ptr(int64(-1))}),
 			"memory.swap.max=max?; memory.max=max", "memory.limit_in_bytes=-1; memory.memsw.limit_in_bytes=-1?"},
+		"swap of unlimited memory": {mem(specs.LinuxMemory{Limit: ptr(int64(-1)), Swap: ptr(int64(99))}),
+			"memory.swap.max=99; memory.max=max", "!linux.resources.memory.swap: 99 is memory plus swap on cgroup v1, which cannot be less than a memory.limit of -1 (none)"},
 		"swap below limit": {mem(specs.LinuxMemory{Limit: ptr(int64(100)), Swap: ptr(int64(99))}),
 			"!linux.resources.memory.swap: 99 is less than memory.limit, 100", "memory.limit_in_bytes=100; memory.memsw.limit_in_bytes=99"},
 		"swap alone": {mem(specs.LinuxMemory{Swap: ptr(int64(99))}),

@@ -19,7 +19,7 @@ func TestProperties(t *testing.T) {
 	}{
 		"memory": {&specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: ptr(int64(100)), Swap: ptr(int64(150)), Reservation: ptr(int64(-1))}}, all2, 252, true,
 			"MemorySwapMax=50 MemoryMax=100 MemoryLow=18446744073709551615"},
-		"memory, v1": {&specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: ptr(int64(-1)), Swap: ptr(int64(150))}}, all1, 252, true, "MemoryLimit=18446744073709551615"},
+		"memory, v1": {&specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: ptr(int64(-1)), Swap: ptr(int64(-1))}}, all1, 252, true, "MemoryLimit=18446744073709551615"},
 		"pids":       {&specs.LinuxResources{Pids: &specs.LinuxPids{Limit: ptr(int64(0))}}, all2, 252, true, "TasksMax=1"},
 		"no pids":    {&specs.LinuxResources{Pids: &specs.LinuxPids{Limit: ptr(int64(-1))}}, all2, 252, true, "TasksMax=18446744073709551615"},
 		// 15500 of 50000 µs is 31 %; 15501 is a little more, and must not become less.
