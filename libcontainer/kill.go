@@ -11,13 +11,14 @@ import (
 
 // Kill sends a signal to the container process; with all, or if the container
 // has no pid namespace that would die with that process and the signal is
-// SIGKILL, to every process of the container, provided that a cgroup says which they are.
+// SIGKILL, to every process of the container, provided that a cgroup says which they are. With all a container
+// that has no process any more is no error, as in runc and crun: engines clean up with it.
 func (c *Container) Kill(sig unix.Signal, all bool) error {
 	if c.Broken != nil {
 		return c.Broken
 	}
 	if all || sig == unix.SIGKILL && !c.OwnPid && c.Pid != 0 && len(c.Cgroup.Dirs) > 0 {
-		return c.signalAll(sig)
+		return c.signalAll(sig, all)
 	}
 	if c.pidfd < 0 {
 		return errors.New(textNotRunning)
@@ -41,15 +42,20 @@ func (c *Container) Kill(sig unix.Signal, all bool) error {
 	return nil
 }
 
-func (c *Container) signalAll(sig unix.Signal) error {
-	if !c.grouped() {
-		return errors.New(textNotRunning)
+// signalAll signals every process of the container. mayLack: that there is none is no error.
+func (c *Container) signalAll(sig unix.Signal, mayLack bool) error {
+	none := errors.New(textNotRunning)
+	if mayLack && c.pidfd < 0 {
+		none = nil
+	}
+	if !c.grouped() || none == nil && len(c.Cgroup.Dirs) == 0 {
+		return none
 	}
 	m := c.Cgroups()
 	defer m.Close()
 	pids, err := m.Pids()
 	if err == nil && len(pids) == 0 && c.pidfd < 0 {
-		return errors.New(textNotRunning)
+		return none
 	}
 	logf("send signal %d to every process in the container's cgroup: %v", sig, pids)
 	err = m.Kill(sig)
