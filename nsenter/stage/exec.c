@@ -63,6 +63,24 @@ void do_ready(struct stage *c, const struct plan_step *s)
 	tell(c, MSG_READY, 0, 0);
 }
 
+/* As the first process of a pid namespace the stage gets no signal that it does not handle (pid_namespaces(7)).
+ * It has nothing to clean up. The exec resets the handlers (signal(7)). */
+static _Noreturn void end_by_signal(int sig)
+{
+	for (;;)
+		sys(__NR_exit_group, 128 + sig);
+}
+
+static void end_by_signals(void)
+{
+	static const uint8_t fatal[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM}; /* those that end runc's waiting process */
+	/* The handler does not return: the restorer, which x86 asks for, is not reached. */
+	uint64_t action[4] = {(uint64_t)end_by_signal, SA_RESTORER, (uint64_t)end_by_signal, 0};
+
+	for (size_t i = 0; i < sizeof(fatal); i++)
+		sys(__NR_rt_sigaction, fatal[i], action, 0, sizeof(action[3]));
+}
+
 void do_wait_start(struct stage *c, const struct plan_step *s)
 {
 	int socket = fd(c, s, WAIT_START_FD_SOCKET);
@@ -74,6 +92,7 @@ void do_wait_start(struct stage *c, const struct plan_step *s)
 	}
 	c->channel = -1;
 	sys(__NR_close, c->control);
+	end_by_signals();
 	do
 		r = sys(__NR_accept4, socket, 0, 0, O_CLOEXEC);
 	while (r == -EINTR || r == -ECONNABORTED);
