@@ -149,34 +149,7 @@ static __attribute__((used)) _Noreturn void second_thread(struct second *n)
 	report(n);
 }
 
-static long start_thread(struct second *n, char *stack_end)
-{
-	long flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
-#if defined(__x86_64__)
-	long r;
-	register long r10 __asm__("r10") = 0;
-	register long r8 __asm__("r8") = 0;
-	register struct second *arg __asm__("r12") = n;
-	__asm__ volatile("syscall\n\ttest %%rax,%%rax\n\tjnz 1f\n\txor %%ebp,%%ebp\n\tmov %%r12,%%rdi\n\tcall second_thread\n1:"
-			 : "=a"(r)
-			 : "a"(__NR_clone), "D"(flags), "S"(stack_end), "d"(0L), "r"(r10), "r"(r8), "r"(arg)
-			 : "rcx", "r11", "memory");
-	return r;
-#else
-	register long x8 __asm__("x8") = __NR_clone;
-	register long x0 __asm__("x0") = flags;
-	register char *x1 __asm__("x1") = stack_end;
-	register long x2 __asm__("x2") = 0;
-	register long x3 __asm__("x3") = 0;
-	register long x4 __asm__("x4") = 0;
-	register struct second *x20 __asm__("x20") = n;
-	__asm__ volatile("svc 0\n\tcbnz x0, 1f\n\tmov x0, x20\n\tbl second_thread\n1:"
-			 : "+r"(x0)
-			 : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x20)
-			 : "memory", "x30");
-	return x0;
-#endif
-}
+enum { THREAD = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM };
 
 /* Starts the second thread if there is something for it to do. As a mere reporter it can be done without: a limit
  * on processes may be in the way. */
@@ -188,7 +161,7 @@ static int start_second(struct second *n)
 	if (!listens && !n->s->n[SECCOMP_N_REPORTER])
 		return 0;
 	sys(__NR_set_tid_address, &n->first);
-	long r = start_thread(n, stack + sizeof(stack));
+	long r = start_thread(THREAD, n, stack + sizeof(stack));
 	if (listens)
 		must(n->c, r, "clone", "");
 	if (r > 0)

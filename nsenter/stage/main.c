@@ -2,7 +2,6 @@
 #include "stage.h"
 
 #include <linux/close_range.h>
-#include <linux/mman.h>
 #include <linux/prctl.h>
 
 #define HANDLER(op, name) [OP_##op] = do_##name,
@@ -237,7 +236,7 @@ __attribute__((used)) _Noreturn void stage_main(long *sp)
 	default_signals();
 	sys(__NR_prctl, PR_SET_NAME, "davit-stage", 0, 0, 0);
 
-	long map = sys(__NR_mmap, 0, len, PROT_READ | PROT_WRITE, MAP_PRIVATE, plan, 0);
+	long map = sys_map(len, plan);
 	must(&c, map < 0 && map > -4096 ? map : 0, "mmap", "the plan");
 	wrong = check_plan((const char *)map, len, nfds);
 	if (wrong)
@@ -250,8 +249,4 @@ __attribute__((used)) _Noreturn void stage_main(long *sp)
 	fail(&c, "plan", -EINVAL, "no exec at the end");
 }
 
-#if defined(__x86_64__)
-__asm__(".globl _start\n_start:\n\txor %ebp,%ebp\n\tmov %rsp,%rdi\n\tand $-16,%rsp\n\tcall stage_main\n");
-#else
-__asm__(".globl _start\n_start:\n\tmov x29,#0\n\tmov x0,sp\n\tb stage_main\n");
-#endif
+__asm__(START);

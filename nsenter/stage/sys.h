@@ -4,38 +4,12 @@
 #define SYS_H
 
 #include <asm/unistd.h>
+#include <linux/mman.h>
 #include <linux/types.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#if defined(__x86_64__)
-static inline long sys6(long n, long a, long b, long c, long d, long e, long f)
-{
-	register long r10 __asm__("r10") = d;
-	register long r8 __asm__("r8") = e;
-	register long r9 __asm__("r9") = f;
-	long r;
-	__asm__ volatile("syscall" : "=a"(r)
-			 : "a"(n), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
-			 : "rcx", "r11", "memory");
-	return r;
-}
-#elif defined(__aarch64__)
-static inline long sys6(long n, long a, long b, long c, long d, long e, long f)
-{
-	register long x8 __asm__("x8") = n;
-	register long x0 __asm__("x0") = a;
-	register long x1 __asm__("x1") = b;
-	register long x2 __asm__("x2") = c;
-	register long x3 __asm__("x3") = d;
-	register long x4 __asm__("x4") = e;
-	register long x5 __asm__("x5") = f;
-	__asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5) : "memory");
-	return x0;
-}
-#else
-#error "this architecture is not supported"
-#endif
+#include "arch.h"
 
 #define SYS_ARG(x) ((long)(x))
 #define SYS_PICK(_0, _1, _2, _3, _4, _5, _6, name, ...) name
@@ -60,11 +34,6 @@ enum {
 	O_RDONLY = 0, O_WRONLY = 1, O_RDWR = 2, O_CREAT = 0100, O_EXCL = 0200, O_NOCTTY = 0400, O_NONBLOCK = 04000,
 	O_CLOEXEC = 02000000,
 	O_PATH = 010000000,
-#if defined(__aarch64__)
-	O_DIRECTORY = 040000, O_NOFOLLOW = 0100000,
-#else
-	O_DIRECTORY = 0200000, O_NOFOLLOW = 0400000,
-#endif
 };
 enum { S_IFMT = 0170000, S_IFCHR = 020000, S_IFBLK = 060000, S_IFDIR = 040000, S_IFREG = 0100000, S_IFLNK = 0120000 };
 enum { SIGHUP = 1, SIGINT = 2, SIGQUIT = 3, SIGTERM = 15, SA_RESTORER = 0x04000000 };
