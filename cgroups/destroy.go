@@ -136,7 +136,7 @@ func removeAll(dir string, deadline time.Time) error {
 // wait for (it is just leaving).
 func awaitExit(pids []int, timeout time.Duration) {
 	// Also after an exit: v1 lets go of a process a moment after it became a zombie.
-	defer time.Sleep(100 * time.Microsecond)
+	defer Sleep(100 * time.Microsecond)
 	if len(pids) == 0 {
 		return
 	}

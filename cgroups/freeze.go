@@ -67,10 +67,10 @@ func (m *Manager) freeze1() error {
 			err = fmt.Errorf("still %s after %v", s, freezeTimeout)
 			break
 		}
-		time.Sleep(wait)
+		Sleep(wait)
 		if wait > 5*time.Millisecond { // a vfork's parent waits for a frozen child: let them run
 			_ = writeAt(fd, "freezer.state", "THAWED")
-			time.Sleep(10 * time.Microsecond)
+			Sleep(10 * time.Microsecond)
 		}
 	}
 	if err != nil {
@@ -91,7 +91,7 @@ func tryAgain(f func() error) error {
 		if err == nil || wait > 16*time.Millisecond || gone(err) || errors.Is(err, unix.EACCES) || errors.Is(err, unix.EROFS) {
 			return err
 		}
-		time.Sleep(wait)
+		Sleep(wait)
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"time"
 
+	"davit/cgroups"
+
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
@@ -47,7 +49,7 @@ const lockTimeout = killTimeout
 // lockSoon waits for the lock, at the most for lockTimeout: flock has none. With kill it kills the container's
 // processes, once they are known.
 func (c *Container) lockSoon(kill bool) error {
-	for end := time.Now().Add(lockTimeout); ; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(lockTimeout); ; cgroups.Sleep(5 * time.Millisecond) {
 		err := flock(c.dir, unix.LOCK_EX|unix.LOCK_NB)
 		switch {
 		case err == nil:
