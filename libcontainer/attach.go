@@ -77,33 +77,54 @@ func (f *foreground) start() error {
 	return nil
 }
 
-// input passes davit's input on. Its end, as of a pipe or /dev/null, becomes what ends input on a
-// terminal: the program would wait for ever for what cannot come.
+// input passes davit's input on, and then its end, as of a pipe or /dev/null: without that the program would wait
+// for ever for what cannot come.
 func (f *foreground) input() {
-	last := lastByte{w: f.master, b: '\n'}
-	io.Copy(&last, os.Stdin)
-	t, err := unix.IoctlGetTermios(int(f.master.Fd()), unix.TCGETS)
-	if err != nil || t.Lflag&unix.ICANON == 0 { // a program that reads keys would take it for one
+	io.Copy(f.master, os.Stdin)
+	// The other end tells whether the program has read all there was.
+	slave, _, errno := unix.Syscall(unix.SYS_IOCTL, f.master.Fd(), unix.TIOCGPTPEER, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC)
+	if errno != 0 {
 		return
 	}
-	end := []byte{t.Cc[unix.VEOF], t.Cc[unix.VEOF]}
-	if last.b == '\n' {
-		end = end[:1] // otherwise the first one ends the line
-	}
-	f.master.Write(end)
+	defer unix.Close(int(slave))
+	f.endInput(int(slave))
 }
 
-// lastByte remembers what was written last.
-type lastByte struct {
-	w io.Writer
-	b byte
-}
+// How often endInput looks whether the program has read the end of its input.
+const (
+	shortPause = 20 * time.Millisecond
+	longPause  = time.Second
+)
 
-func (l *lastByte) Write(p []byte) (int, error) {
-	if len(p) > 0 {
-		l.b = p[len(p)-1]
+// endInput types the character that ends input on a terminal (VEOF, Ctrl-D) each time that the program has read all
+// there was, until the terminal is gone: each program that reads finds the end, as it would in a pipe. One that
+// reads keys, such as a shell with a line editor, takes Ctrl-D for the end as well; to any other it is a key, that
+// comes ever more seldom.
+func (f *foreground) endInput(slave int) {
+	for pause := shortPause; ; pause = min(2*pause, longPause) {
+		p := []unix.PollFd{{Fd: int32(slave), Events: unix.POLLIN}}
+		n, err := unix.Poll(p, 0)
+		if err != nil && err != unix.EINTR || p[0].Revents&(unix.POLLHUP|unix.POLLERR|unix.POLLNVAL) != 0 {
+			return
+		}
+		if n == 0 && err == nil {
+			t, err := unix.IoctlGetTermios(slave, unix.TCGETS)
+			if err != nil {
+				return
+			}
+			end := t.Cc[unix.VEOF]
+			if end == 0 { // switched off
+				end = 'D' & 0x1f
+			}
+			if _, err := f.master.Write([]byte{end}); err != nil {
+				return
+			}
+			if t.Lflag&unix.ICANON != 0 {
+				pause = shortPause
+			}
+		}
+		time.Sleep(pause)
 	}
-	return l.w.Write(p)
 }
 
 // resize gives the process's terminal the size of davit's own.
