@@ -34,6 +34,7 @@ type creation struct {
 	facts *spec.Facts
 	path  string // of the state directory
 	dir   int    // of it, with the lock
+	hooks stageHooks
 	fds   descriptors
 	stage *nsenter.Stage
 	raw   []byte // config.json
@@ -103,6 +104,9 @@ func (s Store) create(o CreateOptions, b *bundle) (c *creation, err error) {
 	c.fds, err = openDescriptors(c.plan, map[string]int{"console": o.Console})
 	if err == nil {
 		err = c.spareOwnNamespaces()
+	}
+	if err == nil {
+		c.hooks.hookOutput, err = openHookOutput(c.spec.Annotations, o.Bundle)
 	}
 	end()
 	if err != nil {
@@ -292,6 +296,7 @@ func (c *creation) serve() error {
 		switch m.Kind {
 		case nsenter.Ready:
 			c.hooked = c.hooked || c.spec.Hooks != nil && len(c.spec.Hooks.CreateContainer) > 0
+			c.hooks.flush(c.plan)
 			return nil
 		case nsenter.Error:
 			return c.failed(m)
@@ -299,6 +304,8 @@ func (c *creation) serve() error {
 			err = c.phase(plan.Phase(m.Value))
 		case nsenter.Trace:
 			c.Trace.stage(c.plan, m)
+		case nsenter.Output:
+			c.hooks.message(c.plan, m)
 		}
 		if err != nil {
 			return err
@@ -312,7 +319,7 @@ func (c *creation) failed(m nsenter.Message) error {
 		_, is := e.Step.(plan.Hook)
 		return is
 	})
-	return stepError(c.plan, m)
+	return c.hooks.fail(c.plan, m)
 }
 
 func (c *creation) phase(p plan.Phase) error {
@@ -384,10 +391,10 @@ func (c *creation) runtimeHooks() error {
 	h := c.spec.Hooks
 	c.hooked = true
 	state := hookState(c.spec, c.CreateOptions, "creating", strconv.Itoa(c.stage.Pid))
-	if err := runHooks("prestart", 0, h.Prestart, c.Bundle, state); err != nil { //nolint:staticcheck // deprecated, but engines use it
+	if err := runHooks("prestart", 0, h.Prestart, c.Bundle, state, c.spec.Annotations); err != nil { //nolint:staticcheck // deprecated, but engines use it
 		return err
 	}
-	return runHooks("createRuntime", 0, h.CreateRuntime, c.Bundle, state)
+	return runHooks("createRuntime", 0, h.CreateRuntime, c.Bundle, state, c.spec.Annotations)
 }
 
 // stageDied says why there is no message any more. A limit is named if the kernel says that it killed for one.
@@ -462,6 +469,7 @@ func (c *creation) close() {
 		c.stage.Close()
 	}
 	c.fds.close()
+	c.hooks.close()
 	if c.network != nil {
 		c.network.Close()
 	}

@@ -121,7 +121,7 @@ func (c *Container) poststopHooks() ([]specs.Hook, error) {
 func (s *State) runPoststop(verb string, hooks []specs.Hook, state string, dir int) error {
 	for ; s.PoststopDone < len(hooks); s.PoststopDone++ {
 		i := s.PoststopDone
-		err := runHooks("poststop", i, hooks[i:i+1], s.Bundle, state)
+		err := runHooks("poststop", i, hooks[i:i+1], s.Bundle, state, s.Annotations)
 		var not *notStartedError
 		if errors.As(err, &not) {
 			if i > 0 {

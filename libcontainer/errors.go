@@ -21,6 +21,7 @@ type StepError struct {
 	Call   string
 	Detail string
 	Errno  unix.Errno
+	Output string // what a hook has written, or the end of it
 }
 
 func (e *StepError) Unwrap() error { return e.Errno }
@@ -39,15 +40,15 @@ func (e *StepError) Error() string {
 		return b.String() + "the stage refuses the plan: " + e.Detail
 	case e.Call == "hook exit status":
 		fmt.Fprintf(&b, "%s: exit status %d", e.Detail, int(e.Errno))
-		return b.String()
+		return b.String() + colon(e.Output)
 	case e.Call == "hook signal":
 		fmt.Fprintf(&b, "%s: killed by signal %d", e.Detail, int(e.Errno))
-		return b.String()
+		return b.String() + colon(e.Output)
 	case e.Call == "hook":
 		if h, ok := e.Step.(plan.Hook); ok {
-			return b.String() + e.Detail + ": " + hookTimeout(int(h.Timeout))
+			return b.String() + e.Detail + ": " + hookTimeout(int(h.Timeout)) + colon(e.Output)
 		}
-		return e.Detail + ": no end after its timeout"
+		return e.Detail + ": no end after its timeout" + colon(e.Output)
 	case e.Call == "killed by the filter":
 		return b.String() + "linux.seccomp: the filter kills the process before its program begins (SIGSYS)"
 	case e.Call == "execve":
@@ -62,6 +63,14 @@ func (e *StepError) Error() string {
 		b.WriteString(" " + e.Detail)
 	}
 	return b.String() + ": " + e.Errno.Error()
+}
+
+// colon puts text after a colon, if there is any.
+func colon(text string) string {
+	if text == "" {
+		return ""
+	}
+	return ": " + text
 }
 
 // programError names the file that was found, if it was looked for. A directory is called so beside

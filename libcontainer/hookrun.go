@@ -1,7 +1,6 @@
 package libcontainer
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -16,12 +15,8 @@ import (
 // A hook is run with system calls alone. os/exec takes Go's poller and threads for that, and where the kernel has no
 // descriptor or thread left for those, Go's runtime ends davit on the spot.
 
-const (
-	// hookLinger is how long davit reads a hook's output after its end: what the hook leaves behind may hold it open.
-	hookLinger = time.Second
-	// maxHookOutput is how much of a hook's output goes into an error, in bytes.
-	maxHookOutput = 64 << 10
-)
+// hookLinger is how long davit reads a hook's output after its end: what the hook leaves behind may hold it open.
+const hookLinger = time.Second
 
 // notStartedError is why a hook was not started, where that may work another time.
 type notStartedError struct{ error }
@@ -32,15 +27,15 @@ func (e *notStartedError) Unwrap() error { return e.error }
 type hookRun struct {
 	pid   int
 	pidfd int
-	in    int // the writing end of its standard input, -1 once that is closed
-	out   int // the reading end of its output, -1 once that is closed
+	in    int    // the writing end of its standard input, -1 once that is closed
+	outs  [2]int // the reading ends of its standard output and error, -1 once they are closed
 	state string
-	text  bytes.Buffer // its output
+	text  *hookOutput
 }
 
-// runHook runs a hook to its end, or to its timeout.
-func runHook(h *specs.Hook, bundle, state string) error {
-	r, err := startHook(h, bundle, state)
+// runHook runs a hook to its end, or to its timeout. What the hook writes goes to out.
+func runHook(h *specs.Hook, bundle, state string, out *hookOutput) error {
+	r, err := startHook(h, bundle, state, out)
 	if err != nil {
 		return err
 	}
@@ -62,38 +57,37 @@ func runHook(h *specs.Hook, bundle, state string) error {
 	case overdue && status.Signaled(): // else it ended right then
 		return errors.New(hookTimeout(*h.Timeout))
 	case status.Signaled():
-		err = fmt.Errorf("signal: %s", status.Signal())
+		return fmt.Errorf("signal: %s", status.Signal())
 	case status.ExitStatus() != 0:
-		err = fmt.Errorf("exit status %d", status.ExitStatus())
-	default:
-		return nil
+		return fmt.Errorf("exit status %d", status.ExitStatus())
 	}
-	if text := strings.TrimSpace(r.text.String()); text != "" {
-		return fmt.Errorf("%w: %s", err, text)
-	}
-	return err
+	return nil
 }
 
-func startHook(h *specs.Hook, bundle, state string) (r *hookRun, err error) {
-	r = &hookRun{pidfd: -1, in: -1, out: -1, state: state}
+func startHook(h *specs.Hook, bundle, state string, text *hookOutput) (r *hookRun, err error) {
+	r = &hookRun{pidfd: -1, in: -1, outs: [2]int{-1, -1}, state: state, text: text}
 	defer func() {
 		if err != nil {
 			r.close()
 			r = nil
 		}
 	}()
-	var in, out [2]int
+	var in [2]int
 	if err = unix.Pipe2(in[:], unix.O_CLOEXEC); err != nil {
 		return r, &notStartedError{fmt.Errorf("pipe2: %w", err)}
 	}
 	defer unix.Close(in[0])
 	r.in = in[1]
-	if err = unix.Pipe2(out[:], unix.O_CLOEXEC); err != nil {
-		return r, &notStartedError{fmt.Errorf("pipe2: %w", err)}
+	files := [3]uintptr{uintptr(in[0])}
+	for i := range r.outs {
+		var out [2]int
+		if err = unix.Pipe2(out[:], unix.O_CLOEXEC); err != nil {
+			return r, &notStartedError{fmt.Errorf("pipe2: %w", err)}
+		}
+		defer unix.Close(out[1])
+		r.outs[i], files[1+i] = out[0], uintptr(out[1])
 	}
-	defer unix.Close(out[1])
-	r.out = out[0]
-	for _, fd := range [...]int{r.in, r.out} {
+	for _, fd := range [...]int{r.in, r.outs[0], r.outs[1]} {
 		if err = unix.SetNonblock(fd, true); err != nil {
 			return r, &notStartedError{fmt.Errorf("fcntl: %w", err)}
 		}
@@ -111,7 +105,7 @@ func startHook(h *specs.Hook, bundle, state string) (r *hookRun, err error) {
 		dir = ""
 	}
 	r.pid, err = syscall.ForkExec(h.Path, args, &syscall.ProcAttr{
-		Dir: dir, Env: lastOfEach(env), Files: []uintptr{uintptr(in[0]), uintptr(out[1]), uintptr(out[1])},
+		Dir: dir, Env: lastOfEach(env), Files: files[:],
 		Sys: &syscall.SysProcAttr{PidFD: &r.pidfd},
 	})
 	if err != nil {
@@ -156,12 +150,12 @@ func lastOfEach(env []string) []string {
 // serve writes the hook's input and reads its output until it has ended (toEnd), or until nobody holds its output.
 // It returns false if that takes longer than end; the zero time is never.
 func (r *hookRun) serve(end time.Time, toEnd bool) bool {
-	for toEnd || r.out >= 0 {
+	for toEnd || r.outs[0] >= 0 || r.outs[1] >= 0 {
 		timeout := -1
 		if !end.IsZero() {
 			timeout = int(max(time.Until(end)+time.Millisecond-1, 0).Milliseconds())
 		}
-		fds := []unix.PollFd{{Fd: -1}, {Fd: int32(r.out), Events: unix.POLLIN}, {Fd: int32(r.in), Events: unix.POLLOUT}}
+		fds := []unix.PollFd{{Fd: -1}, {Fd: int32(r.in), Events: unix.POLLOUT}, {Fd: int32(r.outs[0]), Events: unix.POLLIN}, {Fd: int32(r.outs[1]), Events: unix.POLLIN}}
 		if toEnd {
 			fds[0] = unix.PollFd{Fd: int32(r.pidfd), Events: unix.POLLIN}
 		}
@@ -175,10 +169,12 @@ func (r *hookRun) serve(end time.Time, toEnd bool) bool {
 			return false
 		}
 		if fds[1].Revents != 0 {
-			r.read()
-		}
-		if fds[2].Revents != 0 {
 			r.write()
+		}
+		for i := range r.outs {
+			if fds[2+i].Revents != 0 {
+				r.read(i)
+			}
 		}
 		if fds[0].Revents != 0 {
 			return true
@@ -187,16 +183,17 @@ func (r *hookRun) serve(end time.Time, toEnd bool) bool {
 	return true
 }
 
-func (r *hookRun) read() {
+// read takes what the hook has written to stream 1+i.
+func (r *hookRun) read(i int) {
 	var buf [4096]byte
-	n, err := unix.Read(r.out, buf[:])
+	n, err := unix.Read(r.outs[i], buf[:])
 	switch {
 	case err == unix.EINTR || err == unix.EAGAIN:
 	case err != nil || n == 0:
-		unix.Close(r.out)
-		r.out = -1
-	case r.text.Len() < maxHookOutput:
-		r.text.Write(buf[:n])
+		unix.Close(r.outs[i])
+		r.outs[i] = -1
+	default:
+		r.text.add(1+i, buf[:n])
 	}
 }
 
@@ -215,7 +212,7 @@ func (r *hookRun) write() {
 }
 
 func (r *hookRun) close() {
-	for _, fd := range [...]int{r.in, r.out, r.pidfd} {
+	for _, fd := range [...]int{r.in, r.outs[0], r.outs[1], r.pidfd} {
 		if fd >= 0 {
 			unix.Close(fd)
 		}

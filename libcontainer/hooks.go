@@ -59,16 +59,25 @@ func seccompState(s *specs.Spec, state string) string {
 
 // runHooks runs hooks on the host, one after the other, in the bundle directory,
 // with state on stdin. The first failure ends it. The first hook has the index from in config.json.
-func runHooks(kind string, from int, hooks []specs.Hook, bundle, state string) error {
-	if len(hooks) > 0 {
-		if err := closeOnExec(); err != nil {
-			return &notStartedError{err}
-		}
+// Annotations may name files for what the hooks write.
+func runHooks(kind string, from int, hooks []specs.Hook, bundle, state string, annotations map[string]string) error {
+	if len(hooks) == 0 {
+		return nil
 	}
+	if err := closeOnExec(); err != nil {
+		return &notStartedError{err}
+	}
+	out, err := openHookOutput(annotations, bundle)
+	if err != nil {
+		return &notStartedError{err}
+	}
+	defer out.close()
 	for i := range hooks {
-		if err := runHook(&hooks[i], bundle, state); err != nil {
-			return fmt.Errorf("hooks.%s[%d]: %s: %w", kind, from+i, hooks[i].Path, err)
+		name := fmt.Sprintf("hooks.%s[%d]: %s", kind, from+i, hooks[i].Path)
+		if err := runHook(&hooks[i], bundle, state, out); err != nil {
+			return fmt.Errorf("%s: %w%s", name, err, colon(out.take()))
 		}
+		out.log(name)
 	}
 	return nil
 }

@@ -157,7 +157,11 @@ func (c *creation) start() error {
 		m, err := c.stage.Receive()
 		switch {
 		case err == io.EOF:
+			c.hooks.flush(c.plan)
 			return c.started()
+		case err == nil && m.Kind == nsenter.Output:
+			c.hooks.message(c.plan, m)
+			continue
 		case err == nil && m.Kind == nsenter.Trace:
 			c.Trace.stage(c.plan, m)
 			continue

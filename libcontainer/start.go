@@ -43,6 +43,12 @@ func (c *Container) Start(trace *Trace) error {
 		return err
 	}
 	defer ready.close()
+	// As well: the file of an annotation may be impossible to open.
+	out, err := openHookOutput(c.Annotations, c.Bundle)
+	if err != nil {
+		return err
+	}
+	defer out.close()
 	fd, err := connect(filepath.Join(c.path, startFile), unix.SOCK_SEQPACKET)
 	if errors.Is(err, unix.ECONNREFUSED) { // a start before us was killed after its work was done
 		unix.Unlinkat(c.dir, startFile, 0)
@@ -54,7 +60,7 @@ func (c *Container) Start(trace *Trace) error {
 	conn := nsenter.NewConn(fd)
 	defer conn.Close()
 	end := trace.span("wait for the exec")
-	err = c.awaitExec(conn, trace)
+	err = c.awaitExec(conn, trace, stageHooks{hookOutput: out})
 	end()
 	if err != nil {
 		return err
@@ -76,25 +82,27 @@ func (c *Container) listenNotify() (*notifier, error) {
 
 // awaitExec reads what the stage says on its way from start to exec: nothing,
 // if all is well and nobody traces.
-func (c *Container) awaitExec(conn *nsenter.Conn, trace *Trace) error {
+func (c *Container) awaitExec(conn *nsenter.Conn, trace *Trace, hooks stageHooks) error {
 	var p *plan.Plan
-	if trace != nil {
-		p = c.plan()
-	}
 	for {
 		m, err := conn.Receive()
+		if err == nil && p == nil {
+			p = c.plan()
+		}
 		switch {
+		case err == io.EOF && p != nil:
+			hooks.flush(p)
+			return nil
 		case err == io.EOF:
 			return nil
 		case err != nil:
 			return err
 		case m.Kind == nsenter.Trace:
 			trace.stage(p, m)
+		case m.Kind == nsenter.Output:
+			hooks.message(p, m)
 		default:
-			if p == nil { // who traces has compiled it
-				p = c.plan()
-			}
-			return stepError(p, m)
+			return hooks.fail(p, m)
 		}
 	}
 }
@@ -138,7 +146,7 @@ func (c *Container) poststart() error {
 		return err
 	}
 	c.unlock()
-	err = runHooks("poststart", 0, s.Hooks.Poststart, c.Bundle, c.stateNow(specs.StateRunning))
+	err = runHooks("poststart", 0, s.Hooks.Poststart, c.Bundle, c.stateNow(specs.StateRunning), c.Annotations)
 	if err != nil && c.relock() { // else what has its cgroup by now is another container
 		err = errors.Join(err, c.killAll())
 	}

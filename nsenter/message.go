@@ -22,6 +22,7 @@ const (
 	Ready
 	Trace
 	Opened
+	Output
 )
 
 // Message is what parent and stage tell each other.

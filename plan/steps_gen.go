@@ -9,7 +9,7 @@ const (
 	maxFDs     = 1
 	recordSize = 112
 	// fingerprint is a hash of all definitions of the wire.
-	fingerprint = 0x6a1960fd
+	fingerprint = 0x53acf01a
 )
 
 const (

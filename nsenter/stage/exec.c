@@ -129,7 +129,7 @@ static _Noreturn void report(struct second *n)
 		moment[1] = 100000; /* ppoll has counted it down */
 	}
 	if (c->channel >= 0)
-		send_message(c->channel, &c->error, c->detail);
+		send_message(c->channel, &c->error, c->detail, len_of(c->detail));
 	end(1);
 }
 
@@ -205,7 +205,7 @@ void do_seccomp(struct stage *c, const struct plan_step *s)
 }
 
 /* In the hook's process, up to its exec. */
-static _Noreturn void become_hook(struct stage *c, const struct plan_step *s, int input)
+static _Noreturn void become_hook(struct stage *c, const struct plan_step *s, int input, const int *output)
 {
 	char **args = (char **)(c->data + s->s[HOOK_L_ARGS].off), **env = (char **)(c->data + s->s[HOOK_L_ENV].off);
 
@@ -215,6 +215,8 @@ static _Noreturn void become_hook(struct stage *c, const struct plan_step *s, in
 	int low = kept < c->channel ? kept : c->channel, high = kept < c->channel ? c->channel : kept;
 
 	sys(__NR_dup3, input, 0, 0);
+	sys(__NR_dup3, output[0], 1, 0);
+	sys(__NR_dup3, output[1], 2, 0);
 	if (s->n[HOOK_N_ATROOT]) /* later ones come after the container's own umask was set */
 		sys(__NR_umask, c->umask);
 	/* Before the exec, as above; what is preserved is not the hook's either. Errors still go to the channel. */
@@ -228,13 +230,32 @@ static _Noreturn void become_hook(struct stage *c, const struct plan_step *s, in
 	fail(c, "execve", sys(__NR_execve, str(c, s, HOOK_S_PATH), args, env), str(c, s, HOOK_S_PATH));
 }
 
-/* Writes the hook's state to its input, as far as it takes it, and waits for its end: 0 if the time is up before. */
-static long await_hook(struct stage *c, const struct plan_step *s, int pidfd, int input)
+/* Tells the parent what a hook has written, as far as it can be read now: at most rounds messages. At the end of
+ * file fd is closed, and -1. */
+static void pass_on(struct stage *c, int *fd, int stream, int rounds)
+{
+	char text[4096]; /* nsenter/message.go receives as much */
+	long r = 1;
+
+	while (*fd >= 0 && r > 0 && rounds-- > 0) {
+		r = sys(__NR_read, *fd, text, sizeof(text));
+		if (r > 0) {
+			tell_output(c, stream, text, (size_t)r);
+		} else if (r != -EAGAIN && r != -EINTR) {
+			sys(__NR_close, *fd);
+			*fd = -1;
+		}
+	}
+}
+
+/* Writes the hook's state to its input, as far as it takes it, passes on what it writes, and waits for its end: 0 if
+ * the time is up before. */
+static long await_hook(struct stage *c, const struct plan_step *s, int pidfd, int input, int *output)
 {
 	const char *text = str(c, s, HOOK_S_STATE);
 	size_t left = size(s, HOOK_S_STATE);
 	int64_t timeout[2] = {(int64_t)s->n[HOOK_N_TIMEOUT], 0}; /* the kernel updates what is left */
-	struct pollfd p[2] = {{.fd = pidfd, .events = POLLIN}, {.fd = input, .events = POLLOUT}};
+	struct pollfd p[4] = {{.fd = pidfd, .events = POLLIN}, {.fd = input, .events = POLLOUT}};
 	long r;
 
 	do {
@@ -249,7 +270,11 @@ static long await_hook(struct stage *c, const struct plan_step *s, int pidfd, in
 			sys(__NR_close, input);
 			p[1].fd = -1;
 		}
-		r = sys(__NR_ppoll, p, 2, s->n[HOOK_N_TIMEOUT] ? timeout : 0, 0, 0);
+		for (int i = 0; i < 2; i++) {
+			pass_on(c, &output[i], 1 + i, 1);
+			p[2 + i] = (struct pollfd){.fd = output[i], .events = POLLIN};
+		}
+		r = sys(__NR_ppoll, p, 4, s->n[HOOK_N_TIMEOUT] ? timeout : 0, 0, 0);
 	} while (r == -EINTR || (r > 0 && !p[0].revents));
 	if (p[1].fd >= 0)
 		sys(__NR_close, input);
@@ -259,7 +284,7 @@ static long await_hook(struct stage *c, const struct plan_step *s, int pidfd, in
 void do_hook(struct stage *c, const struct plan_step *s)
 {
 	const char *path = str(c, s, HOOK_S_PATH);
-	int pipe[2], pidfd = -1, status[32] = {0};
+	int pipe[2], output[2], theirs[2], pidfd = -1, status[32] = {0};
 	struct clone_args args = {.flags = CLONE_PIDFD, .pidfd = (uint64_t)&pidfd, .exit_signal = SIGCHLD};
 
 	if (s->n[HOOK_N_ATROOT])
@@ -270,19 +295,34 @@ void do_hook(struct stage *c, const struct plan_step *s)
 	strings(c, s, HOOK_L_ENV);
 	must(c, sys(__NR_pipe2, pipe, O_CLOEXEC), "pipe2", path);
 	must(c, sys(__NR_fcntl, pipe[1], F_SETFL, O_NONBLOCK), "fcntl", path);
+	for (int i = 0; i < 2; i++) {
+		int both[2];
+		must(c, sys(__NR_pipe2, both, O_CLOEXEC), "pipe2", path);
+		output[i] = both[0];
+		theirs[i] = both[1];
+		must(c, sys(__NR_fcntl, output[i], F_SETFL, O_NONBLOCK), "fcntl", path);
+	}
 	if (must(c, sys(__NR_clone3, &args, sizeof(args)), "clone3", path) == 0)
-		become_hook(c, s, pipe[0]);
+		become_hook(c, s, pipe[0], theirs);
 	sys(__NR_close, pipe[0]);
+	sys(__NR_close, theirs[0]);
+	sys(__NR_close, theirs[1]);
 	/* A hook may end without reading its state: then a write fails, and its SIGPIPE must not end the stage. */
 	uint64_t sigpipe = 1 << (SIGPIPE - 1);
 	sys(__NR_rt_sigprocmask, SIG_BLOCK, &sigpipe, 0, sizeof(sigpipe));
-	if (await_hook(c, s, pidfd, pipe[1]) == 0) {
+	int overdue = await_hook(c, s, pidfd, pipe[1], output) == 0;
+	if (overdue)
 		sys(__NR_pidfd_send_signal, pidfd, SIGKILL, 0, 0);
-		sys(__NR_waitid, P_PIDFD, pidfd, status, WEXITED, 0);
-		fail(c, "hook", -ETIMEDOUT, path);
-	}
 	must(c, sys(__NR_waitid, P_PIDFD, pidfd, status, WEXITED, 0), "waitid", path);
 	sys(__NR_close, pidfd);
+	/* What a full pipe holds, and no more: a process that the hook left behind may go on writing. */
+	for (int i = 0; i < 2; i++) {
+		pass_on(c, &output[i], 1 + i, 16);
+		if (output[i] >= 0)
+			sys(__NR_close, output[i]);
+	}
+	if (overdue)
+		fail(c, "hook", -ETIMEDOUT, path);
 	/* siginfo_t of 64 bits: [2] is si_code, [6] is si_status */
 	if (status[6])
 		fail(c, status[2] == CLD_EXITED ? "hook exit status" : "hook signal", -status[6], path);

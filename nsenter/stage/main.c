@@ -24,9 +24,9 @@ void *memset(void *to, int c, size_t n)
 }
 
 /* A filter, the container's or one that davit runs under, may forbid sendmsg(2) alone. */
-long send_message(int socket, const struct message *m, const char *detail)
+long send_message(int socket, const struct message *m, const char *detail, size_t len)
 {
-	struct iovec iov[2] = {{m, sizeof(*m)}, {detail, detail ? len_of(detail) : 0}};
+	struct iovec iov[2] = {{m, sizeof(*m)}, {detail, len}};
 	struct msghdr msg = {.iov = iov, .iovlen = 2};
 	long r = sys(__NR_sendmsg, socket, &msg, MSG_NOSIGNAL);
 	if (r < 0 && r != -EPIPE) /* writev(2) would raise SIGPIPE */
@@ -57,7 +57,7 @@ _Noreturn void fail(struct stage *c, const char *call, long err, const char *det
 			__asm__ volatile("" ::: "memory");
 	}
 	if (c->channel >= 0)
-		send_message(c->channel, m, detail);
+		send_message(c->channel, m, detail, len_of(detail));
 	end(1);
 }
 
@@ -67,9 +67,17 @@ void tell(struct stage *c, uint32_t kind, int64_t value, int64_t end)
 
 	if (c->channel < 0)
 		return;
-	long r = send_message(c->channel, &m, 0);
+	long r = send_message(c->channel, &m, 0, 0);
 	if (kind != MSG_TRACE) /* whoever traced may be gone by now */
 		must(c, r, "sendmsg", "");
+}
+
+void tell_output(struct stage *c, int stream, const char *text, size_t len)
+{
+	struct message m = {.kind = MSG_OUTPUT, .step = c->step, .value = stream};
+
+	if (c->channel >= 0) /* that nobody reads any more is no reason to fail */
+		send_message(c->channel, &m, text, len);
 }
 
 int64_t hear(struct stage *c)

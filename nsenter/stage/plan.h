@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PLAN_FINGERPRINT 0x6a1960fdu
+#define PLAN_FINGERPRINT 0x53acf01au
 #define PLAN_NUMS 9
 #define PLAN_REFS 4
 #define PLAN_FDS 1
@@ -236,6 +236,7 @@ enum message_kind {
 	MSG_READY = 5,
 	MSG_TRACE = 6,
 	MSG_OPENED = 7,
+	MSG_OUTPUT = 8,
 };
 
 struct message {

@@ -10,6 +10,7 @@
  *   parent -> stage   PROCEED  value: pid of the container process
  *   parent -> stage   OPENED   value: index of the plan's descriptor that the one with this message (SCM_RIGHTS) replaces
  *   stage  -> parent  READY    the container is created
+ *   stage  -> parent  OUTPUT   value: 1 or 2; with it goes what the step's hook wrote to stdout or stderr
  *   stage  -> parent  TRACE    value, end: monotonic ns of a step (when asked for)
  *
  * End of file on the control socket means that the creator is gone: the stage
@@ -53,6 +54,7 @@ typedef void step_fn(struct stage *c, const struct plan_step *s);
 _Noreturn void end(int status);
 _Noreturn void fail(struct stage *c, const char *call, long err, const char *detail);
 void tell(struct stage *c, uint32_t kind, int64_t value, int64_t end);
+void tell_output(struct stage *c, int stream, const char *text, size_t len);
 int64_t hear(struct stage *c); /* waits for PROCEED, and takes what is OPENED before it */
 
 static inline const char *str(struct stage *c, const struct plan_step *s, int slot)
@@ -97,7 +99,7 @@ void attach(struct stage *c, int tree, int fd, const char *path);
 /* copyup.c */
 void copy_up(struct stage *c, const struct plan_step *s, int source, int tree);
 
-long send_message(int socket, const struct message *m, const char *detail);
+long send_message(int socket, const struct message *m, const char *detail, size_t len);
 int send_fd(int socket, int fd, const char *text, size_t len);
 
 #define DECLARE(op, name) step_fn do_##name;

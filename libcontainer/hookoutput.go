@@ -1,0 +1,137 @@
+package libcontainer
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"davit/memfd"
+	"davit/nsenter"
+	"davit/plan"
+
+	"golang.org/x/sys/unix"
+)
+
+// hookLimit is how many bytes of a hook's output davit keeps for an error or the log: the last ones.
+const hookLimit = 4096
+
+// The annotations, as crun has them, that name a file to which all that hooks write is appended.
+const (
+	hooksStdout = "run.oci.hooks.stdout"
+	hooksStderr = "run.oci.hooks.stderr"
+)
+
+// hookOutput takes what hooks write to stdout and stderr, of all kinds of hooks. Its zero value has no files.
+type hookOutput struct {
+	files [2]int // descriptors, 0 for none
+	text  []byte // the end of what the current hook has written to either
+	cut   bool   // there was more before
+}
+
+// openHookOutput opens the files that annotations name; a relative path is one below the bundle.
+func openHookOutput(annotations map[string]string, bundle string) (*hookOutput, error) {
+	o := &hookOutput{}
+	for i, name := range [...]string{hooksStdout, hooksStderr} {
+		path, ok := annotations[name]
+		if !ok {
+			continue
+		}
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(bundle, path)
+		}
+		// O_NOCTTY and O_NONBLOCK: it may be a terminal, or a fifo without a reader.
+		fd, err := unix.Open(path, unix.O_CREAT|unix.O_WRONLY|unix.O_APPEND|unix.O_CLOEXEC|unix.O_NOCTTY|unix.O_NONBLOCK, 0o600)
+		if err != nil {
+			o.close()
+			return nil, fmt.Errorf("annotations[%s]: open %s: %w", name, path, err)
+		}
+		o.files[i] = fd
+	}
+	return o, nil
+}
+
+func (o *hookOutput) close() {
+	if o == nil {
+		return
+	}
+	for i, fd := range o.files {
+		if fd > 0 {
+			unix.Close(fd)
+			o.files[i] = 0
+		}
+	}
+}
+
+// add takes what a hook has written to stream 1 or 2. It never fails: a full disk is not the hook's fault.
+func (o *hookOutput) add(stream int, text []byte) {
+	if fd := o.files[stream-1]; fd > 0 {
+		memfd.WriteAll(fd, text)
+	}
+	o.text = append(o.text, text...)
+	if over := len(o.text) - hookLimit; over > 0 {
+		o.text, o.cut = append(o.text[:0], o.text[over:]...), true
+	}
+}
+
+// take returns the end of what the current hook has written, and forgets it: the next hook's follows.
+func (o *hookOutput) take() string {
+	text := strings.TrimSpace(string(o.text))
+	if o.cut {
+		text = "… " + text
+	}
+	o.text, o.cut = o.text[:0], false
+	return text
+}
+
+// log logs what a hook has written that succeeded.
+func (o *hookOutput) log(name string) {
+	if text := o.take(); text != "" {
+		logf("%s: %s", name, text)
+	}
+}
+
+// stageHooks is the output of the hooks that the stage runs, which it tells in messages.
+type stageHooks struct {
+	*hookOutput
+	step int // whose hook has written last
+}
+
+// message takes a message of kind nsenter.Output of the plan p.
+func (h *stageHooks) message(p *plan.Plan, m nsenter.Message) {
+	if m.Step != h.step {
+		h.flush(p)
+		h.step = m.Step
+	}
+	if h.hookOutput != nil && (m.Value == 1 || m.Value == 2) {
+		h.add(int(m.Value), []byte(m.Detail))
+	}
+}
+
+// flush logs what a hook has written, once it has succeeded: when another begins, or there is none any more.
+func (h *stageHooks) flush(p *plan.Plan) {
+	if h.hookOutput == nil {
+		return
+	}
+	name := "hook"
+	if h.step < len(p.Steps) {
+		name = p.Steps[h.step].Field
+		if hook, ok := p.Steps[h.step].Step.(plan.Hook); ok {
+			name += ": " + hook.Path
+		}
+	}
+	h.log(name)
+}
+
+// fail returns the error of a step, with what its hook has written.
+func (h *stageHooks) fail(p *plan.Plan, m nsenter.Message) error {
+	if m.Step != h.step {
+		h.flush(p)
+	}
+	err := stepError(p, m)
+	var step *StepError
+	if h.hookOutput != nil && errors.As(err, &step) {
+		step.Output = h.take()
+	}
+	return err
+}
