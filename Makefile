@@ -76,7 +76,7 @@ EM_arm64 := 183
 IS_FOR_GOARCH = @test "$$(od -An -td2 -j18 -N2 $@ | tr -d ' ')" = "$(EM_$(GOARCH))" || \
 	{ echo "$@: $(CC) does not compile for GOARCH=$(GOARCH): give CC=, for example CC=aarch64-linux-gnu-gcc" >&2; exit 1; }
 
-.PHONY: all elfs fuzz bench clean deb demo deps generate install lint test test-conformance test-engines test-gorunc \
+.PHONY: all elfs fuzz bench clean deb demo deps generate install lint test test-conformance test-engines test-faults test-gorunc test-soak \
 	test-plain test-vm verbs
 .DELETE_ON_ERROR:
 
@@ -155,6 +155,14 @@ test-vm:
 	@$(MAKE) --no-print-directory all
 	$(call say,TEST,$(KERNELS))
 	@tests/vm/all $(KERNELS)
+
+# Each system call of davit and its stage fails once, davit is killed before each; CYCLES lives of containers. Both write their
+# figures to docs/reliability.md, and take their time (an hour).
+CYCLES ?= 10000
+test-faults test-soak: test-%:
+	@tests/deps build test
+	@$(MAKE) --no-print-directory all
+	CYCLES=$(CYCLES) DAVIT=$(CURDIR)/bin/davit tests/reliability $*
 
 # containerd's go-runc drives davit and the newest packaged runc; UPDATE=1 writes docs/gorunc.md.
 test-gorunc:

@@ -15,7 +15,10 @@ import (
 // TestKilled kills davit (SIGKILL) right before its first, seventh, 13th… system call, up to its end. Whatever it was
 // doing, delete --force then removes all that there is; no process, cgroup, mount or state is left.
 func TestKilled(t *testing.T) {
-	const stride = 6
+	stride := 6
+	if exhaustive() {
+		stride = 1
+	}
 	for _, verb := range []string{"create", "run", "run --detach", "start", "exec", "kill", "delete", "delete --force"} {
 		t.Run(strings.ReplaceAll(verb, " ", "_"), func(t *testing.T) {
 			b := newBox(t, `process.args=["sleep","1000"]`, `hooks.createRuntime=[{"path":"/bin/true"}]`)
@@ -44,7 +47,7 @@ func TestKilled(t *testing.T) {
 					t.Fatalf("killed before its system call %d, %s leaves %s", n, verb, left)
 				}
 				if ended {
-					t.Logf("killed before every %dth of %d system calls", stride, n)
+					recordLine(t, "killed", "%s | %d | %d |", verb, stride, (n-1)/stride)
 					return
 				}
 			}

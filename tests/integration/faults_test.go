@@ -1,0 +1,284 @@
+package integration
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// exhaustive says whether the sweeps are to leave nothing out (make test-faults), and not to take a sample of some seconds.
+func exhaustive() bool { return os.Getenv("DAVIT_FAULTS") == "all" }
+
+// recordLine adds a line to a table of docs/reliability.md, if that is being written.
+func recordLine(t *testing.T, table, format string, args ...any) {
+	t.Helper()
+	line := fmt.Sprintf(format, args...)
+	t.Log(line)
+	dir := os.Getenv("DAVIT_RELIABILITY")
+	if dir == "" {
+		return
+	}
+	f, err := os.OpenFile(filepath.Join(dir, table), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	fmt.Fprintf(f, "| %s | %s\n", os.Getenv(viewVariable), line)
+}
+
+// faulted is a verb whose system calls fail one by one.
+type faulted struct {
+	name  string
+	args  []string
+	setUp [][]string // what is done before
+	// check says what is wrong with what the verb has left, "" if nothing is.
+	check func(b *box, r injected) string
+}
+
+// says compares the container's status with what it is to be after success, and after failure.
+func says(success string, failure ...string) func(*box, injected) string {
+	return func(b *box, r injected) string {
+		status := b.statusNow()
+		switch {
+		case r.status == 0 && status != success:
+			return fmt.Sprintf("success, and the container is %s", status)
+		case r.status != 0 && !slices.Contains(failure, status):
+			return fmt.Sprintf("failure, and the container is %s", status)
+		}
+		return ""
+	}
+}
+
+// statusNow is the container's, "gone" if there is none.
+func (b *box) statusNow() string {
+	s, err := stateOf(b.root, "c1")
+	if err == nil {
+		return s.Status
+	}
+	if _, err := os.Stat(filepath.Join(b.root, "c1")); err != nil {
+		return "gone"
+	}
+	return "broken"
+}
+
+// left is the status of what a failed create or run may leave: nothing, or something of which it has said how to remove it.
+func left(b *box, r injected) string {
+	status := b.statusNow()
+	if status == "gone" || strings.Contains(r.out, "davit delete") {
+		return ""
+	}
+	return "failure, and without a word of it the container is " + status
+}
+
+var (
+	create = [][]string{{"create", "c1"}}
+	run    = [][]string{{"run", "-d", "c1"}}
+	paused = [][]string{{"run", "-d", "c1"}, {"pause", "c1"}}
+	killed = [][]string{{"run", "-d", "c1"}, {"kill", "c1", "KILL"}}
+)
+
+var faultedVerbs = []faulted{
+	{"create", []string{"create", "c1"}, nil, func(b *box, r injected) string {
+		if r.status != 0 {
+			return left(b, r)
+		}
+		return says("created")(b, r)
+	}},
+	{"run -d", []string{"run", "-d", "c1"}, nil, func(b *box, r injected) string {
+		if r.status != 0 {
+			return left(b, r)
+		}
+		return says("running")(b, r)
+	}},
+	{"start", []string{"start", "c1"}, create, says("running", "created", "stopped")},
+	{"exec", []string{"exec", "c1", "touch", "/tmp/ran"}, run, ran},
+	{"exec -d", []string{"exec", "-d", "c1", "sleep", "1001"}, run, func(b *box, r injected) string {
+		if n := b.count("sleep\x001001\x00"); r.status != 0 && n > 0 {
+			return "failure, and its process runs"
+		} else if r.status == 0 && n != 1 {
+			return "success, and its process does not run"
+		}
+		return ""
+	}},
+	{"kill", []string{"kill", "c1", "KILL"}, run, ended},
+	{"kill --all", []string{"kill", "--all", "c1", "KILL"}, run, ended},
+	{"delete", []string{"delete", "c1"}, killed, says("gone", "stopped", "broken")},
+	{"delete --force", []string{"delete", "--force", "c1"}, run, says("gone", "running", "stopped", "broken")},
+	{"update", []string{"update", "-r", "limit.json", "c1"}, run, func(b *box, r injected) string {
+		if value := b.hugetlb(); (r.status == 0) != (value == "4194304") {
+			return fmt.Sprintf("exit status %d, and the limit is %s", r.status, value)
+		}
+		if _, err := os.Stat(filepath.Join(b.root, "c1/config.json.new")); err == nil {
+			return "config.json.new is left"
+		}
+		return ""
+	}},
+	{"pause", []string{"pause", "c1"}, run, says("paused", "running")},
+	{"resume", []string{"resume", "c1"}, paused, says("running", "paused")},
+	{"state", []string{"state", "c1"}, run, shows(`"status": "running"`)},
+	{"list", []string{"list"}, run, shows("c1 ")},
+	{"events --stats", []string{"events", "--stats", "c1"}, run, shows(`"type":"stats"`)},
+	{"ps", []string{"ps", "--format", "json", "c1"}, run, shows("[")},
+}
+
+// ran: the program of exec ran to its end, or not at all.
+func ran(b *box, r injected) string {
+	_, err := os.Stat(b.path("tmp/ran"))
+	os.Remove(b.path("tmp/ran"))
+	if r.status == 0 && err != nil {
+		return "success, and the program has not run"
+	}
+	if r.status != 0 && err == nil {
+		return "failure, and the program has run"
+	}
+	return ""
+}
+
+// ended: a failed kill has not killed.
+func ended(b *box, r injected) string {
+	if r.status == 0 {
+		awaitStatus(b.root, "c1", "stopped")
+	}
+	return says("stopped", "running", "paused")(b, r)
+}
+
+func shows(text string) func(*box, injected) string {
+	return func(b *box, r injected) string {
+		if r.status == 0 && !strings.Contains(r.out, text) {
+			return "success, and it does not show " + text
+		}
+		return says("running", "running")(b, r)
+	}
+}
+
+// count is how many processes among those that tests have left have a command line.
+func (b *box) count(cmdline string) int {
+	n := 0
+	for _, pid := range strangers() {
+		if text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); string(text) == cmdline {
+			n++
+		}
+	}
+	return n
+}
+
+// hugetlb is the limit of the container's cgroup for pages of 2 MiB, in bytes.
+func (b *box) hugetlb() string {
+	for _, dir := range cgroupsLeft() {
+		for _, name := range []string{"hugetlb.2MB.max", "hugetlb.2MB.limit_in_bytes"} {
+			if text, err := os.ReadFile(filepath.Join(dir, name)); err == nil {
+				return strings.TrimSpace(string(text))
+			}
+		}
+	}
+	return "none"
+}
+
+// TestFaults has each system call of davit and of the stage fail once, with each errno that it may have. Whatever fails: no verb hangs
+// or crashes, what it says is so, hooks run as often as they should, and delete --force then removes everything.
+// Every day it takes a sample.
+func TestFaults(t *testing.T) {
+	stride := 61
+	if exhaustive() {
+		stride = 1
+	}
+	if s, err := strconv.Atoi(os.Getenv("DAVIT_FAULTS")); err == nil {
+		stride = s
+	}
+	for _, v := range faultedVerbs {
+		t.Run(strings.ReplaceAll(v.name, " ", "_"), func(t *testing.T) {
+			hooks := filepath.Join(t.TempDir(), "hooks")
+			b := newBox(t, `process.args=["sleep","1000"]`, `root.readonly=false`, hookEdit("createRuntime", hooks), hookEdit("poststart", hooks), hookEdit("poststop", hooks))
+			mustWrite(t, filepath.Join(b.bundle, "limit.json"), `{"hugepageLimits":[{"pageSize":"2MB","limit":4194304}]}`)
+			sweepFaults(t, b, v, hooks, stride)
+		})
+	}
+}
+
+// TestNoThreads refuses davit every thread, as a limit on processes does: it says so in one line.
+func TestNoThreads(t *testing.T) {
+	b := newBox(t)
+	if version := b.davit("--version"); strings.Contains(version, "without davit's overlay") {
+		t.Skip("needs davit's overlay of Go's runtime")
+	}
+	r := b.inject(fault{always: "clone"}, "create", "c1")
+	if crashed(r.out, r.status) != "" || r.status != 1 || !strings.HasPrefix(r.out, "davit: make a thread: ") {
+		t.Errorf("exit status %d: %s", r.status, r.out)
+	}
+	b.davit("delete", "--force", "c1")
+}
+
+// hookEdit makes a hook that writes its kind to a file.
+func hookEdit(kind, file string) string {
+	return fmt.Sprintf(`hooks.%s=[{"path":"/bin/sh","args":["sh","-c","echo %s >>%s"]}]`, kind, kind, file)
+}
+
+func sweepFaults(t *testing.T, b *box, v faulted, hooks string, stride int) {
+	var calls, faults, errors, wrong int
+	for n, kind := 1+stride/2, 0; ; {
+		for _, args := range v.setUp {
+			b.davit(args...)
+			if args[0] == "kill" {
+				awaitStatus(b.root, "c1", "stopped")
+			}
+		}
+		r := b.inject(fault{call: n, kind: kind}, v.args...)
+		calls = max(calls, r.calls)
+		if r.name != "" {
+			faults++
+		}
+		if r.status != 0 {
+			errors++
+		}
+		bad := crashed(r.out, r.status)
+		switch {
+		case r.hung:
+			bad = "hangs"
+		case r.name == "" && r.status != 0:
+			bad = "fails without a fault"
+		}
+		if bad == "" {
+			bad = v.check(b, r)
+		}
+		if out, status := b.try("delete", "--force", "c1"); status != 0 && bad == "" {
+			bad = fmt.Sprintf("delete --force: exit status %d: %s", status, out)
+		}
+		if left := whatIsLeft(b.root); left != "" {
+			t.Errorf("call %d, %s: exit status %d: %s", n, r.name, r.status, r.out)
+			t.Fatalf("left: %s", left)
+		}
+		if bad == "" {
+			bad = wrongHooks(hooks)
+		}
+		os.Remove(hooks)
+		if bad != "" {
+			wrong++
+			t.Errorf("call %d, %s: %s\nexit status %d: %s", n, r.name, bad, r.status, r.out)
+		}
+		switch {
+		case r.name != "":
+			kind++
+		case r.calls < n:
+			recordLine(t, "faults", "%s | %d | %d | %d | %d |", v.name, calls, faults, errors, wrong)
+			return
+		default:
+			n, kind = n+stride, 0
+		}
+	}
+}
+
+// wrongHooks says what is wrong with how often hooks have run, by the file in which they leave their kinds: none twice, and poststop
+// ones once if any has run.
+func wrongHooks(file string) string {
+	text, _ := os.ReadFile(file)
+	count := func(kind string) int { return strings.Count(string(text), kind+"\n") }
+	switch runtime, start, stop := count("createRuntime"), count("poststart"), count("poststop"); {
+	case runtime > 1 || start > 1 || stop > 1, start > runtime, runtime > stop:
+		return fmt.Sprintf("hooks have run: %q", text)
+	}
+	return ""
+}

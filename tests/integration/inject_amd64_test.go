@@ -1,0 +1,35 @@
+package integration
+
+import "golang.org/x/sys/unix"
+
+// The registers of a system call: amd64.
+
+// skipCall has the kernel execute no system call for a thread that has stopped at the entry to one.
+func skipCall(thread int) error {
+	var r unix.PtraceRegs
+	if err := unix.PtraceGetRegs(thread, &r); err != nil {
+		return err
+	}
+	r.Orig_rax = ^uint64(0)
+	return unix.PtraceSetRegs(thread, &r)
+}
+
+// setResult sets what a system call returns to a thread that has stopped at its exit.
+func setResult(thread int, errno unix.Errno) error {
+	var r unix.PtraceRegs
+	if err := unix.PtraceGetRegs(thread, &r); err != nil {
+		return err
+	}
+	r.Rax = uint64(-int64(errno))
+	return unix.PtraceSetRegs(thread, &r)
+}
+
+// archFailures are those that not every architecture has.
+var archFailures = []failure{
+	{unix.SYS_POLL, "poll", []unix.Errno{unix.EINTR, unix.ENOMEM}},
+	{unix.SYS_NEWFSTATAT, "newfstatat", []unix.Errno{unix.EIO, unix.ENOMEM}},
+	{unix.SYS_MKDIR, "mkdir", []unix.Errno{unix.EIO, unix.ENOSPC}},
+	{unix.SYS_RMDIR, "rmdir", []unix.Errno{unix.EIO, unix.EBUSY}},
+	{unix.SYS_READLINK, "readlink", []unix.Errno{unix.EIO, unix.ENOMEM}},
+	{unix.SYS_ACCESS, "access", []unix.Errno{unix.EIO, unix.ENOMEM}},
+}

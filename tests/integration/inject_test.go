@@ -1,0 +1,295 @@
+package integration
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// fault is a system call that is to fail: the call-th that a davit and its stage make, among those that failures has, with the
+// kind-th errno of its list.
+type fault struct {
+	call, kind int
+	always     string // instead: each call of that name, with its first errno
+}
+
+// injected is what came of it.
+type injected struct {
+	calls  int    // that could have failed, up to the end
+	name   string // of the one that did; "" if there was none
+	out    string // stdout and stderr
+	status int    // as exitCode has it
+	hung   bool
+}
+
+// failure is a system call that is made to fail.
+type failure struct {
+	nr     uint64
+	name   string
+	errnos []unix.Errno
+}
+
+// failures are the system calls that are made to fail, with the errnos of their man pages that a kernel under pressure returns, or
+// (EPERM) one with a security module. What is missing cannot fail for such a reason, belongs to Go's runtime before main and
+// cannot be got over (memory, signals, futexes), or would do its work all the same: close(2) frees a descriptor whatever it returns.
+var failures = append([]failure{
+	{unix.SYS_OPENAT, "openat", []unix.Errno{unix.EIO, unix.EMFILE, unix.ENOMEM, unix.EPERM}},
+	{unix.SYS_OPENAT2, "openat2", []unix.Errno{unix.EIO, unix.EMFILE, unix.ENOMEM, unix.EPERM, unix.EAGAIN}},
+	{unix.SYS_READ, "read", []unix.Errno{unix.EIO, unix.EINTR, unix.ENOMEM}},
+	{unix.SYS_WRITE, "write", []unix.Errno{unix.EIO, unix.ENOSPC, unix.EINTR}},
+	{unix.SYS_FSTAT, "fstat", []unix.Errno{unix.EIO, unix.ENOMEM}},
+	{unix.SYS_GETDENTS64, "getdents64", []unix.Errno{unix.EIO}},
+	{unix.SYS_FCNTL, "fcntl", []unix.Errno{unix.EMFILE}},
+	{unix.SYS_FLOCK, "flock", []unix.Errno{unix.EIO, unix.EINTR, unix.ENOLCK}},
+	{unix.SYS_MKDIRAT, "mkdirat", []unix.Errno{unix.EIO, unix.ENOSPC, unix.EPERM}},
+	{unix.SYS_UNLINKAT, "unlinkat", []unix.Errno{unix.EIO, unix.EBUSY, unix.EPERM}},
+	{unix.SYS_SYMLINKAT, "symlinkat", []unix.Errno{unix.EIO, unix.ENOSPC}},
+	{unix.SYS_RENAMEAT, "renameat", []unix.Errno{unix.EIO, unix.ENOSPC}},
+	{unix.SYS_READLINKAT, "readlinkat", []unix.Errno{unix.EIO, unix.ENOMEM}},
+	{unix.SYS_STATFS, "statfs", []unix.Errno{unix.EIO, unix.ENOMEM}},
+	{unix.SYS_FCHDIR, "fchdir", []unix.Errno{unix.EIO, unix.EPERM}},
+	{unix.SYS_CHDIR, "chdir", []unix.Errno{unix.EIO, unix.EPERM}},
+	{unix.SYS_MEMFD_CREATE, "memfd_create", []unix.Errno{unix.EMFILE, unix.ENOMEM}},
+	{unix.SYS_SOCKET, "socket", []unix.Errno{unix.EMFILE, unix.ENOMEM, unix.EPERM}},
+	{unix.SYS_SOCKETPAIR, "socketpair", []unix.Errno{unix.EMFILE, unix.ENOMEM}},
+	{unix.SYS_BIND, "bind", []unix.Errno{unix.EIO, unix.ENOSPC}},
+	{unix.SYS_LISTEN, "listen", []unix.Errno{unix.EPERM}},
+	{unix.SYS_CONNECT, "connect", []unix.Errno{unix.EAGAIN, unix.EINTR, unix.EPERM}},
+	{unix.SYS_ACCEPT4, "accept4", []unix.Errno{unix.EMFILE, unix.EINTR, unix.ENOMEM}},
+	{unix.SYS_SENDMSG, "sendmsg", []unix.Errno{unix.ENOMEM, unix.EINTR}},
+	{unix.SYS_SENDTO, "sendto", []unix.Errno{unix.ENOMEM, unix.EINTR}},
+	{unix.SYS_RECVMSG, "recvmsg", []unix.Errno{unix.ENOMEM, unix.EINTR}},
+	{unix.SYS_RECVFROM, "recvfrom", []unix.Errno{unix.ENOMEM, unix.EINTR}},
+	{unix.SYS_PIPE2, "pipe2", []unix.Errno{unix.EMFILE, unix.ENOMEM}},
+	{unix.SYS_DUP3, "dup3", []unix.Errno{unix.EBUSY, unix.EMFILE}},
+	{unix.SYS_CLONE, "clone", []unix.Errno{unix.EAGAIN, unix.ENOMEM}},
+	{unix.SYS_CLONE3, "clone3", []unix.Errno{unix.EAGAIN, unix.ENOMEM, unix.EBUSY, unix.ENOSPC, unix.EPERM}},
+	{unix.SYS_EXECVE, "execve", []unix.Errno{unix.EIO, unix.ENOMEM, unix.EPERM}},
+	{unix.SYS_WAIT4, "wait4", []unix.Errno{unix.EINTR}},
+	{unix.SYS_PIDFD_OPEN, "pidfd_open", []unix.Errno{unix.EMFILE, unix.ENOMEM}},
+	{unix.SYS_PIDFD_SEND_SIGNAL, "pidfd_send_signal", []unix.Errno{unix.EPERM}},
+	{unix.SYS_KILL, "kill", []unix.Errno{unix.EPERM}},
+	{unix.SYS_EPOLL_CREATE1, "epoll_create1", []unix.Errno{unix.EMFILE, unix.ENOMEM}},
+	{unix.SYS_EVENTFD2, "eventfd2", []unix.Errno{unix.EMFILE}},
+	{unix.SYS_EPOLL_CTL, "epoll_ctl", []unix.Errno{unix.ENOMEM, unix.ENOSPC}},
+	{unix.SYS_PPOLL, "ppoll", []unix.Errno{unix.EINTR, unix.ENOMEM}},
+	{unix.SYS_MOUNT, "mount", []unix.Errno{unix.EIO, unix.ENOMEM, unix.EPERM, unix.EBUSY, unix.ENOSPC}},
+	{unix.SYS_UMOUNT2, "umount2", []unix.Errno{unix.EBUSY, unix.EPERM}},
+	{unix.SYS_PIVOT_ROOT, "pivot_root", []unix.Errno{unix.EBUSY, unix.EPERM}},
+	{unix.SYS_OPEN_TREE, "open_tree", []unix.Errno{unix.EMFILE, unix.ENOMEM, unix.EPERM}},
+	{unix.SYS_MOVE_MOUNT, "move_mount", []unix.Errno{unix.ENOMEM, unix.EPERM, unix.ENOSPC}},
+	{unix.SYS_MOUNT_SETATTR, "mount_setattr", []unix.Errno{unix.ENOMEM, unix.EPERM, unix.EBUSY}},
+	{unix.SYS_FSOPEN, "fsopen", []unix.Errno{unix.EMFILE, unix.ENOMEM, unix.EPERM}},
+	{unix.SYS_FSCONFIG, "fsconfig", []unix.Errno{unix.ENOMEM, unix.EPERM}},
+	{unix.SYS_FSMOUNT, "fsmount", []unix.Errno{unix.EMFILE, unix.ENOMEM}},
+	{unix.SYS_MKNODAT, "mknodat", []unix.Errno{unix.EIO, unix.ENOSPC, unix.EPERM}},
+	{unix.SYS_FCHMODAT, "fchmodat", []unix.Errno{unix.EIO, unix.EPERM}},
+	{unix.SYS_FCHOWNAT, "fchownat", []unix.Errno{unix.EIO, unix.EPERM}},
+	{unix.SYS_SETNS, "setns", []unix.Errno{unix.EPERM, unix.ENOMEM}},
+	{unix.SYS_UNSHARE, "unshare", []unix.Errno{unix.EPERM, unix.ENOMEM, unix.ENOSPC}},
+	{unix.SYS_SETSID, "setsid", []unix.Errno{unix.EPERM}},
+	{unix.SYS_SETHOSTNAME, "sethostname", []unix.Errno{unix.EPERM}},
+	{unix.SYS_SETGROUPS, "setgroups", []unix.Errno{unix.EPERM, unix.ENOMEM}},
+	{unix.SYS_SETRESUID, "setresuid", []unix.Errno{unix.EAGAIN, unix.EPERM}},
+	{unix.SYS_SETRESGID, "setresgid", []unix.Errno{unix.EPERM}},
+	{unix.SYS_CAPSET, "capset", []unix.Errno{unix.EPERM}},
+	{unix.SYS_SECCOMP, "seccomp", []unix.Errno{unix.ENOMEM, unix.EPERM, unix.EBUSY}},
+	{unix.SYS_KEYCTL, "keyctl", []unix.Errno{unix.EDQUOT, unix.ENOMEM, unix.EPERM}},
+	{unix.SYS_BPF, "bpf", []unix.Errno{unix.EPERM, unix.ENOMEM, unix.EBUSY}},
+	{unix.SYS_CLOSE_RANGE, "close_range", []unix.Errno{unix.ENOMEM}},
+	{unix.SYS_SCHED_SETAFFINITY, "sched_setaffinity", []unix.Errno{unix.EPERM, unix.ENOMEM}},
+	{unix.SYS_PRLIMIT64, "prlimit64", []unix.Errno{unix.EPERM}},
+	{unix.SYS_UNAME, "uname", []unix.Errno{unix.EPERM}},
+	{unix.SYS_FACCESSAT, "faccessat", []unix.Errno{unix.EIO, unix.ENOMEM}},
+	{unix.SYS_INOTIFY_INIT1, "inotify_init1", []unix.Errno{unix.EMFILE}},
+	{unix.SYS_INOTIFY_ADD_WATCH, "inotify_add_watch", []unix.Errno{unix.ENOSPC}},
+	{unix.SYS_NAME_TO_HANDLE_AT, "name_to_handle_at", []unix.Errno{unix.ENOMEM}},
+}, archFailures...)
+
+// syscallInfo is the beginning of struct ptrace_syscall_info of linux/ptrace.h.
+type syscallInfo struct {
+	Op     uint8
+	_      [3]byte
+	Arch   uint32
+	IP, SP uint64
+	Nr     uint64
+	Args   [6]uint64
+	_      [2]uint64
+}
+
+const opEntry = 1 // PTRACE_SYSCALL_INFO_ENTRY
+
+func syscallOf(thread int) (info syscallInfo, entry bool) {
+	n, _, errno := unix.Syscall6(unix.SYS_PTRACE, unix.PTRACE_GET_SYSCALL_INFO, uintptr(thread), unsafe.Sizeof(info), uintptr(unsafe.Pointer(&info)), 0, 0)
+	return info, errno == 0 && n > 0 && info.Op == opEntry
+}
+
+// isDavits says whether a process that has just been exec'd is the stage, or the compiler of filters: the others are hooks and the
+// container's own, whose calls are not touched.
+func isDavits(pid int) bool {
+	exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+	return err == nil && strings.HasPrefix(exe, "/memfd:davit-")
+}
+
+// injection is a davit that is traced.
+type injection struct {
+	fault
+	injected
+	pid    int
+	failed bool               // the fault was there
+	fail   map[int]unix.Errno // by thread: what the call that it is in is to return
+	known  map[int]bool       // threads and processes that have begun
+}
+
+// hangs is how long a davit may take.
+const hangs = 40 * time.Second
+
+// inject runs davit with a fault.
+func (b *box) inject(f fault, args ...string) injected {
+	b.t.Helper()
+	runtime.LockOSThread() // a tracer is a thread
+	defer runtime.UnlockOSThread()
+	file, err := os.Create(filepath.Join(b.work, "injected"))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer file.Close()
+	cmd := b.command(args...)
+	cmd.Stdout, cmd.Stderr = file, file
+	cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: true}
+	if err := cmd.Start(); err != nil {
+		b.t.Fatal(err)
+	}
+	i := &injection{fault: f, pid: cmd.Process.Pid, fail: map[int]unix.Errno{}, known: map[int]bool{cmd.Process.Pid: true}}
+	timer := time.AfterFunc(hangs, func() {
+		i.hung = true
+		unix.Kill(i.pid, unix.SIGKILL)
+	})
+	defer timer.Stop()
+	if err := i.trace(); err != nil {
+		b.t.Fatal(err)
+	}
+	data, _ := os.ReadFile(file.Name())
+	i.out = string(data)
+	return i.injected
+}
+
+// trace goes on until davit and what is traced of its children have ended.
+func (i *injection) trace() error {
+	var status unix.WaitStatus
+	if _, err := unix.Wait4(i.pid, &status, unix.WALL, nil); err != nil {
+		return err
+	}
+	const follow = unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_TRACEFORK | unix.PTRACE_O_TRACEVFORK | unix.PTRACE_O_TRACEEXEC
+	if err := unix.PtraceSetOptions(i.pid, unix.PTRACE_O_TRACESYSGOOD|follow); err != nil {
+		return err
+	}
+	unix.PtraceSyscall(i.pid, 0)
+	for {
+		thread, err := unix.Wait4(-1, &status, unix.WALL, nil)
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err != nil:
+			return fmt.Errorf("wait4: %w", err)
+		case status.Exited() || status.Signaled():
+			if thread != i.pid {
+				continue
+			}
+			i.status = status.ExitStatus()
+			if status.Signaled() {
+				i.status = -int(status.Signal())
+			}
+			i.letGo()
+			return nil
+		case status.Stopped():
+			i.stopped(thread, status)
+		}
+	}
+}
+
+// stopped has a thread go on that has stopped.
+func (i *injection) stopped(thread int, status unix.WaitStatus) {
+	signal := 0
+	switch stop := status.StopSignal(); {
+	case stop == unix.SIGTRAP|0x80:
+		i.call(thread)
+	case stop == unix.SIGTRAP && status.TrapCause() == unix.PTRACE_EVENT_EXEC:
+		if thread != i.pid && !isDavits(thread) {
+			delete(i.known, thread)
+			unix.PtraceDetach(thread)
+			return
+		}
+	case stop == unix.SIGTRAP: // a child was made
+	case stop == unix.SIGSTOP && !i.known[thread]: // it begins
+		i.known[thread] = true
+	default:
+		signal = int(stop)
+	}
+	unix.PtraceSyscall(thread, signal)
+}
+
+// call is at the entry to a system call, or at its exit.
+func (i *injection) call(thread int) {
+	if errno, ok := i.fail[thread]; ok {
+		delete(i.fail, thread)
+		setResult(thread, errno)
+		return
+	}
+	info, entry := syscallOf(thread)
+	n := slices.IndexFunc(failures, func(f failure) bool { return f.nr == info.Nr })
+	if !entry || n < 0 {
+		return
+	}
+	if cmd := info.Args[1]; info.Nr == unix.SYS_FCNTL && cmd != unix.F_DUPFD && cmd != unix.F_DUPFD_CLOEXEC {
+		return // cannot fail so
+	}
+	errnos := failures[n].errnos
+	if info.Nr == unix.SYS_READ || info.Nr == unix.SYS_WRITE {
+		file, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", thread, info.Args[0]))
+		if strings.HasPrefix(file, "pipe:") || strings.HasPrefix(file, "anon_inode:") { // which have neither a disk nor a need of memory
+			errnos = []unix.Errno{unix.EINTR}
+		}
+	}
+	i.calls++
+	one := i.calls == i.fault.call && !i.failed && i.kind < len(errnos)
+	if !one && i.always != failures[n].name {
+		return
+	}
+	i.failed = true
+	i.name = fmt.Sprintf("%s: %s", failures[n].name, unix.ErrnoName(errnos[i.kind]))
+	i.fail[thread] = errnos[i.kind]
+	skipCall(thread)
+}
+
+// letGo detaches what is still traced when davit has ended: a stage that waits for start, or is about to end. That takes a stop.
+func (i *injection) letGo() {
+	for pid := range i.known {
+		if pid == i.pid || unix.Kill(pid, unix.SIGSTOP) != nil {
+			continue
+		}
+		for {
+			var status unix.WaitStatus
+			_, err := unix.Wait4(pid, &status, unix.WALL, nil)
+			if err == unix.EINTR {
+				continue
+			}
+			if err != nil || !status.Stopped() {
+				break
+			}
+			if status.StopSignal() == unix.SIGSTOP {
+				unix.PtraceDetach(pid)
+				break
+			}
+			i.stopped(pid, status)
+		}
+	}
+}
