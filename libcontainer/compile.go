@@ -392,7 +392,7 @@ func (c *compiled) process(o CreateOptions, facts *spec.Facts, filter *process.F
 	s := c.spec
 	po := process.Options{
 		UserNamespace: userns, AppArmor: facts.AppArmor(), SELinux: facts.SELinux(), ReadOnlyRoot: s.Root.Readonly,
-		KeepGroups: c.newUser && c.rootless && deniesSetgroups(s),
+		KeepGroups: c.deniesSetgroups(facts),
 		Proc:       c.proc, Filter: filter, Grantable: grantable(s.Process, facts, userns), Wait: true, NoFileLifted: lifted, Preserve: uint64(o.PreserveFDs),
 	}
 	if !o.Run {
@@ -451,9 +451,21 @@ func personality(to *plan.Plan, p *specs.LinuxPersonality) error {
 	return nil
 }
 
-// deniesSetgroups: a user who may map only the own group may not drop groups.
-func deniesSetgroups(s *specs.Spec) bool {
-	return len(s.Linux.GIDMappings) == 1 && s.Linux.GIDMappings[0].Size == 1
+// deniesSetgroups says whether setgroups(2) is denied in the container's user namespace, as it is in all that are made
+// below one that denies it (user_namespaces(7)).
+func (c *compiled) deniesSetgroups(facts *spec.Facts) bool {
+	if !facts.InitialUserNS() && facts.DeniesSetgroups("/proc/self") {
+		return true
+	}
+	for _, n := range c.spec.Linux.Namespaces {
+		if n.Type == specs.UserNamespace && n.Path != "" {
+			process, is := strings.CutSuffix(n.Path, "/ns/user")
+			return is && facts.DeniesSetgroups(process)
+		}
+	}
+	// A user who may map only the own group may not drop groups: see mapIDs.
+	gids := c.spec.Linux.GIDMappings
+	return c.newUser && facts.UID() != 0 && len(gids) == 1 && gids[0].Size == 1
 }
 
 // describe fills in the state as far as it is known beforehand.

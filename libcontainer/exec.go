@@ -208,7 +208,7 @@ func (e *execution) compile(console int, facts *spec.Facts) error {
 	}
 	po := process.Options{
 		Exec: true, UserNamespace: userns, AppArmor: facts.AppArmor(), SELinux: facts.SELinux(),
-		KeepGroups: userns && facts.UID() != 0 && deniesSetgroups(s),
+		KeepGroups: (userns || !facts.InitialUserNS()) && facts.DeniesSetgroups("/proc/"+strconv.Itoa(e.Pid)),
 		Proc:       func() plan.FD { return procOf(p) }, Filter: filter, Grantable: grantable(e.Process, facts, userns), Preserve: uint64(e.PreserveFDs),
 		Wait: e.terminal != nil,
 	}

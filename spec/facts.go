@@ -36,7 +36,9 @@ type Known struct {
 	AppArmor      bool       // enabled
 	SELinux       bool       // enabled, with a policy
 	Without       FeatureSet // features that are missing though Kernel is new enough
-	Foreign       []string   // namespaces that a user namespace which is joined, too, does not own
+	Foreign       []string   // namespaces that the container's user namespace does not own
+	Own           []string   // namespaces that this process is in
+	NoSetgroups   bool       // the user namespaces deny setgroups(2)
 }
 
 // Host is the running host.

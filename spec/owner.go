@@ -9,9 +9,13 @@ import (
 
 // Owns says whether the namespace at path belongs to the user namespace at userns, or to one below that: only then may
 // a process join the one after the other. What cannot be opened is said to; whoever opens it next will say why not.
+// An empty userns is davit's own.
 func (f *Facts) Owns(userns, path string) bool {
 	if f.told != nil {
 		return !slices.Contains(f.told.Foreign, path)
+	}
+	if userns == "" {
+		userns = "/proc/self/ns/user"
 	}
 	var owner unix.Stat_t
 	if unix.Stat(userns, &owner) != nil {
@@ -35,4 +39,21 @@ func (f *Facts) Owns(userns, path string) bool {
 		}
 		ns, above = up, unix.NS_GET_PARENT
 	}
+}
+
+// IsIn says whether davit itself is in the namespace at path. kind is the name of its file in /proc/PID/ns.
+func (f *Facts) IsIn(path, kind string) bool {
+	if f.told != nil {
+		return slices.Contains(f.told.Own, path)
+	}
+	var other, own unix.Stat_t
+	return unix.Stat(path, &other) == nil && unix.Stat("/proc/self/ns/"+kind, &own) == nil && other.Ino == own.Ino && other.Dev == own.Dev
+}
+
+// DeniesSetgroups says whether the user namespace of a process, as in "/proc/self", denies setgroups(2) (user_namespaces(7)).
+func (f *Facts) DeniesSetgroups(process string) bool {
+	if f.told != nil {
+		return f.told.NoSetgroups
+	}
+	return firstBytes(process+"/setgroups") == "deny"
 }
