@@ -48,8 +48,11 @@ type compiled struct {
 	spec     *specs.Spec
 	state    State
 	cgroups  *cgroups.Manager
-	rdt      *resctrl.Group // nil: none asked for
-	new      uint64         // CLONE_NEW* that are made for it
+	rdt      *resctrl.Group     // nil: none asked for
+	new      uint64             // CLONE_NEW* that are made for it
+	owned    uint64             // those that are joined and belong to its user namespace
+	own      uint64             // those that are davit's and belong to its user namespace
+	foreign  map[uint64]plan.FD // those that are joined and belong to neither
 	newUser  bool
 	byPath   bool // davit has no privileges on the host's mounts
 	rootless bool // nor in the initial user namespace
@@ -174,13 +177,13 @@ func (c *compiled) compile(o CreateOptions, facts *spec.Facts, cache string) err
 	if err != nil {
 		return err
 	}
-	userns, owned := c.enter(o, facts)
+	userns := c.enter(o, facts)
 	within := userns && c.new&unix.CLONE_NEWNS != 0 && !c.byPath
 	if within {
 		c.plan.Add("", plan.Sync{Phase: plan.Sources})
 	}
 	mounts := rootfs.Options{
-		Bundle: o.Bundle, New: c.new, Owned: owned, UserNamespace: userns || !facts.InitialUserNS(), ByPath: c.byPath, Within: within, NoPivot: o.NoPivot,
+		Bundle: o.Bundle, New: c.new, Owned: c.owned, Foreign: c.foreign, Own: c.own, UserNamespace: userns || !facts.InitialUserNS(), ByPath: c.byPath, Within: within, NoPivot: o.NoPivot,
 		Cgroups2: facts.Cgroup() == spec.Unified, Hierarchies: c.cgroups.Hierarchies(),
 		MountLabel: c.spec.Linux.MountLabel != "" && facts.SELinux(),
 	}
@@ -229,11 +232,10 @@ func compileFilter(s *specs.Spec, cache string) (*process.Filter, error) {
 }
 
 // enter adds the steps that lead into the container's namespaces, and says
-// whether it is in another user namespace than davit, and which namespaces that
-// it joins belong to that.
-func (c *compiled) enter(o CreateOptions, facts *spec.Facts) (userns bool, owned uint64) {
+// whether it is in another user namespace than davit.
+func (c *compiled) enter(o CreateOptions, facts *spec.Facts) (userns bool) {
 	p := c.plan
-	joined, owned := c.joins(facts)
+	joined := c.joins(facts)
 	c.newUser = c.new&unix.CLONE_NEWUSER != 0
 	userns = c.newUser || joined&unix.CLONE_NEWUSER != 0
 	now := c.new &^ (unix.CLONE_NEWCGROUP | unix.CLONE_NEWTIME)
@@ -271,19 +273,20 @@ func (c *compiled) enter(o CreateOptions, facts *spec.Facts) (userns bool, owned
 	if c.new&unix.CLONE_NEWNET != 0 {
 		p.Add("", plan.Loopback{})
 	}
-	return userns, owned
+	return userns
 }
 
 // joins adds the steps that join namespaces. A user namespace owns those after it; the others need privileges that it
-// takes away, and come first.
-func (c *compiled) joins(facts *spec.Facts) (joined, owned uint64) {
+// takes away, and come first. It notes how they, and those that the container shares with davit, stand to the container's user namespace.
+func (c *compiled) joins(facts *spec.Facts) (joined uint64) {
 	p := c.plan
-	userns := ""
+	userns, inherited := "", true
 	for _, n := range c.spec.Linux.Namespaces {
 		if n.Type == specs.UserNamespace {
-			userns = n.Path
+			userns, inherited = n.Path, false
 		}
 	}
+	nested := !facts.InitialUserNS()
 	var first, then []plan.Entry
 	for i, n := range c.spec.Linux.Namespaces {
 		flag := nsFlag(n.Type)
@@ -298,16 +301,34 @@ func (c *compiled) joins(facts *spec.Facts) (joined, owned uint64) {
 		switch {
 		case flag == unix.CLONE_NEWUSER:
 			then = slices.Insert(then, 0, e)
+			continue
 		case userns != "" && facts.Owns(userns, n.Path):
-			owned |= flag
+			c.owned |= flag
 			then = append(then, e)
-		default:
-			first = append(first, e)
+			continue
+		case inherited && nested && facts.Owns("", n.Path):
+			c.owned |= flag
+		case !inherited && flag&shownTypes != 0 && !facts.IsIn(n.Path, nsFile(n.Type)):
+			if c.foreign == nil {
+				c.foreign = map[uint64]plan.FD{}
+			}
+			c.foreign[flag] = fd
+		}
+		first = append(first, e)
+	}
+	if nested {
+		for _, n := range nsFlags {
+			if n.flag&shownTypes&^(c.new|joined) != 0 && facts.Owns("", "/proc/self/ns/"+nsFile(n.name)) {
+				c.own |= n.flag
+			}
 		}
 	}
 	p.Steps = append(append(p.Steps, first...), then...)
-	return joined, owned
+	return joined
 }
+
+// shownTypes are the namespaces that a filesystem shows: procfs, sysfs, mqueue.
+const shownTypes = unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWIPC
 
 // place lets the parent put the process where it belongs, before anything that
 // depends on it. A process that was cloned into its one and only cgroup does not wait.

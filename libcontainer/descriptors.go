@@ -41,7 +41,12 @@ func openDescriptors(p *plan.Plan, given map[string]int) (descriptors, error) {
 			d.Kind, d.Maps = plan.Path, ""
 		}
 		var err error
-		if fds[i], err = openMapped(&d, given, maps); err != nil {
+		if d.Kind == plan.Instance {
+			fds[i], err = openInstance(&d, fds)
+		} else {
+			fds[i], err = openMapped(&d, given, maps)
+		}
+		if err != nil {
 			fds.close()
 			return nil, err
 		}

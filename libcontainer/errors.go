@@ -99,7 +99,7 @@ func subject(s plan.Step) string {
 		return fmt.Sprintf("%s, %s", s.Target, s.Type)
 	case plan.Bind:
 		if s.Source == "" {
-			return s.Target + ", idmapped bind"
+			return s.Target + ", mount made beforehand"
 		}
 		return fmt.Sprintf("%s, bind of %s", s.Target, s.Source)
 	case plan.Device:

@@ -68,11 +68,14 @@ const (
 	Connect
 	// Given is a descriptor that the caller already holds, known by Path as its name.
 	Given
+	// Instance is a new filesystem of type Path that shows a namespace of type Flags (CLONE_NEW*): a procfs, sysfs or mqueue
+	// of Namespace, or of davit's own. It is made with davit's privileges, for a container whose user namespace has none over it.
+	Instance
 )
 
 var kindNames = [...]string{
 	Path: "path", Tree: "tree", TreeRecursive: "tree with submounts", Namespace: "namespace", Proc: "procfs",
-	StateTree: "tree of the state directory", Listen: "start socket", Connect: "connection", Given: "descriptor",
+	StateTree: "tree of the state directory", Listen: "start socket", Connect: "connection", Given: "descriptor", Instance: "new filesystem",
 }
 
 func (k Kind) String() string { return kindNames[k] }
@@ -81,7 +84,7 @@ func (k Kind) String() string { return kindNames[k] }
 type Descriptor struct {
 	Kind  Kind
 	Path  string
-	Flags uint64 // Namespace: the CLONE_NEW* type
+	Flags uint64 // Namespace, Instance: the CLONE_NEW* type
 	Field string // of config.json
 	// Maps are the mappings that a tree gets, as uid_map, NUL, gid_map (MOUNT_ATTR_IDMAP, Linux 5.12). The parent does it: it
 	// takes privileges over the filesystem, which the stage has left behind if there is a user namespace.
@@ -90,6 +93,11 @@ type Descriptor struct {
 	// Within: the tree is a copy made in the mount namespace of the stage, once that has one (see Sources). If that belongs to
 	// another user namespace, what the host has read-only, nosuid, … and covered there is locked so (mount_namespaces(7)).
 	Within bool
+	// Namespace is the one that an Instance shows: an earlier descriptor. NoFD is davit's own: then the stage gets a copy of
+	// the host's filesystem if the kernel refuses davit a new one.
+	Namespace FD
+	Options   []string // of an Instance: "name" or "name=value" (fsconfig(2))
+	Set       uint64   // MOUNT_ATTR_* that an Instance has from the start: the kernel may demand those of the host's (mount_too_revealing)
 }
 
 // Add appends a step.

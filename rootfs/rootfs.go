@@ -21,9 +21,12 @@ type Options struct {
 	Bundle string // absolute
 	// New are the namespaces (CLONE_NEW*) that are made for the container, not joined or shared.
 	New uint64
-	// Owned are those that are joined and belong to the container's user namespace, which is
-	// joined, too.
+	// Owned are those that are joined and belong to the container's user namespace, or to one below that.
 	Owned uint64
+	// Foreign are joined ones that do not, with the descriptors of them.
+	Foreign map[uint64]plan.FD
+	// Own are davit's own, which the config does not list, if they belong to davit's user namespace, which is not the initial one.
+	Own uint64
 	// UserNamespace: the container is in another user namespace than the initial one.
 	UserNamespace bool
 	// ByPath lets the stage open the sources on the host, for a davit that
@@ -213,24 +216,6 @@ func named(list []string, prefix string) bool {
 	return slices.ContainsFunc(list, func(option string) bool { return strings.HasPrefix(option, prefix) })
 }
 
-// fallback returns the host's directory to show where the kernel refuses a new
-// instance: in a user namespace that does not own the namespace it is about.
-func (c *compiler) fallback(fstype string) string {
-	if !c.UserNamespace {
-		return ""
-	}
-	own := c.New | c.Owned
-	switch {
-	case fstype == "sysfs" && own&unix.CLONE_NEWNET == 0:
-		return "/sys"
-	case fstype == "proc" && own&unix.CLONE_NEWPID == 0:
-		return "/proc"
-	case fstype == "mqueue" && own&unix.CLONE_NEWIPC == 0:
-		return "/dev/mqueue"
-	}
-	return ""
-}
-
 func (c *compiler) filesystem(field string, m *specs.Mount, target string, o options) error {
 	switch {
 	case m.Type == "":
@@ -240,13 +225,8 @@ func (c *compiler) filesystem(field string, m *specs.Mount, target string, o opt
 	case o.idmap || len(m.UIDMappings) > 0:
 		return fmt.Errorf("id mappings are for bind mounts, not %s", m.Type)
 	}
-	if source := c.fallback(m.Type); source != "" {
-		// What lies below is no less read-only than the whole (CVE-2023-25809).
-		set, clear := o.top()
-		o.bind, o.recursive, o.data, o.noFollow = true, true, "", m.Type != "mqueue"
-		// But access times, which the kernel has locked (EPERM), and which nobody misses here.
-		o.set, o.clear, o.recSet, o.recClear = 0, clear&^atime, (o.recSet|set)&^atime, o.recClear&^atime
-		return c.bind(field, &specs.Mount{Destination: m.Destination, Source: source}, target, o)
+	if done, err := c.foreign(field, m, target, o); done {
+		return err
 	}
 	if o.copyUp {
 		return c.copyUp(field, m.Source, target, o)

@@ -1,0 +1,88 @@
+package libcontainer
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+
+	"davit/plan"
+	"davit/rootfs"
+
+	"golang.org/x/sys/unix"
+)
+
+// openInstance makes a new procfs, sysfs or mqueue, attached nowhere, of a namespace that fds has. If that is davit's own and
+// the kernel refuses, as where the host's is masked, a copy of the host's will do.
+func openInstance(d *plan.Descriptor, fds descriptors) (int, error) {
+	if d.Namespace == plan.NoFD {
+		fd, err := newInstance(d, -1)
+		if err != nil {
+			fd, err = openTree(rootfs.HostPath(d.Path), unix.AT_RECURSIVE)
+		}
+		if err != nil {
+			err = openFailed(d, err, "")
+		}
+		return fd, err
+	}
+	fd, err := inNamespaceOf(d, fds[d.Namespace-1])
+	if err != nil {
+		hint := "it takes CAP_SYS_ADMIN over the joined " + nsName(d.Flags) + " namespace: let the container join the user namespace that owns that, too"
+		return -1, openFailed(d, fmt.Errorf("%s of the joined %s namespace: %w", d.Path, nsName(d.Flags), err), hint)
+	}
+	return fd, nil
+}
+
+// inNamespaceOf makes an instance that shows the namespace ns. All but procfs show the one that the calling thread is in.
+func inNamespaceOf(d *plan.Descriptor, ns int) (int, error) {
+	if d.Flags == unix.CLONE_NEWPID {
+		return newInstance(d, ns)
+	}
+	type result struct {
+		fd  int
+		err error
+	}
+	done := make(chan result)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with this function
+		if err := unix.Setns(ns, int(d.Flags)); err != nil {
+			done <- result{-1, fmt.Errorf("setns: %w", err)}
+			return
+		}
+		fd, err := newInstance(d, -1)
+		done <- result{fd, err}
+	}()
+	r := <-done
+	return r.fd, r.err
+}
+
+// newInstance makes the filesystem. A pid namespace is given by its descriptor (Linux 6.18), -1 is the caller's.
+func newInstance(d *plan.Descriptor, pidns int) (int, error) {
+	fs, err := named("fsopen", d.Path)(unix.Fsopen(d.Path, unix.FSOPEN_CLOEXEC))
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(fs)
+	if pidns >= 0 {
+		if err := unix.FsconfigSetFd(fs, "pidns", pidns); errors.Is(err, unix.EINVAL) {
+			return -1, errors.New("fsconfig pidns: invalid argument: it needs Linux 6.18")
+		} else if err != nil {
+			return -1, fmt.Errorf("fsconfig pidns: %w", err)
+		}
+	}
+	for _, option := range d.Options {
+		name, value, valued := strings.Cut(option, "=")
+		if valued {
+			err = unix.FsconfigSetString(fs, name, value)
+		} else {
+			err = unix.FsconfigSetFlag(fs, name)
+		}
+		if err != nil {
+			return -1, fmt.Errorf("fsconfig %s: %w", option, err)
+		}
+	}
+	if err := unix.FsconfigCreate(fs); err != nil {
+		return -1, fmt.Errorf("fsconfig %s: %w", d.Path, err)
+	}
+	return named("fsmount", d.Path)(unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, int(d.Set)))
+}
