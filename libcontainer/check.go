@@ -137,9 +137,24 @@ func (e *examination) compile() {
 
 // tryOpen does for one descriptor what create does before it makes anything, but leaves alone whoever listens on a socket.
 func (c *compiled) tryOpen(d *plan.Descriptor, maps idmaps) error {
+	joined := -1
+	if d.Namespace != plan.NoFD {
+		ns := &c.plan.Descriptors[d.Namespace-1]
+		var err error
+		if joined, err = openNamespace(ns.Path, ns.Flags); err != nil {
+			return nil // said when its own turn came
+		}
+		defer unix.Close(joined)
+	}
 	switch d.Kind {
+	case plan.Instance:
+		fd, err := openInstance(d, joined)
+		if err == nil {
+			unix.Close(fd)
+		}
+		return err
 	case plan.Tree, plan.TreeRecursive, plan.Path, plan.Namespace, plan.Proc:
-		fd, err := openMapped(d, nil, maps)
+		fd, err := openMapped(d, joined, nil, maps)
 		if err != nil {
 			return err
 		}

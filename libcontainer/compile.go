@@ -53,6 +53,7 @@ type compiled struct {
 	owned    uint64             // those that are joined and belong to its user namespace
 	own      uint64             // those that are davit's and belong to its user namespace
 	foreign  map[uint64]plan.FD // those that are joined and belong to neither
+	userns   plan.FD            // the user namespace that is joined
 	newUser  bool
 	byPath   bool // davit has no privileges on the host's mounts
 	rootless bool // nor in the initial user namespace
@@ -183,7 +184,7 @@ func (c *compiled) compile(o CreateOptions, facts *spec.Facts, cache string) err
 		c.plan.Add("", plan.Sync{Phase: plan.Sources})
 	}
 	mounts := rootfs.Options{
-		Bundle: o.Bundle, New: c.new, Owned: c.owned, Foreign: c.foreign, Own: c.own, UserNamespace: userns || !facts.InitialUserNS(), ByPath: c.byPath, Within: within, NoPivot: o.NoPivot,
+		Bundle: o.Bundle, New: c.new, Owned: c.owned, Foreign: c.foreign, Own: c.own, UserNS: c.userns, UserNamespace: userns || !facts.InitialUserNS(), ByPath: c.byPath, Within: within, NoPivot: o.NoPivot,
 		Cgroups2: facts.Cgroup() == spec.Unified, Hierarchies: c.cgroups.Hierarchies(),
 		MountLabel: c.spec.Linux.MountLabel != "" && facts.SELinux(),
 	}
@@ -300,6 +301,7 @@ func (c *compiled) joins(facts *spec.Facts) (joined uint64) {
 		e := plan.Entry{Field: field, Step: plan.Join{FD: fd, Types: flag, Name: n.Path}}
 		switch {
 		case flag == unix.CLONE_NEWUSER:
+			c.userns = fd
 			then = slices.Insert(then, 0, e)
 			continue
 		case userns != "" && facts.Owns(userns, n.Path):

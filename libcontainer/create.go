@@ -330,7 +330,7 @@ func (c *creation) phase(p plan.Phase) error {
 	case plan.Mapped:
 		err = c.mapIDs()
 	case plan.Sources:
-		err = openWithin(c.plan, c.stage)
+		err = openWithin(c.plan, c.fds, c.stage)
 	case plan.Hooks:
 		err = c.runtimeHooks()
 	}

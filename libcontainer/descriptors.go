@@ -18,6 +18,14 @@ import (
 // descriptors are the open ones of a plan, in its order.
 type descriptors []int
 
+// at returns a descriptor, -1 for none.
+func (d descriptors) at(fd plan.FD) int {
+	if fd == plan.NoFD {
+		return -1
+	}
+	return d[fd-1]
+}
+
 func (d descriptors) close() {
 	for _, fd := range d {
 		if fd >= 0 {
@@ -38,13 +46,13 @@ func openDescriptors(p *plan.Plan, given map[string]int) (descriptors, error) {
 	for i := range p.Descriptors {
 		d := p.Descriptors[i]
 		if d.Within { // the place, and whether it is there
-			d.Kind, d.Maps = plan.Path, ""
+			d.Kind, d.Maps, d.Namespace = plan.Path, "", plan.NoFD
 		}
 		var err error
 		if d.Kind == plan.Instance {
-			fds[i], err = openInstance(&d, fds)
+			fds[i], err = openInstance(&d, fds.at(d.Namespace))
 		} else {
-			fds[i], err = openMapped(&d, given, maps)
+			fds[i], err = openMapped(&d, fds.at(d.Namespace), given, maps)
 		}
 		if err != nil {
 			fds.close()
@@ -55,7 +63,7 @@ func openDescriptors(p *plan.Plan, given map[string]int) (descriptors, error) {
 }
 
 // openWithin opens the rest, in the mount namespace of the stage, and gives it to that.
-func openWithin(p *plan.Plan, stage *nsenter.Stage) error {
+func openWithin(p *plan.Plan, fds descriptors, stage *nsenter.Stage) error {
 	maps := idmaps{}
 	defer maps.close()
 	for i := range p.Descriptors {
@@ -68,13 +76,13 @@ func openWithin(p *plan.Plan, stage *nsenter.Stage) error {
 	failed := make(chan error)
 	go func() {
 		runtime.LockOSThread() // and never unlocked: the thread ends with this function
-		failed <- openInside(p, stage, maps)
+		failed <- openInside(p, fds, stage, maps)
 	}()
 	return <-failed
 }
 
 // openInside takes its thread into another mount namespace for good.
-func openInside(p *plan.Plan, stage *nsenter.Stage, maps idmaps) error {
+func openInside(p *plan.Plan, fds descriptors, stage *nsenter.Stage, maps idmaps) error {
 	if err := unix.Unshare(unix.CLONE_FS); err != nil {
 		return fmt.Errorf("unshare: %w", err)
 	}
@@ -100,7 +108,7 @@ func openInside(p *plan.Plan, stage *nsenter.Stage, maps idmaps) error {
 		if !d.Within {
 			continue
 		}
-		fd, err := openMapped(d, nil, maps)
+		fd, err := openMapped(d, fds.at(d.Namespace), nil, maps)
 		if err != nil {
 			return err
 		}
@@ -113,11 +121,12 @@ func openInside(p *plan.Plan, stage *nsenter.Stage, maps idmaps) error {
 	return nil
 }
 
-func openMapped(d *plan.Descriptor, given map[string]int, maps idmaps) (int, error) {
+// openMapped opens a descriptor and gives it its mappings; joined is the user namespace that it may take them from.
+func openMapped(d *plan.Descriptor, joined int, given map[string]int, maps idmaps) (int, error) {
 	fd, err := openDescriptor(d, given)
 	hint := hintOpen(d, err)
-	if err == nil && d.Maps != "" {
-		err = maps.apply(fd, d)
+	if err == nil && d.Mapped() {
+		err = maps.apply(fd, d, joined)
 		hint = hintMap(err)
 	}
 	if err == nil {

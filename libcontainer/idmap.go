@@ -7,6 +7,7 @@ import (
 
 	"davit/nsenter"
 	"davit/plan"
+	"davit/spec"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,17 +15,20 @@ import (
 // idmaps are user namespaces by their mappings: engines ask for the same ones on many mounts.
 type idmaps map[string]int
 
-// apply gives the mounts of a tree, not attached yet, the mappings.
-func (m idmaps) apply(tree int, d *plan.Descriptor) error {
-	ns, err := m.namespace(d.Maps)
-	if err != nil {
-		return err
+// apply gives the mounts of a tree, not attached yet, the mappings: those of the user namespace joined, or d's own.
+func (m idmaps) apply(tree int, d *plan.Descriptor, joined int) error {
+	ns := joined
+	if d.Maps != "" {
+		var err error
+		if ns, err = m.namespace(d.Maps); err != nil {
+			return err
+		}
 	}
 	flags := uint(unix.AT_EMPTY_PATH)
 	if d.MapsAll {
 		flags |= unix.AT_RECURSIVE
 	}
-	err = unix.MountSetattr(tree, "", flags, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(ns)})
+	err := unix.MountSetattr(tree, "", flags, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(ns)})
 	if err != nil {
 		return fmt.Errorf("mount_setattr idmap %s: %w", d.Path, err)
 	}
@@ -52,7 +56,13 @@ func (m idmaps) close() {
 // mappedNamespace returns a user namespace that has the mappings: that of a
 // stage which does nothing but wait until it has been opened.
 func mappedNamespace(maps string) (int, error) {
-	p := plan.Plan{Clone: unix.CLONE_NEWUSER}
+	var p plan.Plan
+	if spec.Host().InitialUserNS() {
+		p.Clone = unix.CLONE_NEWUSER
+	} else {
+		// The files of a process that is not dumpable are the initial namespace's root's.
+		p.Add("", plan.Fork{Types: unix.CLONE_NEWUSER, Mappable: true})
+	}
 	p.Add("", plan.Sync{Phase: plan.Mapped})
 	encoded, err := p.Encode()
 	if err != nil {
@@ -63,7 +73,7 @@ func mappedNamespace(maps string) (int, error) {
 		return -1, err
 	}
 	defer unix.Close(null)
-	stage, err := nsenter.Spawn(nsenter.Options{Plan: encoded, Clone: p.Clone, Stdio: [3]int{null, null, null}, Cgroup: -1, Fork: -1})
+	stage, err := nsenter.Spawn(nsenter.Options{Plan: encoded, Clone: p.Clone, Stdio: [3]int{null, null, null}, Cgroup: -1, Fork: p.ForkStep()})
 	if err != nil {
 		return -1, err
 	}

@@ -12,9 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openInstance makes a new procfs, sysfs or mqueue, attached nowhere, of a namespace that fds has. If that is davit's own and
-// the kernel refuses, as where the host's is masked, a copy of the host's will do.
-func openInstance(d *plan.Descriptor, fds descriptors) (int, error) {
+// openInstance makes a new procfs, sysfs or mqueue, attached nowhere, of a joined namespace. Without one it is of davit's own;
+// if the kernel refuses that, as where the host's is masked, a copy of the host's will do.
+func openInstance(d *plan.Descriptor, joined int) (int, error) {
 	if d.Namespace == plan.NoFD {
 		fd, err := newInstance(d, -1)
 		if err != nil {
@@ -25,7 +25,7 @@ func openInstance(d *plan.Descriptor, fds descriptors) (int, error) {
 		}
 		return fd, err
 	}
-	fd, err := inNamespaceOf(d, fds[d.Namespace-1])
+	fd, err := inNamespaceOf(d, joined)
 	if err != nil {
 		hint := "it takes CAP_SYS_ADMIN over the joined " + nsName(d.Flags) + " namespace: let the container join the user namespace that owns that, too"
 		return -1, openFailed(d, fmt.Errorf("%s of the joined %s namespace: %w", d.Path, nsName(d.Flags), err), hint)

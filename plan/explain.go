@@ -15,7 +15,7 @@ func (p *Plan) Text() string {
 	b.WriteString("parent\n")
 	for i, d := range p.Descriptors {
 		idmapped := ""
-		if d.Maps != "" {
+		if d.Mapped() {
 			idmapped = ", idmapped"
 		}
 		line(&b, "open", fmt.Sprintf("%s %s (descriptor %d%s)", d.Kind, d.Path, i+1, idmapped), d.Field)

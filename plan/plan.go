@@ -93,12 +93,15 @@ type Descriptor struct {
 	// Within: the tree is a copy made in the mount namespace of the stage, once that has one (see Sources). If that belongs to
 	// another user namespace, what the host has read-only, nosuid, … and covered there is locked so (mount_namespaces(7)).
 	Within bool
-	// Namespace is the one that an Instance shows: an earlier descriptor. NoFD is davit's own: then the stage gets a copy of
-	// the host's filesystem if the kernel refuses davit a new one.
+	// Namespace is an earlier descriptor: the namespace that an Instance shows, or the user namespace whose mappings a tree gets.
+	// For an Instance, NoFD is davit's own: then the stage gets a copy of the host's filesystem if the kernel refuses davit a new one.
 	Namespace FD
 	Options   []string // of an Instance: "name" or "name=value" (fsconfig(2))
 	Set       uint64   // MOUNT_ATTR_* that an Instance has from the start: the kernel may demand those of the host's (mount_too_revealing)
 }
+
+// Mapped says whether a tree gets id mappings.
+func (d *Descriptor) Mapped() bool { return d.Maps != "" || d.Namespace != NoFD && d.Kind != Instance }
 
 // Add appends a step.
 func (p *Plan) Add(field string, s Step) { p.Steps = append(p.Steps, Entry{field, s}) }

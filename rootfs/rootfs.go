@@ -27,6 +27,8 @@ type Options struct {
 	Foreign map[uint64]plan.FD
 	// Own are davit's own, which the config does not list, if they belong to davit's user namespace, which is not the initial one.
 	Own uint64
+	// UserNS is the user namespace that the container joins by path.
+	UserNS plan.FD
 	// UserNamespace: the container is in another user namespace than the initial one.
 	UserNamespace bool
 	// ByPath lets the stage open the sources on the host, for a davit that
@@ -363,6 +365,9 @@ func (c *compiler) bind(field string, m *specs.Mount, target string, o options) 
 		if tree.Maps, err = c.idmap(m); err != nil {
 			return err
 		}
+		if tree.Maps == "" {
+			tree.Namespace = c.UserNS
+		}
 		step.Source = ""
 	}
 	if !c.ByPath {
@@ -384,13 +389,17 @@ func (c *compiler) sharedRoot() bool {
 	return flags&unix.MS_SHARED != 0
 }
 
-// idmap returns the mappings that a mount gets: its own, or the container's.
+// idmap returns the mappings that a mount gets: its own, or the container's. If the container joins a user namespace by path,
+// they are that one's, and the result is empty.
 func (c *compiler) idmap(m *specs.Mount) (string, error) {
 	if c.ByPath {
 		return "", fmt.Errorf("an idmapped mount needs root (CAP_SYS_ADMIN on the host)")
 	}
 	uids, gids := m.UIDMappings, m.GIDMappings
 	if len(uids) == 0 && len(gids) == 0 {
+		if c.UserNS != plan.NoFD {
+			return "", nil
+		}
 		if c.spec.Linux == nil || len(c.spec.Linux.UIDMappings) == 0 {
 			return "", fmt.Errorf("option idmap without uidMappings and gidMappings, and no user namespace to take them from")
 		}
