@@ -2,10 +2,12 @@
 #include "stage.h"
 
 #include <linux/capability.h>
+#include <linux/fcntl.h>
 #include <linux/prctl.h>
 #include <linux/stat.h>
 #include <asm/ioctls.h>
 #include <asm/resource.h>
+#include <asm/statfs.h>
 #include <asm/termios.h>
 #include <linux/magic.h>
 #include <linux/mount.h>
@@ -87,6 +89,23 @@ void do_no_new_privileges(struct stage *c, const struct plan_step *s)
 	must(c, sys(__NR_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl", "PR_SET_NO_NEW_PRIVS");
 }
 
+/* Whether the process gets a descriptor of its stdio for its own. The owner of a file may change its mode, and so open it
+ * for writing: that of a file that was opened to be read stays who it is. So does that of a device, which the whole host
+ * uses, unless it is the process's terminal; and that is none of /dev/tty, /dev/console and /dev/ptmx (major 5). */
+static int is_to_own(int f, const struct statx *st)
+{
+	char termios[64];
+	struct statfs fs;
+	uint32_t type = st->stx_mode & S_IFMT;
+
+	if (type == S_IFBLK || (type == S_IFCHR && (st->stx_rdev_major == 5 || sys(__NR_ioctl, f, TCGETS, termios) < 0)))
+		return 0;
+	if ((sys(__NR_fcntl, f, F_GETFL) & O_ACCMODE) != O_RDONLY)
+		return 1;
+	/* A pipe without a name is nobody else's, and often enough opened again, as /dev/stdin. */
+	return type == S_IFIFO && sys(__NR_fstatfs, f, &fs) == 0 && fs.f_type == PIPEFS_MAGIC;
+}
+
 /* So that the process can open /dev/stdout again, as people expect. Where the
  * filesystem cannot change owners, they stay as they are. */
 void do_stdio_owner(struct stage *c, const struct plan_step *s)
@@ -96,8 +115,7 @@ void do_stdio_owner(struct stage *c, const struct plan_step *s)
 	for (int i = 0; i < 3; i++) {
 		if (sys(__NR_statx, i, "", AT_EMPTY_PATH, STATX_TYPE | STATX_UID, &st) < 0)
 			continue;
-		uint32_t null = st.stx_rdev_major == 1 && st.stx_rdev_minor == 3;
-		if (st.stx_uid != s->n[STDIO_OWNER_N_UID] && !((st.stx_mode & S_IFMT) == S_IFCHR && null))
+		if (st.stx_uid != s->n[STDIO_OWNER_N_UID] && is_to_own(i, &st))
 			sys(__NR_fchown, i, s->n[STDIO_OWNER_N_UID], -1L);
 	}
 }
@@ -200,14 +218,14 @@ void do_chdir(struct stage *c, const struct plan_step *s)
 void do_console(struct stage *c, const struct plan_step *s)
 {
 	struct winsize ws = {.ws_row = (uint16_t)s->n[CONSOLE_N_ROWS], .ws_col = (uint16_t)s->n[CONSOLE_N_COLS]};
-	uint64_t fs[16]; /* struct statfs */
+	struct statfs fs;
 	int unlock = 0, at, tree;
 
 	if (c->root < 0)
 		c->root = (int)must(c, sys(__NR_openat, AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC), "openat", "/");
 	int master = (int)must(c, lookup(c, "dev/pts/ptmx", O_RDWR | O_NOCTTY, RESOLVE_NO_SYMLINKS), "openat2", "/dev/pts/ptmx");
-	must(c, sys(__NR_fstatfs, master, fs), "fstatfs", "/dev/pts/ptmx");
-	if (fs[0] != DEVPTS_SUPER_MAGIC)
+	must(c, sys(__NR_fstatfs, master, &fs), "fstatfs", "/dev/pts/ptmx");
+	if (fs.f_type != DEVPTS_SUPER_MAGIC)
 		fail(c, "openat2", -ENODEV, "/dev/pts is not a devpts");
 	must(c, sys(__NR_ioctl, master, TIOCSPTLCK, &unlock), "ioctl", "TIOCSPTLCK");
 	int slave = (int)must(c, sys(__NR_ioctl, master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC), "ioctl", "TIOCGPTPEER");
