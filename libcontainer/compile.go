@@ -188,7 +188,7 @@ func (c *compiled) compile(o CreateOptions, facts *spec.Facts, cache string) err
 		Cgroups2: facts.Cgroup() == spec.Unified, Hierarchies: c.cgroups.Hierarchies(),
 		MountLabel: c.spec.Linux.MountLabel != "" && facts.SELinux(),
 	}
-	mounts.Console = c.console(o)
+	mounts.Console, mounts.Proc = c.console(o), c.proc
 	if c.spec.Linux.MountLabel != "" && !mounts.MountLabel {
 		warnf("linux.mountLabel: %q is ignored: SELinux is not enabled on this host", c.spec.Linux.MountLabel)
 	}

@@ -167,7 +167,7 @@ func openDescriptor(d *plan.Descriptor, given map[string]int) (int, error) {
 		}
 		return named("dup", d.Path)(unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3))
 	}
-	return -1, nil // plan.Listen and plan.StateTree: see openState
+	return -1, nil // plan.Listen and plan.StateTree: see openState; plan.Own: the stage opens it
 }
 
 func openTree(path string, flags uint) (int, error) {

@@ -102,6 +102,8 @@ func subject(s plan.Step) string {
 			return s.Target + ", mount made beforehand"
 		}
 		return fmt.Sprintf("%s, bind of %s", s.Target, s.Source)
+	case plan.Source:
+		return "source " + s.Path
 	case plan.Device:
 		return s.Path
 	case plan.Sysctl:
@@ -160,14 +162,19 @@ func Hint(err error) string {
 	return cgroups.Hint(err)
 }
 
+const (
+	hintSource    = `the source must exist on the host; check "source" in config.json`
+	hintRecursive = `in a user namespace a bind mount takes along what is mounted below its source: use "rbind"`
+)
+
 func hintOpen(d *plan.Descriptor, err error) string {
 	switch {
 	case d.Field == "root.path" && errors.Is(err, fs.ErrNotExist):
 		return "the root filesystem must exist: by default it is the directory rootfs beside config.json"
 	case (d.Kind == plan.Tree || d.Kind == plan.TreeRecursive) && errors.Is(err, fs.ErrNotExist):
-		return `the source must exist on the host; check "source" in config.json`
+		return hintSource
 	case d.Within && d.Kind == plan.Tree && errors.Is(err, unix.EINVAL):
-		return `in a user namespace a bind mount takes along what is mounted below its source: use "rbind"`
+		return hintRecursive
 	case d.Kind == plan.Namespace && errors.Is(err, fs.ErrNotExist):
 		return "the process or the file that held the namespace is gone"
 	case d.Kind == plan.Connect && errors.Is(err, unix.ECONNREFUSED):
@@ -204,6 +211,13 @@ func hintStep(e *StepError) string {
 		if e.Errno == unix.EINVAL {
 			return "davit's / is no mount point, as in a plain chroot: bind the directory on itself before chroot, or pivot_root to it"
 		}
+	case plan.Source:
+		switch {
+		case e.Errno == unix.ENOENT:
+			return hintSource
+		case e.Errno == unix.EINVAL && !s.Recursive:
+			return hintRecursive
+		}
 	case plan.Bind:
 		if e.Call == "device" {
 			return fmt.Sprintf("in a user namespace a device is the host's own node, and there it is not %d:%d", s.Rdev>>32, uint32(s.Rdev))
@@ -223,6 +237,10 @@ func hintStep(e *StepError) string {
 			if e.Call == "move_mount" {
 				return "a mount namespace is bound to a file below the source (as snapd does, see /proc/self/mountinfo): bind what lies beside it, or bind and not rbind"
 			}
+		}
+	case plan.CopyUp:
+		if e.Errno == unix.EAGAIN && e.Call == "openat" {
+			return "another process holds a lease on the file, and has not given it up within a second: see LEASE in /proc/locks"
 		}
 	case plan.Scheduler:
 		if e.Errno == unix.EPERM {

@@ -22,7 +22,7 @@ import (
 // Options are what a stage starts with.
 type Options struct {
 	Plan        []byte // encoded
-	Descriptors []int  // of the plan, in its order
+	Descriptors []int  // of the plan, in its order; -1: one that the stage opens itself (plan.Own)
 	Stdio       [3]int
 	Preserve    []int  // become 3, 4, … in the stage and in the container process
 	Clone       uint64 // CLONE_NEW* flags
@@ -67,7 +67,12 @@ func Spawn(o Options) (*Stage, error) {
 	add(o.Preserve...)
 	first := len(files)
 	add(plan, pair[1])
-	add(o.Descriptors...)
+	for _, fd := range o.Descriptors {
+		if fd < 0 { // the stage opens it: what is held until then keeps its number from others
+			fd = plan
+		}
+		add(fd)
+	}
 	add(exe) // at a number known beforehand
 	s := &Stage{PidFD: -1, Control: NewConn(pair[0]), fork: o.Fork}
 	s.Pid, err = syscall.ForkExec("/proc/self/fd/"+strconv.Itoa(len(files)-1),

@@ -14,6 +14,9 @@ func (p *Plan) Text() string {
 	var b strings.Builder
 	b.WriteString("parent\n")
 	for i, d := range p.Descriptors {
+		if d.Kind == Own { // see the step that opens it
+			continue
+		}
 		idmapped := ""
 		if d.Mapped() {
 			idmapped = ", idmapped"
@@ -120,6 +123,9 @@ func (p *Plan) JSON() []byte {
 	e.Key("open")
 	e.Array()
 	for _, d := range p.Descriptors {
+		if d.Kind == Own {
+			continue
+		}
 		e.Object()
 		e.Key("kind")
 		e.String(d.Kind.String())

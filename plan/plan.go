@@ -71,11 +71,13 @@ const (
 	// Instance is a new filesystem of type Path that shows a namespace of type Flags (CLONE_NEW*): a procfs, sysfs or mqueue
 	// of Namespace, or of davit's own. It is made with davit's privileges, for a container whose user namespace has none over it.
 	Instance
+	// Own is what the stage opens itself, by a step Source: the parent leaves its place empty.
+	Own
 )
 
 var kindNames = [...]string{
 	Path: "path", Tree: "tree", TreeRecursive: "tree with submounts", Namespace: "namespace", Proc: "procfs",
-	StateTree: "tree of the state directory", Listen: "start socket", Connect: "connection", Given: "descriptor", Instance: "new filesystem",
+	StateTree: "tree of the state directory", Listen: "start socket", Connect: "connection", Given: "descriptor", Instance: "new filesystem", Own: "tree of the stage's",
 }
 
 func (k Kind) String() string { return kindNames[k] }

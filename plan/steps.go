@@ -50,6 +50,15 @@ type Propagation struct {
 	Flags uint64 `plan:"mountFlags"`
 }
 
+// Source copies a mount tree of the host to Tree, a descriptor of kind Own, in the stage's mount namespace
+// and before the container has mounted anything: no path of the host is looked up after that.
+type Source struct {
+	Tree      FD
+	Path      string // on the host
+	Recursive bool
+	Set       uint64 `plan:"attrFlags"` // MOUNT_ATTR_*, of the top mount
+}
+
 // Root attaches the root filesystem's mount tree at its own path, from where
 // everything else is resolved.
 type Root struct {
@@ -72,6 +81,7 @@ type Mount struct {
 
 // CopyUp mounts a new tmpfs on Target with a copy of what Target held.
 type CopyUp struct {
+	Proc        FD // the host's procfs, by which a file that was found is opened
 	Target      string
 	Options     []string // of tmpfs, as "name" or "name=value" (fsconfig(2))
 	Set         uint64   `plan:"attrFlags"`  // MOUNT_ATTR_*, but RDONLY: it is filled first
@@ -82,9 +92,9 @@ type CopyUp struct {
 
 // Bind attaches a copy of a mount tree of the host on Target.
 type Bind struct {
-	Tree FD // or, without one, the stage copies Source itself
+	Tree FD
 	// Source on the host. If Tree is recursive and holds the file of a mount namespace (nsfs),
-	// which move_mount(2) refuses with ELOOP, the stage copies Source instead. Empty if
+	// which move_mount(2) refuses with ELOOP, the stage copies Source instead, if that is still the same directory. Empty if
 	// it must not, since only the parent can make the mount idmapped.
 	Source      string
 	Target      string
@@ -128,8 +138,11 @@ type Console struct {
 	Mount  bool   // bind it on /dev/console
 }
 
-// Mask hides a path behind /dev/null or an empty directory, if it exists.
-type Mask struct{ Path string }
+// Mask hides a path behind a null device or an empty directory, both read-only, if it exists.
+type Mask struct {
+	Path string
+	Null FD // the host's /dev/null: the first step that needs it attaches it, others copies
+}
 
 // ReadOnly makes what is at a path read-only, if it exists.
 type ReadOnly struct{ Path string }

@@ -9,7 +9,7 @@ const (
 	maxFDs     = 1
 	recordSize = 112
 	// fingerprint is a hash of all definitions of the wire.
-	fingerprint = 0x53acf01a
+	fingerprint = 0x1309b746
 )
 
 const (
@@ -21,6 +21,7 @@ const (
 	opKeyring
 	opEnterTime
 	opPropagation
+	opSource
 	opRoot
 	opMount
 	opCopyUp
@@ -72,6 +73,7 @@ var opNames = [...]string{
 	"keyring",
 	"enter time",
 	"propagation",
+	"source",
 	"root",
 	"mount",
 	"copy up",
@@ -155,6 +157,14 @@ func (s Propagation) visit(v visitor) {
 	v.num("flags", s.Flags, mountFlags)
 }
 
+func (Source) op() Op { return opSource }
+func (s Source) visit(v visitor) {
+	v.fd("tree", s.Tree)
+	v.str("path", s.Path)
+	v.num("recursive", flag(s.Recursive), boolean)
+	v.num("set", s.Set, attrFlags)
+}
+
 func (Root) op() Op { return opRoot }
 func (s Root) visit(v visitor) {
 	v.fd("tree", s.Tree)
@@ -176,6 +186,7 @@ func (s Mount) visit(v visitor) {
 
 func (CopyUp) op() Op { return opCopyUp }
 func (s CopyUp) visit(v visitor) {
+	v.fd("proc", s.Proc)
 	v.str("target", s.Target)
 	v.list("options", s.Options)
 	v.num("set", s.Set, attrFlags)
@@ -237,6 +248,7 @@ func (s Console) visit(v visitor) {
 func (Mask) op() Op { return opMask }
 func (s Mask) visit(v visitor) {
 	v.str("path", s.Path)
+	v.fd("null", s.Null)
 }
 
 func (ReadOnly) op() Op { return opReadOnly }

@@ -27,6 +27,10 @@ var links = [...]struct{ target, link string }{
 	{"/proc/kcore", "/dev/core"}, {"pts/ptmx", "/dev/ptmx"},
 }
 
+// hostsNode is set on the mount of a node of the host's. A device works as before, since read-only is only what
+// changes the node itself: its mode and owner are the host's, too.
+const hostsNode = unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NOEXEC
+
 // devices adds device nodes and links. If /dev is a directory of the host, what is in it is as
 // the host has it, and only devices elsewhere are made.
 func (c *compiler) devices() error {
@@ -101,11 +105,13 @@ func (c *compiler) device(field string, d specs.LinuxDevice) {
 	}
 	if c.UserNamespace && d.Type != "p" {
 		// mknod(2) is refused in a user namespace: the host's own node is shown, if it is that device.
-		step := plan.Bind{Source: d.Path, Target: d.Path, Propagation: unix.MS_SLAVE}
+		step := plan.Bind{Source: d.Path, Target: d.Path, Propagation: unix.MS_SLAVE, Set: hostsNode}
 		if field != "" {
 			step.Type, step.Rdev = mode, rdev
 		}
-		if !c.ByPath {
+		if c.ByPath {
+			step.Tree = source(c.plan, field, plan.Source{Path: d.Path})
+		} else {
 			step.Tree = c.plan.Open(plan.Descriptor{Kind: plan.Tree, Path: d.Path, Field: field, Within: c.Within})
 		}
 		c.plan.Add(field, step)

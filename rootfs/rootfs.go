@@ -44,6 +44,8 @@ type Options struct {
 	MountLabel bool
 	// Console receives the terminal's master.
 	Console plan.FD
+	// Proc returns the descriptor of the host's procfs.
+	Proc func() plan.FD
 }
 
 type compiler struct {
@@ -93,8 +95,12 @@ func Finish(p *plan.Plan, s *specs.Spec, o Options, late []plan.Entry) error {
 		for i, path := range s.Linux.ReadonlyPaths {
 			p.Add(fmt.Sprintf("linux.readonlyPaths[%d]", i), plan.ReadOnly{Path: path})
 		}
+		masks := plan.NoFD
+		if len(s.Linux.MaskedPaths) > 0 {
+			masks = source(p, "linux.maskedPaths", plan.Source{Path: "/dev/null", Set: hostsNode})
+		}
 		for i, path := range s.Linux.MaskedPaths {
-			p.Add(fmt.Sprintf("linux.maskedPaths[%d]", i), plan.Mask{Path: path})
+			p.Add(fmt.Sprintf("linux.maskedPaths[%d]", i), plan.Mask{Path: path, Null: masks})
 		}
 	}
 	if s.Root.Readonly {
@@ -108,6 +114,15 @@ func Finish(p *plan.Plan, s *specs.Spec, o Options, late []plan.Entry) error {
 		}
 	}
 	return nil
+}
+
+// source has the stage open what it needs of the host, before the step that attaches the root filesystem: then
+// nothing of the container's is mounted that a path of the host could lead to.
+func source(p *plan.Plan, field string, s plan.Source) plan.FD {
+	s.Tree = p.Open(plan.Descriptor{Kind: plan.Own, Path: s.Path, Field: field})
+	at := slices.IndexFunc(p.Steps, func(e plan.Entry) bool { return plan.OpOf(e.Step) == plan.OpOf(plan.Root{}) })
+	p.Steps = slices.Insert(p.Steps, at, plan.Entry{Field: field, Step: s})
+	return s.Tree
 }
 
 // Path returns the root filesystem's path on the host.
@@ -283,7 +298,7 @@ func (c *compiler) copyUp(field, source, target string, o options) error {
 		source = "tmpfs"
 	}
 	set, _ := o.top()
-	step := plan.CopyUp{Target: target, Set: (set | o.recSet) &^ unix.MOUNT_ATTR_RDONLY, Propagation: o.propagation}
+	step := plan.CopyUp{Proc: c.Proc(), Target: target, Set: (set | o.recSet) &^ unix.MOUNT_ATTR_RDONLY, Propagation: o.propagation}
 	if (set|o.recSet)&unix.MOUNT_ATTR_RDONLY != 0 {
 		c.readOnlyLate(field, target)
 	}
@@ -339,13 +354,13 @@ func (c *compiler) bind(field string, m *specs.Mount, target string, o options) 
 	case m.Source == "":
 		return fmt.Errorf("source: missing; a bind mount needs one")
 	}
-	source := m.Source
-	if !path.IsAbs(source) {
-		source = path.Join(c.Bundle, source) // config.md, "Mounts"
+	from := m.Source
+	if !path.IsAbs(from) {
+		from = path.Join(c.Bundle, from) // config.md, "Mounts"
 	}
 	c.hostSys = c.hostSys || o.recursive && target == "/sys"
 	step := plan.Bind{
-		Source: source, Target: target, Recursive: o.recursive, Propagation: o.propagation &^ unix.MS_REC, NoFollow: o.noFollow || target == "/proc" || target == "/sys", // the host's, as a rule
+		Source: from, Target: target, Recursive: o.recursive, Propagation: o.propagation &^ unix.MS_REC, NoFollow: o.noFollow || target == "/proc" || target == "/sys", // the host's, as a rule
 		RecSet: o.recSet, RecClear: o.recClear,
 	}
 	step.Set, step.Clear = o.top()
@@ -356,7 +371,7 @@ func (c *compiler) bind(field string, m *specs.Mount, target string, o options) 
 	} else if topAlone {
 		step.Propagation = 0
 	}
-	tree := plan.Descriptor{Kind: plan.Tree, Path: source, Field: field + ".source", MapsAll: o.ridmap, Within: c.Within}
+	tree := plan.Descriptor{Kind: plan.Tree, Path: from, Field: field + ".source", MapsAll: o.ridmap, Within: c.Within}
 	if o.recursive {
 		tree.Kind = plan.TreeRecursive
 	}
@@ -370,7 +385,9 @@ func (c *compiler) bind(field string, m *specs.Mount, target string, o options) 
 		}
 		step.Source = ""
 	}
-	if !c.ByPath {
+	if c.ByPath {
+		step.Tree = source(c.plan, field, plan.Source{Path: from, Recursive: o.recursive})
+	} else {
 		step.Tree = c.plan.Open(tree)
 	}
 	c.plan.Add(field, step)
@@ -479,8 +496,7 @@ func (c *compiler) cgroup2() string {
 	return ""
 }
 
-// bindCgroup shows a directory that does not exist yet: the stage opens it by
-// path, on the host's root, once it has been put there.
+// bindCgroup shows a directory that does not exist yet: the stage opens it, once it has been put there.
 func (c *compiler) bindCgroup(field, dir, target string, o options) error {
 	byPath := *c
 	byPath.ByPath, o.noFollow = true, true

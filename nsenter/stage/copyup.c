@@ -13,20 +13,33 @@ struct dirent {
 	char name[];
 };
 
-static void copy_tree(struct stage *c, int from, int to, int depth);
+/* What a copy goes on with. */
+struct copy {
+	struct stage *c;
+	int proc;    /* the host's procfs */
+	int patience; /* ms that are left to wait for leases */
+};
 
-/* Opens for reading the file that was found to be one: by name, it could be a device by now. */
-static int open_file(struct stage *c, int found, const char *name)
+/* Opens for reading the file that was found to be one: by name, it could be a device by now.
+ *
+ * Who holds a lease for writing (F_SETLEASE of fcntl(2)) is told by the kernel that another wants to read, and
+ * gives it up as a rule. Without O_NONBLOCK, open waits for that up to fs.lease-break-time,
+ * 45 s, for each file. */
+static int open_file(struct copy *y, int found, const char *name)
 {
-	char path[32] = "/proc/self/fd/", digits[16];
+	char path[32] = "self/fd/", digits[16];
 	size_t n = len_of(path), k = 0;
+	int64_t ms[2] = {0, 1000000};
+	long r;
 
 	do
 		digits[k++] = (char)('0' + found % 10);
 	while ((found /= 10) > 0);
 	while (k > 0)
 		path[n++] = digits[--k];
-	return (int)must(c, sys(__NR_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC), "openat", name);
+	while ((r = sys(__NR_openat, y->proc, path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)) == -EAGAIN && y->patience-- > 0)
+		sys(__NR_nanosleep, ms, 0);
+	return (int)must(y->c, r, "openat", name);
 }
 
 static void copy_file(struct stage *c, int in, int to, const char *name, uint32_t mode)
@@ -39,10 +52,13 @@ static void copy_file(struct stage *c, int in, int to, const char *name, uint32_
 	sys(__NR_close, out);
 }
 
+static void copy_tree(struct copy *y, int from, int to, int depth);
+
 /* Others may share the directory and swap names: owner, mode and content are those of
  * the one that was found, and nothing is opened before it is known what it is. */
-static void copy_entry(struct stage *c, int from, int to, const char *name, int depth)
+static void copy_entry(struct copy *y, int from, int to, const char *name, int depth)
 {
+	struct stage *c = y->c;
 	struct statx st;
 	char link[4096];
 
@@ -50,7 +66,7 @@ static void copy_entry(struct stage *c, int from, int to, const char *name, int 
 	must(c, sys(__NR_statx, found, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &st), "statx", name);
 	uint32_t type = st.stx_mode & S_IFMT, mode = st.stx_mode & 07777;
 	if (type == S_IFREG) {
-		copy_file(c, open_file(c, found, name), to, name, mode);
+		copy_file(c, open_file(y, found, name), to, name, mode);
 	} else if (type == S_IFLNK) {
 		long n = must(c, sys(__NR_readlinkat, found, "", link, sizeof(link) - 1), "readlinkat", name);
 		link[n] = 0;
@@ -59,7 +75,7 @@ static void copy_entry(struct stage *c, int from, int to, const char *name, int 
 		int in = (int)must(c, sys(__NR_openat, found, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), "openat", name);
 		must(c, sys(__NR_mkdirat, to, name, mode), "mkdirat", name);
 		int out = (int)must(c, sys(__NR_openat, to, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), "openat", name);
-		copy_tree(c, in, out, depth + 1);
+		copy_tree(y, in, out, depth + 1);
 		sys(__NR_close, in);
 		sys(__NR_close, out);
 	} else {
@@ -71,8 +87,9 @@ static void copy_entry(struct stage *c, int from, int to, const char *name, int 
 		must(c, sys(__NR_fchmodat, to, name, mode), "fchmodat", name);
 }
 
-static void copy_tree(struct stage *c, int from, int to, int depth)
+static void copy_tree(struct copy *y, int from, int to, int depth)
 {
+	struct stage *c = y->c;
 	_Alignas(uint64_t) char buf[2048];
 	long n;
 
@@ -83,13 +100,14 @@ static void copy_tree(struct stage *c, int from, int to, int depth)
 			const char *name = ((struct dirent *)(buf + i))->name;
 			if (name[0] == '.' && (!name[1] || (name[1] == '.' && !name[2])))
 				continue;
-			copy_entry(c, from, to, name, depth);
+			copy_entry(y, from, to, name, depth);
 		}
 }
 
 void copy_up(struct stage *c, const struct plan_step *s, int source, int tree)
 {
 	const char *path = str(c, s, COPY_UP_S_TARGET);
+	struct copy y = {.c = c, .proc = fd(c, s, COPY_UP_FD_PROC), .patience = 1000};
 	struct statx st;
 	int from = (int)must(c, sys(__NR_openat, source, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), "openat", path);
 	int to = (int)must(c, sys(__NR_openat, tree, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), "openat", path);
@@ -100,7 +118,7 @@ void copy_up(struct stage *c, const struct plan_step *s, int source, int tree)
 	must(c, sys(__NR_fchownat, to, "", uid, gid, AT_EMPTY_PATH), "fchownat", path);
 	if (!s->n[COPY_UP_N_OWNMODE])
 		must(c, sys(__NR_fchmod, to, st.stx_mode & 07777), "fchmod", path);
-	copy_tree(c, from, to, 0);
+	copy_tree(&y, from, to, 0);
 	sys(__NR_close, from);
 	sys(__NR_close, to);
 }

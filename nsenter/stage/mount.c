@@ -5,6 +5,7 @@
 #include <linux/openat2.h>
 #include <linux/magic.h>
 #include <linux/sched.h>
+#include <linux/stat.h>
 
 static void set_attributes(struct stage *c, int tree, int flags, const struct mount_attr *a, const char *path)
 {
@@ -30,6 +31,22 @@ void do_propagation(struct stage *c, const struct plan_step *s)
 static int copy_source(struct stage *c, const char *path, int flags)
 {
 	return (int)must(c, sys(__NR_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | flags), "open_tree", path);
+}
+
+/* What the container will be given of the host, while nothing of the container's is mounted yet. */
+void do_source(struct stage *c, const struct plan_step *s)
+{
+	const char *path = str(c, s, SOURCE_S_PATH);
+	struct mount_attr a = {.attr_set = s->n[SOURCE_N_SET]};
+	int place = fd(c, s, SOURCE_FD_TREE);
+
+	sys(__NR_close, place); /* the parent has put something there, so that nothing else gets the number */
+	int tree = copy_source(c, path, s->n[SOURCE_N_RECURSIVE] ? AT_RECURSIVE : 0);
+	set_attributes(c, tree, 0, &a, path);
+	if (tree == place) /* the first free number, as a rule */
+		return;
+	must(c, sys(__NR_dup3, tree, place, O_CLOEXEC), "dup3", path);
+	sys(__NR_close, tree);
 }
 
 /* The tree is attached over the directory it was copied from, since hooks look
@@ -142,12 +159,21 @@ static void set_bind_attributes(struct stage *c, const struct plan_step *s, int 
 	set_attributes(c, tree, 0, &top, path);
 }
 
+static int same_file(struct stage *c, int one, int other)
+{
+	struct statx a, b;
+
+	must(c, sys(__NR_statx, one, "", AT_EMPTY_PATH, STATX_INO, &a), "statx", "");
+	must(c, sys(__NR_statx, other, "", AT_EMPTY_PATH, STATX_INO, &b), "statx", "");
+	return a.stx_ino == b.stx_ino && a.stx_dev_major == b.stx_dev_major && a.stx_dev_minor == b.stx_dev_minor;
+}
+
 void do_bind(struct stage *c, const struct plan_step *s)
 {
 	const char *path = str(c, s, BIND_S_TARGET), *source = str(c, s, BIND_S_SOURCE);
 	int given = fd(c, s, BIND_FD_TREE), rec = s->n[BIND_N_RECURSIVE] ? AT_RECURSIVE : 0;
 	uint64_t resolve = s->n[BIND_N_NOFOLLOW] ? RESOLVE_NO_SYMLINKS : 0;
-	int tree = given >= 0 ? given : copy_source(c, source, rec);
+	int tree = given;
 
 	if (s->n[BIND_N_TYPE]) {
 		uint64_t have;
@@ -160,10 +186,12 @@ void do_bind(struct stage *c, const struct plan_step *s)
 		at = target(c, path, (mode_of(c, tree, 0) & S_IFMT) == S_IFDIR, resolve);
 	must(c, at, "openat2", path);
 	long r = try_attach(tree, at);
-	if (r == -ELOOP && given >= 0 && rec && *source) {
+	if (r == -ELOOP && rec && *source) {
 		/* The parent's copy holds a file of a mount namespace older than this one, which the
 		 * kernel attaches nowhere. The mounts that this namespace began with are without such. */
 		tree = copy_source(c, source, rec);
+		if (!same_file(c, tree, given))
+			fail(c, "open_tree", -ESTALE, source);
 		set_bind_attributes(c, s, tree, rec);
 		r = try_attach(tree, at);
 	}
@@ -236,52 +264,56 @@ void do_device(struct stage *c, const struct plan_step *s)
 	sys(__NR_close, dir);
 }
 
-/* The host's /dev/null, checked to be one (CVE-2025-31133), before the host's root is left. */
-static void open_null(struct stage *c)
-{
-	uint64_t rdev;
-
-	c->null = (int)must(c, sys(__NR_openat, AT_FDCWD, "/dev/null", O_PATH | O_CLOEXEC), "openat", "/dev/null of the host");
-	if ((mode_of(c, c->null, &rdev) & S_IFMT) != S_IFCHR || rdev != ((uint64_t)1 << 32 | 3))
-		fail(c, "openat", -ENODEV, "/dev/null of the host is not the null device");
-}
-
 static int copy_mount(struct stage *c, int of, int flags, const char *path)
 {
 	return (int)must(c, sys(__NR_open_tree, of, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | flags), "open_tree", path);
 }
 
-/* All masked directories share one empty filesystem: a superblock each costs
- * the host dearly (runc issue 5275). */
+/* The empty directory that masks directories. All share one filesystem: a superblock each
+ * costs the host dearly (runc issue 5275). */
+static int empty_directory(struct stage *c, const char *path)
+{
+	int fs = (int)must(c, sys(__NR_fsopen, "tmpfs", FSOPEN_CLOEXEC), "fsopen", "tmpfs");
+	uint64_t set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+
+	must(c, sys(__NR_fsconfig, fs, FSCONFIG_SET_STRING, "nr_inodes", "2", 0), "fsconfig", "tmpfs nr_inodes");
+	must(c, sys(__NR_fsconfig, fs, FSCONFIG_SET_FLAG, "ro", 0, 0), "fsconfig", "tmpfs ro");
+	must(c, sys(__NR_fsconfig, fs, FSCONFIG_CMD_CREATE, 0, 0, 0), "fsconfig", "tmpfs");
+	int tree = (int)must(c, sys(__NR_fsmount, fs, FSMOUNT_CLOEXEC, set), "fsmount", path);
+	sys(__NR_close, fs);
+	return tree;
+}
+
+/* The null device that masks files: the host's, checked to be one (CVE-2025-31133), and read-only, since
+ * what changes its mode changes that of the host's. */
+static int null_device(struct stage *c, const struct plan_step *s)
+{
+	int tree = fd(c, s, MASK_FD_NULL);
+	uint64_t rdev;
+
+	if ((mode_of(c, tree, &rdev) & S_IFMT) != S_IFCHR || rdev != ((uint64_t)1 << 32 | 3))
+		fail(c, "open_tree", -ENODEV, "/dev/null of the host is not the null device");
+	return tree;
+}
+
+/* The first mask of each kind is attached, and copied for the others. */
 void do_mask(struct stage *c, const struct plan_step *s)
 {
 	const char *path = str(c, s, MASK_S_PATH);
-	int at = lookup(c, path, O_PATH, 0), tree;
+	int at = lookup(c, path, O_PATH, 0);
 
 	if (at == -ENOENT || at == -ENOTDIR)
 		return;
 	must(c, at, "openat2", path);
-	if ((mode_of(c, at, 0) & S_IFMT) != S_IFDIR) {
-		if (c->null < 0)
-			open_null(c);
-		tree = copy_mount(c, c->null, 0, path);
-	} else if (c->masked < 0) {
-		tree = (int)must(c, sys(__NR_fsopen, "tmpfs", FSOPEN_CLOEXEC), "fsopen", "tmpfs");
-		must(c, sys(__NR_fsconfig, tree, FSCONFIG_SET_STRING, "nr_inodes", "2", 0), "fsconfig", "tmpfs nr_inodes");
-		must(c, sys(__NR_fsconfig, tree, FSCONFIG_SET_FLAG, "ro", 0, 0), "fsconfig", "tmpfs ro");
-		must(c, sys(__NR_fsconfig, tree, FSCONFIG_CMD_CREATE, 0, 0, 0), "fsconfig", "tmpfs");
-		int fs = tree;
-		tree = (int)must(c, sys(__NR_fsmount, fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC), "fsmount", "tmpfs");
-		sys(__NR_close, fs);
-		attach(c, tree, at, path);
-		c->masked = tree;
-		sys(__NR_close, at);
-		return;
+	int directory = (mode_of(c, at, 0) & S_IFMT) == S_IFDIR, *mask = directory ? &c->masked : &c->null;
+	if (*mask < 0) {
+		*mask = directory ? empty_directory(c, path) : null_device(c, s);
+		attach(c, *mask, at, path);
 	} else {
-		tree = copy_mount(c, c->masked, 0, path);
+		int tree = copy_mount(c, *mask, 0, path);
+		attach(c, tree, at, path);
+		sys(__NR_close, tree);
 	}
-	attach(c, tree, at, path);
-	sys(__NR_close, tree);
 	sys(__NR_close, at);
 }
 

@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PLAN_FINGERPRINT 0x53acf01au
+#define PLAN_FINGERPRINT 0x1309b746u
 #define PLAN_NUMS 9
 #define PLAN_REFS 4
 #define PLAN_FDS 1
@@ -56,6 +56,7 @@ _Static_assert(sizeof(struct plan_step) == 112, "step");
 	step(KEYRING, keyring) \
 	step(ENTER_TIME, enter_time) \
 	step(PROPAGATION, propagation) \
+	step(SOURCE, source) \
 	step(ROOT, root) \
 	step(MOUNT, mount) \
 	step(COPY_UP, copy_up) \
@@ -119,6 +120,10 @@ enum plan_slot {
 	SYNC_N_PHASE = 0,
 	ENTER_TIME_FD_PROC = 0,
 	PROPAGATION_N_FLAGS = 0,
+	SOURCE_FD_TREE = 0,
+	SOURCE_S_PATH = 0,
+	SOURCE_N_RECURSIVE = 0,
+	SOURCE_N_SET = 1,
 	ROOT_FD_TREE = 0,
 	ROOT_S_PATH = 0,
 	ROOT_N_PROPAGATION = 0,
@@ -130,6 +135,7 @@ enum plan_slot {
 	MOUNT_N_PROPAGATION = 1,
 	MOUNT_N_NOFOLLOW = 2,
 	MOUNT_N_KEEPMODE = 3,
+	COPY_UP_FD_PROC = 0,
 	COPY_UP_S_TARGET = 0,
 	COPY_UP_L_OPTIONS = 1,
 	COPY_UP_N_SET = 0,
@@ -167,6 +173,7 @@ enum plan_slot {
 	CONSOLE_N_UID = 2,
 	CONSOLE_N_MOUNT = 3,
 	MASK_S_PATH = 0,
+	MASK_FD_NULL = 0,
 	READ_ONLY_S_PATH = 0,
 	PIVOT_N_MOVE = 0,
 	PIVOT_N_CHROOT = 1,

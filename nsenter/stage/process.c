@@ -145,8 +145,6 @@ static void let_go(struct stage *c, const struct plan_step *s)
 		if (!wanted)
 			sys(__NR_close, c->base + (int)i - 1);
 	}
-	if (c->null >= 0)
-		sys(__NR_close, c->null);
 	if (c->masked >= 0)
 		sys(__NR_close, c->masked);
 }

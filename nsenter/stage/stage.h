@@ -32,7 +32,7 @@ struct stage {
 	int base;	   /* number of the first descriptor of the plan */
 	int nfds;	   /* how many it has */
 	int root;	   /* the container's root directory */
-	int null;	   /* the host's /dev/null */
+	int null;	   /* a null device that masks files, attached in the container */
 	int masked;	   /* the empty directory that masks directories */
 	int mounts;	   /* the container's mount namespace, until its root is in place */
 	int filtered;	   /* a seccomp filter is loaded: say nothing but errors */

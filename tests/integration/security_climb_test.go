@@ -3,10 +3,12 @@ package integration
 import (
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -124,5 +126,107 @@ func TestRemovedOnTheWayToHook(t *testing.T) {
 	}
 	if removed.Load() == 0 {
 		t.Error("nothing was removed: the test shows nothing")
+	}
+}
+
+// What davit shows of the host's devices can be used, and not be changed: neither what masks files, nor the devices that
+// a user namespace cannot make. (Modes are such that nobody else is disturbed if it fails.)
+func TestHostsDevicesStay(t *testing.T) {
+	identity := `linux.uidMappings=[{"containerID":0,"hostID":0,"size":65536}]`
+	for name, edits := range map[string][]string{
+		"default": {},
+		"user namespace": {`linux.namespaces+={"type":"user"}`, identity, strings.Replace(identity, "uid", "gid", 1),
+			`linux.devices=[{"path":"/dev/tty","type":"c","major":5,"minor":0}]`},
+		"linux.devices": {`linux.namespaces+={"type":"user"}`, identity, strings.Replace(identity, "uid", "gid", 1),
+			`linux.devices=[{"path":"/dev/null","type":"c","major":1,"minor":3},{"path":"/dev/zero","type":"c","major":1,"minor":5}]`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			change := `for f in /proc/keys /proc/timer_list; do chmod 676 $f; chown 0:77 $f; touch -t 200001010000 $f; done; `
+			if len(edits) > 0 {
+				change += `for f in /dev/*; do test -c $f -a ! -L $f && { chmod 676 $f; chown 0:77 $f; touch -t 200001010000 $f; }; done; `
+			}
+			use := `echo x >/dev/null && echo x >>/proc/keys && test -z "$(cat /dev/null /proc/keys)" && test $(head -c 9 /dev/zero | wc -c) = 9 && echo works`
+			b := newBox(t, append([]string{"root.readonly=false", `process.capabilities.bounding+=CAP_CHOWN`, `process.capabilities.effective+=CAP_CHOWN`,
+				`process.capabilities.permitted+=CAP_CHOWN`}, edits...)...)
+			b.edit(`process.args=["sh","-c",` + fmt.Sprintf("%q", "("+change+") 2>/dev/null; "+use) + `]`)
+			before := hostsDevices(t)
+			out, _ := b.try("run", "c1")
+			after := hostsDevices(t)
+			for _, path := range devicePaths {
+				if after[path] != before[path] {
+					t.Errorf("%s: mode %o, group %d, modified %d; was %o, %d, %d", path, after[path].mode, after[path].gid, after[path].time, before[path].mode, before[path].gid, before[path].time)
+					os.Chmod(path, os.FileMode(before[path].mode&0o777))
+					os.Chown(path, 0, int(before[path].gid))
+					os.Chtimes(path, time.Time{}, time.Unix(before[path].time, 0))
+				}
+			}
+			if out != "works\n" {
+				t.Errorf("in the container: %q", out)
+			}
+		})
+	}
+}
+
+var devicePaths = []string{"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"}
+
+type deviceState struct {
+	mode, gid uint32
+	time      int64
+}
+
+func hostsDevices(t *testing.T) map[string]deviceState {
+	t.Helper()
+	all := map[string]deviceState{}
+	for _, path := range devicePaths {
+		var st unix.Stat_t
+		if err := unix.Stat(path, &st); err != nil {
+			t.Fatal(err)
+		}
+		all[path] = deviceState{st.Mode, st.Gid, st.Mtim.Sec}
+	}
+	return all
+}
+
+// A lease on a file that tmpcopyup copies (F_SETLEASE of fcntl(2)) is waited for a little: who wants to, gives it up meanwhile.
+func TestCopyUpOfLeasedFiles(t *testing.T) {
+	for _, gives := range []bool{true, false} {
+		t.Run(fmt.Sprintf("given up=%t", gives), func(t *testing.T) {
+			b := newBox(t, "root.readonly=false", `process.args=["cat","/up/f0","/up/f1"]`,
+				`mounts+={"destination":"/up","type":"tmpfs","source":"tmpfs","options":["tmpcopyup"]}`)
+			broken := make(chan os.Signal, 8)
+			signal.Notify(broken, unix.SIGIO)
+			defer signal.Stop(broken)
+			var files []*os.File
+			for i := range 2 {
+				path := b.path(fmt.Sprintf("up/f%d", i))
+				mustWrite(t, path, "text\n")
+				f, err := os.OpenFile(path, os.O_RDWR, 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer f.Close()
+				if _, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_WRLCK); err != nil {
+					t.Skip("no leases here: ", err)
+				}
+				files = append(files, f)
+			}
+			if gives {
+				go func() {
+					for range broken {
+						for _, f := range files {
+							unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_UNLCK)
+						}
+					}
+				}()
+			}
+			begin := time.Now()
+			out, status := b.try("run", "c1")
+			switch took := time.Since(begin); {
+			case gives && out != "text\ntext\n":
+				t.Errorf("exit status %d: %q", status, out)
+			case !gives && (took > 30*time.Second || !strings.Contains(out, "openat f") || !strings.Contains(out, "lease")):
+				t.Errorf("exit status %d after %v: %s", status, took, out)
+			}
+		})
 	}
 }
