@@ -88,6 +88,9 @@ func (store Store) compile(s *specs.Spec, o CreateOptions, facts *spec.Facts) (*
 	if err := store.checkRoot(); err != nil { // compiled filters are kept there
 		return nil, err
 	}
+	if err := adaptSeccomp(s); err != nil {
+		return nil, err
+	}
 	if err := judge(spec.Check(s, spec.Options{Start: o.Run, Rootless: facts.UID() != 0, SystemdCgroup: o.SystemdCgroup})); err != nil {
 		return nil, err
 	}
@@ -186,7 +189,7 @@ func (c *compiled) compile(o CreateOptions, facts *spec.Facts, cache string) err
 	mounts := rootfs.Options{
 		Bundle: o.Bundle, New: c.new, Owned: c.owned, Foreign: c.foreign, Own: c.own, UserNS: c.userns, UserNamespace: userns || !facts.InitialUserNS(), ByPath: c.byPath, Within: within, NoPivot: o.NoPivot,
 		Cgroups2: facts.Cgroup() == spec.Unified, Hierarchies: c.cgroups.Hierarchies(),
-		MountLabel: c.spec.Linux.MountLabel != "" && facts.SELinux(),
+		MountLabel: c.spec.Linux.MountLabel != "" && facts.SELinux(), ContextType: c.spec.Annotations[spec.AnnotationContextType],
 	}
 	mounts.Console, mounts.Proc = c.console(o), c.proc
 	if c.spec.Linux.MountLabel != "" && !mounts.MountLabel {
@@ -216,11 +219,17 @@ func (c *compiled) compile(o CreateOptions, facts *spec.Facts, cache string) err
 // compileFilter turns linux.seccomp into a program. A default action of allow
 // without rules asks for nothing.
 func compileFilter(s *specs.Spec, cache string) (*process.Filter, error) {
+	if f, err := rawFilter(s); f != nil || err != nil {
+		return f, err
+	}
 	if s.Linux.Seccomp == nil {
 		return nil, nil
 	}
 	f, err := seccomp.Compile(s.Linux.Seccomp, cache)
 	if err != nil {
+		return nil, err
+	}
+	if err := unknownSyscalls(s, f.Ignored); err != nil {
 		return nil, err
 	}
 	if len(f.Ignored) > 0 {
@@ -415,8 +424,9 @@ func (c *compiled) process(o CreateOptions, facts *spec.Facts, filter *process.F
 	s := c.spec
 	po := process.Options{
 		UserNamespace: userns, AppArmor: facts.AppArmor(), SELinux: facts.SELinux(), ReadOnlyRoot: s.Root.Readonly,
-		KeepGroups: c.deniesSetgroups(facts),
-		Proc:       c.proc, Filter: filter, Grantable: grantable(s.Process, facts, userns), Wait: true, NoFileLifted: lifted, Preserve: uint64(o.PreserveFDs),
+		KeepOwnGroups: spec.AnnotationSet(s, spec.AnnotationKeepGroups),
+		KeepGroups:    c.deniesSetgroups(facts),
+		Proc:          c.proc, Filter: filter, Grantable: grantable(s.Process, facts, userns), Wait: true, NoFileLifted: lifted, Preserve: uint64(o.PreserveFDs),
 	}
 	if !o.Run {
 		po.Socket = c.plan.Open(plan.Descriptor{Kind: plan.Listen, Path: startFile})
@@ -432,12 +442,8 @@ func (c *compiled) process(o CreateOptions, facts *spec.Facts, filter *process.F
 	}
 	// Linux 6.2 and later keeps the CPUs that davit's caller has, whatever the cgroup's are.
 	c.plan.Add("", plan.Affinity{})
-	if m := s.Linux.MemoryPolicy; m != nil {
-		step, err := process.MemoryPolicy(m)
-		if err != nil {
-			return err
-		}
-		c.plan.Add("linux.memoryPolicy", step)
+	if err := memoryPolicy(c.plan, s.Linux.MemoryPolicy); err != nil {
+		return err
 	}
 	if err := personality(c.plan, s.Linux.Personality); err != nil {
 		return err
@@ -451,7 +457,20 @@ func (c *compiled) process(o CreateOptions, facts *spec.Facts, filter *process.F
 	if err := process.Compile(c.plan, s.Process, po); err != nil {
 		return err
 	}
-	return judgeFilter(c.plan)
+	return judgeFilter(c.plan, filter)
+}
+
+// memoryPolicy is that of every process in the container, those of exec, too.
+func memoryPolicy(to *plan.Plan, m *specs.LinuxMemoryPolicy) error {
+	if m == nil {
+		return nil
+	}
+	step, err := process.MemoryPolicy(m)
+	if err != nil {
+		return err
+	}
+	to.Add("linux.memoryPolicy", step)
+	return nil
 }
 
 // personality is that of every process in the container, those of exec, too.

@@ -235,7 +235,7 @@ func (c *creation) record() error {
 	if err := c.state.write(c.dir, false); err != nil {
 		return err
 	}
-	return announce(c.stage, c.PidFile, c.PidfdSocket)
+	return announce(c.stage, c.PidFile, c.pidfdReceivers())
 }
 
 // openState opens what the plan wants of the state directory.
@@ -416,15 +416,18 @@ func (c *creation) stageDied() error {
 }
 
 // announce tells the process's pid to those who asked for it; an empty path is nobody.
-func announce(stage *nsenter.Stage, pidFile, pidfdSocket string) error {
+func announce(stage *nsenter.Stage, pidFile string, receivers []pidfdReceiver) error {
 	if pidFile != "" {
 		if err := writePidFile(pidFile, stage.Pid); err != nil {
 			return fmt.Errorf("--pid-file: %w", err)
 		}
 	}
-	if pidfdSocket != "" {
-		if err := sendPidfd(pidfdSocket, stage.PidFD); err != nil {
-			return fmt.Errorf("--pidfd-socket: %w", err)
+	for _, r := range receivers {
+		if r.path == "" {
+			continue
+		}
+		if err := sendPidfd(r.path, stage.PidFD); err != nil {
+			return fmt.Errorf("%s: %w", r.name, err)
 		}
 	}
 	return nil

@@ -144,7 +144,7 @@ func (e *execution) run(console int) error {
 		return err
 	}
 	if err = e.serve(); err == nil {
-		err = announce(e.stage, e.PidFile, e.PidfdSocket)
+		err = announce(e.stage, e.PidFile, []pidfdReceiver{{"--pidfd-socket", e.PidfdSocket}})
 	}
 	if err != nil {
 		e.stage.Kill()
@@ -177,11 +177,17 @@ func (e *execution) checkPid() error {
 func (e *execution) compile(console int, facts *spec.Facts) error {
 	p, s := e.plan, e.spec
 	e.inherits = e.Process.OOMScoreAdj != nil && facts.Rootless()
+	if err := adaptSeccomp(s); err != nil {
+		return err
+	}
 	filter, err := compileFilter(s, filepath.Join(e.store.Root, seccompCache))
 	if err != nil {
 		return err
 	}
 	notify := filter != nil && filter.Notify // which tells the pid, as only the parent knows it
+	if notify && s.Linux.Seccomp.ListenerPath == "" {
+		return withHint(errors.New("linux.seccomp.listenerPath: not set in config.json"), "set "+receiverVariable+" in exec's environment, as for create")
+	}
 	ns := e.Namespaces
 	if ns != 0 {
 		fd := p.Open(plan.Descriptor{Kind: plan.Given, Path: "container"})
@@ -208,8 +214,9 @@ func (e *execution) compile(console int, facts *spec.Facts) error {
 	}
 	po := process.Options{
 		Exec: true, UserNamespace: userns, AppArmor: facts.AppArmor(), SELinux: facts.SELinux(),
-		KeepGroups: (userns || !facts.InitialUserNS()) && facts.DeniesSetgroups("/proc/"+strconv.Itoa(e.Pid)),
-		Proc:       func() plan.FD { return procOf(p) }, Filter: filter, Grantable: grantable(e.Process, facts, userns), Preserve: uint64(e.PreserveFDs),
+		KeepOwnGroups: spec.AnnotationSet(s, spec.AnnotationKeepGroups),
+		KeepGroups:    (userns || !facts.InitialUserNS()) && facts.DeniesSetgroups("/proc/"+strconv.Itoa(e.Pid)),
+		Proc:          func() plan.FD { return procOf(p) }, Filter: filter, Grantable: grantable(e.Process, facts, userns), Preserve: uint64(e.PreserveFDs),
 		Wait: e.terminal != nil,
 	}
 	switch {
@@ -233,15 +240,16 @@ func (e *execution) compile(console int, facts *spec.Facts) error {
 	if err := e.finalAffinity(); err != nil {
 		return err
 	}
-	if s.Linux != nil {
-		if err := personality(p, s.Linux.Personality); err != nil {
-			return err
-		}
+	if err := memoryPolicy(p, s.Linux.MemoryPolicy); err != nil {
+		return err
+	}
+	if err := personality(p, s.Linux.Personality); err != nil {
+		return err
 	}
 	if err := process.Compile(p, e.Process, po); err != nil {
 		return err
 	}
-	return judgeFilter(p)
+	return judgeFilter(p, filter)
 }
 
 // finalAffinity adds the step that follows once the process is in the container's

@@ -38,13 +38,10 @@ func Features(version, commit string) *features.Features {
 			"davit.version":            version,
 			"davit.checkpoint.enabled": "false",
 		},
-		PotentiallyUnsafeConfigAnnotations: []string{},
+		PotentiallyUnsafeConfigAnnotations: spec.Annotations(),
 	}
 	if commit != "" {
 		f.Annotations["davit.commit"] = commit
-	}
-	if cgroups.HasSystemd {
-		f.PotentiallyUnsafeConfigAnnotations = append(f.PotentiallyUnsafeConfigAnnotations, "org.systemd.property.")
 	}
 	for _, n := range nsFlags {
 		f.Linux.Namespaces = append(f.Linux.Namespaces, string(n.name))

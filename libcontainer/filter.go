@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"davit/plan"
+	"davit/process"
 	"davit/seccomp"
 
 	"golang.org/x/sys/unix"
@@ -13,10 +14,15 @@ import (
 // judgeFilter looks at what follows the loading of the filter in a plan. A filter that forbids a system call
 // of that could never let the program begin. Where it may forbid what the stage needs to report a failure,
 // the stage is told so.
-func judgeFilter(p *plan.Plan) error {
+func judgeFilter(p *plan.Plan, filter *process.Filter) error {
 	for i := range p.Steps {
 		f, is := p.Steps[i].Step.(plan.Seccomp)
 		if !is {
+			continue
+		}
+		if filter.Raw { // it need not be of the kind that can be judged
+			f.Reporter = true
+			p.Steps[i].Step = f
 			continue
 		}
 		exec := seccomp.Of(f.Program, unix.SYS_EXECVE)

@@ -9,18 +9,13 @@ import (
 	"davit/memfd"
 	"davit/nsenter"
 	"davit/plan"
+	"davit/spec"
 
 	"golang.org/x/sys/unix"
 )
 
 // hookLimit is how many bytes of a hook's output davit keeps for an error or the log: the last ones.
 const hookLimit = 4096
-
-// The annotations, as crun has them, that name a file to which all that hooks write is appended.
-const (
-	hooksStdout = "run.oci.hooks.stdout"
-	hooksStderr = "run.oci.hooks.stderr"
-)
 
 // hookOutput takes what hooks write to stdout and stderr, of all kinds of hooks. Its zero value has no files.
 type hookOutput struct {
@@ -32,7 +27,7 @@ type hookOutput struct {
 // openHookOutput opens the files that annotations name; a relative path is one below the bundle.
 func openHookOutput(annotations map[string]string, bundle string) (*hookOutput, error) {
 	o := &hookOutput{}
-	for i, name := range [...]string{hooksStdout, hooksStderr} {
+	for i, name := range [...]string{spec.AnnotationHooksStdout, spec.AnnotationHooksStderr} {
 		path, ok := annotations[name]
 		if !ok {
 			continue

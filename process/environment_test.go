@@ -13,6 +13,8 @@ func TestEnvironment(t *testing.T) {
 		{"HOME is added", "/root", []string{"A=1"}, []string{"A=1", "HOME=/root"}},
 		{"HOME of the config stays", "/root", []string{"HOME=/h", "A=1"}, []string{"HOME=/h", "A=1"}},
 		{"an empty HOME is none", "/root", []string{"HOME=", "A=1"}, []string{"A=1", "HOME=/root"}},
+		{"an empty HOME after another is none", "/root", []string{"HOME=/h", "HOME="}, []string{"HOME=/root"}},
+		{"a HOME after an empty one", "/root", []string{"HOME=", "HOME=/h"}, []string{"HOME=/h"}},
 		{"the last of a name wins", "", []string{"A=1", "B=2", "A=3", "AB=4", "A="}, []string{"B=2", "AB=4", "A="}},
 		{"nothing", "", nil, []string{}},
 	} {

@@ -21,6 +21,8 @@ type Filter struct {
 	Program []byte
 	Flags   uint32
 	Notify  bool
+	// Raw: it comes from an annotation, not from linux.seccomp.
+	Raw bool
 	// Connect returns a new connection for each notification descriptor, if Notify.
 	Connect func() plan.FD
 	State   string // what is sent with the descriptor
@@ -43,6 +45,8 @@ type Options struct {
 	UserNamespace bool
 	// ReadOnlyRoot: root.readonly.
 	ReadOnlyRoot bool
+	// KeepOwnGroups: the process has the supplementary groups of davit's caller, whatever additionalGids says.
+	KeepOwnGroups bool
 	// KeepGroups: setgroups(2) is denied (user_namespaces(7)).
 	KeepGroups bool
 	// AppArmor and SELinux say whether that LSM is on.
@@ -194,10 +198,13 @@ func identity(p *plan.Plan, s *specs.Process, o Options) error {
 	for _, g := range s.User.AdditionalGids {
 		groups = binary.NativeEndian.AppendUint32(groups, g)
 	}
+	if o.KeepOwnGroups {
+		groups = nil
+	}
 	if o.KeepGroups && len(groups) > 0 {
 		return fmt.Errorf("process.user.additionalGids: setgroups(2) is denied in this user namespace: without root, give the user a range in /etc/subgid")
 	}
-	p.Add("process.user", plan.User{UID: uint64(s.User.UID), GID: uint64(s.User.GID), Groups: string(groups), KeepGroups: o.KeepGroups})
+	p.Add("process.user", plan.User{UID: uint64(s.User.UID), GID: uint64(s.User.GID), Groups: string(groups), KeepGroups: o.KeepGroups || o.KeepOwnGroups})
 	if o.NoFileLifted && !slices.ContainsFunc(s.Rlimits, func(r specs.POSIXRlimit) bool { return r.Type == "RLIMIT_NOFILE" }) {
 		p.Add("", plan.RestoreNoFile{}) // now that User has closed what no later step needs
 	}
@@ -291,11 +298,11 @@ func hasName(env []string, name string) bool {
 	return false
 }
 
-// HasHome says whether an environment sets HOME.
+// HasHome says whether an environment sets HOME. Of several values the last counts.
 func HasHome(env []string) bool {
-	for _, e := range env {
-		if strings.HasPrefix(e, "HOME=") && len(e) > len("HOME=") {
-			return true
+	for _, e := range slices.Backward(env) {
+		if strings.HasPrefix(e, "HOME=") {
+			return len(e) > len("HOME=")
 		}
 	}
 	return false

@@ -42,6 +42,8 @@ type Options struct {
 	Hierarchies []cgroups.Hierarchy
 	// MountLabel is added as context= to new filesystems, if SELinux is on.
 	MountLabel bool
+	// ContextType is the name of that option, "context" without it.
+	ContextType string
 	// Console receives the terminal's master.
 	Console plan.FD
 	// Proc returns the descriptor of the host's procfs.
@@ -313,7 +315,7 @@ func (c *compiler) copyUp(field, source, target string, o options) error {
 		}
 	}
 	if c.label("tmpfs") != "" {
-		step.Options = append(step.Options, "context="+c.spec.Linux.MountLabel) // fsconfig(2) takes it without quotes
+		step.Options = append(step.Options, c.contextType()+"="+c.spec.Linux.MountLabel) // fsconfig(2) takes it without quotes
 	}
 	c.plan.Add(field, step)
 	return nil
@@ -335,6 +337,13 @@ func recursiveFlags(o options) uint64 {
 	return f
 }
 
+func (c *compiler) contextType() string {
+	if c.ContextType == "" {
+		return "context"
+	}
+	return c.ContextType
+}
+
 // label returns the SELinux context option for filesystems that take one.
 func (c *compiler) label(fstype string) string {
 	if !c.MountLabel || c.spec.Linux == nil || c.spec.Linux.MountLabel == "" {
@@ -342,7 +351,7 @@ func (c *compiler) label(fstype string) string {
 	}
 	switch fstype {
 	case "tmpfs", "devpts", "mqueue": // proc and sysfs are labelled by policy
-		return fmt.Sprintf("context=%q", c.spec.Linux.MountLabel)
+		return fmt.Sprintf("%s=%q", c.contextType(), c.spec.Linux.MountLabel)
 	}
 	return ""
 }

@@ -107,6 +107,14 @@ func Compile(c *specs.LinuxSeccomp, cacheDir string) (*Filter, error) {
 	return filter, nil
 }
 
+// Flags returns the flags of c for a filter that does not come from its rules. notify says that the filter notifies:
+// it is then loaded with FlagNewListener.
+func Flags(c *specs.LinuxSeccomp, notify bool) (uint32, error) {
+	cfg := config{notify: notify}
+	err := cfg.parseFlags(c.Flags)
+	return cfg.flags, err
+}
+
 func compile(c *specs.LinuxSeccomp) (*Filter, error) {
 	cfg, err := parse(c)
 	if err != nil {

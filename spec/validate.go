@@ -3,8 +3,6 @@ package spec
 import (
 	"strings"
 
-	"davit/spec/jsonx"
-
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
@@ -83,11 +81,7 @@ func (c *checker) spec(s *specs.Spec) {
 	c.utsNames(s, ns)
 	c.mounts(s.Mounts, ns)
 	c.hooks(s.Hooks)
-	for key := range s.Annotations {
-		if key == "" {
-			c.problem(jsonx.JoinKey("annotations", key), "an annotation must have a name")
-		}
-	}
+	c.annotations(s)
 	m = c.mark()
 	c.linux(linux, ns)
 	c.in("linux", m)
