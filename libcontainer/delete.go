@@ -95,7 +95,7 @@ func (c *Container) poststop(force bool) error {
 		return nil
 	}
 	if err != nil {
-		return err
+		return withHint(err, fmt.Sprintf("`davit delete --force %s` removes the container without its poststop hooks", c.ID))
 	}
 	// A state that cannot be removed afterwards would have them run again.
 	if err := unix.Faccessat(c.dir, ".", unix.W_OK, 0); err != nil {
