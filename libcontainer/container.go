@@ -133,7 +133,9 @@ func (c *Container) load(locked bool) error {
 		return nil
 	}
 	c.State = *state
-	c.pidfd = c.findProcess()
+	if c.pidfd, err = c.findProcess(); err != nil {
+		return err
+	}
 	if Log != nil {
 		logf("container %s: %s, process %d", c.ID, c.Status(), c.Pid)
 	}
@@ -167,36 +169,46 @@ func (c *Container) Close() {
 	}
 }
 
-// findProcess returns a pidfd of the container process, or -1 if it has ended:
-// its pid may be another's by now.
-func (c *Container) findProcess() int {
+// findProcess returns a pidfd of the container process, or -1 if it has ended: its pid may be another's by now. An error, for
+// want of descriptors for example, says neither: a container that is taken for stopped can be deleted.
+func (c *Container) findProcess() (int, error) {
 	if c.Pid <= 0 {
-		return -1
+		return -1, nil
 	}
 	fd, err := unix.PidfdOpen(c.Pid, 0)
+	if err == unix.ESRCH || err == unix.EINVAL { // EINVAL: it is a thread of another process by now
+		return -1, nil
+	}
 	if err != nil {
-		return -1
+		return -1, fmt.Errorf("pidfd_open %d: %w", c.Pid, err)
 	}
-	if !c.isProcess(fd) || hasExited(fd) {
+	is, err := c.isProcess(fd)
+	if err != nil || !is || hasExited(fd) {
 		unix.Close(fd)
-		return -1
+		return -1, err
 	}
-	return fd
+	return fd, nil
 }
 
 // isProcess says whether a pidfd of c.Pid is the container process's.
-func (c *Container) isProcess(fd int) bool {
-	if c.Inode == 0 {
-		return startTime(c.Pid) == c.StartTime
+func (c *Container) isProcess(fd int) (bool, error) {
+	if c.Inode != 0 {
+		var st unix.Stat_t
+		if err := unix.Fstat(fd, &st); err != nil {
+			return false, fmt.Errorf("fstat of a pidfd: %w", err)
+		}
+		if st.Ino != c.Inode || c.StartTime == 0 {
+			return st.Ino == c.Inode, nil
+		}
 	}
-	if pidfdInode(fd) != c.Inode {
-		return false
+	now, err := readStartTime(c.Pid)
+	switch err {
+	case nil:
+		return now == c.StartTime, nil
+	case unix.ENOENT, unix.ESRCH, unix.EPERM, unix.EACCES: // it has ended; or hidepid= of proc(5) hides it from a user
+		return c.Inode != 0, nil
 	}
-	if c.StartTime == 0 {
-		return true
-	}
-	now := startTime(c.Pid)
-	return now == c.StartTime || now == 0 // hidepid= of proc(5) hides it from a user
+	return false, fmt.Errorf("read /proc/%d/stat: %w", c.Pid, err)
 }
 
 // hasExited says whether a pidfd's process is gone or a zombie.
@@ -228,19 +240,25 @@ func pidfdInode(fd int) uint64 {
 	return st.Ino
 }
 
-// startTime reads field 22 of /proc/PID/stat, proc_pid_stat(5).
+// startTime is readStartTime, and 0 if that fails.
 func startTime(pid int) uint64 {
+	t, _ := readStartTime(pid)
+	return t
+}
+
+// readStartTime reads field 22 of /proc/PID/stat, proc_pid_stat(5).
+func readStartTime(pid int) (uint64, error) {
 	data, err := readAt(unix.AT_FDCWD, "/proc/"+strconv.Itoa(pid)+"/stat")
 	if err != nil {
-		return 0
+		return 0, err
 	}
 	// The name before it may hold anything, but ends with the last parenthesis.
 	fields := strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:]))
 	if len(fields) < 20 {
-		return 0
+		return 0, nil
 	}
 	t, _ := strconv.ParseUint(fields[19], 10, 64)
-	return t
+	return t, nil
 }
 
 // remember notes which process is the container's. What is kept at path may outlive the host's boot: below /run

@@ -40,12 +40,12 @@ func TestAnotherBoot(t *testing.T) {
 	defer unix.Close(pidfd)
 	c := &Container{dir: -1}
 	c.remember(pid, pidfd, spec.Host(), "/var/lib/davit/c1")
-	if c.pidfd = c.findProcess(); c.pidfd < 0 {
+	if c.pidfd, err = c.findProcess(); c.pidfd < 0 {
 		t.Error("the process is not found")
 	}
 	c.Close()
 	c.StartTime--
-	if c.pidfd = c.findProcess(); c.pidfd >= 0 {
+	if c.pidfd, err = c.findProcess(); c.pidfd >= 0 || err != nil {
 		t.Error("another boot's process is taken for the container's")
 	}
 	c.Close()

@@ -84,6 +84,8 @@ static void end_by_signals(void)
 void do_wait_start(struct stage *c, const struct plan_step *s)
 {
 	int socket = fd(c, s, WAIT_START_FD_SOCKET);
+	int64_t moment[2] = {0, 1000000}; /* 1 ms */
+	int tries = 1000;
 	long r;
 
 	if (socket < 0) { /* the creator starts it */
@@ -93,9 +95,15 @@ void do_wait_start(struct stage *c, const struct plan_step *s)
 	c->channel = -1;
 	sys(__NR_close, c->control);
 	end_by_signals();
-	do
+	/* The host may be short of memory or of files for a moment, long after create said that all is well. */
+	for (;;) {
 		r = sys(__NR_accept4, socket, 0, 0, O_CLOEXEC);
-	while (r == -EINTR || r == -ECONNABORTED);
+		if (r == -EINTR || r == -ECONNABORTED)
+			continue;
+		if (!(r == -ENOMEM || r == -ENFILE || r == -EMFILE) || --tries == 0)
+			break;
+		sys(__NR_nanosleep, moment, 0);
+	}
 	must(c, r, "accept4", "");
 	c->channel = (int)r;
 }

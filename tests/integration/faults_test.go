@@ -218,57 +218,60 @@ func hookEdit(kind, file string) string {
 }
 
 func sweepFaults(t *testing.T, b *box, v faulted, hooks string, stride int) {
-	var calls, faults, errors, wrong int
-	for n, kind := 1+stride/2, 0; ; {
-		for _, args := range v.setUp {
-			b.davit(args...)
-			if args[0] == "kill" {
-				awaitStatus(b.root, "c1", "stopped")
+	calls, bad := b.oneFault(v, hooks, fault{}) // which is none
+	if bad != "" {
+		t.Fatal(bad)
+	}
+	var faults, errors, wrong int
+	for n := stride / 2; n < len(calls.calls); n += stride {
+		for kind := 0; ; kind++ {
+			r, bad := b.oneFault(v, hooks, fault{call: calls.calls[n], kind: kind})
+			if r.name == "" { // no more errnos, or the call was not made this time
+				break
+			}
+			faults++
+			if r.status != 0 {
+				errors++
+			}
+			if bad != "" {
+				wrong++
+				t.Errorf("%s (the %d. of these): %s\nexit status %d: %s", r.name, 1+calls.calls[n].before, bad, r.status, r.out)
 			}
 		}
-		r := b.inject(fault{call: n, kind: kind}, v.args...)
-		calls = max(calls, r.calls)
-		if r.name != "" {
-			faults++
-		}
-		if r.status != 0 {
-			errors++
-		}
-		bad := crashed(r.out, r.status)
-		switch {
-		case r.hung:
-			bad = "hangs"
-		case r.name == "" && r.status != 0:
-			bad = "fails without a fault"
-		}
-		if bad == "" {
-			bad = v.check(b, r)
-		}
-		if out, status := b.try("delete", "--force", "c1"); status != 0 && bad == "" {
-			bad = fmt.Sprintf("delete --force: exit status %d: %s", status, out)
-		}
-		if left := whatIsLeft(b.root); left != "" {
-			t.Errorf("call %d, %s: exit status %d: %s", n, r.name, r.status, r.out)
-			t.Fatalf("left: %s", left)
-		}
-		if bad == "" {
-			bad = wrongHooks(hooks)
-		}
-		os.Remove(hooks)
-		if bad != "" {
-			wrong++
-			t.Errorf("call %d, %s: %s\nexit status %d: %s", n, r.name, bad, r.status, r.out)
-		}
-		switch {
-		case r.name != "":
-			kind++
-		case r.calls < n:
-			recordLine(t, "faults", "%s | %d | %d | %d | %d |", v.name, calls, faults, errors, wrong)
-			return
-		default:
-			n, kind = n+stride, 0
+	}
+	recordLine(t, "faults", "%s | %d | %d | %d | %d |", v.name, len(calls.calls), faults, errors, wrong)
+}
+
+// oneFault runs a verb with a fault, and says what is wrong with what comes of it.
+func (b *box) oneFault(v faulted, hooks string, f fault) (r injected, bad string) {
+	b.t.Helper()
+	for _, args := range v.setUp {
+		b.davit(args...)
+		if args[0] == "kill" {
+			awaitStatus(b.root, "c1", "stopped")
 		}
 	}
+	r = b.inject(f, v.args...)
+	bad = crashed(r.out, r.status)
+	switch {
+	case r.hung:
+		bad = "hangs"
+	case bad == "" && r.name == "" && r.status != 0:
+		bad = "fails without a fault: " + r.out
+	case bad == "":
+		bad = v.check(b, r)
+	}
+	if out, status := b.try("delete", "--force", "c1"); status != 0 && bad == "" {
+		bad = fmt.Sprintf("delete --force: exit status %d: %s", status, out)
+	}
+	if left := whatIsLeft(b.root); left != "" {
+		b.t.Fatalf("%s: exit status %d: %s\nleft: %s", r.name, r.status, r.out, left)
+	}
+	if bad == "" {
+		bad = wrongHooks(hooks)
+	}
+	os.Remove(hooks)
+	return r, bad
 }
 
 // wrongHooks says what is wrong with how often hooks have run, by the file in which they leave their kinds: none twice, and poststop

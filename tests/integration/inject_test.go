@@ -14,16 +14,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fault is a system call that is to fail: the call-th that a davit and its stage make, among those that failures has, with the
-// kind-th errno of its list.
+// fault is a system call of a davit or its stage that is to fail, with the kind-th errno of its list. It is known by its name and
+// by how many of that name come before it: the order of different ones changes with the threads of Go's runtime.
 type fault struct {
-	call, kind int
-	always     string // instead: each call of that name, with its first errno
+	call
+	kind   int
+	always string // instead: each call of that name, with its first errno
+}
+
+type call struct {
+	syscall string
+	before  int
 }
 
 // injected is what came of it.
 type injected struct {
-	calls  int    // that could have failed, up to the end
+	calls  []call // that could have failed
 	name   string // of the one that did; "" if there was none
 	out    string // stdout and stderr
 	status int    // as exitCode has it
@@ -145,6 +151,7 @@ type injection struct {
 	injected
 	pid    int
 	failed bool               // the fault was there
+	made   map[string]int     // calls of each name
 	fail   map[int]unix.Errno // by thread: what the call that it is in is to return
 	known  map[int]bool       // threads and processes that have begun
 }
@@ -168,7 +175,7 @@ func (b *box) inject(f fault, args ...string) injected {
 	if err := cmd.Start(); err != nil {
 		b.t.Fatal(err)
 	}
-	i := &injection{fault: f, pid: cmd.Process.Pid, fail: map[int]unix.Errno{}, known: map[int]bool{cmd.Process.Pid: true}}
+	i := &injection{fault: f, pid: cmd.Process.Pid, made: map[string]int{}, fail: map[int]unix.Errno{}, known: map[int]bool{cmd.Process.Pid: true}}
 	timer := time.AfterFunc(hangs, func() {
 		i.hung = true
 		unix.Kill(i.pid, unix.SIGKILL)
@@ -221,7 +228,7 @@ func (i *injection) stopped(thread int, status unix.WaitStatus) {
 	signal := 0
 	switch stop := status.StopSignal(); {
 	case stop == unix.SIGTRAP|0x80:
-		i.call(thread)
+		i.atCall(thread)
 	case stop == unix.SIGTRAP && status.TrapCause() == unix.PTRACE_EVENT_EXEC:
 		if thread != i.pid && !isDavits(thread) {
 			delete(i.known, thread)
@@ -237,8 +244,8 @@ func (i *injection) stopped(thread int, status unix.WaitStatus) {
 	unix.PtraceSyscall(thread, signal)
 }
 
-// call is at the entry to a system call, or at its exit.
-func (i *injection) call(thread int) {
+// atCall is at the entry to a system call, or at its exit.
+func (i *injection) atCall(thread int) {
 	if errno, ok := i.fail[thread]; ok {
 		delete(i.fail, thread)
 		setResult(thread, errno)
@@ -259,8 +266,10 @@ func (i *injection) call(thread int) {
 			errnos = []unix.Errno{unix.EINTR}
 		}
 	}
-	i.calls++
-	one := i.calls == i.fault.call && !i.failed && i.kind < len(errnos)
+	this := call{failures[n].name, i.made[failures[n].name]}
+	i.made[this.syscall]++
+	i.calls = append(i.calls, this)
+	one := this == i.fault.call && !i.failed && i.kind < len(errnos)
 	if !one && i.always != failures[n].name {
 		return
 	}
