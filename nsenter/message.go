@@ -74,9 +74,12 @@ func (c *Conn) Close() error {
 // Receive waits for a message. It returns io.EOF when the other side is gone.
 func (c *Conn) Receive() (Message, error) {
 	var buf [recordSize + 4096]byte
-	for {
+	for tries := 100; ; tries-- {
 		n, _, err := unix.Recvfrom(c.fd, buf[:], 0)
 		switch {
+		case tries > 0 && (err == unix.ENOMEM || err == unix.ENOBUFS): // for a moment: what the stage says is not lost
+			_, _ = unix.Poll(nil, 1)
+			continue
 		case err == unix.EINTR:
 			continue
 		case err == unix.ECONNRESET:
