@@ -11,6 +11,8 @@
 #               the quick part of the tests, with a davit that was built without the overlay
 # make deb      a Debian package in bin
 # make fuzz     each fuzzer for ten minutes (SECONDS=60)
+# make test-race
+#               containers made while names vanish under davit, for ten minutes (SECONDS=3600)
 # make install, make uninstall
 #               PREFIX=/usr/local DESTDIR=
 #
@@ -76,7 +78,7 @@ EM_arm64 := 183
 IS_FOR_GOARCH = @test "$$(od -An -td2 -j18 -N2 $@ | tr -d ' ')" = "$(EM_$(GOARCH))" || \
 	{ echo "$@: $(CC) does not compile for GOARCH=$(GOARCH): give CC=, for example CC=aarch64-linux-gnu-gcc" >&2; exit 1; }
 
-.PHONY: all elfs fuzz bench clean deb demo deps generate install lint test test-conformance test-engines test-faults test-gorunc test-soak \
+.PHONY: all elfs fuzz bench clean deb demo deps generate install lint test test-conformance test-engines test-faults test-gorunc test-race test-soak \
 	test-plain test-vm verbs
 .DELETE_ON_ERROR:
 
@@ -182,6 +184,12 @@ SECONDS ?= 600
 fuzz: $(ELFS)
 	@tests/deps build fuzz
 	$(Q)tests/fuzz/run $(SECONDS)
+
+# An attacker removes, makes again and exchanges what davit makes, for SECONDS: prints how many containers were tried.
+test-race:
+	@tests/deps build test
+	@$(MAKE) --no-print-directory all
+	$(Q)DAVIT=$(CURDIR)/bin/davit DAVIT_RACE_SECONDS=$(SECONDS) $(GO) test -v -count=1 -timeout $$(($(SECONDS) + 300))s ./tests/integration -run RacedRemoval
 
 lint: $(ELFS)
 	@tests/deps build lint
