@@ -87,7 +87,7 @@ func TestWrongConfigurations(t *testing.T) {
 	for _, c := range []struct{ engine, file, text, want string }{
 		{"containerd", "none", "", "error /etc/containerd/config.toml: there is no configuration"},
 		{"containerd", containerd, "version = 3\n", "no runtime's BinaryName is davit"},
-		{"containerd", containerd, "version = 3\n[x\n", "error /etc/containerd/config.toml: line 2: not a table: [x"},
+		{"containerd", containerd, "version = 3\n[x\n", "error /etc/containerd/config.toml: line 2: expected ']' to close"},
 		{"containerd", containerd, "version = 2\n[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.d.options]\nBinaryName = '/usr/sbin/davit'\n",
 			`error /etc/containerd/config.toml:3: runtime d: containerd ignores plugins."io.containerd.cri.v1.runtime" in a configuration of version 2`},
 		{"containerd", containerd, "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.d]\nruntime_type = \"io.containerd.runc.v1\"\n[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.d.options]\nBinaryName = \"/usr/sbin/davit\"\n",

@@ -1,157 +1,98 @@
 package doctor
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+	"github.com/pelletier/go-toml/v2/unstable"
 )
 
-// setting is one key of a TOML file with its full name: table and key. The
-// values that the doctor looks at are strings, booleans and lists of strings.
+// setting is one key of a TOML file with its full name, table and key. The values that the
+// doctor looks at are strings, other scalars and lists of strings.
 type setting struct {
 	name  []string
-	value string   // a string without its quotes; anything else as it is written
-	list  []string // of an array
+	value string   // a string's content; anything else as it is written
+	list  []string // the scalars of an array
 	line  int
 }
 
-func (s *setting) is(name ...string) bool { return equal(s.name, name) }
+func (s *setting) is(name ...string) bool { return slices.Equal(s.name, name) }
 
-func equal(a, b []string) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
-	}
-	return true
-}
+func equal(a, b []string) bool { return slices.Equal(a, b) }
 
-// parseTOML reads the part of TOML that engines' configurations use: tables,
-// keys (bare, quoted, dotted), strings of one line, other scalars, arrays.
+// parseTOML returns all settings of a file in their order. Settings of inline tables have
+// names like those of other tables; an array of tables gives its name to the settings of each.
 func parseTOML(text string) ([]setting, error) {
-	var out []setting
+	// The parser of settings below knows lines, but not that no key may come twice.
+	var whole map[string]any
+	if err := toml.Unmarshal([]byte(text), &whole); err != nil {
+		var at *toml.DecodeError
+		if errors.As(err, &at) {
+			line, _ := at.Position()
+			return nil, fmt.Errorf("line %d: %s", line, strings.TrimPrefix(at.Error(), "toml: "))
+		}
+		return nil, err
+	}
+	r := settingReader{}
+	r.parser.Reset([]byte(text))
 	var table []string
-	lines := strings.Split(text, "\n")
-	for i := 0; i < len(lines); i++ {
-		n, line := i+1, strings.TrimSpace(lines[i])
-		switch {
-		case line == "" || line[0] == '#':
-			continue
-		case line[0] == '[':
-			name, rest, err := keys(strings.TrimLeft(line, "["))
-			if err != nil || !strings.HasPrefix(rest, "]") {
-				return nil, fmt.Errorf("line %d: not a table: %s", n, line)
-			}
-			table = name
-			continue
+	for r.parser.NextExpression() {
+		switch node := r.parser.Expression(); node.Kind {
+		case unstable.Table, unstable.ArrayTable:
+			table, _ = r.key(node, nil)
+		case unstable.KeyValue:
+			r.add(node, table)
 		}
-		name, rest, err := keys(line)
-		if err != nil || !strings.HasPrefix(rest, "=") {
-			return nil, fmt.Errorf("line %d: not a key and a value: %s", n, line)
-		}
-		rest = strings.TrimSpace(rest[1:])
-		for strings.HasPrefix(rest, "[") && !closed(rest) && i+1 < len(lines) {
-			i++
-			rest += "\n" + lines[i]
-		}
-		s := setting{name: append(append([]string{}, table...), name...), line: n}
-		if strings.HasPrefix(rest, "[") {
-			s.list = items(rest[1:])
-		} else if s.value, _, err = scalar(rest); err != nil {
-			return nil, fmt.Errorf("line %d: %w: %s", n, err, line)
-		}
-		out = append(out, s)
 	}
-	return out, nil
+	return r.settings, r.parser.Error()
 }
 
-// keys reads a dotted key and returns what follows it.
-func keys(text string) (name []string, rest string, err error) {
-	for {
-		text = strings.TrimLeft(text, " \t")
-		var part string
-		if text != "" && (text[0] == '"' || text[0] == '\'') {
-			if part, text, err = scalar(text); err != nil {
-				return nil, "", err
-			}
-		} else {
-			end := strings.IndexFunc(text, func(r rune) bool {
-				return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' || r == '-')
-			})
-			if end <= 0 {
-				return nil, "", fmt.Errorf("no key")
-			}
-			part, text = text[:end], text[end:]
+// settingReader gathers settings from the library's syntax tree.
+type settingReader struct {
+	parser   unstable.Parser
+	settings []setting
+}
+
+// key returns a node's whole name, which begins with prefix, and its line.
+func (r *settingReader) key(node *unstable.Node, prefix []string) (name []string, line int) {
+	name = slices.Clone(prefix)
+	for part := node.Key(); part.Next(); {
+		if line == 0 {
+			line = r.parser.Shape(part.Node().Raw).Start.Line
 		}
-		name = append(name, part)
-		text = strings.TrimLeft(text, " \t")
-		if !strings.HasPrefix(text, ".") {
-			return name, text, nil
+		name = append(name, string(part.Node().Data))
+	}
+	return name, line
+}
+
+// add adds the setting that a node is, or those of its inline table.
+func (r *settingReader) add(node *unstable.Node, table []string) {
+	name, line := r.key(node, table)
+	value := node.Value()
+	switch value.Kind {
+	case unstable.InlineTable:
+		for entries := value.Children(); entries.Next(); {
+			r.add(entries.Node(), name)
 		}
-		text = text[1:]
+	case unstable.Array:
+		r.settings = append(r.settings, setting{name: name, list: scalars(value), line: line})
+	default:
+		r.settings = append(r.settings, setting{name: name, value: string(value.Data), line: line})
 	}
 }
 
-// scalar reads one value and returns what follows it.
-func scalar(text string) (value, rest string, err error) {
-	if text == "" {
-		return "", "", fmt.Errorf("no value")
-	}
-	if quote := text[0]; quote == '"' || quote == '\'' {
-		for i := 1; i < len(text); i++ {
-			if text[i] == '\\' && quote == '"' {
-				i++
-			} else if text[i] == quote {
-				return strings.ReplaceAll(strings.ReplaceAll(text[1:i], `\"`, `"`), `\\`, `\`), text[i+1:], nil
-			}
-		}
-		return "", "", fmt.Errorf("a string without an end")
-	}
-	end := strings.IndexAny(text, ",]#\n")
-	if end < 0 {
-		end = len(text)
-	}
-	return strings.TrimSpace(text[:end]), text[end:], nil
-}
-
-// closed says whether the array that text begins with ends in it.
-func closed(text string) bool {
-	for rest := text[1:]; rest != ""; {
-		switch rest[0] {
-		case ']':
-			return true
-		case '"', '\'':
-			var err error
-			if _, rest, err = scalar(rest); err != nil {
-				return false
-			}
-		case '#':
-			_, rest, _ = strings.Cut(rest, "\n")
+// scalars returns the scalars of an array, but not those of arrays within it.
+func scalars(array *unstable.Node) []string {
+	var list []string
+	for items := array.Children(); items.Next(); {
+		switch item := items.Node(); item.Kind {
+		case unstable.Array, unstable.InlineTable, unstable.Comment:
 		default:
-			rest = rest[1:]
+			list = append(list, string(item.Data))
 		}
 	}
-	return false
-}
-
-// items are the strings of an array; text follows its bracket.
-func items(text string) []string {
-	var out []string
-	for text != "" && text[0] != ']' {
-		switch text[0] {
-		case '#':
-			_, text, _ = strings.Cut(text, "\n")
-		case ' ', '\t', '\n', ',':
-			text = text[1:]
-		default:
-			value, rest, err := scalar(text)
-			if err != nil || rest == text {
-				return out
-			}
-			out, text = append(out, value), rest
-		}
-	}
-	return out
+	return list
 }
