@@ -14,7 +14,7 @@ import (
 const overlayRow = "parts of the overlay"
 
 // overlayParts are those of build/overlay.
-var overlayParts = []string{"nolimit", "oneproc", "sysmon", "sigmask"}
+var overlayParts = []string{"nolimit", "oneproc", "sysmon", "sigmask", "bigstack", "noprofile"}
 
 // overlayBuilds returns each davit to compare, and the parts that it is built with.
 func overlayBuilds() (names []string, parts map[string]string) {
