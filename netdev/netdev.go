@@ -1,6 +1,5 @@
 // Package netdev moves network devices between network namespaces, as
-// config-linux.md "Network Devices" has it. It speaks rtnetlink itself: what it
-// needs are four kinds of messages, and every davit would pay for a library's start.
+// config-linux.md "Network Devices" has it.
 package netdev
 
 import (
@@ -150,24 +149,27 @@ func fixedLink(index int32, flags, change uint32) []byte {
 	return b
 }
 
-func readLink(body []byte) link {
+func readLink(body []byte) (link, error) {
 	var l link
 	if len(body) >= unix.SizeofIfInfomsg {
 		l.index = int32(order.Uint32(body[4:]))
 		l.up = order.Uint32(body[8:])&unix.IFF_UP != 0
 	}
-	attrs(body, unix.SizeofIfInfomsg, func(kind uint16, value []byte) {
+	err := attrs(body, unix.SizeofIfInfomsg, func(kind uint16, value []byte) {
 		if kind == unix.IFLA_IFNAME {
 			l.name = string(bytes.TrimRight(value, "\x00"))
 		}
 	})
-	return l
+	return l, err
 }
 
 func find(c *conn, name string) (link, error) {
+	answers, err := c.ask(newMessage(unix.RTM_GETLINK, 0, fixedLink(0, 0, 0)).text(unix.IFLA_IFNAME, name))
 	var l link
-	m := newMessage(unix.RTM_GETLINK, unix.NLM_F_ACK, fixedLink(0, 0, 0)).text(unix.IFLA_IFNAME, name)
-	if err := c.ask(m, func(_ uint16, body []byte) { l = readLink(body) }); err != nil {
+	if err == nil && len(answers) > 0 {
+		l, err = readLink(answers[0])
+	}
+	if err != nil {
 		return l, fmt.Errorf("RTM_GETLINK %s: %w", name, err)
 	}
 	return l, nil
@@ -175,10 +177,14 @@ func find(c *conn, name string) (link, error) {
 
 func links(c *conn) (map[int32]string, error) {
 	all := make(map[int32]string)
-	err := c.ask(newMessage(unix.RTM_GETLINK, unix.NLM_F_DUMP, fixedLink(0, 0, 0)), func(_ uint16, body []byte) {
-		l := readLink(body)
+	answers, err := c.ask(newMessage(unix.RTM_GETLINK, unix.NLM_F_DUMP, fixedLink(0, 0, 0)))
+	for _, body := range answers {
+		var l link
+		if err == nil {
+			l, err = readLink(body)
+		}
 		all[l.index] = l.name
-	})
+	}
 	if err != nil {
 		return nil, fmt.Errorf("RTM_GETLINK: %w", err)
 	}
@@ -195,7 +201,7 @@ func transfer(from, to *conn, l link, ns int, name string) (string, error) {
 	}
 	m := newMessage(unix.RTM_NEWLINK, unix.NLM_F_ACK, fixedLink(l.index, 0, unix.IFF_UP))
 	m = m.number(unix.IFLA_NET_NS_FD, uint32(ns)).text(unix.IFLA_IFNAME, name)
-	moveErr := from.ask(m, nil)
+	_, moveErr := from.ask(m)
 	after, err := links(to)
 	if err != nil {
 		return "", errors.Join(moveErr, err)
@@ -218,7 +224,7 @@ func transfer(from, to *conn, l link, ns int, name string) (string, error) {
 
 // undoTransfer moves a device, which the message names, to davit's own namespace.
 func undoTransfer(c *conn, m message) error {
-	if err := c.ask(m.number(unix.IFLA_NET_NS_PID, uint32(unix.Getpid())), nil); err != nil {
+	if _, err := c.ask(m.number(unix.IFLA_NET_NS_PID, uint32(unix.Getpid()))); err != nil {
 		return fmt.Errorf("RTM_NEWLINK, to move it back: %w", err)
 	}
 	return nil
@@ -236,14 +242,14 @@ func settle(c *conn, name string, list []address, up bool) error {
 		for _, at := range a.attrs {
 			m = m.attr(at.kind, at.value)
 		}
-		if err := c.ask(m, nil); err != nil {
+		if _, err := c.ask(m); err != nil {
 			return fmt.Errorf("RTM_NEWADDR %s: %w", name, err)
 		}
 	}
 	if !up {
 		return nil
 	}
-	if err := c.ask(newMessage(unix.RTM_NEWLINK, unix.NLM_F_ACK, fixedLink(l.index, unix.IFF_UP, unix.IFF_UP)), nil); err != nil {
+	if _, err := c.ask(newMessage(unix.RTM_NEWLINK, unix.NLM_F_ACK, fixedLink(l.index, unix.IFF_UP, unix.IFF_UP))); err != nil {
 		return fmt.Errorf("RTM_NEWLINK %s, to bring it up: %w", name, err)
 	}
 	return nil
@@ -251,33 +257,40 @@ func settle(c *conn, name string, list []address, up bool) error {
 
 // addresses returns the permanent addresses of global scope of a device.
 func addresses(c *conn, index int32) ([]address, error) {
-	var list []address
-	m := newMessage(unix.RTM_GETADDR, unix.NLM_F_DUMP, make([]byte, unix.SizeofIfAddrmsg))
-	err := c.ask(m, func(_ uint16, body []byte) {
-		if len(body) < unix.SizeofIfAddrmsg || int32(order.Uint32(body[4:])) != index || body[3] != unix.RT_SCOPE_UNIVERSE {
-			return
-		}
-		var a address
-		copy(a.fixed[:], body)
-		flags := uint32(body[2])
-		attrs(body, unix.SizeofIfAddrmsg, func(kind uint16, value []byte) {
-			switch kind {
-			case unix.IFA_ADDRESS, unix.IFA_LOCAL, unix.IFA_BROADCAST, unix.IFA_ANYCAST, unix.IFA_RT_PRIORITY:
-				a.attrs = append(a.attrs, attribute{kind, bytes.Clone(value)})
-			case unix.IFA_FLAGS:
-				flags = order.Uint32(value)
-			}
-		})
-		if flags&unix.IFA_F_PERMANENT == 0 {
-			return
-		}
-		const keep = unix.IFA_F_NODAD | unix.IFA_F_HOMEADDRESS | unix.IFA_F_MANAGETEMPADDR | unix.IFA_F_NOPREFIXROUTE | unix.IFA_F_MCAUTOJOIN
-		a.fixed[2] = 0
-		a.attrs = append(a.attrs, attribute{unix.IFA_FLAGS, order.AppendUint32(nil, flags&keep)})
-		list = append(list, a)
-	})
+	answers, err := c.ask(newMessage(unix.RTM_GETADDR, unix.NLM_F_DUMP, make([]byte, unix.SizeofIfAddrmsg)))
 	if err != nil {
 		return nil, fmt.Errorf("RTM_GETADDR: %w", err)
 	}
+	var list []address
+	for _, body := range answers {
+		if len(body) < unix.SizeofIfAddrmsg || int32(order.Uint32(body[4:])) != index || body[3] != unix.RT_SCOPE_UNIVERSE {
+			continue
+		}
+		a, permanent, err := readAddress(body)
+		if err != nil {
+			return nil, fmt.Errorf("RTM_GETADDR: %w", err)
+		}
+		if permanent {
+			list = append(list, a)
+		}
+	}
 	return list, nil
+}
+
+// readAddress reads an answer to RTM_GETADDR, and says whether the address is permanent.
+func readAddress(body []byte) (a address, permanent bool, err error) {
+	copy(a.fixed[:], body)
+	flags := uint32(body[2])
+	err = attrs(body, unix.SizeofIfAddrmsg, func(kind uint16, value []byte) {
+		switch kind {
+		case unix.IFA_ADDRESS, unix.IFA_LOCAL, unix.IFA_BROADCAST, unix.IFA_ANYCAST, unix.IFA_RT_PRIORITY:
+			a.attrs = append(a.attrs, attribute{kind, bytes.Clone(value)})
+		case unix.IFA_FLAGS:
+			flags = order.Uint32(value)
+		}
+	})
+	const keep = unix.IFA_F_NODAD | unix.IFA_F_HOMEADDRESS | unix.IFA_F_MANAGETEMPADDR | unix.IFA_F_NOPREFIXROUTE | unix.IFA_F_MCAUTOJOIN
+	a.fixed[2] = 0
+	a.attrs = append(a.attrs, attribute{unix.IFA_FLAGS, order.AppendUint32(nil, flags&keep)})
+	return a, flags&unix.IFA_F_PERMANENT != 0, err
 }

@@ -2,102 +2,71 @@ package netdev
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
 var order = binary.NativeEndian
 
+// dumpTries is how often a list is asked for that changes while the kernel writes it.
+const dumpTries = 10
+
 // conn is a route netlink socket (rtnetlink(7)). It stays in the network
 // namespace that it was made in.
-type conn struct{ fd int }
+type conn struct{ socket *nl.SocketHandle }
 
 func dial() (*conn, error) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
+	socket, err := nl.Subscribe(unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, fmt.Errorf("socket NETLINK_ROUTE: %w", err)
 	}
-	return &conn{fd}, nil
+	return &conn{&nl.SocketHandle{Socket: socket}}, nil
 }
 
-func (c *conn) close() { unix.Close(c.fd) }
+func (c *conn) close() { c.socket.Close() }
 
-// message is a netlink message being written: header, fixed part, attributes.
-type message []byte
+// message is a request that is being written: a fixed part, then attributes.
+type message struct{ *nl.NetlinkRequest }
 
 func newMessage(kind, flags uint16, fixed []byte) message {
-	m := make(message, unix.SizeofNlMsghdr, 256)
-	order.PutUint16(m[4:], kind)
-	order.PutUint16(m[6:], unix.NLM_F_REQUEST|flags)
-	return append(m, fixed...)
+	m := message{nl.NewNetlinkRequest(int(kind), int(flags))}
+	m.AddRawData(fixed)
+	return m
 }
 
 func (m message) attr(kind uint16, value []byte) message {
-	var head [unix.SizeofNlAttr]byte
-	order.PutUint16(head[:], uint16(len(head)+len(value)))
-	order.PutUint16(head[2:], kind)
-	m = append(append(m, head[:]...), value...)
-	return append(m, make([]byte, align(len(value))-len(value))...)
+	m.AddRawData(nl.NewRtAttr(int(kind), value).Serialize())
+	return m
 }
 
 func (m message) text(kind uint16, value string) message {
-	return m.attr(kind, append([]byte(value), 0))
+	return m.attr(kind, nl.ZeroTerminated(value))
 }
 
-func (m message) number(kind uint16, value uint32) message {
-	return m.attr(kind, order.AppendUint32(nil, value))
+func (m message) number(kind uint16, value uint32) message { return m.attr(kind, nl.Uint32Attr(value)) }
+
+// ask sends a message and returns the contents of the answers, of which there are none to a
+// message that only wants something to be done. A list that changed while the kernel
+// wrote it, and so may be wrong, is asked for again.
+func (c *conn) ask(m message) (answers [][]byte, err error) {
+	m.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: c.socket}
+	for range dumpTries {
+		answers, err = m.Execute(unix.NETLINK_ROUTE, 0)
+		if !errors.Is(err, nl.ErrDumpInterrupted) {
+			return answers, err
+		}
+	}
+	return nil, err
 }
 
-func align(n int) int { return (n + 3) &^ 3 }
-
-// ask sends a message and passes the answers' contents to each, until there
-// are no more. Of a message that only wants to be done, the answer is an error or none.
-func (c *conn) ask(m message, each func(kind uint16, body []byte)) error {
-	order.PutUint32(m, uint32(len(m)))
-	if err := unix.Sendto(c.fd, m, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-		return fmt.Errorf("send to rtnetlink: %w", err)
+// attrs calls f for each attribute of an answer after its fixed part.
+func attrs(body []byte, fixed int, f func(kind uint16, value []byte)) error {
+	list, err := nl.ParseRouteAttr(body[min(fixed, len(body)):])
+	for _, a := range list {
+		f(a.Attr.Type&^(unix.NLA_F_NESTED|unix.NLA_F_NET_BYTEORDER), a.Value)
 	}
-	buf := make([]byte, 64<<10)
-	for {
-		n, _, err := unix.Recvfrom(c.fd, buf, 0)
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("receive from rtnetlink: %w", err)
-		}
-		for rest := buf[:n]; len(rest) >= unix.SizeofNlMsghdr; {
-			size := int(order.Uint32(rest))
-			if size < unix.SizeofNlMsghdr || size > len(rest) {
-				return fmt.Errorf("receive from rtnetlink: a message of %d bytes in %d", size, len(rest))
-			}
-			kind, body := order.Uint16(rest[4:]), rest[unix.SizeofNlMsghdr:size]
-			switch kind {
-			case unix.NLMSG_DONE:
-				return nil
-			case unix.NLMSG_ERROR:
-				if errno := -int32(order.Uint32(body)); errno != 0 {
-					return unix.Errno(errno)
-				}
-				return nil
-			}
-			if each != nil {
-				each(kind, body)
-			}
-			rest = rest[min(align(size), len(rest)):]
-		}
-	}
-}
-
-// attrs calls f for each attribute of a message's body after its fixed part.
-func attrs(body []byte, fixed int, f func(kind uint16, value []byte)) {
-	for body = body[min(fixed, len(body)):]; len(body) >= unix.SizeofNlAttr; {
-		size := int(order.Uint16(body))
-		if size < unix.SizeofNlAttr || size > len(body) {
-			return
-		}
-		f(order.Uint16(body[2:])&^(unix.NLA_F_NESTED|unix.NLA_F_NET_BYTEORDER), body[unix.SizeofNlAttr:size])
-		body = body[min(align(size), len(body)):]
-	}
+	return err
 }
