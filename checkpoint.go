@@ -19,13 +19,13 @@ func restoreCommand() *cli.Command {
 }
 
 func refusedCommand(name, usage, why string) *cli.Command {
+	refused := errors.New(name + ": " + why)
 	return &cli.Command{
 		Name:      name,
 		Usage:     usage + " (not supported yet)",
 		ArgsUsage: "CONTAINER",
 		AnyFlags:  true, // whatever they are, the answer is the same
-		Action: func(*cli.Context) error {
-			return errors.New(name + ": " + why)
-		},
+		Refused:   refused,
+		Action:    func(*cli.Context) error { return refused },
 	}
 }

@@ -19,6 +19,7 @@ func bundleFlag() cli.Flag {
 func creationFlags() []cli.Flag {
 	return []cli.Flag{
 		bundleFlag(),
+		&cli.StringFlag{Name: "config", Aliases: []string{"f"}, Usage: "`file` to read in place of the bundle's config.json"},
 		&cli.StringFlag{Name: "console-socket", Usage: "`path` of a unix socket that gets the terminal's master"},
 		&cli.StringFlag{Name: "pidfd-socket", Usage: "`path` of a unix socket that gets a pidfd of the container's process"},
 		&cli.StringFlag{Name: "pid-file", Usage: "`file` to write the process's pid to"},
@@ -45,6 +46,11 @@ func createOptions(c *cli.Context) (libcontainer.CreateOptions, error) {
 	}
 	if o.PreserveFDs < 0 {
 		return o, usage(fmt.Errorf("--preserve-fds: %d is negative", o.PreserveFDs))
+	}
+	if path := c.String("config"); path != "" {
+		if o.Config, err = filepath.Abs(path); err != nil {
+			return o, err
+		}
 	}
 	o.Bundle, err = filepath.Abs(c.String("bundle"))
 	return o, err
@@ -87,7 +93,10 @@ func createCommand() *cli.Command {
 
 example (in a bundle whose config has "terminal": false):
   davit create web`,
-		Flags: creationFlags(),
+		Flags: append(creationFlags(),
+			// As with crun, which ignores it: create makes no subreaper in any case.
+			&cli.BoolFlag{Name: "no-subreaper", Hidden: true},
+		),
 		Action: verb(func(c *cli.Context) error {
 			o, err := createOptions(c)
 			if err != nil {

@@ -16,29 +16,33 @@ func deleteCommand() *cli.Command {
   davit delete --force web`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "also one that runs (SIGKILL); one that does not exist is no error"},
+			regexFlag(),
 		},
 		Action: verb(func(c *cli.Context) error {
-			force := c.Bool("force")
 			id, err := containerID(c)
 			if err != nil {
 				return err
 			}
-			find := store(c).OpenLocked
-			if force {
-				find = store(c).OpenForced
-			}
-			container, err := find(id)
-			if err != nil {
-				if force && errors.Is(err, libcontainer.ErrNotExist) {
-					return nil
-				}
-				return err
-			}
-			defer container.Close()
-			if container.Broken != nil && !force {
-				return errors.Join(container.Broken, errors.New("use --force to remove it all the same"))
-			}
-			return container.Delete(force)
+			return forEach(c, id, func(id string) error { return deleteContainer(store(c), id, c.Bool("force")) })
 		}),
 	}
+}
+
+func deleteContainer(s libcontainer.Store, id string, force bool) error {
+	find := s.OpenLocked
+	if force {
+		find = s.OpenForced
+	}
+	container, err := find(id)
+	if err != nil {
+		if force && errors.Is(err, libcontainer.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	defer container.Close()
+	if container.Broken != nil && !force {
+		return errors.Join(container.Broken, errors.New("use --force to remove it all the same"))
+	}
+	return container.Delete(force)
 }

@@ -75,7 +75,7 @@ func execIn(c *cli.Context) (status int, err error) {
 	o := libcontainer.ExecOptions{
 		ConsoleSocket: c.String("console-socket"), PidfdSocket: c.String("pidfd-socket"), PidFile: c.String("pid-file"),
 		Detach: c.Bool("detach"), IgnorePaused: c.Bool("ignore-paused"), PreserveFDs: c.Int("preserve-fds"), SubCgroups: c.StringSlice("cgroup"),
-		Trace: newTrace(c),
+		Trace: newTrace(c), ListenFDs: listenFDs(),
 	}
 	if o.Process, err = execProcess(c, container); err != nil {
 		return -1, err
@@ -134,7 +134,7 @@ func execProcess(c *cli.Context, container *libcontainer.Container) (*specs.Proc
 // baseProcess is what the flags change.
 func baseProcess(c *cli.Context, container *libcontainer.Container) (*specs.Process, error) {
 	if path := c.String("process"); path != "" {
-		if c.NArg() > 1 {
+		if len(command(c)) > 0 {
 			return nil, usage(fmt.Errorf("--process %s and a command besides", path))
 		}
 		data, err := os.ReadFile(path)
@@ -151,7 +151,8 @@ func baseProcess(c *cli.Context, container *libcontainer.Container) (*specs.Proc
 		}
 		return p, container.Complete(p)
 	}
-	if c.NArg() < 2 {
+	args := command(c)
+	if len(args) == 0 {
 		return nil, usage(fmt.Errorf("needs %s", c.Command.ArgsUsage))
 	}
 	s, err := container.Spec()
@@ -162,9 +163,18 @@ func baseProcess(c *cli.Context, container *libcontainer.Container) (*specs.Proc
 	if p == nil {
 		p = &specs.Process{Cwd: "/"}
 	}
-	p.Args = c.Args().Tail()
+	p.Args = args
 	p.Terminal, p.ConsoleSize = false, nil
 	return p, nil
+}
+
+// command returns the program and its arguments, which -- may set apart from the container's id, as with crun.
+func command(c *cli.Context) []string {
+	args := c.Args().Tail()
+	if len(args) > 0 && args[0] == "--" {
+		return args[1:]
+	}
+	return args
 }
 
 // addCapability adds to the sets that do not outlive an exec by another user:

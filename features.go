@@ -18,8 +18,23 @@ func featuresCommand() *cli.Command {
 				return err
 			}
 			e := jsonx.Encoder{Indent: "    "}
-			featuresjson.EncodeFeatures(&e, libcontainer.Features(version, commit))
+			f := libcontainer.Features(version, commit)
+			asAnother(f.Annotations)
+			featuresjson.EncodeFeatures(&e, f)
 			return printLine(&e)
 		}),
+	}
+}
+
+// asAnother adds what crun or runc has there, if davit is called so.
+func asAnother(annotations map[string]string) {
+	prefix, ok := map[string]string{"crun": "run.oci.crun.", "runc": "org.opencontainers.runc."}[programName()]
+	if !ok {
+		return
+	}
+	annotations[prefix+"version"] = version
+	annotations[prefix+"checkpoint.enabled"] = "false"
+	if commit != "" {
+		annotations[prefix+"commit"] = commit
 	}
 }

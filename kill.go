@@ -21,6 +21,7 @@ example:
   davit kill web TERM`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "send it to every process of the container"},
+			regexFlag(),
 		},
 		Action: verb(func(c *cli.Context) error {
 			if err := arguments(c, 1, 2); err != nil {
@@ -34,12 +35,14 @@ example:
 			if err != nil {
 				return err
 			}
-			container, err := store(c).Open(c.Args().First())
-			if err != nil {
-				return err
-			}
-			defer container.Close()
-			return container.Kill(sig, c.Bool("all"))
+			return forEach(c, c.Args().First(), func(id string) error {
+				container, err := store(c).Open(id)
+				if err != nil {
+					return err
+				}
+				defer container.Close()
+				return container.Kill(sig, c.Bool("all"))
+			})
 		}),
 	}
 }

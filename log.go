@@ -21,6 +21,7 @@ import (
 type logger struct {
 	format string
 	file   int // -1 without --log
+	sink   *logSocket
 }
 
 // open takes the global flags.
@@ -39,14 +40,29 @@ func (l *logger) open(c *cli.Context) error {
 	if store(c).Root == "/" { // its directories would be containers, and removable
 		return usage(fmt.Errorf("--root: %q: it is to be a directory of davit's own, as /run/davit is", c.String("root")))
 	}
-	if c.Bool("debug") {
+	level := c.String("log-level")
+	switch level {
+	case "error", "warning", "debug":
+	default:
+		return usage(fmt.Errorf("--log-level: %q: error, warning or debug", level))
+	}
+	if c.Bool("debug") || level == "debug" {
 		libcontainer.Log = func(text string) { l.write("debug", text) }
 	}
-	libcontainer.Warn = func(text string) { l.write("warning", text) }
+	libcontainer.Warn = func(string) {}
+	if level != "error" {
+		libcontainer.Warn = func(text string) { l.write("warning", text) }
+	}
 	path := c.String("log")
 	if path == "" {
 		return nil
 	}
+	if kind, id, _ := strings.Cut(path, ":"); kind == "journald" || kind == "syslog" {
+		var err error
+		l.sink, err = openLogSocket(kind, id)
+		return err
+	}
+	path = strings.TrimPrefix(path, "file:") // as crun has it
 	// Not os.OpenFile, which would set up Go's poller: engines always give --log.
 	fd, err := unix.Open(path, unix.O_CREAT|unix.O_WRONLY|unix.O_APPEND|unix.O_CLOEXEC, 0o644)
 	if err != nil {
@@ -59,10 +75,8 @@ func (l *logger) open(c *cli.Context) error {
 // fatal reports err. Without a log file, standard error carries the log's format.
 func (l *logger) fatal(err error) {
 	text, hint := err.Error(), libcontainer.Hint(err)
-	if l.file >= 0 {
-		unix.Write(l.file, []byte(l.line("error", text, hint)))
-	}
-	if l.file < 0 && l.format == "json" {
+	l.keep("error", text, hint)
+	if l.file < 0 && l.sink == nil && l.format == "json" {
 		toStderr(l.line("error", text, hint))
 		return
 	}
@@ -96,11 +110,22 @@ func printable(text string) string {
 // write logs what is no error. It goes to the log file alone if there is one:
 // standard error is the container's, too.
 func (l *logger) write(level, text string) {
-	if l.file >= 0 {
-		unix.Write(l.file, []byte(l.line(level, text, "")))
-		return
+	if !l.keep(level, text, "") {
+		toStderr(l.line(level, text, ""))
 	}
-	toStderr(l.line(level, text, ""))
+}
+
+// keep writes an entry where --log says. It returns false without --log.
+func (l *logger) keep(level, text, hint string) bool {
+	switch {
+	case l.sink != nil:
+		l.sink.write(level, text, hint)
+	case l.file >= 0:
+		unix.Write(l.file, []byte(l.line(level, text, hint)))
+	default:
+		return false
+	}
+	return true
 }
 
 // line is one entry of the log, in logrus' forms, which engines read.

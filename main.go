@@ -58,11 +58,7 @@ func run(args []string) int {
 }
 
 func versionText() string {
-	name := "davit"
-	if filepath.Base(os.Args[0]) == "runc" { // containerd's go-runc reads no other name
-		name = "runc"
-	}
-	text := name + " version " + version + "\n"
+	text := programName() + " version " + version + "\n"
 	if commit != "" {
 		text += "commit: " + commit + "\n"
 	}
@@ -71,6 +67,16 @@ func versionText() string {
 		return text + " (without davit's overlay)\n"
 	}
 	return text + " (with davit's overlay)\n"
+}
+
+// programName returns the name that davit goes by: that of runc or crun if it is called so, as engines do that
+// know no other. containerd's go-runc reads the version after "runc" alone.
+func programName() string {
+	switch name := filepath.Base(os.Args[0]); name {
+	case "runc", "crun":
+		return name
+	}
+	return "davit"
 }
 
 // exitStatus is the exit status of a container's process, passed on.
@@ -87,10 +93,11 @@ func (f ownFailure) Unwrap() error { return f.error }
 func globalFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "root", Usage: "`directory` that holds the containers' states", Value: defaultRoot()},
-		&cli.StringFlag{Name: "log", Usage: "`file` to log to, beside standard error"},
+		&cli.StringFlag{Name: "log", Usage: "`file` to log to, beside standard error; also file:PATH, journald:ID, syslog:ID"},
 		&cli.StringFlag{Name: "log-format", Usage: "text or json", Value: "text"},
 		&cli.BoolFlag{Name: "debug", Usage: "log more"},
-		&cli.BoolFlag{Name: "version", Aliases: []string{"v"}, Usage: "print version, commit and the spec's version"},
+		&cli.StringFlag{Name: "log-level", Usage: "crun's form of it: error, `warning` or debug", Value: "warning"},
+		&cli.BoolFlag{Name: "version", Aliases: []string{"v", "V"}, Usage: "print version, commit and the spec's version"},
 		&cli.BoolFlag{Name: "systemd-cgroup", Usage: "have systemd make the cgroups; cgroupsPath is then slice:prefix:name"},
 		&cli.StringFlag{Name: "cgroup-manager", Usage: "crun's form of it: `cgroupfs`, systemd, or disabled for no cgroup and no device rules"},
 		// Callers set up for checkpoints may give it; runc takes it, hidden, and ignores it.

@@ -19,13 +19,17 @@ example:
   davit spec`,
 		Flags: []cli.Flag{
 			bundleFlag(),
+			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "`name` of the file, below the bundle unless it is absolute", Value: spec.ConfigFile},
 			&cli.BoolFlag{Name: "rootless", Usage: "for a container of an unprivileged user"},
 		},
 		Action: verb(func(c *cli.Context) error {
 			if err := arguments(c, 0, 0); err != nil {
 				return err
 			}
-			path := filepath.Join(c.String("bundle"), spec.ConfigFile)
+			path := c.String("file")
+			if !filepath.IsAbs(path) {
+				path = filepath.Join(c.String("bundle"), path)
+			}
 			f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 			if os.IsExist(err) {
 				return fmt.Errorf("%s exists already, and is left as it is", path)

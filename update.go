@@ -35,6 +35,9 @@ func updateCommand() *cli.Command {
 			&cli.StringFlag{Name: "cpuset-cpus", Usage: "`CPUs` to use, as in 0-3,7"},
 			&cli.StringFlag{Name: "cpuset-mems", Usage: "memory `nodes` to use, as in 0-1"},
 			&cli.StringFlag{Name: "memory", Usage: "`bytes`, or with a unit as in 64m; -1 for no limit"},
+			// As with runc and crun: Linux has no such limits since 5.4, but cgroup v1 one for TCP.
+			&cli.StringFlag{Name: "kernel-memory", Hidden: true},
+			&cli.StringFlag{Name: "kernel-memory-tcp", Hidden: true},
 			&cli.StringFlag{Name: "memory-reservation", Usage: "`bytes` to keep, or with a unit"},
 			&cli.StringFlag{Name: "memory-swap", Usage: "`bytes` of memory and swap together, or with a unit; -1 for no limit"},
 			&cli.IntFlag{Name: "pids-limit", Usage: "`number` of tasks, -1 for no limit"},
@@ -91,7 +94,8 @@ func resourceFlags(c *cli.Context) (*specs.LinuxResources, error) {
 		number(c, "cpu-rt-period", parseUnsigned, &cpu.RealtimePeriod), number(c, "cpu-rt-runtime", parseSigned, &cpu.RealtimeRuntime),
 		number(c, "cpu-idle", parseSigned, &cpu.Idle),
 		number(c, "memory", parseBytes, &memory.Limit), number(c, "memory-reservation", parseBytes, &memory.Reservation),
-		number(c, "memory-swap", parseBytes, &memory.Swap))
+		number(c, "memory-swap", parseBytes, &memory.Swap),
+		number(c, "kernel-memory", parseBytes, &memory.Kernel), number(c, "kernel-memory-tcp", parseBytes, &memory.KernelTCP)) //nolint:staticcheck // not recommended, but there
 	if err != nil {
 		return nil, usage(err)
 	}

@@ -49,7 +49,9 @@ type Command struct {
 	AnyFlags bool
 	// FlagsFirst has what follows the first argument be arguments: those of another program.
 	FlagsFirst bool
-	Action     func(*Context) error
+	// Refused is why the verb does nothing, which --help ends with, too.
+	Refused error
+	Action  func(*Context) error
 }
 
 // Context is what a command line said.
@@ -164,7 +166,10 @@ func (c *Command) run(global *Context, line []string) error {
 	switch {
 	case err == errHelp:
 		c.help(global.App)
-		return nil
+		if c.Refused == nil {
+			return nil
+		}
+		return c.Refused // engines ask for a verb's help to find out whether there is such a verb
 	case err != nil && c.AnyFlags:
 		rest = line
 	case err != nil:

@@ -44,7 +44,7 @@ type examination struct {
 // looked at in a config that is valid.
 func (s Store) Check(o CreateOptions) ([]Finding, error) {
 	e := &examination{CreateOptions: o, store: s, facts: spec.Host()}
-	_, config, err := LoadBundle(o.Bundle)
+	_, config, err := o.loadConfig()
 	if err != nil {
 		e.fail("config.json", err)
 		return e.findings, nil

@@ -25,6 +25,7 @@ import (
 type CreateOptions struct {
 	ID            string
 	Bundle        string // absolute
+	Config        string // path of a file that takes the place of the bundle's config.json, or ""
 	ConsoleSocket string // path of a socket that gets the terminal's master
 	Console       int    // or the socket itself, if > 0
 	PidFile       string

@@ -82,7 +82,7 @@ func (o *CreateOptions) load() (*bundle, error) {
 		return nil, err
 	}
 	defer o.Trace.span("load config.json")()
-	raw, config, err := LoadBundle(o.Bundle)
+	raw, config, err := o.loadConfig()
 	return &bundle{raw, config}, err
 }
 
@@ -121,6 +121,19 @@ func (s Store) create(o CreateOptions, b *bundle) (c *creation, err error) {
 }
 
 var errNoProcess = errors.New("process: not set in config.json: there is nothing to start")
+
+// loadConfig reads the bundle's config.json, or the file that takes its place.
+func (o *CreateOptions) loadConfig() ([]byte, *specs.Spec, error) {
+	if o.Config == "" {
+		return LoadBundle(o.Bundle)
+	}
+	raw, err := spec.ReadSmall(unix.AT_FDCWD, o.Config, spec.MaxConfig, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("--config: %w", err)
+	}
+	config, err := spec.Decode(raw)
+	return raw, config, err
+}
 
 // LoadBundle reads a bundle's config.json.
 func LoadBundle(bundle string) ([]byte, *specs.Spec, error) {

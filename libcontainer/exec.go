@@ -28,6 +28,7 @@ type ExecOptions struct {
 	Detach        bool
 	IgnorePaused  bool
 	PreserveFDs   int
+	ListenFDs     int      // as in CreateOptions
 	SubCgroups    []string // see cgroups.Manager.Sub
 	Trace         *Trace
 }
@@ -50,9 +51,11 @@ type execution struct {
 // Exec runs a process in a container. Detached it returns once the program was
 // exec'd, else with the process's exit status.
 func (c *Container) Exec(o ExecOptions) (status int, err error) {
+	o.PreserveFDs += o.ListenFDs
 	if err := c.mayExec(o); err != nil {
 		return -1, err
 	}
+	o.Process.Env = append(o.Process.Env, listenVariables(o.ListenFDs)...) // without a LISTEN_PID: nobody knows it yet
 	e := &execution{ExecOptions: o, Container: c, plan: &plan.Plan{Trace: o.Trace != nil}}
 	if e.spec, err = c.Spec(); err != nil {
 		return -1, err

@@ -7,7 +7,7 @@ import (
 
 // Explain returns the plan for a bundle on this host, without making anything.
 func (s Store) Explain(o CreateOptions) (*plan.Plan, error) {
-	_, config, err := LoadBundle(o.Bundle)
+	_, config, err := o.loadConfig()
 	if err != nil {
 		return nil, err
 	}

@@ -36,11 +36,20 @@ func (o *CreateOptions) adapt(s *specs.Spec, stateDir string) {
 		s.Process.Env = append(s.Process.Env, "NOTIFY_SOCKET="+notifyInContainer)
 	}
 	if o.ListenFDs > 0 { // sd_listen_fds(3)
-		s.Process.Env = append(s.Process.Env, "LISTEN_FDS="+strconv.Itoa(o.ListenFDs), "LISTEN_PID=1")
-		if names := os.Getenv("LISTEN_FDNAMES"); names != "" {
-			s.Process.Env = append(s.Process.Env, "LISTEN_FDNAMES="+names)
-		}
+		s.Process.Env = append(append(s.Process.Env, "LISTEN_PID=1"), listenVariables(o.ListenFDs)...)
 	}
+}
+
+// listenVariables returns the environment variables that announce n sockets, from descriptor 3 on.
+func listenVariables(n int) []string {
+	if n == 0 {
+		return nil
+	}
+	list := []string{"LISTEN_FDS=" + strconv.Itoa(n)}
+	if names := os.Getenv("LISTEN_FDNAMES"); names != "" {
+		list = append(list, "LISTEN_FDNAMES="+names)
+	}
+	return list
 }
 
 // nobody owns the directory of a container with a user namespace. As good as no mapping has this id, so that the

@@ -1,0 +1,39 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+
+	"davit/cli"
+)
+
+func regexFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "regex", Aliases: []string{"r"}, Usage: "CONTAINER is a regular expression (regex(7), extended) for any part of the id"}
+}
+
+// forEach calls do for the container, or with --regex for each whose id matches; that none does is no error, as
+// with crun. One that fails does not keep the others from it.
+func forEach(c *cli.Context, id string, do func(id string) error) error {
+	if !c.Bool("regex") {
+		return do(id)
+	}
+	pattern, err := regexp.CompilePOSIX(id)
+	if err != nil {
+		return usage(fmt.Errorf("--regex: %w", err))
+	}
+	ids, err := store(c).List()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, id := range ids {
+		if !pattern.MatchString(id) {
+			continue
+		}
+		if err := do(id); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", id, err))
+		}
+	}
+	return errors.Join(errs...)
+}
