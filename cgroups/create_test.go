@@ -18,7 +18,7 @@ func TestLifeOfACgroup(t *testing.T) {
 	m := made(t, nil)
 	c := start(t, m, "wait")
 	for name, dir := range m.State().Dirs {
-		pids, err := readPids(dir)
+		pids, err := allPids(dir)
 		if err != nil || len(pids) != 1 || pids[0] != c.Process.Pid {
 			t.Errorf("hierarchy %q: processes %v, %v; want %d", name, pids, err, c.Process.Pid)
 		}
@@ -234,7 +234,7 @@ func TestSub(t *testing.T) {
 	defer sub.Close()
 	c := start(t, sub, "wait")
 	for name, dir := range m.State().Dirs {
-		if pids, err := readPids(dir + "/sub"); err != nil || len(pids) != 1 || pids[0] != c.Process.Pid {
+		if pids, err := allPids(dir + "/sub"); err != nil || len(pids) != 1 || pids[0] != c.Process.Pid {
 			t.Errorf("%q: %v, %v", name, pids, err)
 		}
 	}

@@ -3,6 +3,7 @@ package cgroups
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -94,42 +95,15 @@ func awaitEmpty(dir string, timeout time.Duration) error {
 
 func stillThere(dir string, err error) error {
 	pids, _ := allPids(dir)
-	return fmt.Errorf("remove cgroup %s: %d process(es) are still in it, %v: %w", dir, len(pids), pids, err)
+	return fmt.Errorf("remove cgroup %s: %d process(es) are still in it, %s: %w", shorten(dir), len(pids), some(pids), err)
 }
 
-// removeAll removes dir and what is below it. Where rmdir says EBUSY it waits for a process to exit: on v1, and
-// where one was moved in after the wait for emptiness.
-func removeAll(dir string, deadline time.Time) error {
-	for {
-		err := rmdir(dir)
-		if err == nil || err == unix.ENOENT {
-			return nil
-		}
-		if err != unix.EBUSY {
-			return fmt.Errorf("rmdir %s: %w", dir, err)
-		}
-		names, err := subdirs(dir)
-		if err != nil && !gone(err) {
-			return fmt.Errorf("read %s: %w", dir, err)
-		}
-		for _, name := range names {
-			if err := removeAll(dir+"/"+name, deadline); err != nil {
-				return err
-			}
-		}
-		if len(names) > 0 {
-			continue
-		}
-		pids, err := readPids(dir)
-		if err != nil && !gone(err) {
-			return err
-		}
-		left := time.Until(deadline)
-		if left <= 0 {
-			return stillThere(dir, unix.EBUSY)
-		}
-		awaitExit(pids, left)
+// some is a list of processes that is not too long for an error.
+func some(pids []int) string {
+	if len(pids) > 10 {
+		return strings.TrimSuffix(fmt.Sprint(pids[:10]), "]") + " …]"
 	}
+	return fmt.Sprint(pids)
 }
 
 // awaitExit waits until the first of the processes is gone, or for a moment if there is none to

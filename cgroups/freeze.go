@@ -14,6 +14,8 @@ import (
 const (
 	freezeTimeout = 10 * time.Second
 	emptyTimeout  = 10 * time.Second
+	// removeTimeout is for cgroups without processes, of which 10,000 take about a second.
+	removeTimeout = 60 * time.Second
 )
 
 // ErrNoFreezer is a container whose processes cannot be stopped.
@@ -41,8 +43,7 @@ func (m *Manager) freeze2() error {
 	}
 	err = awaitEvent(fd, "frozen 1", freezeTimeout)
 	if err != nil {
-		_ = m.Thaw()
-		return fmt.Errorf("freeze %s: %w", m.state.Dirs[""], err)
+		return errors.Join(fmt.Errorf("freeze %s: %w", m.state.Dirs[""], err), m.unfreeze())
 	}
 	return nil
 }
@@ -74,45 +75,45 @@ func (m *Manager) freeze1() error {
 		}
 	}
 	if err != nil {
-		_ = m.Thaw()
-		return fmt.Errorf("freeze %s: %w", m.state.Dirs["freezer"], err)
+		return errors.Join(fmt.Errorf("freeze %s: %w", m.state.Dirs["freezer"], err), m.unfreeze())
 	}
 	return nil
 }
 
-// Thaw undoes Freeze, and a freeze by others through either version. What fails for a moment is tried again: processes that stay
-// frozen by mistake are worse than a wait.
-func (m *Manager) Thaw() error { return tryAgain(m.thaw) }
-
-// tryAgain calls f until it succeeds, some 30 ms at the most. Where the cgroup is gone or may not be written, once.
-func tryAgain(f func() error) error {
-	for wait := time.Millisecond; ; wait *= 2 {
-		err := f()
-		if err == nil || wait > 16*time.Millisecond || gone(err) || errors.Is(err, unix.EACCES) || errors.Is(err, unix.EROFS) {
-			return err
-		}
-		Sleep(wait)
-	}
-}
-
-func (m *Manager) thaw() error {
+// Thaw undoes Freeze, and a freeze by others through either version. It tries again what fails for a moment.
+func (m *Manager) Thaw() error {
+	var errs []error
 	if m.has2() {
-		fd, err := m.dir2()
-		if err != nil {
+		err := insist(func() error {
+			fd, err := m.dir2()
+			if err == nil {
+				err = writeAt(fd, "cgroup.freeze", "0")
+			}
 			return err
-		}
-		if err := writeAt(fd, "cgroup.freeze", "0"); err != nil {
-			return fmt.Errorf("thaw: write 0 to %s/cgroup.freeze: %w", m.state.Dirs[""], err)
+		})
+		if err != nil {
+			errs = append(errs, fmt.Errorf("thaw: write 0 to %s/cgroup.freeze: %w", m.state.Dirs[""], err))
 		}
 	}
 	if m.state.Dirs["freezer"] != "" {
-		fd, err := m.dir1("freezer")
-		if err != nil {
+		err := insist(func() error {
+			fd, err := m.dir1("freezer")
+			if err == nil {
+				err = writeAt(fd, "freezer.state", "THAWED")
+			}
 			return err
+		})
+		if err != nil {
+			errs = append(errs, fmt.Errorf("thaw: write THAWED to %s/freezer.state: %w", m.state.Dirs["freezer"], err))
 		}
-		if err := writeAt(fd, "freezer.state", "THAWED"); err != nil {
-			return fmt.Errorf("thaw: write THAWED to %s/freezer.state: %w", m.state.Dirs["freezer"], err)
-		}
+	}
+	return errors.Join(errs...)
+}
+
+// unfreeze is Thaw of a container that may be gone by now.
+func (m *Manager) unfreeze() error {
+	if err := m.Thaw(); !gone(err) {
+		return err
 	}
 	return nil
 }
@@ -120,7 +121,7 @@ func (m *Manager) thaw() error {
 // ThawAll thaws what would keep killed processes from their death: a frozen container, and v1's freezer below it.
 func (m *Manager) ThawAll() error {
 	if frozen, err := m.Frozen(); err == nil && frozen {
-		if err := m.Thaw(); err != nil {
+		if err := m.unfreeze(); err != nil {
 			return err
 		}
 	}
@@ -133,28 +134,31 @@ func (m *Manager) thawAll1() error {
 	if dir == "" {
 		return nil
 	}
-	err := tryAgain(func() error { return thawAll(dir) })
+	err := insist(func() error {
+		return walk(dir, func(at, _ int) (bool, error) {
+			if err := writeAt(at, "freezer.state", "THAWED"); err != nil {
+				return true, fmt.Errorf("thaw: write THAWED to freezer.state: %w", err)
+			}
+			return true, nil
+		})
+	})
 	if gone(err) {
 		return nil
 	}
 	return err
 }
 
-func thawAll(dir string) error {
-	if err := writeAt(unix.AT_FDCWD, dir+"/freezer.state", "THAWED"); err != nil {
-		return fmt.Errorf("thaw: write THAWED to %s/freezer.state: %w", dir, err)
-	}
-	names, err := subdirs(dir)
-	for _, name := range names {
-		if err := thawAll(dir + "/" + name); err != nil && !gone(err) {
-			return err
-		}
-	}
-	return err
+// Frozen says whether the container is frozen, by whomever. A cgroup that is gone is not. It tries again what fails for
+// a moment.
+func (m *Manager) Frozen() (frozen bool, err error) {
+	err = insist(func() error {
+		frozen, err = m.frozen()
+		return err
+	})
+	return frozen, err
 }
 
-// Frozen says whether the container is frozen, by whomever. A cgroup that is gone is not.
-func (m *Manager) Frozen() (bool, error) {
+func (m *Manager) frozen() (bool, error) {
 	if m.has2() {
 		fd, err := m.dir2()
 		if err == nil {

@@ -17,10 +17,13 @@ func (m *Manager) Kill(sig unix.Signal) error {
 		return errNoCgroup
 	}
 	var err error
-	if sig == unix.SIGKILL && m.has2() {
-		err = m.kill2()
-	} else {
+	switch {
+	case sig != unix.SIGKILL:
 		err = m.signal(sig)
+	case m.has2():
+		err = insist(m.kill2) // a second SIGKILL does no harm
+	default:
+		err = insist(func() error { return m.signal(sig) })
 	}
 	if err != nil && gone(err) {
 		return nil
@@ -65,16 +68,20 @@ func (m *Manager) killStrays() error {
 	if err != nil {
 		return err
 	}
+	killed := make(map[int]bool, len(in2))
+	for _, pid := range in2 {
+		killed[pid] = true
+	}
 	for _, pid := range in1 {
-		if !slices.Contains(in2, pid) {
+		if !killed[pid] {
 			return m.signal(unix.SIGKILL)
 		}
 	}
 	return nil
 }
 
-// signal freezes, so that nobody forks unseen, signals every process, and thaws. Where nothing can be frozen
-// (no freezer; a process in uninterruptible sleep) it signals in rounds until nobody new appears.
+// signal freezes, so that nobody forks unseen, signals every process, and thaws, whatever happens. Where nothing can be
+// frozen (no freezer; a process in uninterruptible sleep) it signals in rounds until nobody new appears.
 func (m *Manager) signal(sig unix.Signal) error {
 	was, err := m.Frozen()
 	if err != nil {
@@ -84,48 +91,109 @@ func (m *Manager) signal(sig unix.Signal) error {
 	if !was {
 		frozen = m.Freeze() == nil
 	}
-	seen := make(map[int]bool)
-	for round := 0; round < 100; round++ {
-		var n int
-		if n, err = m.signalNew(sig, seen); err != nil {
-			break
-		}
-		if n == 0 || frozen && !m.strays() {
-			break
-		}
-	}
+	err = m.signalRounds(sig, frozen)
 	switch {
 	case sig == unix.SIGKILL:
 		err = errors.Join(err, m.ThawAll())
 	case frozen && !was:
-		err = errors.Join(err, m.Thaw())
+		err = errors.Join(err, m.unfreeze())
 	}
 	return err
+}
+
+// signalRounds signals every process once. A round that fails for a moment is followed by another. A process that
+// cannot be signalled does not keep the others from it.
+func (m *Manager) signalRounds(sig unix.Signal, frozen bool) error {
+	seen := make(map[int]bool)
+	var refused error
+	tell := func(pid int, err error) {
+		seen[pid] = true
+		if err != nil && refused == nil {
+			refused = fmt.Errorf("kill process %d with %s: %w", pid, signalName(sig), err)
+		}
+	}
+	for round := 0; round < 100; round++ {
+		before := len(seen)
+		if err := insist(func() error { return m.signalNew(sig, seen, tell) }); err != nil {
+			return errors.Join(refused, err)
+		}
+		if len(seen) == before || frozen && !m.strays() {
+			break
+		}
+	}
+	return refused
+}
+
+func signalName(sig unix.Signal) string {
+	if name := unix.SignalName(sig); name != "" {
+		return name
+	}
+	return "signal " + itoa(int64(sig))
 }
 
 // strays says that processes may be in v1 hierarchies only, which cgroup2's freezer does not stop.
 func (m *Manager) strays() bool { return m.has2() && len(m.dirs) > 0 }
 
-// signalNew signals the processes that are not in seen yet, and counts them.
-func (m *Manager) signalNew(sig unix.Signal, seen map[int]bool) (int, error) {
-	n := 0
+// signalNew signals the processes that are not in seen yet, and tells each.
+func (m *Manager) signalNew(sig unix.Signal, seen map[int]bool, tell func(pid int, err error)) error {
 	for _, dir := range m.watched() {
-		pids, err := allPids(dir)
-		if err != nil {
-			return n, err
-		}
-		for _, pid := range pids {
-			if seen[pid] {
-				continue
+		err := members(dir, func(at int, pids []int) error {
+			pids = slices.DeleteFunc(pids, func(pid int) bool { return seen[pid] })
+			for batch := range slices.Chunk(pids, signalBatch) {
+				if err := signalMembers(at, batch, sig, tell); err != nil {
+					return err
+				}
 			}
-			seen[pid] = true
-			n++
-			if err := unix.Kill(pid, sig); err != nil && err != unix.ESRCH {
-				return n, fmt.Errorf("kill process %d with %s: %w", pid, unix.SignalName(sig), err)
-			}
+			return nil
+		})
+		if err != nil && !gone(err) {
+			return err
 		}
 	}
-	return n, nil
+	return nil
+}
+
+// signalBatch is how many processes are held by descriptors at a time.
+const signalBatch = 64
+
+// signalMembers signals those of pids that are in the cgroup at, and tells each. Where nothing is frozen a pid may have
+// become another process's, outside of the container, since it was read: so a pidfd is opened, and the cgroup looked at
+// again. If the pid is in it now, the pidfd is that process's, or one's that has ended, which takes no signal.
+func signalMembers(at int, pids []int, sig unix.Signal, tell func(pid int, err error)) error {
+	fds := make(map[int]int, len(pids))
+	defer func() {
+		for _, fd := range fds {
+			unix.Close(fd)
+		}
+	}()
+	for _, pid := range pids {
+		fd, err := unix.PidfdOpen(pid, 0)
+		if err == unix.ESRCH || err == unix.EINVAL || err == unix.ENOENT { // gone; or by now a thread's, which newer kernels tell by ENOENT
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("pidfd_open %d: %w", pid, err)
+		}
+		fds[pid] = fd
+	}
+	now, err := readPids(at)
+	if err != nil {
+		return err
+	}
+	for _, pid := range now {
+		fd, ok := fds[pid]
+		if !ok {
+			continue
+		}
+		err := unix.PidfdSendSignal(fd, sig, nil, 0)
+		if err == unix.ESRCH {
+			err = nil
+		}
+		tell(pid, err)
+		unix.Close(fd)
+		delete(fds, pid)
+	}
+	return nil
 }
 
 // watched are the directories whose processes are signalled: the leading one, and on a hybrid host one of v1's.

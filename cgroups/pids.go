@@ -35,44 +35,50 @@ func (m *Manager) leader() string {
 	return ""
 }
 
-// allPids reads cgroup.procs of dir and of all cgroups below it. A cgroup that is gone has none.
+// allPids are the processes in dir and in all cgroups below it. A cgroup that is gone has none.
 func allPids(dir string) ([]int, error) {
-	pids, err := idsBelow(dir, "cgroup.procs")
-	if !errors.Is(err, unix.EOPNOTSUPP) {
-		return pids, err
+	var all []int
+	err := members(dir, func(_ int, pids []int) error {
+		all = append(all, pids...)
+		return nil
+	})
+	if gone(err) {
+		return nil, nil
 	}
-	threads, err := idsBelow(dir, "cgroup.threads") // threaded itself: its processes are listed by the domain above
+	return all, err
+}
+
+// members calls f for dir and each cgroup below it, with the processes in it.
+func members(dir string, f func(at int, pids []int) error) error {
+	threaded := false
+	return walk(dir, func(at, depth int) (bool, error) {
+		pids, err := readIDs(at, "cgroup.procs")
+		if errors.Is(err, unix.EOPNOTSUPP) { // threaded: its processes are listed by the domain above
+			if depth > 0 && !threaded {
+				return false, nil
+			}
+			threaded = true
+			pids, err = readProcesses(at)
+		}
+		if err == nil {
+			err = f(at, pids)
+		}
+		return true, err
+	})
+}
+
+// readProcesses are the processes with a thread in a threaded cgroup.
+func readProcesses(at int) ([]int, error) {
+	threads, err := readIDs(at, "cgroup.threads")
+	seen := make(map[int]bool)
+	var pids []int
 	for _, id := range threads {
-		if pid := processOf(id); pid != 0 && !slices.Contains(pids, pid) {
+		if pid := processOf(id); pid != 0 && !seen[pid] {
+			seen[pid] = true
 			pids = append(pids, pid)
 		}
 	}
 	return pids, err
-}
-
-func idsBelow(dir, file string) ([]int, error) {
-	ids, err := readIDs(dir, file)
-	if err != nil {
-		if gone(err) {
-			return nil, nil
-		}
-		return nil, err
-	}
-	names, err := subdirs(dir)
-	if err != nil && !gone(err) {
-		return nil, fmt.Errorf("read %s: %w", dir, err)
-	}
-	for _, name := range names {
-		below, err := idsBelow(dir+"/"+name, file)
-		if errors.Is(err, unix.EOPNOTSUPP) { // threaded: the domain above has listed its processes
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		ids = append(ids, below...)
-	}
-	return ids, nil
 }
 
 // processOf is the process that a thread belongs to, 0 if that has ended.
@@ -87,18 +93,19 @@ func processOf(thread int) int {
 	return 0
 }
 
-func readPids(dir string) ([]int, error) {
-	pids, err := readIDs(dir, "cgroup.procs")
+// readPids are the processes in a cgroup itself.
+func readPids(at int) ([]int, error) {
+	pids, err := readIDs(at, "cgroup.procs")
 	if errors.Is(err, unix.EOPNOTSUPP) {
-		return readIDs(dir, "cgroup.threads")
+		return readProcesses(at)
 	}
 	return pids, err
 }
 
-func readIDs(dir, file string) ([]int, error) {
-	s, err := readString(unix.AT_FDCWD, dir+"/"+file)
+func readIDs(at int, file string) ([]int, error) {
+	s, err := readString(at, file)
 	if err != nil {
-		return nil, fmt.Errorf("read %s/%s: %w", dir, file, err)
+		return nil, fmt.Errorf("read %s: %w", file, err)
 	}
 	if s == "" {
 		return nil, nil
@@ -108,7 +115,7 @@ func readIDs(dir, file string) ([]int, error) {
 	for _, line := range lines {
 		pid, err := strconv.Atoi(line)
 		if err != nil {
-			return nil, fmt.Errorf("read %s/%s: %w", dir, file, err)
+			return nil, fmt.Errorf("read %s: %w", file, err)
 		}
 		if pid != 0 { // 0: outside our pid namespace
 			pids = append(pids, pid)

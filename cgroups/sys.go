@@ -102,12 +102,27 @@ func mkdirAt(dir int, name string) error {
 	}
 }
 
-func rmdir(path string) error {
+func rmdir(path string) error { return rmdirAt(unix.AT_FDCWD, path) }
+
+func rmdirAt(dir int, name string) error {
 	for {
-		err := unix.Rmdir(path)
+		err := unix.Unlinkat(dir, name, unix.AT_REMOVEDIR)
 		if err != unix.EINTR {
 			return err
 		}
+	}
+}
+
+// insist repeats what fails for a moment (a descriptor or memory that is missing, a mount that is being changed), for
+// about half a second, where giving up would leave processes frozen or alive. A cgroup that is gone, or not the
+// caller's, stays so.
+func insist(do func() error) error {
+	for wait := 200 * time.Microsecond; ; wait *= 2 {
+		err := do()
+		if err == nil || gone(err) || errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EROFS) || wait > 250*time.Millisecond {
+			return err
+		}
+		Sleep(wait)
 	}
 }
 
@@ -124,8 +139,13 @@ func subdirs(path string) ([]string, error) {
 		return nil, err
 	}
 	defer unix.Close(fd)
+	return subdirsOf(fd)
+}
+
+// subdirsOf are the names of the directories in fd, which nobody has read from yet.
+func subdirsOf(fd int) ([]string, error) {
 	var names []string
-	err = eachEntry(fd, func(name []byte, kind byte) {
+	err := eachEntry(fd, func(name []byte, kind byte) {
 		if kind == unix.DT_DIR {
 			names = append(names, string(name))
 		}

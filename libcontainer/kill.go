@@ -59,8 +59,10 @@ func (c *Container) signalAll(sig unix.Signal, mayLack bool) error {
 	}
 	logf("send signal %d to every process in the container's cgroup: %v", sig, pids)
 	err = m.Kill(sig)
-	if err != nil && sig == unix.SIGKILL { // which can be said twice
-		err = m.Kill(sig)
+	if err != nil && sig == unix.SIGKILL && (c.pidfd < 0 || waitExit(c.pidfd, dying)) {
+		if left, unknown := m.Pids(); unknown == nil && len(left) == 0 { // it was done, all the same
+			return nil
+		}
 	}
 	if err != nil || c.pidfd < 0 || slices.Contains(pids, c.Pid) {
 		return err
