@@ -10,6 +10,7 @@ import (
 	"davit/cli"
 	"davit/doctor"
 	"davit/libcontainer"
+	"davit/show"
 	"davit/spec/jsonx"
 )
 
@@ -92,11 +93,11 @@ func printFindings(findings []libcontainer.Finding, format string) error {
 	for _, f := range findings {
 		text := level(f) + ": "
 		if f.Field != "" {
-			text += f.Field + ": "
+			text += show.Line(f.Field) + ": "
 		}
-		text += strings.ReplaceAll(f.Message, "\n", "\n  ") + "\n"
+		text += show.Line(f.Message) + "\n"
 		if f.Hint != "" {
-			text += "  hint: " + f.Hint + "\n"
+			text += "  hint: " + show.Line(f.Hint) + "\n"
 		}
 		fmt.Print(text)
 	}
@@ -121,7 +122,7 @@ func printHost(facts []libcontainer.HostFact, format string) error {
 	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 1, 2, ' ', 0)
 	for _, f := range facts {
-		fmt.Fprintf(w, "%s\t%s\t%s\n", map[bool]string{true: "yes", false: "no"}[f.OK], f.Name, f.Text)
+		fmt.Fprintf(w, "%s\t%s\t%s\n", map[bool]string{true: "yes", false: "no"}[f.OK], f.Name, show.Line(f.Text))
 	}
 	return w.Flush()
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"davit/doctor"
+	"davit/show"
 )
 
 // checkEngine prints what the doctor finds in an engine's configuration.
@@ -27,9 +28,9 @@ func checkEngine(name, format string) error {
 		if format == "json" {
 			continue
 		}
-		fmt.Printf("%s: %s: %s\n", f.Level, f.Where, f.Text)
+		fmt.Printf("%s: %s: %s\n", f.Level, show.Line(f.Where), show.Line(f.Text))
 		if f.Hint != "" {
-			fmt.Printf("  hint: %s\n", f.Hint)
+			fmt.Printf("  hint: %s\n", show.Line(f.Hint))
 		}
 	}
 	if wrong {

@@ -8,6 +8,7 @@ import (
 
 	"davit/cli"
 	"davit/libcontainer"
+	"davit/show"
 	"davit/spec/jsonx"
 )
 
@@ -65,7 +66,7 @@ func listTable(s libcontainer.Store, ids []string) error {
 	fmt.Fprintln(w, "ID\tPID\tSTATUS\tBUNDLE\tCREATED\tOWNER")
 	each(s, ids, func(c *libcontainer.Container) {
 		if c.Broken != nil {
-			fmt.Fprintf(w, "%s\t0\t%s\t%v\t\t%s\n", c.ID, brokenStatus(c), c.Broken, c.Owner())
+			fmt.Fprintf(w, "%s\t0\t%s\t%v\t\t%s\n", c.ID, brokenStatus(c), show.Line(c.Broken.Error()), show.Line(c.Owner()))
 			return
 		}
 		pid := c.Pid
@@ -73,7 +74,7 @@ func listTable(s libcontainer.Store, ids []string) error {
 		if status == "stopped" {
 			pid = 0
 		}
-		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\n", c.ID, pid, status, c.Bundle, c.Created, c.Owner())
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\n", c.ID, pid, status, show.Line(c.Bundle), show.Line(c.Created), show.Line(c.Owner()))
 	})
 	return w.Flush()
 }

@@ -2,15 +2,13 @@ package main
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"davit/cli"
 	"davit/libcontainer"
 	"davit/memfd"
+	"davit/show"
 	"davit/spec/jsonx"
 
 	"golang.org/x/sys/unix"
@@ -80,32 +78,14 @@ func (l *logger) fatal(err error) {
 		toStderr(l.line("error", text, hint))
 		return
 	}
-	toStderr("davit: " + printable(text) + "\n")
+	toStderr("davit: " + show.Error(err) + "\n")
 	if hint != "" {
-		toStderr("  hint: " + printable(hint) + "\n")
+		toStderr("  hint: " + show.Line(hint) + "\n")
 	}
 }
 
 // toStderr writes there; not by os.Stderr, which ends davit where nobody reads that any more: what it warns of goes on.
 func toStderr(text string) { memfd.WriteAll(unix.Stderr, []byte(text)) }
-
-// printable escapes what a terminal would take for a command: an error may have names of an image's in it.
-func printable(text string) string {
-	command := func(r rune) bool { return r != '\n' && r != '\t' && (unicode.IsControl(r) || r == utf8.RuneError) }
-	if !strings.ContainsFunc(text, command) {
-		return text
-	}
-	var b strings.Builder
-	for _, r := range text {
-		if command(r) {
-			q := strconv.QuoteRune(r)
-			b.WriteString(q[1 : len(q)-1])
-		} else {
-			b.WriteRune(r)
-		}
-	}
-	return b.String()
-}
 
 // write logs what is no error. It goes to the log file alone if there is one:
 // standard error is the container's, too.

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"davit/cli"
+	"davit/show"
 	"davit/spec/jsonx"
 )
 
@@ -89,15 +90,15 @@ func psLines(table string, pids []int) (string, error) {
 		return "", fmt.Errorf("its output has no column PID: %q", head)
 	}
 	var b strings.Builder
-	b.WriteString(head + "\n")
-	for line := range strings.Lines(rest) {
+	b.WriteString(show.Line(head) + "\n")
+	for line := range strings.SplitSeq(rest, "\n") {
 		fields := strings.Fields(line)
 		if len(fields) <= column {
 			continue
 		}
 		pid, err := strconv.Atoi(fields[column])
 		if err == nil && slices.Contains(pids, pid) {
-			b.WriteString(line)
+			b.WriteString(show.Line(line) + "\n")
 		}
 	}
 	return b.String(), nil

@@ -9,6 +9,7 @@ import (
 
 	"davit/cli"
 	"davit/libcontainer"
+	"davit/show"
 )
 
 func traceFlag() cli.Flag {
@@ -75,7 +76,7 @@ func printTimeline(t *libcontainer.Timeline, inOrder bool) error {
 		if e.Row > 0 && e.Row < len(end) && end[e.Row] > begin[e.Row] {
 			share = fmt.Sprintf("%.0f %%", 100*e.Duration/(end[e.Row]-begin[e.Row]))
 		}
-		fmt.Fprintf(w, "%.3f\t%.3f\t%s\t%s\t%s\t%s\t%s\n", (e.Begin-first)/1e3, e.Duration/1e3, share, who, e.Name, e.Args.Field, e.Args.Step)
+		fmt.Fprintf(w, "%.3f\t%.3f\t%s\t%s\t%s\t%s\t%s\n", (e.Begin-first)/1e3, e.Duration/1e3, share, who, show.Line(e.Name), show.Line(e.Args.Field), show.Line(e.Args.Step))
 	}
 	return w.Flush()
 }

@@ -7,6 +7,7 @@ import (
 
 	"davit/cli"
 	"davit/libcontainer"
+	"davit/show"
 	"davit/spec/jsonx"
 )
 
@@ -71,7 +72,7 @@ func printDrifts(drifts []libcontainer.Drift, format string) error {
 	w := tabwriter.NewWriter(os.Stdout, 0, 1, 2, ' ', 0)
 	fmt.Fprintln(w, "FIELD\tWANT\tHAVE")
 	for _, d := range drifts {
-		fmt.Fprintf(w, "%s\t%s\t%s\n", d.Field, d.Want, d.Have)
+		fmt.Fprintf(w, "%s\t%s\t%s\n", show.Line(d.Field), show.Line(d.Want), show.Line(d.Have))
 	}
 	return w.Flush()
 }

@@ -34,9 +34,12 @@ func (e *Error) Unwrap() error { return e.Err }
 // Errors are several fields that cannot be honoured, each with its hint.
 type Errors []*Error
 
-func (list Errors) Error() string {
-	return spec.Lines(list, func(e *Error) string { return e.Hint })
-}
+func (list Errors) Error() string { return spec.Lines(list, (*Error).hint).Error() }
+
+// Lines are those of Error.
+func (list Errors) Lines() []string { return spec.Lines(list, (*Error).hint) }
+
+func (e *Error) hint() string { return e.Hint }
 
 // together makes an error of a list, nil of none.
 func together(list []*Error) error {

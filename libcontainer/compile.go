@@ -1,7 +1,6 @@
 package libcontainer
 
 import (
-	"errors"
 	"fmt"
 	"path"
 	"path/filepath"
@@ -541,5 +540,5 @@ func judge(problems, warnings []spec.Problem) error {
 }
 
 func invalid(problems []spec.Problem) error {
-	return errors.New(spec.Lines(problems, func(p spec.Problem) string { return p.Hint }))
+	return spec.Lines(problems, func(p spec.Problem) string { return p.Hint })
 }

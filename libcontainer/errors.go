@@ -65,6 +65,15 @@ func (e *StepError) Error() string {
 	return b.String() + ": " + e.Errno.Error()
 }
 
+// Lines are those of Error: a hook's output may have several.
+func (e *StepError) Lines() []string {
+	alone := *e
+	alone.Output = ""
+	lines := told(colon(e.Output)).Lines()
+	lines[0] = alone.Error() + lines[0]
+	return lines
+}
+
 // colon puts text after a colon, if there is any.
 func colon(text string) string {
 	if text == "" {

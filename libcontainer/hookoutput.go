@@ -79,6 +79,21 @@ func (o *hookOutput) take() string {
 	return text
 }
 
+// told is a hook's output as a part of an error. Its lines are those of the error (see package show), moved in so that
+// none looks like davit's own.
+type told string
+
+func (t told) Error() string { return string(t) }
+
+// Lines returns them.
+func (t told) Lines() []string {
+	lines := strings.Split(string(t), "\n")
+	for i := 1; i < len(lines); i++ {
+		lines[i] = "  " + strings.TrimSuffix(lines[i], "\r")
+	}
+	return lines
+}
+
 // log logs what a hook has written that succeeded.
 func (o *hookOutput) log(name string) {
 	if text := o.take(); text != "" {

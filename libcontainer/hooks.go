@@ -75,7 +75,7 @@ func runHooks(kind string, from int, hooks []specs.Hook, bundle, state string, a
 	for i := range hooks {
 		name := fmt.Sprintf("hooks.%s[%d]: %s", kind, from+i, hooks[i].Path)
 		if err := runHook(&hooks[i], bundle, state, out); err != nil {
-			return fmt.Errorf("%s: %w%s", name, err, colon(out.take()))
+			return fmt.Errorf("%s: %w%w", name, err, told(colon(out.take())))
 		}
 		out.log(name)
 	}

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"davit/show"
 	"davit/spec/jsonx"
 )
 
@@ -21,7 +22,7 @@ func (p *Plan) Text() string {
 		if d.Mapped() {
 			idmapped = ", idmapped"
 		}
-		line(&b, "open", fmt.Sprintf("%s %s (descriptor %d%s)", d.Kind, d.Path, i+1, idmapped), d.Field)
+		line(&b, "open", fmt.Sprintf("%s %s (descriptor %d%s)", d.Kind, show.Line(d.Path), i+1, idmapped), d.Field)
 	}
 	line(&b, "clone", flagNames(p.Clone, cloneFlags), "linux.namespaces")
 	b.WriteString("stage\n")
@@ -41,7 +42,7 @@ func Arguments(s Step) string {
 func line(b *strings.Builder, what, arguments, field string) {
 	text := fmt.Sprintf("  %-17s %s", what, arguments)
 	if field != "" {
-		text = fmt.Sprintf("%-78s  # %s", text, field)
+		text = fmt.Sprintf("%-78s  # %s", text, show.Line(field))
 	}
 	b.WriteString(strings.TrimRight(text, " ") + "\n")
 }
@@ -96,21 +97,14 @@ func quote(s string) string {
 	if isBinary(s) {
 		return fmt.Sprintf("<%d bytes>", len(s))
 	}
-	if s != "" && !strings.ContainsAny(s, " \t\n\"'\\[]{}") {
+	if s != "" && show.Plain(s) && !strings.ContainsAny(s, " \"'\\[]{}") {
 		return s
 	}
 	return strconv.Quote(s)
 }
 
-func isBinary(s string) bool {
-	s = strings.ReplaceAll(s, PIDMark, "")
-	for i := range len(s) {
-		if s[i] < ' ' && s[i] != '\n' && s[i] != '\t' {
-			return true
-		}
-	}
-	return false
-}
+// isBinary says that s is for machines: no name and no text has a zero byte.
+func isBinary(s string) bool { return strings.Contains(strings.ReplaceAll(s, PIDMark, ""), "\x00") }
 
 // JSON is the plan for programs, in a stable form.
 func (p *Plan) JSON() []byte {

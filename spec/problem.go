@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"davit/show"
 	"davit/spec/jsonx"
 )
 
@@ -20,18 +21,15 @@ type Problem struct {
 func (p Problem) Error() string { return p.Field + ": " + p.Message }
 
 // Lines is a line for each of several errors, and below it the hint of those that have one.
-func Lines[E error](list []E, hint func(E) string) string {
-	var b strings.Builder
-	for i, e := range list {
-		if i > 0 {
-			b.WriteString("\n")
-		}
-		b.WriteString(e.Error())
+func Lines[E error](list []E, hint func(E) string) show.Lines {
+	var lines show.Lines
+	for _, e := range list {
+		lines = append(lines, e.Error())
 		if h := hint(e); h != "" {
-			b.WriteString("\n  hint: " + h)
+			lines = append(lines, "  hint: "+h)
 		}
 	}
-	return b.String()
+	return lines
 }
 
 // checker collects problems. Checks name fields relative to the object that they

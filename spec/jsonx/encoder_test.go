@@ -3,9 +3,12 @@ package jsonx
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"math"
+	"strings"
 	"testing"
 	"time"
+	"unicode"
 )
 
 // oracle encodes v as encoding/json does, without its escaping for HTML.
@@ -61,9 +64,28 @@ func TestEncode(t *testing.T) {
 		e.String(odd)
 		e.EndObject()
 		e.Newline()
-		if got, want := string(e.Bytes()), oracle(t, v, indent); got != want {
+		// DEL is escaped here, too: see TestEncodePrintable.
+		if got, want := string(e.Bytes()), strings.ReplaceAll(oracle(t, v, indent), "\x7f", `\u007f`); got != want {
 			t.Errorf("indent %q: got\n%s\nwant\n%s", indent, got, want)
 		}
+	}
+}
+
+// What a terminal takes for a command, or what turns the direction of text, is escaped; decoders get it back.
+func TestEncodePrintable(t *testing.T) {
+	const odd = "\x7f\u009b2J \u202e\u2066 \u200b\ufeff\u00ad\u00a0 \U000e0041 größe 大 😀"
+	var e Encoder
+	e.String(odd)
+	if got, want := string(e.Bytes()), `"\u007f\u009b2J \u202e\u2066 \u200b\ufeff\u00ad\u00a0 \udb40\udc41 größe 大 😀"`; got != want {
+		t.Errorf("got %s, not %s", got, want)
+	}
+	var back string
+	if err := json.Unmarshal(e.Bytes(), &back); err != nil || back != odd {
+		t.Errorf("%q, %v", back, err)
+	}
+	d := NewDecoder("", e.Bytes())
+	if back = d.String(); back != odd || d.End() != nil {
+		t.Errorf("%q, %v", back, d.End())
 	}
 }
 
@@ -104,8 +126,12 @@ func FuzzString(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
 		var e Encoder
 		e.String(s)
-		if got, want := string(e.Bytes())+"\n", oracle(t, s, ""); got != want {
-			t.Fatalf("got %s, want %s", got, want)
+		var got, want string // encoding/json escapes less
+		if err := errors.Join(json.Unmarshal(e.Bytes(), &got), json.Unmarshal([]byte(oracle(t, s, "")), &want)); err != nil || got != want {
+			t.Fatalf("got %q, want %q: %v", got, want, err)
+		}
+		if i := strings.IndexFunc(string(e.Bytes()), func(r rune) bool { return !unicode.IsPrint(r) }); i >= 0 {
+			t.Fatalf("not printable: %q", e.Bytes()[i:])
 		}
 	})
 }
