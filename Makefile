@@ -72,10 +72,14 @@ COMPILER   := seccomp/compiler_$(GOARCH).elf
 COMPILER_C := $(wildcard seccomp/compiler/*.c)
 ELFS       := $(STAGE) $(COMPILER)
 
-# e_machine of elf(5). $(CC) may be a compiler for another machine than GOARCH.
-EM_amd64 := 62
-EM_arm64 := 183
-IS_FOR_GOARCH = @test "$$(od -An -td2 -j18 -N2 $@ | tr -d ' ')" = "$(EM_$(GOARCH))" || \
+# The two bytes of e_machine in elf(5). $(CC) may be a compiler for another machine than GOARCH.
+EM_amd64   := 3e00
+EM_arm64   := b700
+EM_riscv64 := f300
+EM_ppc64le := 1500
+EM_s390x   := 0016
+EM_loong64 := 0201
+IS_FOR_GOARCH = @test "$$(od -An -tx1 -j18 -N2 $@ | tr -d ' ')" = "$(EM_$(GOARCH))" || \
 	{ echo "$@: $(CC) does not compile for GOARCH=$(GOARCH): give CC=, for example CC=aarch64-linux-gnu-gcc" >&2; exit 1; }
 
 .PHONY: all elfs fuzz bench clean deb demo deps generate install lint test test-conformance test-engines test-faults test-gorunc test-race test-soak \

@@ -35,7 +35,8 @@ func TestElfsAreForTheMachinesInTheirNames(t *testing.T) {
 
 func checkMachine(t *testing.T, content, arch string) {
 	t.Helper()
-	want := map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64}[arch]
+	want := map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64, "riscv64": elf.EM_RISCV,
+		"ppc64le": elf.EM_PPC64, "s390x": elf.EM_S390, "loong64": elf.EM_LOONGARCH}[arch]
 	f, err := elf.NewFile(strings.NewReader(content))
 	if err != nil {
 		t.Fatal(err)
