@@ -159,6 +159,15 @@ func parseBytes(s string) (int64, error) {
 	if unit == "" {
 		power = 0
 	}
+	if unit == "" {
+		n, err := strconv.ParseInt(digits, 10, 64)
+		switch {
+		case err == nil && n >= 0:
+			return n, nil
+		case errors.Is(err, strconv.ErrRange) && digits[0] != '-':
+			return 0, fmt.Errorf("%q is more than there can be", s)
+		}
+	}
 	v, err := strconv.ParseFloat(strings.TrimSuffix(digits, " "), 64)
 	if err != nil || v < 0 || v >= 1<<53 || len(unit) > 1 || unit != "" && power == 0 {
 		return 0, fmt.Errorf("%q is not a number of bytes such as 67108864 or 64m, nor -1", s)

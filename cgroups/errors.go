@@ -106,12 +106,16 @@ func hint(w *write, err error) string {
 		return "this kernel, or this cgroup's parent, does not offer the file"
 	case errors.Is(err, unix.EBUSY) && strings.HasPrefix(w.file, "memory."):
 		return "more memory than the new limit is in use"
+	case errors.Is(err, unix.EINVAL) && strings.HasPrefix(w.file, "cpu.weight"), errors.Is(err, unix.ERANGE) && strings.HasPrefix(w.file, "cpu.weight"):
+		return "cpu.weight is 1 to 10000, cpu.weight.nice -20 to 19; a cgroup with cpu.idle 1 has no other weight"
 	case errors.Is(err, unix.EINVAL) && w.ctrl == "cpu":
 		return "the parent cgroup's limit may be smaller, or the burst larger than the quota; periods are 1000 to 1000000 µs, quotas at least 1000"
 	case errors.Is(err, unix.EINVAL) && w.ctrl == "memory":
 		return "limit must not exceed swap (memory plus swap)"
 	case errors.Is(err, unix.EINVAL) && w.ctrl == "cpuset", errors.Is(err, unix.EACCES) && w.ctrl == "cpuset":
 		return "only CPUs and memory nodes that are online and allowed in the parent cgroup"
+	case errors.Is(err, unix.ENODEV) && w.ctrl == "rdma":
+		return "the host must have an RDMA device of that name: see /sys/class/infiniband"
 	case errors.Is(err, unix.ENODEV):
 		return "major and minor must be those of a whole block device (not a partition) that exists"
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM), errors.Is(err, unix.EROFS):

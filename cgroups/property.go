@@ -29,13 +29,17 @@ func properties(writes []write, version int, start bool) []systemd.Property {
 			}
 		case "cpu.weight":
 			if !idle {
-				p.number("CPUWeight", w.value)
+				p.number("CPUWeight", w.value, w.file)
 			}
 		case "cpu.shares":
-			p.number("CPUShares", w.value)
+			p.number("CPUShares", w.value, w.file)
 		case "cpu.max":
-			quota, period, _ := strings.Cut(w.value, " ")
-			p.quota, p.period = quota, period
+			if f := strings.Fields(w.value); len(f) > 0 {
+				p.quota = f[0]
+				if len(f) > 1 {
+					p.period = f[1]
+				}
+			}
 		case "cpu.cfs_quota_us":
 			p.quota = w.value
 		case "cpu.cfs_period_us":
@@ -46,11 +50,15 @@ func properties(writes []write, version int, start bool) []systemd.Property {
 			}
 		case "memory.oom.group":
 			if start && version >= 253 { // only services have it before; it cannot be changed later
-				p.add("OOMPolicy", map[bool]string{true: "kill", false: "continue"}[w.value == "1"])
+				p.add("OOMPolicy", map[bool]string{true: "kill", false: "continue"}[strings.TrimSpace(w.value) == "1"])
+			}
+		case "memory.zswap.writeback":
+			if version >= 256 {
+				p.add("MemoryZSwapWriteback", strings.TrimSpace(w.value) != "0")
 			}
 		case "memory.zswap.max":
 			if version >= 253 {
-				p.number("MemoryZSwapMax", w.value)
+				p.number("MemoryZSwapMax", w.value, w.file)
 			}
 		default:
 			p.plain(w)
@@ -69,12 +77,47 @@ func (p *propertyList) add(name string, v any) {
 	p.list = append(p.list, systemd.Property{Name: name, Value: v})
 }
 
+// lost refuses what systemd would undo when it next writes the cgroup, at a daemon-reload for example: a file that it
+// writes, with a value that no property says. start as in properties.
+func lost(writes []write, version int, start bool) error {
+	for i := range writes {
+		w := &writes[i]
+		switch {
+		case w.file == "cpu.weight.nice":
+			return refuse(w.field, "give cpu.weight in its place: nice 0 is 100", "systemd writes cpu.weight, and has no property for a nice value")
+		case w.file == "memory.oom.group" && strings.TrimSpace(w.value) == "1" && start && version < 253:
+			return refuse(w.field, "leave out --systemd-cgroup, or update systemd", "systemd %d has no OOMPolicy for scopes, which came with 253", version)
+		}
+	}
+	return nil
+}
+
+// kernelNumber reads a number as the kernel does in a file of that name: decimal, octal after 0, hexadecimal after 0x, and
+// of bytes with one letter for a unit (memparse in the kernel's lib/cmdline.c).
+func kernelNumber(file, text string) (uint64, bool) {
+	shift := 0
+	if n := len(text); n > 0 && strings.HasPrefix(file, "memory.") {
+		if i := strings.IndexByte("KMGTPE", text[n-1]&^0x20); i >= 0 && !(strings.HasPrefix(text, "0x") && i == 5) {
+			shift, text = 10*(i+1), text[:n-1]
+		}
+	}
+	base := 10
+	switch {
+	case strings.HasPrefix(text, "0x"), strings.HasPrefix(text, "0X"):
+		base, text = 16, text[2:]
+	case len(text) > 1 && text[0] == '0':
+		base, text = 8, text[1:]
+	}
+	n, err := strconv.ParseUint(text, base, 64)
+	return n << shift, err == nil && n <= math.MaxUint64>>shift
+}
+
 // number adds a number; none at all (max, -1) is systemd's infinity. What is no number the cgroup's file will refuse.
-func (p *propertyList) number(name, value string) {
+func (p *propertyList) number(name, value, file string) {
 	value = strings.TrimSpace(value)
 	if value == "max" || strings.HasPrefix(value, "-") {
 		p.add(name, uint64(math.MaxUint64))
-	} else if n, err := strconv.ParseUint(value, 10, 64); err == nil {
+	} else if n, ok := kernelNumber(file, value); ok {
 		p.add(name, n)
 	}
 }
@@ -83,24 +126,24 @@ func (p *propertyList) number(name, value string) {
 func (p *propertyList) plain(w *write) {
 	switch w.file {
 	case "memory.max":
-		p.number("MemoryMax", w.value)
+		p.number("MemoryMax", w.value, w.file)
 	case "memory.high":
-		p.number("MemoryHigh", w.value)
+		p.number("MemoryHigh", w.value, w.file)
 	case "memory.low":
-		p.number("MemoryLow", w.value)
+		p.number("MemoryLow", w.value, w.file)
 	case "memory.min":
-		p.number("MemoryMin", w.value)
+		p.number("MemoryMin", w.value, w.file)
 	case "memory.swap.max":
-		p.number("MemorySwapMax", w.value)
+		p.number("MemorySwapMax", w.value, w.file)
 	case "memory.limit_in_bytes":
-		p.number("MemoryLimit", w.value)
+		p.number("MemoryLimit", w.value, w.file)
 	case "pids.max":
-		p.number("TasksMax", w.value)
+		p.number("TasksMax", w.value, w.file)
 	case "blkio.weight":
-		p.number("BlockIOWeight", w.value)
+		p.number("BlockIOWeight", w.value, w.file)
 	case "io.weight":
 		if w.flags&keyed == 0 {
-			p.number("IOWeight", strings.TrimPrefix(w.value, "default "))
+			p.number("IOWeight", strings.TrimPrefix(w.value, "default "), w.file)
 		}
 	case "io.bfq.weight":
 		if w.alt != nil {

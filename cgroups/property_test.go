@@ -35,6 +35,10 @@ func TestProperties(t *testing.T) {
 		"idle, old":        {cpu(specs.LinuxCPU{Idle: ptr(int64(1)), Shares: ptr(uint64(1024))}), all2, 251, true, ""},
 		"cpuset":           {cpu(specs.LinuxCPU{Cpus: "0,9-10", Mems: "1"}), all2, 252, true, "AllowedCPUs=[1 6] AllowedMemoryNodes=[2]"},
 		"unified":          {&specs.LinuxResources{Unified: map[string]string{"memory.high": "max", "pids.max": " 5 ", "cpu.max": "max 5000", "hugetlb.2MB.max": "1"}}, all2, 252, true, "MemoryHigh=18446744073709551615 TasksMax=5 CPUQuotaPeriodUSec=5000 CPUQuotaPerSecUSec=18446744073709551615"},
+		"units":            {&specs.LinuxResources{Unified: map[string]string{"memory.high": "50M", "memory.low": "0x10k", "memory.max": "1G", "memory.min": "010"}}, all2, 252, true, "MemoryHigh=52428800 MemoryLow=16384 MemoryMax=1073741824 MemoryMin=8"},
+		"quota, spaces":    {&specs.LinuxResources{Unified: map[string]string{"cpu.max": " 50000   100000 "}}, all2, 252, true, "CPUQuotaPeriodUSec=100000 CPUQuotaPerSecUSec=500000"},
+		"zswap":            {&specs.LinuxResources{Unified: map[string]string{"memory.zswap.writeback": "0"}}, all2, 256, true, "MemoryZSwapWriteback=false"},
+		"zswap, old":       {&specs.LinuxResources{Unified: map[string]string{"memory.zswap.writeback": "0"}}, all2, 255, true, ""},
 		"oom group":        {&specs.LinuxResources{Unified: map[string]string{"memory.oom.group": "1"}}, all2, 253, true, "OOMPolicy=kill"},
 		"oom group, later": {&specs.LinuxResources{Unified: map[string]string{"memory.oom.group": "1"}}, all2, 253, false, ""},
 		"io":               {&specs.LinuxResources{BlockIO: &specs.LinuxBlockIO{Weight: ptr(uint16(100))}}, all2, 252, true, "IOWeight=910"},
@@ -50,6 +54,51 @@ func TestProperties(t *testing.T) {
 		}
 		if s := strings.Join(got, " "); s != c.want {
 			t.Errorf("%s: %s\nwant %s", name, s, c.want)
+		}
+	}
+}
+
+// TestLost: what systemd would undo without a property for it is refused.
+func TestLost(t *testing.T) {
+	for _, c := range []struct {
+		file, value string
+		systemd     int
+		start       bool
+		want        string
+	}{
+		{"memory.oom.group", "1", 252, true, `linux.resources.unified[memory.oom.group]: systemd 252 has no OOMPolicy for scopes, which came with 253`},
+		{"memory.oom.group", "0", 252, true, ""},
+		{"memory.oom.group", "1", 253, true, ""},
+		{"memory.oom.group", "1", 252, false, ""},
+		{"cpu.weight.nice", "5", 257, false, `linux.resources.unified[cpu.weight.nice]: systemd writes cpu.weight, and has no property for a nice value`},
+	} {
+		writes, err := plan(&specs.LinuxResources{Unified: map[string]string{c.file: c.value}}, all2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		if err := lost(writes, c.systemd, c.start); err != nil {
+			got = err.Error()
+		}
+		if got != c.want {
+			t.Errorf("%s %s, systemd %d: %q, not %q", c.file, c.value, c.systemd, got, c.want)
+		}
+	}
+}
+
+// TestKernelNumber: numbers as the kernel reads them.
+func TestKernelNumber(t *testing.T) {
+	for _, c := range []struct {
+		file, text string
+		want       uint64
+		ok         bool
+	}{
+		{"memory.max", "1e", 1 << 60, true}, {"memory.max", "0x1e", 0x1e, true}, {"memory.max", "16E", 0, false},
+		{"memory.max", "k", 0, false}, {"memory.max", "5MB", 0, false}, {"memory.max", "0", 0, true},
+		{"pids.max", "5k", 0, false}, {"pids.max", "0x10", 16, true}, {"pids.max", "", 0, false},
+	} {
+		if n, ok := kernelNumber(c.file, c.text); ok != c.ok || ok && n != c.want {
+			t.Errorf("%s %q: %d, %v", c.file, c.text, n, ok)
 		}
 	}
 }

@@ -176,6 +176,9 @@ func (m *Manager) Start(pid int) error {
 	if err != nil {
 		return fmt.Errorf("ask systemd for its version: %w", err)
 	}
+	if err := lost(m.writes, version, true); err != nil {
+		return err
+	}
 	props := []systemd.Property{
 		{Name: "Description", Value: "davit container " + m.opts.ID},
 		{Name: "Slice", Value: u.slice},
@@ -305,6 +308,9 @@ func (m *Manager) setUnit(writes []write, devices []specs.LinuxDeviceCgroup) err
 	version, err := c.Version()
 	if err != nil {
 		return fmt.Errorf("ask systemd for its version: %w", err)
+	}
+	if err := lost(writes, version, false); err != nil {
+		return err
 	}
 	props := properties(writes, version, false)
 	if !m.state.Rootless {
