@@ -37,6 +37,11 @@ func (c *Container) Start(trace *Trace) error {
 	default:
 		return fmt.Errorf("cannot start a container in the %s state", status)
 	}
+	if c.Poststart { // what cannot be read is an error before the program runs
+		if _, err := c.Spec(); err != nil {
+			return err
+		}
+	}
 	// Before the connection, which is what the stage waits for.
 	ready, err := c.listenNotify()
 	if err != nil {
