@@ -244,8 +244,12 @@ type Label struct {
 	File, Text string // attr/exec …
 }
 
-// StdioOwner gives the inherited stdio to the container's user.
-type StdioOwner struct{ UID uint64 }
+// StdioOwner gives the inherited stdio to the container's user, and replaces the host's /dev/null by the container's: by the
+// descriptor, its mode and owner could be changed.
+type StdioOwner struct {
+	UID  uint64
+	Keep bool // the owner stays as it is
+}
 
 // Bounding drops every capability that is not in Keep from the bounding set.
 type Bounding struct {

@@ -9,7 +9,7 @@ const (
 	maxFDs     = 1
 	recordSize = 112
 	// fingerprint is a hash of all definitions of the wire.
-	fingerprint = 0x1309b746
+	fingerprint = 0x4979e557
 )
 
 const (
@@ -363,6 +363,7 @@ func (s Label) visit(v visitor) {
 func (StdioOwner) op() Op { return opStdioOwner }
 func (s StdioOwner) visit(v visitor) {
 	v.num("uid", s.UID, decimal)
+	v.num("keep", flag(s.Keep), boolean)
 }
 
 func (Bounding) op() Op { return opBounding }

@@ -87,8 +87,8 @@ func Compile(p *plan.Plan, s *specs.Process, o Options) error {
 		}
 		p.Add("process.terminal", c)
 	}
-	if !s.Terminal && (s.User.UID != 0 || o.UserNamespace) {
-		p.Add("process.user.uid", plan.StdioOwner{UID: uint64(s.User.UID)})
+	if !s.Terminal {
+		p.Add("process.user.uid", plan.StdioOwner{UID: uint64(s.User.UID), Keep: s.User.UID == 0 && !o.UserNamespace})
 	}
 	if err := resources(p, s); err != nil {
 		return err

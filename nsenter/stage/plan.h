@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PLAN_FINGERPRINT 0x1309b746u
+#define PLAN_FINGERPRINT 0x4979e557u
 #define PLAN_NUMS 9
 #define PLAN_REFS 4
 #define PLAN_FDS 1
@@ -206,6 +206,7 @@ enum plan_slot {
 	LABEL_S_FILE = 0,
 	LABEL_S_TEXT = 1,
 	STDIO_OWNER_N_UID = 0,
+	STDIO_OWNER_N_KEEP = 1,
 	BOUNDING_N_KEEP = 0,
 	USER_N_UID = 0,
 	USER_N_GID = 1,

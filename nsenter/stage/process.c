@@ -106,16 +106,43 @@ static int is_to_own(int f, const struct statx *st)
 	return type == S_IFIFO && sys(__NR_fstatfs, f, &fs) == 0 && fs.f_type == PIPEFS_MAGIC;
 }
 
+static int is_null(const struct statx *st)
+{
+	return (st->stx_mode & S_IFMT) == S_IFCHR && st->stx_rdev_major == 1 && st->stx_rdev_minor == 3;
+}
+
+/* Opens the container's null device as descriptor i, in place of the host's, which fchmod(2) would
+ * change for all (as runc and crun do at create). What is opened in place of it, if somebody changes the name, is what the
+ * container itself could open: the rules for devices are in force. Without one, the host's stays. */
+static void own_null(struct stage *c, int i)
+{
+	struct statx st;
+
+	if (c->root < 0)
+		c->root = (int)must(c, sys(__NR_openat, AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC), "openat", "/");
+	int null = lookup(c, "dev/null", O_RDWR | O_NOCTTY | O_NONBLOCK, 0);
+	if (null < 0)
+		return;
+	must(c, sys(__NR_statx, null, "", AT_EMPTY_PATH, STATX_TYPE, &st), "statx", "/dev/null");
+	if (is_null(&st)) {
+		must(c, sys(__NR_fcntl, null, F_SETFL, 0), "fcntl", "/dev/null");
+		must(c, sys(__NR_dup3, null, i, 0), "dup3", "/dev/null");
+	}
+	sys(__NR_close, null);
+}
+
 /* So that the process can open /dev/stdout again, as people expect. Where the
  * filesystem cannot change owners, they stay as they are. */
 void do_stdio_owner(struct stage *c, const struct plan_step *s)
 {
 	struct statx st;
-	(void)c;
+
 	for (int i = 0; i < 3; i++) {
 		if (sys(__NR_statx, i, "", AT_EMPTY_PATH, STATX_TYPE | STATX_UID, &st) < 0)
 			continue;
-		if (st.stx_uid != s->n[STDIO_OWNER_N_UID] && is_to_own(i, &st))
+		if (is_null(&st))
+			own_null(c, i);
+		else if (!s->n[STDIO_OWNER_N_KEEP] && st.stx_uid != s->n[STDIO_OWNER_N_UID] && is_to_own(i, &st))
 			sys(__NR_fchown, i, s->n[STDIO_OWNER_N_UID], -1L);
 	}
 }

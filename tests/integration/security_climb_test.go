@@ -141,7 +141,8 @@ func TestHostsDevicesStay(t *testing.T) {
 			`linux.devices=[{"path":"/dev/null","type":"c","major":1,"minor":3},{"path":"/dev/zero","type":"c","major":1,"minor":5}]`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			change := `for f in /proc/keys /proc/timer_list; do chmod 676 $f; chown 0:77 $f; touch -t 200001010000 $f; done; `
+			// Stdin is the host's /dev/null, too.
+			change := `chmod 676 /dev/stdin; chown 0:77 /dev/stdin; for f in /proc/keys /proc/timer_list; do chmod 676 $f; chown 0:77 $f; touch -t 200001010000 $f; done; `
 			if len(edits) > 0 {
 				change += `for f in /dev/*; do test -c $f -a ! -L $f && { chmod 676 $f; chown 0:77 $f; touch -t 200001010000 $f; }; done; `
 			}
@@ -151,6 +152,10 @@ func TestHostsDevicesStay(t *testing.T) {
 			b.edit(`process.args=["sh","-c",` + fmt.Sprintf("%q", "("+change+") 2>/dev/null; "+use) + `]`)
 			before := hostsDevices(t)
 			out, _ := b.try("run", "c1")
+			b.edit(`process.args=["sleep","1000"]`)
+			b.davit("run", "-d", "c1")
+			b.try("exec", "c1", "sh", "-c", change)
+			b.davit("delete", "--force", "c1")
 			after := hostsDevices(t)
 			for _, path := range devicePaths {
 				if after[path] != before[path] {

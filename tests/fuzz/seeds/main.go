@@ -27,7 +27,7 @@ var steps = []plan.Step{
 	plan.Setsid{}, plan.Rlimit{Name: "RLIMIT_CORE", Resource: 4, Soft: 1, Hard: 2}, plan.LiftNoFile{}, plan.RestoreNoFile{}, plan.Scheduler{Attr: string(make([]byte, 48))},
 	plan.IOPriority{Value: 1}, plan.Affinity{Mask: "\x03\x00\x00\x00\x00\x00\x00\x00"}, plan.MemoryPolicy{Mode: 2, Nodes: "\x01\x00\x00\x00\x00\x00\x00\x00", Max: 65},
 	plan.Personality{Value: 8}, plan.Umask{Mask: 0o22}, plan.NoNewPrivileges{}, plan.Label{Proc: 1, File: "thread-self/attr/exec", Text: "label"},
-	plan.StdioOwner{UID: 1000}, plan.Bounding{Keep: 0xff}, plan.User{UID: 1, GID: 2, Groups: "\x01\x00\x00\x00"},
+	plan.StdioOwner{UID: 1000, Keep: true}, plan.Bounding{Keep: 0xff}, plan.User{UID: 1, GID: 2, Groups: "\x01\x00\x00\x00"},
 	plan.Capabilities{Effective: 1, Permitted: 3, Inheritable: 2, Ambient: 1 << 63}, // a shift by 64, once plan.Chdir{Path: "/w/o/r/k", UID: 1, GID: 1, Create: true, ReadOnly: true},
 	plan.Program{Name: "sh", Paths: []string{"/bin/sh", "/sbin/sh"}}, plan.Ready{}, plan.WaitStart{Socket: 1},
 	plan.Seccomp{Program: "12345678", Flags: 1, State: "{}"}, plan.Exec{Args: []string{"sh", "-c", "true"}, Env: []string{"PATH=/bin"}},
