@@ -41,6 +41,7 @@ type Options struct {
 	Disabled    bool                  // no cgroup, and so no device rules: the container stays in the caller's
 	Rootless    bool                  // not privileged in the initial user namespace
 	Owner       int                   // host uid that cgroup v2 is delegated to, 0 is nobody: see Create
+	Delegated   bool                  // the container makes cgroups below its own: their number is bounded
 	Resources   *specs.LinuxResources // linux.resources, may be nil
 	Annotations map[string]string     // systemd: org.systemd.property.*
 }

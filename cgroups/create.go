@@ -91,6 +91,9 @@ func (m *Manager) create2() error {
 	if err := m.enable(fd); err != nil {
 		return err
 	}
+	if err := m.bound(fd); err != nil {
+		return err
+	}
 	if m.opts.Owner != 0 && m.state.Mode == Unified {
 		return chown(fd, dir, m.opts.Owner)
 	}
@@ -218,6 +221,29 @@ func inherit(dir, file string) error {
 		return err
 	}
 	return writeAt(unix.AT_FDCWD, dir+"/"+file, parent)
+}
+
+// What a container may make below its cgroup, which takes memory of the kernel's that no limit counts, and time of
+// whoever walks through it: far more than systemd, a container engine or a Kubernetes node in a container make.
+// linux.resources.unified can say otherwise.
+const (
+	maxDepth       = "64"
+	maxDescendants = "16384"
+)
+
+// bound limits the cgroups below a delegated one (kernel, cgroup-v2.rst "Core Interface Files"). A user who may not
+// write these files cannot change what the parent's owner has set.
+func (m *Manager) bound(fd int) error {
+	if !m.opts.Delegated {
+		return nil
+	}
+	for _, f := range [...]struct{ name, value string }{{"cgroup.max.depth", maxDepth}, {"cgroup.max.descendants", maxDescendants}} {
+		err := writeAt(fd, f.name, f.value)
+		if err != nil && err != unix.EACCES && err != unix.EPERM {
+			return fmt.Errorf("write %s to %s/%s: %w", f.value, m.state.Dirs[""], f.name, err)
+		}
+	}
+	return nil
 }
 
 // chown delegates a cgroup2 directory to a user.

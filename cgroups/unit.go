@@ -271,6 +271,9 @@ func (m *Manager) fillUnit(pid int) error {
 	if err := m.enable(fd); err != nil {
 		return err
 	}
+	if err := m.bound(fd); err != nil {
+		return err
+	}
 	if m.opts.Owner != 0 && m.state.Mode == Unified {
 		return chown(fd, m.state.Dirs[""], m.opts.Owner)
 	}

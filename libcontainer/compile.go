@@ -119,7 +119,7 @@ func (store Store) compile(s *specs.Spec, o CreateOptions, facts *spec.Facts) (*
 	}
 	c.cgroups, err = cgroups.New(cgroups.Options{
 		ID: o.ID, CgroupsPath: linux.CgroupsPath, Systemd: o.SystemdCgroup, Disabled: o.NoCgroup, Rootless: o.mayLackCgroups(c.rootless),
-		Owner: cgroupOwner(s, facts), Resources: linux.Resources, Annotations: s.Annotations,
+		Owner: cgroupOwner(s, facts), Delegated: slices.ContainsFunc(s.Mounts, writableCgroup), Resources: linux.Resources, Annotations: s.Annotations,
 	})
 	if err != nil {
 		return nil, err
