@@ -44,6 +44,9 @@ export CGO_ENABLED := 0
 export GOAMD64     := v1
 GOFLAGS_BUILD := -trimpath -buildvcs=false
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+# As its header has it.
+LIBSECCOMP = $(shell echo version SCMP_VER_MAJOR SCMP_VER_MINOR SCMP_VER_MICRO | $(CC) -E -P -x c -include seccomp.h - 2>/dev/null | \
+	sed -n 's/^version \([0-9]*\) \([0-9]*\) \([0-9]*\)/\1.\2.\3/p')
 # auto: with the overlay where it fits this Go, otherwise without it and with a warning. no: without it.
 OVERLAY ?= auto
 # Only these parts of the overlay; the benchmark compares them.
@@ -94,7 +97,7 @@ $(DAVIT_OUT): $(ELFS)
 	$(call say,GO,$@)
 	$(Q)overlay=$$(OVERLAY=$(OVERLAY) PARTS='$(PARTS)' build/overlay bin/.overlay $(GOFLAGS_BUILD)) && \
 		$(GO) build $(GOFLAGS_BUILD) $${overlay:+"-overlay=$$overlay"} \
-		-ldflags "$(LDFLAGS) -X main.overlay=$${overlay:+yes}" -o $@ .
+		-ldflags "$(LDFLAGS) -X main.libseccomp=$(LIBSECCOMP) -X main.overlay=$${overlay:+yes}" -o $@ .
 
 $(STAGE): $(STAGE_C) $(wildcard nsenter/stage/*.h) Makefile
 	$(call say,CC,$@)

@@ -75,13 +75,28 @@ func (l *logger) fatal(err error) {
 	text, hint := err.Error(), libcontainer.Hint(err)
 	l.keep("error", text, hint)
 	if l.file < 0 && l.sink == nil && l.format == "json" {
-		toStderr(l.line("error", text, hint))
+		toStderr(l.line("error", forEngine(text, hint)))
 		return
 	}
 	toStderr("davit: " + show.Error(err) + "\n")
 	if hint != "" {
 		toStderr("  hint: " + show.Line(hint) + "\n")
 	}
+}
+
+// forEngine is an error as an engine shows it, which takes the message alone of the log: in one line, with
+// davit's name and the hint. The id that an engine has made (64 hex digits) is left out: it prints that itself.
+func forEngine(text, hint string) string {
+	for i, word := range strings.SplitN(text, " ", 3) {
+		if id := strings.TrimSuffix(word, ":"); i == 1 && len(id) == 64 && strings.Trim(id, "0123456789abcdef") == "" {
+			text = strings.ReplaceAll(text, " "+id, "")
+		}
+	}
+	text = strings.ReplaceAll(text, "\n  hint: ", "; hint: ")
+	if hint != "" {
+		text += "; hint: " + hint
+	}
+	return "davit: " + strings.ReplaceAll(text, "\n", "; ")
 }
 
 // toStderr writes there; not by os.Stderr, which ends davit where nobody reads that any more: what it warns of goes on.
@@ -91,7 +106,7 @@ func toStderr(text string) { memfd.WriteAll(unix.Stderr, []byte(text)) }
 // standard error is the container's, too.
 func (l *logger) write(level, text string) {
 	if !l.keep(level, text, "") {
-		toStderr(l.line(level, text, ""))
+		toStderr(l.line(level, text))
 	}
 }
 
@@ -100,36 +115,44 @@ func (l *logger) keep(level, text, hint string) bool {
 	switch {
 	case l.sink != nil:
 		l.sink.write(level, text, hint)
+	case l.file >= 0 && level == "error":
+		unix.Write(l.file, []byte(l.line(level, forEngine(text, hint))))
 	case l.file >= 0:
-		unix.Write(l.file, []byte(l.line(level, text, hint)))
+		unix.Write(l.file, []byte(l.line(level, text)))
 	default:
 		return false
 	}
 	return true
 }
 
-// line is one entry of the log, in logrus' forms, which engines read.
-func (l *logger) line(level, text, hint string) string {
+// subject is the container that the verb is about, for the lines of --debug.
+var subject string
+
+// line is one entry of the log, in logrus' forms, which engines read. Those of --debug tell
+// which davit it was, and about which container.
+func (l *logger) line(level, text string) string {
 	now := time.Now().Format(time.RFC3339)
+	debug := level == "debug"
 	if l.format == "json" {
 		var e jsonx.Encoder
 		e.Object()
-		if hint != "" {
-			e.Key("hint")
-			e.String(hint)
+		field := func(key, value string, given bool) {
+			if given {
+				e.Key(key)
+				e.String(value)
+			}
 		}
-		e.Key("level")
-		e.String(level)
-		e.Key("msg")
-		e.String(text)
-		e.Key("time")
-		e.String(now)
+		field("id", subject, debug && subject != "")
+		field("level", level, true)
+		field("msg", text, true)
+		field("time", now, true)
+		field("version", version, debug)
 		e.EndObject()
 		return string(e.Bytes()) + "\n"
 	}
 	line := fmt.Sprintf("time=%q level=%s msg=%q", now, level, text)
-	if hint != "" {
-		line += fmt.Sprintf(" hint=%q", hint)
+	if debug {
+		line += fmt.Sprintf(" id=%q version=%q", subject, version)
 	}
 	return strings.ReplaceAll(line, "\n", " ") + "\n"
 }

@@ -26,7 +26,9 @@ import (
 var (
 	version = "unknown"
 	commit  = ""
-	overlay = "" // "yes" if Go's runtime was fitted to davit (docs/go-runtime.md)
+	// The version of libseccomp that the compiler of filters is linked with.
+	libseccomp = ""
+	overlay    = "" // "yes" if Go's runtime was fitted to davit (docs/go-runtime.md)
 )
 
 func main() {
@@ -62,11 +64,20 @@ func versionText() string {
 	if commit != "" {
 		text += "commit: " + commit + "\n"
 	}
-	text += "spec: " + specs.Version + "\n" + "go: " + runtime.Version()
-	if overlay == "" {
-		return text + " (without davit's overlay)\n"
+	text += "spec: " + specs.Version + "\n"
+	if programName() != "davit" { // go-runc passes over lines that it does not know
+		text += "davit: " + version + "\n"
 	}
-	return text + " (with davit's overlay)\n"
+	text += "go: " + runtime.Version()
+	if overlay == "" {
+		text += " (without davit's overlay)\n"
+	} else {
+		text += " (with davit's overlay)\n"
+	}
+	if libseccomp != "" {
+		text += "libseccomp: " + libseccomp + "\n"
+	}
+	return text
 }
 
 // programName returns the name that davit goes by: that of runc or crun if it is called so, as engines do that
@@ -203,6 +214,7 @@ func open(c *cli.Context) (*libcontainer.Container, error) {
 // verb adds verb and container to an error.
 func verb(action func(*cli.Context) error) func(*cli.Context) error {
 	return func(c *cli.Context) error {
+		subject = c.Args().First()
 		err := action(c)
 		var status exitStatus
 		if err == nil || errors.As(err, &status) {

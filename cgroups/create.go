@@ -161,6 +161,11 @@ func checkThawed2(dir, mount string) error {
 
 // notEmpty: runc's wording, "container's cgroup is not empty: N process(es) found", is kept.
 func notEmpty(dir string, pids []int) error {
+	if len(pids) == 0 {
+		return &Error{Field: "linux.cgroupsPath",
+			What: "container's cgroup is not empty: the processes in " + dir + " are not visible here: they are in another pid namespace",
+			Hint: "another container or service, seen from the host, uses this cgroup: choose another linux.cgroupsPath"}
+	}
 	return &Error{Field: "linux.cgroupsPath",
 		What: fmt.Sprintf("container's cgroup is not empty: %d process(es) found in %s", len(pids), dir),
 		Hint: "another container or service uses this cgroup: choose another linux.cgroupsPath"}

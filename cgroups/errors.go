@@ -99,6 +99,19 @@ func openError(dir string, err error) error {
 	return e
 }
 
+// inUse adds to the hint for a limit that is too low how much is in use.
+func inUse(dir int, w *write, err error) string {
+	if !errors.Is(err, unix.EBUSY) {
+		return ""
+	}
+	file := strings.TrimSuffix(w.file, "limit_in_bytes") + "usage_in_bytes" // of v1; v2 has no such answer
+	used, err := readString(dir, file)
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf(": %s (%s); free some, or raise the limit", used, file)
+}
+
 // hint explains the answers of cgroup files that mislead.
 func hint(w *write, err error) string {
 	switch {

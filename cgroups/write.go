@@ -89,7 +89,7 @@ func (a *applier) one(t target, first bool) error {
 	case err == unix.ENOENT && w.flags&mayLack != 0:
 		return nil
 	}
-	return &Error{Field: resources + w.field, What: fmt.Sprintf("write %q to %s", w.value, w.file), Err: err, Hint: hint(w, err)}
+	return &Error{Field: resources + w.field, What: fmt.Sprintf("write %q to %s", w.value, w.file), Err: err, Hint: hint(w, err) + inUse(t.dir, w, err)}
 }
 
 // readValue reads a file in the form in which it is written.

@@ -136,7 +136,7 @@ func (a *App) command(name string) (*Command, error) {
 	for i, v := range a.Verbs {
 		names[i] = v.Name
 	}
-	return nil, UsageError(fmt.Errorf("unknown command %q%s", name, suggest(name, names)))
+	return nil, UsageError(fmt.Errorf("unknown command %q%s", name, Suggest(name, names)))
 }
 
 // helpOn is `davit help`, and `davit help VERB`.
@@ -229,7 +229,7 @@ func unknownFlag(word, name string, flags, global []Flag) error {
 		return fmt.Errorf("unknown flag %s: it is a global option, which goes before the command", word)
 	}
 	known, _ := words(flags)
-	return fmt.Errorf("unknown flag %s%s", word, suggest(dashes(name), known))
+	return fmt.Errorf("unknown flag %s%s", word, Suggest(dashes(name), known))
 }
 
 func find(flags []Flag, name string) Flag {

@@ -2,8 +2,8 @@ package cli
 
 import "strings"
 
-// suggest says which of the known words was probably meant, as "; did you mean X?", or nothing.
-func suggest(word string, known []string) string {
+// Suggest says which of the known words was probably meant, as "; did you mean X?", or nothing.
+func Suggest(word string, known []string) string {
 	most := 2 // slips; in a short word that is another word
 	switch n := len(strings.TrimLeft(word, "-")); {
 	case n == 1:

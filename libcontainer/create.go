@@ -16,6 +16,7 @@ import (
 	"davit/netdev"
 	"davit/nsenter"
 	"davit/plan"
+	"davit/rootfs"
 	"davit/spec"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -332,7 +333,7 @@ func (c *creation) failed(m nsenter.Message) error {
 		_, is := e.Step.(plan.Hook)
 		return is
 	})
-	return c.hooks.fail(c.plan, m)
+	return explainExec(c.hooks.fail(c.plan, m), rootfs.Path(c.spec, c.Bundle), c.spec.Process.Cwd)
 }
 
 func (c *creation) phase(p plan.Phase) error {
@@ -417,7 +418,7 @@ func (c *creation) stageDied() error {
 	c.stage.PidFD = -1
 	if status.Signaled() && status.Signal() == unix.SIGKILL {
 		if m := c.spec.Linux.Resources.Memory; m != nil && m.Limit != nil && c.cgroups.OOMKills() > 0 {
-			return withHint(fmt.Errorf("linux.resources.memory.limit: the stage was killed, out of memory, before the container was created: the limit is %d bytes", *m.Limit),
+			return withHint(fmt.Errorf("linux.resources.memory.limit: the stage was killed, out of memory, before the container was created: the limit is %s", inBytes(*m.Limit)),
 				"raise the limit")
 		}
 		return errors.New("the stage was killed (SIGKILL) before the container was created: by the out-of-memory killer, or by hand")

@@ -4,11 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"strings"
 
 	"davit/cgroups"
+	"davit/cli"
 	"davit/nsenter"
 	"davit/plan"
+	"davit/spec"
 
 	"golang.org/x/sys/unix"
 )
@@ -140,6 +143,10 @@ func stepError(p *plan.Plan, m nsenter.Message) error {
 	}
 	entry := p.Steps[m.Step]
 	err := &StepError{Field: entry.Field, Op: plan.OpOf(entry.Step), Step: entry.Step, Call: m.Call, Detail: m.Detail, Errno: m.Errno}
+	if why, is := strings.CutPrefix(m.Call, "execve "); is {
+		err.Call = "execve"
+		return withHint(err, hintForbidden(why))
+	}
 	hint := hintFilter(p, m.Step, m.Call, m.Errno)
 	if hint == "" {
 		hint = hintStep(err)
@@ -162,13 +169,31 @@ func withHint(err error, hint string) error {
 	return &Hinted{err, hint}
 }
 
-// Hint returns the cure of an error, or of what it wraps: "" if nobody knows one.
+// Hint returns the cure of an error, or of what it wraps: "" if nobody knows one. No hint has words in it that
+// engines match (Matches): they read it, too.
 func Hint(err error) string {
 	var hinted *Hinted
 	if errors.As(err, &hinted) {
 		return hinted.Hint
 	}
-	return cgroups.Hint(err)
+	if hint := cgroups.Hint(err); hint != "" {
+		return hint
+	}
+	switch {
+	case errors.Is(err, unix.EMFILE):
+		return "davit's limit of open files is reached: raise it (ulimit -n, or LimitNOFILE= of the service that calls davit)"
+	case errors.Is(err, unix.ENFILE):
+		return "the host's limit of open files is reached: raise the sysctl fs.file-max"
+	}
+	return ""
+}
+
+// inBytes is a number of bytes in words.
+func inBytes(n int64) string {
+	if n == 1 {
+		return "1 byte"
+	}
+	return fmt.Sprintf("%d bytes", n)
 }
 
 const (
@@ -216,6 +241,14 @@ func hintStep(e *StepError) string {
 		if hint := hintMount(s, e); hint != "" {
 			return hint
 		}
+	case plan.Root:
+		if e.Errno == unix.EACCES {
+			return hintPassage(s.Path)
+		}
+	case plan.Label:
+		if e.Errno == unix.ENOENT && strings.Contains(s.File, "apparmor") {
+			return fmt.Sprintf("the AppArmor profile %q is not loaded on this host: load it with apparmor_parser, or ask aa-status which ones are", strings.TrimPrefix(s.Text, "exec "))
+		}
 	case plan.Propagation:
 		if e.Errno == unix.EINVAL {
 			return "davit's / is no mount point, as in a plain chroot: bind the directory on itself before chroot, or pivot_root to it"
@@ -233,11 +266,9 @@ func hintStep(e *StepError) string {
 		}
 		switch e.Errno {
 		case unix.ENOTDIR:
-			return "a directory can only be mounted on a directory, a file on a file"
-		case unix.EINVAL:
-			if e.Call == "move_mount" {
-				return "a directory can only be mounted on a directory, a file on a file"
-			}
+			return "source and destination are of different kinds: bind a directory on a directory, a file on a file"
+		case unix.EACCES:
+			return hintPassage(s.Source)
 		case unix.EPERM:
 			if e.Call == "mount_setattr" {
 				return "flags that the source has in another user namespace cannot be taken away"
@@ -289,6 +320,37 @@ func hintStep(e *StepError) string {
 	return ""
 }
 
+// hintForbidden tells what keeps the program's file from being executed, as the stage has found it.
+func hintForbidden(why string) string {
+	if why == "noexec" {
+		return "the file system that it is on is mounted noexec: remove that from the options of the mount in config.json, or of the host's below it"
+	}
+	return "it has no x bit: chmod +x it in the image"
+}
+
+// hintPassage names the directory above a path of the host that keeps a container's root in a user namespace from it.
+func hintPassage(path string) string {
+	for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
+		var st unix.Stat_t
+		if err := unix.Stat(dir, &st); err == nil && st.Mode&0o001 == 0 {
+			return fmt.Sprintf("the users of the container's user namespace may not pass %s (mode %04o): chmod o+x it, or move what lies below it", dir, st.Mode&0o7777)
+		}
+		if dir == "/" || dir == "." {
+			return ""
+		}
+	}
+}
+
+// suggestOption finds what is nearly an option of mount(8) among those that were left to the filesystem.
+func suggestOption(data string) string {
+	for o := range strings.SplitSeq(data, ",") {
+		if s := cli.Suggest(o, spec.MountOptions()); s != "" {
+			return s
+		}
+	}
+	return ""
+}
+
 func hintMount(s plan.Mount, e *StepError) string {
 	switch e.Errno {
 	case unix.ENODEV:
@@ -303,7 +365,7 @@ func hintMount(s plan.Mount, e *StepError) string {
 		return "in a user namespace this may need a namespace of the container's own (proc: pid, sysfs: network), or the host's own one may be masked"
 	case unix.EINVAL:
 		if s.Data != "" {
-			return fmt.Sprintf("the filesystem may not know one of the options %q", s.Data)
+			return fmt.Sprintf("the filesystem may not know one of the options %q", s.Data) + suggestOption(s.Data)
 		}
 	}
 	return ""

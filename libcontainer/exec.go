@@ -393,7 +393,7 @@ func (e *execution) serve() error {
 				}
 			}
 		case nsenter.Error:
-			return stepError(e.plan, m)
+			return explainExec(stepError(e.plan, m), fmt.Sprintf("/proc/%d/root", e.Pid), e.Process.Cwd)
 		case nsenter.Phase:
 			if err = e.place(); err == nil {
 				err = e.stage.Control.Proceed(int64(e.stage.Pid))

@@ -107,9 +107,17 @@ func (c *Container) awaitExec(conn *nsenter.Conn, trace *Trace, hooks stageHooks
 		case m.Kind == nsenter.Output:
 			hooks.message(p, m)
 		default:
-			return hooks.fail(p, m)
+			return c.explainStart(hooks.fail(p, m))
 		}
 	}
+}
+
+func (c *Container) explainStart(err error) error {
+	cwd := "/"
+	if s, failed := c.Spec(); failed == nil && s.Process != nil {
+		cwd = s.Process.Cwd
+	}
+	return explainExec(err, c.Rootfs, cwd)
 }
 
 // plan returns the plan that the container was made by. It is not kept: it is compiled again from the

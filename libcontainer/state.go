@@ -13,6 +13,7 @@ import (
 	"davit/spec"
 	"davit/spec/jsonx"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
@@ -229,7 +230,7 @@ func (s Store) makeDir(id string) (int, error) {
 		if err := s.foreign(id); err != nil {
 			return -1, fmt.Errorf("container with id %s already exists: %w", id, err)
 		}
-		return -1, fmt.Errorf("container with id %s already exists (`davit delete %s` removes it)", id, id)
+		return -1, s.exists(id)
 	}
 	if err != nil {
 		return -1, fmt.Errorf("mkdir %s: %w", path, err)
@@ -244,6 +245,32 @@ func (s Store) makeDir(id string) (int, error) {
 	}
 	unix.Unlinkat(root, id, unix.AT_REMOVEDIR)
 	return -1, fmt.Errorf("%s: %w", path, err)
+}
+
+// exists is the error of an id that is taken, with what would free it.
+func (s Store) exists(id string) error {
+	err := fmt.Errorf("container with id %s already exists", id)
+	c, failed := s.Open(id)
+	if failed != nil {
+		return withHint(err, fmt.Sprintf("`%s` removes what is left of it", s.command("delete --force", id)))
+	}
+	defer c.Close()
+	switch status := c.Status(); {
+	case c.Broken != nil:
+	case status == specs.StateStopped:
+		return withHint(err, fmt.Sprintf("it has stopped: `%s` removes it", s.command("delete", id)))
+	default:
+		return withHint(fmt.Errorf("%w, and is %s", err, status), fmt.Sprintf("take another id; or end and remove it: `%s`", s.command("delete --force", id)))
+	}
+	return withHint(err, fmt.Sprintf("`%s` removes what is left of it", s.command("delete --force", id)))
+}
+
+// command is the command line for a verb on a container of this store.
+func (s Store) command(verb, id string) string {
+	if s.Root == "/run/davit" {
+		return "davit " + verb + " " + id
+	}
+	return "davit --root " + s.Root + " " + verb + " " + id
 }
 
 // keepRoot sets the sticky bit, by which what lies in a user's runtime directory is not removed for its age

@@ -1,7 +1,7 @@
 package libcontainer
 
 import (
-	"fmt"
+	"errors"
 	"strconv"
 	"strings"
 
@@ -66,7 +66,7 @@ func (c *Container) Alive() error {
 		return c.Broken
 	}
 	if c.pidfd < 0 {
-		return fmt.Errorf("%s: container with id %s is not running", textNotRunning, c.ID)
+		return errors.New(textNotRunning)
 	}
 	return nil
 }

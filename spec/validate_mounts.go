@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 
+	"davit/cli"
+
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
@@ -40,8 +42,11 @@ func (c *checker) mount(m *specs.Mount, ns *namespaces) {
 		switch {
 		case o == "":
 			c.problem(element("options", i), "is empty")
-		case bind && (!IsMountOption(o) || ofFilesystem(o)):
-			// mount(2) ignores them too, and engines pass them.
+		case bind && !IsMountOption(o):
+			c.problem(element("options", i), "%q is no option of a bind mount%s", o, cli.Suggest(o, MountOptions()))
+			c.hint("the options of a file system are given where that is mounted; a bind mount has those that mount(8) has for all")
+		case bind && ofFilesystem(o):
+			// mount(2) ignores them, too.
 			c.warn(element("options", i), "%q is an option for a file system, which a bind mount cannot change: ignored", o)
 		case o == "tmpcopyup" && m.Type != "tmpfs":
 			c.problem(element("options", i), "tmpcopyup is for mounts of type tmpfs, not %q", m.Type)

@@ -229,10 +229,14 @@ func TestRules(t *testing.T) {
 			`mounts[0].type: is missing: a mount needs the type of a file system, or the option bind or rbind`,
 		}},
 		{`{"mounts": [{"destination": "/data", "options": ["bind", "remount", "ro", "size=1m"]}]}`, []string{
-			`warning: mounts[0].options[3]: "size=1m" is an option for a file system, which a bind mount cannot change: ignored`,
+			`mounts[0].options[3]: "size=1m" is no option of a bind mount | the options of a file system are given where that is mounted; a bind mount has those that mount(8) has for all`,
 		}},
 		{`{"mounts": [{"destination": "/data", "options": ["bind", "ro", "rw", "size=1m", "rprivate"], "source": "/x"}]}`, []string{
-			`warning: mounts[0].options[3]: "size=1m" is an option for a file system, which a bind mount cannot change: ignored`,
+			`mounts[0].options[3]: "size=1m" is no option of a bind mount | the options of a file system are given where that is mounted; a bind mount has those that mount(8) has for all`,
+		}},
+		{`{"mounts": [{"destination": "/data", "type": "bind", "options": ["rbnd", "noatim"], "source": "/x"}]}`, []string{
+			`mounts[0].options[0]: "rbnd" is no option of a bind mount; did you mean rbind? | the options of a file system are given where that is mounted; a bind mount has those that mount(8) has for all`,
+			`mounts[0].options[1]: "noatim" is no option of a bind mount; did you mean noatime? | the options of a file system are given where that is mounted; a bind mount has those that mount(8) has for all`,
 		}},
 		{`{"mounts": [{"destination": "/data", "options": ["bind", "sync", "async", "lazytime", "noatime"], "source": "/x"}]}`, []string{
 			`warning: mounts[0].options[1]: "sync" is an option for a file system, which a bind mount cannot change: ignored`,

@@ -2,6 +2,7 @@
  * start, hooks, the filter, exec. */
 #include "stage.h"
 
+#include <asm/statfs.h>
 #include <linux/fcntl.h>
 #include <linux/sched.h>
 #include <linux/seccomp.h>
@@ -32,16 +33,28 @@ static void close_others(struct stage *c)
 	c->root = c->null = c->masked = -1;
 }
 
+/* The name of the call that forbids to execute a file, with what is in the way, for the hint. */
+static const char *forbids(struct stage *c, int file)
+{
+	struct statfs fs = {.f_flags = 0};
+
+	sys(__NR_fstatfs, file, &fs);
+	if (fs.f_flags & ST_NOEXEC)
+		return "execve noexec";
+	return mode_of(c, file, 0) & 0111 ? "execve" : "execve mode";
+}
+
 void do_program(struct stage *c, const struct plan_step *s)
 {
 	char **paths = strings(c, s, PROGRAM_L_PATHS);
-	const char *where = str(c, s, PROGRAM_S_NAME);
+	const char *where = str(c, s, PROGRAM_S_NAME), *call = "execve", *why = call;
 	long r, wrong = -ENOENT;
 
 	for (char **p = paths; *p; p++) {
 		int f = (int)(r = sys(__NR_openat, AT_FDCWD, *p, O_PATH | O_CLOEXEC));
 		if (r >= 0) {
 			r = (mode_of(c, f, 0) & S_IFMT) == S_IFDIR ? -EISDIR : sys(__NR_faccessat2, AT_FDCWD, *p, X_OK, AT_EACCESS);
+			why = r == -EACCES ? forbids(c, f) : "execve";
 			sys(__NR_close, f);
 		}
 		if (r == 0) {
@@ -52,9 +65,10 @@ void do_program(struct stage *c, const struct plan_step *s)
 		if (r != -ENOENT && (r != -ENOTDIR || !paths[1])) {
 			wrong = r;
 			where = *p;
+			call = why;
 		}
 	}
-	fail(c, "execve", wrong, where);
+	fail(c, call, wrong, where);
 }
 
 void do_ready(struct stage *c, const struct plan_step *s)

@@ -185,7 +185,7 @@ void do_bind(struct stage *c, const struct plan_step *s)
 	if (at == -ENOENT)
 		at = target(c, path, (mode_of(c, tree, 0) & S_IFMT) == S_IFDIR, resolve);
 	must(c, at, "openat2", path);
-	long r = try_attach(tree, at);
+	long r = try_attach(c, tree, at);
 	if (r == -ELOOP && rec && *source) {
 		/* The parent's copy holds a file of a mount namespace older than this one, which the
 		 * kernel attaches nowhere. The mounts that this namespace began with are without such. */
@@ -193,7 +193,7 @@ void do_bind(struct stage *c, const struct plan_step *s)
 		if (!same_file(c, tree, given))
 			fail(c, "open_tree", -ESTALE, source);
 		set_bind_attributes(c, s, tree, rec);
-		r = try_attach(tree, at);
+		r = try_attach(c, tree, at);
 	}
 	must(c, r, "move_mount", path);
 	sys(__NR_close, at);

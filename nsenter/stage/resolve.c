@@ -193,12 +193,17 @@ int parent_of(struct stage *c, const char *path, const char **name)
 	return target(c, dir, 1, 0);
 }
 
-long try_attach(int tree, int fd)
+long try_attach(struct stage *c, int tree, int fd)
 {
-	return sys(__NR_move_mount, tree, "", fd, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+	long r = sys(__NR_move_mount, tree, "", fd, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+
+	/* What mount(2) calls "not a directory", which engines look for, is EINVAL here (do_move_mount of the kernel). */
+	if (r == -EINVAL && ((mode_of(c, tree, 0) & S_IFMT) == S_IFDIR) != ((mode_of(c, fd, 0) & S_IFMT) == S_IFDIR))
+		return -ENOTDIR;
+	return r;
 }
 
 void attach(struct stage *c, int tree, int fd, const char *path)
 {
-	must(c, try_attach(tree, fd), "move_mount", path);
+	must(c, try_attach(c, tree, fd), "move_mount", path);
 }

@@ -93,7 +93,7 @@ int parent_of(struct stage *c, const char *path, const char **name);
 int open_in(int dir, const char *name); /* O_PATH; fd or -errno */
 uint32_t mode_of(struct stage *c, int fd, uint64_t *rdev);
 int make_directories(struct stage *c, const char *path, const uint32_t *owner);
-long try_attach(int tree, int fd);
+long try_attach(struct stage *c, int tree, int fd);
 void attach(struct stage *c, int tree, int fd, const char *path);
 
 /* copyup.c */

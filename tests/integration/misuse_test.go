@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"davit/libcontainer"
 )
 
 var update = flag.Bool("update", false, "write what davit says now into testdata/misuses.txt")
@@ -78,6 +80,19 @@ func (m *misuse) try(t *testing.T) {
 	cmd.Dir, cmd.Stderr = work, &stderr
 	status := exitCode(runSoon(cmd))
 	says := strings.ReplaceAll(strings.ReplaceAll(stderr.String(), work, "$WORK"), subtree, "$SUBTREE")
+	said, hints := "", ""
+	for line := range strings.Lines(says) {
+		if strings.HasPrefix(line, "  hint: ") {
+			hints += line
+		} else {
+			said += line
+		}
+	}
+	for _, match := range libcontainer.Matches() { // engines read hints, too
+		if strings.Contains(hints, match.Text) && !strings.Contains(said, match.Text) {
+			t.Errorf("only the hint has %q, which %s matches: %s", match.Text, match.Who, hints)
+		}
+	}
 	if *update {
 		m.status, m.says = status, says
 		return

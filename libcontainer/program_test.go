@@ -1,0 +1,65 @@
+package libcontainer
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// What the head of a program says, and that nothing in a container's root makes the reader hang or leave it.
+func TestProgramAt(t *testing.T) {
+	root := t.TempDir()
+	files := map[string]string{
+		"script": "#!/bin/nope -x\necho\n", "spaces": "#! \t/bin/nope\t-x", "crlf": "#!/bin/sh\r\necho\r\n", "empty": "", "text": "echo\n",
+		"elf": "\x7fELF\x02\x01", "lies": "\x7fELF\x02\x01" + strings.Repeat("\xff", 200), "elsewhere/bin/x": "#!/outside\n",
+	}
+	for name, text := range files {
+		path := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := unix.Mkfifo(filepath.Join(root, "fifo"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range [][2]string{{"link", "/script"}, {"out", "../../../../../../../../../../bin/sh"}, {"magic", "/proc/self/exe"}, {"dir", "elsewhere"}} {
+		if err := os.Symlink(l[1], filepath.Join(root, l[0])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fd, err := unix.Open(root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	for _, c := range []struct{ name, interpreter, hint string }{
+		{"/script", "/bin/nope", `the script's interpreter "/bin/nope" (its #! line) is not in the container`},
+		{"script", "/bin/nope", `the script's interpreter "/bin/nope" (its #! line) is not in the container`},
+		{"/spaces", "/bin/nope", `the script's interpreter "/bin/nope" (its #! line) is not in the container`},
+		{"/link", "/bin/nope", `the script's interpreter "/bin/nope" (its #! line) is not in the container`},
+		{"/crlf", "/bin/sh\r", `the script has Windows line ends (CRLF), so that the kernel looks for "/bin/sh\r": convert it with dos2unix`},
+		{"/dir/bin/x", "/outside", `the script's interpreter "/outside" (its #! line) is not in the container`},
+		{"/empty", "", ""}, {"/text", "", ""}, {"/elf", "", ""}, {"/lies", "", ""}, {"/fifo", "", ""}, {"/out", "", ""}, {"/magic", "", ""}, {"/nope", "", ""}, {"/", "", ""},
+	} {
+		p := programAt(fd, "/", c.name)
+		if p.interpreter != c.interpreter || p.hintInterpreter() != c.hint {
+			t.Errorf("%s: %+v, %q", c.name, p, p.hintInterpreter())
+		}
+	}
+	sh, err := os.ReadFile("/usr/bin/env") // which is linked dynamically on Debian
+	if err != nil {
+		t.Skip(err)
+	}
+	if p := parseProgram(sh[:4096]); !p.binary || !strings.HasPrefix(p.interpreter, "/lib") || p.machine == "" {
+		t.Errorf("/usr/bin/env: %+v", p)
+	}
+	for n := range 512 { // cut off anywhere
+		parseProgram(sh[:n])
+	}
+}
