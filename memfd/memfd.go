@@ -11,7 +11,10 @@ import (
 // Program returns a descriptor, close-on-exec, of an executable file that holds image and can never change.
 func Program(name, image string) (int, error) {
 	fd, err := create(name, unix.MFD_ALLOW_SEALING|unix.MFD_EXEC)
-	if err == unix.EACCES {
+	if err == unix.EACCES { // the sysctl vm.memfd_noexec is 2
+		if fd, other := onTmpfs(name, image); other == nil {
+			return fd, nil
+		}
 		return -1, fmt.Errorf("memfd_create %s: %w (the sysctl vm.memfd_noexec forbids executable memory files: set it to 0 or 1)", name, err)
 	}
 	if err != nil {
@@ -25,6 +28,41 @@ func Program(name, image string) (int, error) {
 	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals); err != nil {
 		unix.Close(fd)
 		return -1, fmt.Errorf("seal %s: %w", name, err)
+	}
+	return fd, nil
+}
+
+// onTmpfs is Program for hosts that allow no executable memfd. The file is on a tmpfs of its own, whose only mount is
+// in no mount namespace, and read-only from the moment that the file is complete: nobody can change the file, nor
+// the mount. It takes CAP_SYS_ADMIN in the user namespace that davit is in.
+func onTmpfs(name, image string) (int, error) {
+	fs, err := unix.Fsopen("tmpfs", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return -1, fmt.Errorf("fsopen tmpfs: %w", err)
+	}
+	defer unix.Close(fs)
+	if err := unix.FsconfigCreate(fs); err != nil {
+		return -1, fmt.Errorf("fsconfig tmpfs: %w", err)
+	}
+	mount, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV)
+	if err != nil {
+		return -1, fmt.Errorf("fsmount tmpfs: %w", err)
+	}
+	defer unix.Close(mount)
+	fd, err := unix.Openat(mount, name, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_CLOEXEC, 0o500)
+	if err != nil {
+		return -1, fmt.Errorf("openat %s: %w", name, err)
+	}
+	err = WriteAll(fd, unsafe.Slice(unsafe.StringData(image), len(image)))
+	unix.Close(fd) // execve(2) takes no file that is open for writing, nor does the mount become read-only
+	if err != nil {
+		return -1, fmt.Errorf("write %s: %w", name, err)
+	}
+	if err := unix.MountSetattr(mount, "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}); err != nil {
+		return -1, fmt.Errorf("mount_setattr tmpfs: %w", err)
+	}
+	if fd, err = unix.Openat(mount, name, unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
+		return -1, fmt.Errorf("openat %s: %w", name, err)
 	}
 	return fd, nil
 }
