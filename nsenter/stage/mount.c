@@ -203,8 +203,10 @@ void do_remount(struct stage *c, const struct plan_step *s)
 {
 	const char *path = str(c, s, REMOUNT_S_TARGET);
 	struct mount_attr a = {.attr_set = s->n[REMOUNT_N_SET], .attr_clr = s->n[REMOUNT_N_CLEAR]};
-	int at = (int)must(c, lookup(c, path, O_PATH, 0), "openat2", path);
 	char **options = strings(c, s, REMOUNT_L_OPTIONS);
+	/* A filesystem's options are for all its mounts. A link that took the name meanwhile could lead to a
+	 * volume of the host's. */
+	int at = (int)must(c, lookup(c, path, O_PATH, *options ? RESOLVE_NO_SYMLINKS : 0), "openat2", path);
 
 	if (*options) {
 		int fs = (int)must(c, sys(__NR_fspick, at, "", FSPICK_CLOEXEC | FSPICK_EMPTY_PATH), "fspick", path);

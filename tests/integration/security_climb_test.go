@@ -235,3 +235,44 @@ func TestCopyUpOfLeasedFiles(t *testing.T) {
 		})
 	}
 }
+
+// The options of a remount are a filesystem's, and so the host's if it is a volume: one that a link leads to, which takes the
+// name of the mount meanwhile, keeps its own.
+func TestRacedRemountByCall(t *testing.T) {
+	b := newBox(t, "root.readonly=false", `process.args=["true"]`)
+	volume := filepath.Join(b.work, "volume")
+	if err := errorsOf(os.Mkdir(volume, 0o755), unix.Mount("tmpfs", volume, "tmpfs", 0, "size=4m")); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Unmount(volume, unix.MNT_DETACH)
+	if err := errorsOf(os.Mkdir(volume+"/data", 0o755), os.Symlink("/vol", volume+"/link")); err != nil {
+		t.Fatal(err)
+	}
+	b.edit(`mounts+={"destination":"/vol","type":"bind","source":"`+volume+`","options":["rbind"]}`,
+		`mounts+={"destination":"/vol/data","type":"tmpfs","source":"tmpfs"}`,
+		`mounts+={"destination":"/vol/data","type":"tmpfs","source":"tmpfs","options":["remount","size=8m"]}`)
+	calls := 0
+	b.traced(unix.PTRACE_O_TRACECLONE|unix.PTRACE_O_TRACEFORK|unix.PTRACE_O_TRACEVFORK, func(thread int) bool {
+		if commOf(thread) != "davit-stage" {
+			return true
+		}
+		data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/mountinfo", thread))
+		if strings.Contains(string(data), b.path("vol/data")+" ") && calls == 0 {
+			calls++
+			if err := unix.Renameat2(unix.AT_FDCWD, volume+"/data", unix.AT_FDCWD, volume+"/link", unix.RENAME_EXCHANGE); err != nil {
+				t.Error(err)
+			}
+		}
+		return true
+	}, "run", "c1")
+	var fs unix.Statfs_t
+	if err := unix.Statfs(volume, &fs); err != nil {
+		t.Fatal(err)
+	}
+	if size := fs.Blocks * uint64(fs.Bsize); size != 4<<20 {
+		t.Errorf("the host's filesystem has %d bytes now", size)
+	}
+	if calls == 0 {
+		t.Error("the mount was not seen: the test shows nothing")
+	}
+}
