@@ -85,7 +85,7 @@ EM_loong64 := 0201
 IS_FOR_GOARCH = @test "$$(od -An -tx1 -j18 -N2 $@ | tr -d ' ')" = "$(EM_$(GOARCH))" || \
 	{ echo "$@: $(CC) does not compile for GOARCH=$(GOARCH): give CC=, for example CC=aarch64-linux-gnu-gcc" >&2; exit 1; }
 
-.PHONY: all elfs fuzz bench clean deb demo deps generate install lint test test-conformance test-engines test-faults test-gorunc test-race test-soak \
+.PHONY: all elfs fuzz bench clean deb demo deps generate install uninstall lint test test-conformance test-engines test-faults test-gorunc test-race test-soak \
 	test-plain test-vm verbs
 .DELETE_ON_ERROR:
 
@@ -215,13 +215,31 @@ bench:
 generate:
 	$(Q)$(GO) generate ./...
 
-install: bin/davit
-	install -D -m 755 bin/davit $(DESTDIR)$(SBINDIR)/davit
-	bin/davit man $(DESTDIR)$(PREFIX)/share/man/man8
-	mkdir -p $(addprefix $(DESTDIR)$(PREFIX)/share/,bash-completion/completions zsh/site-functions fish/vendor_completions.d)
-	bin/davit completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/davit
-	bin/davit completion zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_davit
-	bin/davit completion fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/davit.fish
+# Manual pages and completions, from the definitions that --help has, too. They are written by a davit for this
+# machine, whatever the one is for that is installed.
+HOSTCC ?= cc
+.PHONY: docs
+docs: export GOARCH := $(shell $(GO) env GOHOSTARCH)
+docs:
+	@$(MAKE) -s GOARCH=$(GOARCH) CC=$(HOSTCC) elfs
+	$(call say,GEN,bin/share)
+	$(Q)$(GO) build $(GOFLAGS_BUILD) -tags docs -ldflags "$(LDFLAGS)" -o bin/docs/davit .
+	$(Q)rm -rf bin/share && mkdir -p bin/share/bash-completion/completions bin/share/zsh/site-functions bin/share/fish/vendor_completions.d
+	$(Q)bin/docs/davit man bin/share/man/man8
+	$(Q)bin/docs/davit completion bash >bin/share/bash-completion/completions/davit
+	$(Q)bin/docs/davit completion zsh >bin/share/zsh/site-functions/_davit
+	$(Q)bin/docs/davit completion fish >bin/share/fish/vendor_completions.d/davit.fish
+
+install: bin/davit docs
+	$(call say,INSTALL,$(DESTDIR)$(PREFIX))
+	$(Q)install -D -m 755 bin/davit $(DESTDIR)$(SBINDIR)/davit
+	$(Q)cd bin/share && find . -type f -exec install -D -m 644 {} $(abspath $(DESTDIR)$(PREFIX))/share/{} \;
+
+uninstall:
+	$(call say,REMOVE,$(DESTDIR)$(PREFIX))
+	$(Q)rm -f $(DESTDIR)$(SBINDIR)/davit $(DESTDIR)$(PREFIX)/share/man/man8/davit.8 $(DESTDIR)$(PREFIX)/share/man/man8/davit-*.8
+	$(Q)rm -f $(DESTDIR)$(PREFIX)/share/bash-completion/completions/davit $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_davit \
+		$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/davit.fish
 
 deb:
 	@tests/deps build

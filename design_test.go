@@ -3,6 +3,7 @@ package main
 import (
 	"go/build"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -71,6 +72,23 @@ func TestImportsGoOneWay(t *testing.T) {
 			if !known || to >= rank[from] && !beside {
 				t.Errorf("%s imports %s", dir, path)
 			}
+		}
+	}
+}
+
+// TestNoticeNamesWhatIsLinked: NOTICE has every module that is in the program.
+func TestNoticeNamesWhatIsLinked(t *testing.T) {
+	notice, err := os.ReadFile("NOTICE")
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := exec.Command("go", "list", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}", ".").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, module := range strings.Fields(string(list)) {
+		if module != "davit" && !strings.Contains(string(notice), " "+module+" ") {
+			t.Errorf("NOTICE does not name %s", module)
 		}
 	}
 }

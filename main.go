@@ -40,8 +40,9 @@ func run(args []string) int {
 	log := &logger{format: "text", file: -1}
 	app := &cli.App{
 		Name: "davit", Usage: "an OCI container runtime",
-		UsageText: "davit [global options] COMMAND [options] [arguments]",
-		Version:   versionText(), Flags: globalFlags(), Verbs: verbs[:], Before: log.open,
+		UsageText:    "davit [global options] COMMAND [options] [arguments]",
+		Introduction: introduction, Footer: moreHelp,
+		Version: versionText(), Flags: globalFlags(), Verbs: append(verbs[:], docsVerbs...), Before: log.open,
 	}
 	err := app.Run(args)
 	var status exitStatus
@@ -138,6 +139,17 @@ const (
 	selfGroup      = "davit itself"
 )
 
+const introduction = `davit takes a bundle, which is a directory with config.json and a root filesystem, and has the
+Linux kernel make a container of it. containerd, CRI-O, Docker and Podman call it as they call runc.
+Begin with: davit spec; davit check; davit explain; davit run NAME.`
+
+const moreHelp = `davit COMMAND --help has the options of a command and an example. Manual: man davit.
+Documentation: docs/ in the sources, /usr/share/doc/davit of the package; docs/engines.md has the engines' configuration.
+Bugs: report them where you got davit from, with the output of davit --version and davit check; vulnerabilities as SECURITY.md says.`
+
+// docsVerbs are those of a build with the tag docs, which writes the manual pages (man.go).
+var docsVerbs []cli.Verb
+
 var verbs = [...]cli.Verb{
 	{Name: "create", New: createCommand, Group: lifeGroup},
 	{Name: "start", New: startCommand, Group: lifeGroup},
@@ -161,7 +173,6 @@ var verbs = [...]cli.Verb{
 	{Name: "features", New: featuresCommand, Group: bundleGroup},
 	{Name: "trace", New: traceCommand, Group: selfGroup},
 	{Name: "completion", New: completionCommand, Group: selfGroup},
-	{Name: "man", New: manCommand, Group: selfGroup},
 }
 
 func store(c *cli.Context) libcontainer.Store {

@@ -21,6 +21,7 @@ import (
 // App is a program with verbs.
 type App struct {
 	Name, Usage, UsageText string
+	Introduction, Footer   string // of the help: what the program is for, where to learn more
 	Flags                  []Flag
 	Verbs                  []Verb
 	// Before runs when the global flags are known.
@@ -295,6 +296,9 @@ func (a *App) out() io.Writer {
 func (a *App) help() {
 	w := a.out()
 	fmt.Fprintf(w, "%s - %s\n\nusage: %s\n", a.Name, a.Usage, a.UsageText)
+	if a.Introduction != "" {
+		fmt.Fprintf(w, "\n%s\n", a.Introduction)
+	}
 	group := ""
 	for _, v := range a.Verbs {
 		c := v.New()
@@ -309,6 +313,9 @@ func (a *App) help() {
 	}
 	fmt.Fprint(w, "\nglobal options:\n")
 	writeFlags(w, a.Flags)
+	if a.Footer != "" {
+		fmt.Fprintf(w, "\n%s\n", a.Footer)
+	}
 }
 
 func (c *Command) help(a *App) {

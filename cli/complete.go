@@ -3,23 +3,83 @@ package cli
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
-// Completion writes a completion script for a shell: bash, zsh or fish. ids is the
-// command that lists what the arguments of the verbs may be.
-func (a *App) Completion(w io.Writer, shell, ids string) error {
+// Completion writes a completion script for a shell: bash, zsh or fish.
+func (a *App) Completion(w io.Writer, shell string) error {
 	switch shell {
 	case "bash":
-		a.bash(w, ids)
+		a.bash(w)
 	case "zsh":
-		a.zsh(w, ids)
+		a.zsh(w)
 	case "fish":
-		a.fish(w, ids)
+		a.fish(w)
 	default:
 		return fmt.Errorf("%q: bash, zsh or fish", shell)
 	}
 	return nil
+}
+
+// Kinds of what a shell offers for a flag's value or an argument; a list of words, separated
+// by blanks, stands for itself.
+const (
+	nothing     = ""
+	ids         = "@ids"
+	files       = "@files"
+	directories = "@directories"
+	signals     = "HUP INT QUIT KILL USR1 USR2 TERM CONT STOP WINCH"
+)
+
+// choices are the words that flags take one of; a flag's usage names those that it takes.
+var choices = []string{"text", "json", "table", "cgroupfs", "systemd", "disabled", "true", "false", "auto", "containerd", "crio", "docker", "podman"}
+
+// valueKind returns what is offered for the value of a flag.
+func valueKind(f Flag) string {
+	switch d := f.describe(); f.names()[0] {
+	case "format", "log-format", "cgroup-manager", "rootless", "engine":
+		var list []string
+		for _, word := range strings.FieldsFunc(d.Usage, func(r rune) bool { return r < 'a' || r > 'z' }) {
+			if slices.Contains(choices, word) && !slices.Contains(list, word) {
+				list = append(list, word)
+			}
+		}
+		return strings.Join(list, " ")
+	case "process", "resources":
+		return files
+	default:
+		switch placeholder(d) {
+		case "file", "path":
+			return files
+		case "directory":
+			return directories
+		}
+	}
+	return nothing
+}
+
+// argumentKinds returns what is offered for a verb's arguments, one after the other.
+func (c *Command) argumentKinds() []string {
+	var kinds []string
+	usage, _, _ := strings.Cut(c.ArgsUsage, ",")
+	for _, word := range strings.Fields(usage) {
+		switch name := strings.Trim(word, "[]"); {
+		case name == "CONTAINER" && c.Name != "create" && c.Name != "run" && c.Name != "restore" && c.Name != "explain":
+			kinds = append(kinds, ids)
+		case name == "SIGNAL":
+			kinds = append(kinds, signals)
+		case name == "FILE":
+			kinds = append(kinds, files)
+		case name == "DIRECTORY":
+			kinds = append(kinds, directories)
+		case strings.Contains(name, "|"):
+			kinds = append(kinds, strings.ReplaceAll(name, "|", " "))
+		default:
+			return kinds // an id that is new, or another program's command line
+		}
+	}
+	return kinds
 }
 
 // Commands returns the verbs that help shows.
@@ -64,87 +124,156 @@ func words(flags []Flag) (all, takers []string) {
 	return all, takers
 }
 
-func (a *App) bash(w io.Writer, ids string) {
-	global, takers := words(a.Flags)
-	var names []string
+func (a *App) bash(w io.Writer) {
+	global, values := words(a.Flags)
+	var names, takers []string // a name may take a value with one verb, and none with another
+	for _, name := range values {
+		takers = append(takers, "' "+name+"'")
+	}
 	for _, c := range a.Commands() {
 		names = append(names, c.Name)
+		_, values := words(c.Flags)
+		for _, name := range values {
+			takers = append(takers, "'"+c.Name+" "+name+"'")
+		}
 	}
 	fmt.Fprintf(w, `# bash completion for %[1]s
 _%[1]s() {
-    local cur=${COMP_WORDS[COMP_CWORD]} verb='' i
+    local cur=${COMP_WORDS[COMP_CWORD]} verb='' flag='' n=0 root=() word i
     for ((i = 1; i < COMP_CWORD; i++)); do
-        case ${COMP_WORDS[i]} in
-        %[2]s) ((i++)) ;;
-        -*) ;;
-        *)
-            verb=${COMP_WORDS[i]}
-            break
-            ;;
+        word=${COMP_WORDS[i]}
+        [[ $word == = ]] && continue # --flag=value is three words
+        if [[ $flag ]]; then
+            [[ ! $verb && $flag == --root ]] && root=(--root "${word/#\~/$HOME}")
+            flag=''
+            continue
+        fi
+        case "$verb $word" in
+        %[2]s) flag=$word ;;
+        *' -'*) ;;
+        *) if [[ $verb ]]; then ((n++)); else verb=$word; fi ;;
         esac
     done
-    local options=''
-    case $verb in
-    '')
-        if [[ $cur == -* ]]; then
-            mapfile -t COMPREPLY < <(compgen -W '%[3]s' -- "$cur")
-        else
-            mapfile -t COMPREPLY < <(compgen -W '%[4]s' -- "$cur")
-        fi
-        return
-        ;;
-`, a.Name, strings.Join(takers, " | "), strings.Join(global, " "), strings.Join(names, " "))
+    [[ $cur == = ]] && cur=''
+    local kind='' options='%[3]s'
+    case $verb${flag:+ $flag} in
+`, a.Name, strings.Join(takers, " | "), strings.Join(append(global, "--help"), " "))
+	fmt.Fprintf(w, "    '') kind='%s' ;;\n", strings.Join(names, " "))
+	bashFlags(w, "", a.Flags)
 	for _, c := range a.Commands() {
 		all, _ := words(c.Flags)
-		fmt.Fprintf(w, "    %s) options='%s' ;;\n", c.Name, strings.Join(append(all, "--help"), " "))
+		fmt.Fprintf(w, "    %s)\n        options='%s'\n        case $n in\n", c.Name, strings.Join(append(all, "--help"), " "))
+		for i, kind := range c.argumentKinds() {
+			fmt.Fprintf(w, "        %d) kind='%s' ;;\n", i, kind)
+		}
+		fmt.Fprint(w, "        esac\n        ;;\n")
+		bashFlags(w, c.Name, c.Flags)
 	}
 	fmt.Fprintf(w, `    esac
-    if [[ $cur == -* ]]; then
-        mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
-    else
-        mapfile -t COMPREPLY < <(compgen -f -W "$(%[2]s 2>/dev/null)" -- "$cur")
+    if [[ ! $flag && $cur == -* ]]; then
+        kind=$options
     fi
+    case $kind in
+    %[2]s) mapfile -t COMPREPLY < <(compgen -W "$("${COMP_WORDS[0]}" "${root[@]}" list --quiet 2>/dev/null)" -- "$cur") ;;
+    %[3]s) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
+    %[4]s) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -d -- "$cur") ;;
+    *) mapfile -t COMPREPLY < <(compgen -W "$kind" -- "$cur") ;;
+    esac
 }
-complete -o filenames -F _%[1]s %[1]s
-`, a.Name, ids)
+complete -F _%[1]s %[1]s
+`, a.Name, ids, files, directories)
 }
 
-// plain is a usage text without what a shell or a completion would take for its own.
-func plain(text string) string {
-	return strings.NewReplacer("`", "", "'", "", "[", "(", "]", ")", ":", ";").Replace(text)
-}
-
-func (a *App) zsh(w io.Writer, ids string) {
-	fmt.Fprintf(w, "#compdef %[1]s\n_%[1]s() {\n    local -a verbs\n    verbs=(\n", a.Name)
-	for _, c := range a.Commands() {
-		fmt.Fprintf(w, "        '%s:%s'\n", c.Name, plain(c.Usage))
+// bashFlags writes the cases of a verb's flags whose values can be offered.
+func bashFlags(w io.Writer, verb string, flags []Flag) {
+	for _, f := range shown(flags) {
+		if f.describe().placeholder == "" {
+			continue
+		}
+		for _, n := range f.names() {
+			fmt.Fprintf(w, "    '%s %s') kind='%s' ;;\n", verb, dashes(n), valueKind(f))
+		}
 	}
-	fmt.Fprint(w, "    )\n    _arguments -C \\\n")
+}
+
+// quoted is a usage text within single quotes of a shell that has the POSIX way to write one.
+func quoted(text string) string {
+	return strings.NewReplacer("`", "", "'", `'\''`).Replace(text)
+}
+
+func (a *App) zsh(w io.Writer) {
+	fmt.Fprintf(w, `#compdef %[1]s
+_%[1]s_ids() {
+    local -a ids root
+    root=(${${opt_args[--root]:+--root}} ${(Q)opt_args[--root]})
+    (( $#_%[1]s_root )) && root=($_%[1]s_root)
+    ids=(${(f)"$(%[1]s $root list --quiet 2>/dev/null)"})
+    compadd -a ids
+}
+_%[1]s() {
+    local -a verbs _%[1]s_root
+    verbs=(
+`, a.Name)
+	for _, c := range a.Commands() {
+		fmt.Fprintf(w, "        '%s:%s'\n", c.Name, quoted(c.Usage))
+	}
+	fmt.Fprint(w, "    )\n    local state line\n    typeset -A opt_args\n    _arguments -C \\\n")
 	writeZshFlags(w, a.Flags)
-	fmt.Fprint(w, "        '1:verb:->verb' '*::arg:->arg' && return\n    case $state in\n    verb) _describe verb verbs ;;\n    arg)\n        case $words[1] in\n")
+	fmt.Fprintf(w, "        '1:verb:->verb' '*::arg:->arg' && return\n    [[ -n $opt_args[--root] ]] && _%s_root=(--root ${(Q)opt_args[--root]})\n", a.Name)
+	fmt.Fprint(w, "    case $state in\n    verb) _describe verb verbs ;;\n    arg)\n        case $words[1] in\n")
 	for _, c := range a.Commands() {
 		fmt.Fprintf(w, "        %s)\n            _arguments \\\n", c.Name)
 		writeZshFlags(w, c.Flags)
-		fmt.Fprintf(w, "                '1:container:($(%s 2>/dev/null))' '*:argument:_files'\n            ;;\n", ids)
+		for i, kind := range c.argumentKinds() {
+			fmt.Fprintf(w, "                '%d:argument:%s' \\\n", i+1, a.zshKind(kind))
+		}
+		fmt.Fprint(w, "                '--help[print help]'\n            ;;\n")
 	}
 	fmt.Fprintf(w, "        esac\n        ;;\n    esac\n}\n_%[1]s \"$@\"\n", a.Name)
 }
 
+// zshKind is an action of zsh's _arguments.
+func (a *App) zshKind(kind string) string {
+	switch kind {
+	case nothing:
+		return " "
+	case ids:
+		return "_" + a.Name + "_ids"
+	case files:
+		return "_files"
+	case directories:
+		return "_files -/"
+	}
+	return "(" + kind + ")"
+}
+
 func writeZshFlags(w io.Writer, flags []Flag) {
+	text := strings.NewReplacer("[", "(", "]", ")")
 	for _, f := range shown(flags) {
 		d := f.describe()
 		for _, n := range f.names() {
 			value := ""
 			if d.placeholder != "" {
-				value = ":" + placeholder(d) + ":_files"
+				value = ":" + placeholder(d) + ":" + (*App)(nil).zshKind(valueKind(f))
 			}
-			fmt.Fprintf(w, "        '%s[%s]%s' \\\n", dashes(n), plain(d.Usage), value)
+			fmt.Fprintf(w, "        '%s[%s]%s' \\\n", dashes(n), text.Replace(quoted(d.Usage)), value)
 		}
 	}
 }
 
-func (a *App) fish(w io.Writer, ids string) {
-	fmt.Fprintf(w, "# fish completion for %[1]s\ncomplete -c %[1]s -f -n __fish_use_subcommand\n", a.Name)
+func (a *App) fish(w io.Writer) {
+	fmt.Fprintf(w, `# fish completion for %[1]s
+function __%[1]s_ids
+    set -l root (commandline -opc | string match -r -- '(?<=^--root=).*')
+    set -l words (commandline -opc)
+    for i in (seq (math (count $words) - 1))
+        test $words[$i] = --root; and set root $words[(math $i + 1)]
+    end
+    set -q root[1]; and %[1]s --root $root[1] list --quiet 2>/dev/null; or %[1]s list --quiet 2>/dev/null
+end
+complete -c %[1]s -f
+`, a.Name)
+	escape := strings.NewReplacer("`", "", `\`, `\\`, "'", `\'`).Replace
 	line := func(condition string, f Flag) {
 		d := f.describe()
 		fmt.Fprintf(w, "complete -c %s -n '%s'", a.Name, condition)
@@ -156,21 +285,40 @@ func (a *App) fish(w io.Writer, ids string) {
 			}
 		}
 		if d.placeholder != "" {
-			fmt.Fprint(w, " -r")
+			fmt.Fprint(w, " -x"+a.fishKind(valueKind(f)))
 		}
-		fmt.Fprintf(w, " -d '%s'\n", plain(d.Usage))
+		fmt.Fprintf(w, " -d '%s'\n", escape(d.Usage))
 	}
 	for _, f := range shown(a.Flags) {
 		line("__fish_use_subcommand", f)
 	}
 	for _, c := range a.Commands() {
-		fmt.Fprintf(w, "complete -c %s -n __fish_use_subcommand -a %s -d '%s'\n", a.Name, c.Name, plain(c.Usage))
+		fmt.Fprintf(w, "complete -c %s -n __fish_use_subcommand -a %s -d '%s'\n", a.Name, c.Name, escape(c.Usage))
 		in := "__fish_seen_subcommand_from " + c.Name
-		fmt.Fprintf(w, "complete -c %s -n '%s' -a '(%s 2>/dev/null)'\n", a.Name, in, ids)
+		for _, kind := range c.argumentKinds() {
+			if offer := a.fishKind(kind); offer != "" {
+				fmt.Fprintf(w, "complete -c %s -n '%s'%s\n", a.Name, in, offer)
+			}
+		}
 		for _, f := range shown(c.Flags) {
 			line(in, f)
 		}
 	}
+}
+
+// fishKind is the option of fish's complete that offers a kind.
+func (a *App) fishKind(kind string) string {
+	switch kind {
+	case nothing:
+		return ""
+	case ids:
+		return " -a '(__" + a.Name + "_ids)'"
+	case files:
+		return " -a '(__fish_complete_path)'"
+	case directories:
+		return " -a '(__fish_complete_directories)'"
+	}
+	return " -a '" + kind + "'"
 }
 
 // placeholder is the name of a flag's value: the word in backquotes of its usage.
@@ -181,73 +329,4 @@ func placeholder(d description) string {
 		}
 	}
 	return d.placeholder
-}
-
-// Man writes a manual page, roff(7), of the program ("") or one of its verbs.
-func (a *App) Man(w io.Writer, verb, date string) error {
-	if verb == "" {
-		a.man(w, date)
-		return nil
-	}
-	for _, c := range a.Commands() {
-		if c.Name == verb {
-			c.man(w, a.Name, date)
-			return nil
-		}
-	}
-	return fmt.Errorf("unknown command %q", verb)
-}
-
-// roff escapes a text for man pages.
-func roff(text string) string {
-	text = strings.NewReplacer(`\`, `\e`, "-", `\-`, "`", "").Replace(text)
-	if strings.HasPrefix(text, ".") || strings.HasPrefix(text, "'") {
-		text = `\&` + text
-	}
-	return text
-}
-
-func (a *App) man(w io.Writer, date string) {
-	fmt.Fprintf(w, ".TH %s 8 %q\n.SH NAME\n%s \\- %s\n.SH SYNOPSIS\n.B %s\n.SH COMMANDS\n", strings.ToUpper(a.Name), date, a.Name, roff(a.Usage), roff(a.UsageText))
-	for _, c := range a.Commands() {
-		fmt.Fprintf(w, ".TP\n.BR %s\\-%s (8)\n%s\n", a.Name, c.Name, roff(c.Usage))
-	}
-	fmt.Fprint(w, ".SH GLOBAL OPTIONS\n")
-	writeManFlags(w, a.Flags)
-}
-
-func (c *Command) man(w io.Writer, app, date string) {
-	fmt.Fprintf(w, ".TH %s\\-%s 8 %q\n.SH NAME\n%s\\-%s \\- %s\n", strings.ToUpper(app), strings.ToUpper(c.Name), date, app, c.Name, roff(c.Usage))
-	fmt.Fprintf(w, ".SH SYNOPSIS\n.B %s\n[global options]\n.B %s\n%s\n", app, c.Name, roff(strings.TrimPrefix(c.synopsis(), " ")))
-	if c.Description != "" {
-		fmt.Fprint(w, ".SH DESCRIPTION\n.nf\n")
-		for line := range strings.SplitSeq(strings.TrimSpace(c.Description), "\n") {
-			fmt.Fprintln(w, roff(line))
-		}
-		fmt.Fprint(w, ".fi\n")
-	}
-	if len(shown(c.Flags)) > 0 {
-		fmt.Fprint(w, ".SH OPTIONS\n")
-		writeManFlags(w, c.Flags)
-	}
-	fmt.Fprintf(w, ".SH SEE ALSO\n.BR %s (8)\n", app)
-}
-
-func writeManFlags(w io.Writer, flags []Flag) {
-	for _, f := range shown(flags) {
-		d := f.describe()
-		var names []string
-		for _, n := range f.names() {
-			names = append(names, roff(dashes(n)))
-		}
-		fmt.Fprintf(w, ".TP\n.B %s", strings.Join(names, ", "))
-		if d.placeholder != "" {
-			fmt.Fprintf(w, " \\fI%s\\fR", roff(placeholder(d)))
-		}
-		fmt.Fprintf(w, "\n%s", roff(d.Usage))
-		if d.value != "" {
-			fmt.Fprintf(w, " (default: %s)", roff(d.value))
-		}
-		fmt.Fprintln(w)
-	}
 }

@@ -147,7 +147,7 @@ func TestHostileArguments(t *testing.T) {
 		{"--rootless", hostile, "list"}, {"--cgroup-manager", hostile, "create", "c2"}, {"create", "--bundle", "/no" + hostile, "c2"}, {"create", "--pid-file", "/no" + hostile + "/x", "c2"},
 		{"create", "--console-socket", "/no" + hostile, "c2"}, {"exec", "--process", "/no" + hostile, "c1"}, {"exec", "--user", hostile, "c1", "true"}, {"exec", "--cap", hostile, "c1", "true"}, {"exec", "--env", hostile, "c1", "true"},
 		{"update", "--resources", "/no" + hostile, "c1"}, {"update", "--memory", hostile, "c1"}, {"update", "--cpuset-cpus", hostile, "c1"}, {"list", "--format", hostile}, {"ps", "c1", hostile}, {"ps", "--format", hostile, "c1"},
-		{"trace", "/no" + hostile}, {"check", "--engine", hostile}, {"events", "--interval", hostile, "c1"}, {"completion", hostile}, {"man", "/no" + hostile + "/x"}, {"spec", "--bundle", "/no" + hostile}, {"checkpoint", hostile}} {
+		{"trace", "/no" + hostile}, {"check", "--engine", hostile}, {"events", "--interval", hostile, "c1"}, {"completion", hostile}, {"spec", "--bundle", "/no" + hostile}, {"checkpoint", hostile}} {
 		b.fit(args...)
 	}
 	b.davit("delete", "--force", "c1")

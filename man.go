@@ -1,0 +1,91 @@
+//go:build docs
+
+package main
+
+import (
+	"os"
+	"path/filepath"
+
+	"davit/cli"
+)
+
+// A davit that is built with the tag docs has one verb more, which writes the manual pages
+// from the same definitions as --help. `make install` builds it and throws it away.
+func init() {
+	docsVerbs = []cli.Verb{{Name: "man", Group: selfGroup, New: func() *cli.Command {
+		return &cli.Command{
+			Name: "man", Usage: "write the manual pages to a directory", ArgsUsage: "DIRECTORY", Hidden: true,
+			Action: verb(func(c *cli.Context) error {
+				if err := arguments(c, 1, 1); err != nil {
+					return err
+				}
+				return writeManuals(c.App, c.Args().First())
+			}),
+		}
+	}}}
+}
+
+func writeManuals(a *cli.App, dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	if err := writeMan(a, dir, "", []cli.Section{exitStatusOf(""), files, environment, reporting}); err != nil {
+		return err
+	}
+	for _, c := range a.Commands() {
+		if err := writeMan(a, dir, c.Name, []cli.Section{exitStatusOf(c.Name), files, environment}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func writeMan(a *cli.App, dir, verb string, sections []cli.Section) error {
+	name := a.Name
+	if verb != "" {
+		name += "-" + verb
+	}
+	f, err := os.Create(filepath.Join(dir, name+".8"))
+	if err != nil {
+		return err
+	}
+	// The version stands where others have a date: the same build writes the same pages.
+	if err := a.Man(f, verb, "davit "+version, sections); err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// exitStatusOf is the section EXIT STATUS of a verb, or of davit itself ("").
+func exitStatusOf(verb string) cli.Section {
+	s := cli.Section{Title: "EXIT STATUS", Terms: [][2]string{{"0", "davit did what it was asked for"}, {"1", "an error, which is on standard error and in the log"}}}
+	switch verb {
+	case "run", "exec":
+		s.Terms = [][2]string{
+			{"0 to 254", "without --detach: the exit status of the container's process; 128 and the signal's number if a signal ended it"},
+			{"255", "without --detach: an error of davit itself, or a process that ended so"},
+			{"0, 1", "with --detach: the process runs, or an error"},
+		}
+	case "":
+		s.Terms = append(s.Terms, [2]string{"other", "run and exec pass on the exit status of the container's process; see their pages"})
+	}
+	return s
+}
+
+var files = cli.Section{Title: "FILES", Terms: [][2]string{
+	{"config.json", "in a bundle: what the container shall be (runtime-spec)"},
+	{"/run/davit", "the states of root's containers (--root); compiled seccomp filters are in .seccomp"},
+	{"$XDG_RUNTIME_DIR/davit", "the states of another user's containers"},
+	{"/usr/share/doc/davit", "documentation, of a packaged davit: design, engines, security"},
+}}
+
+var environment = cli.Section{Title: "ENVIRONMENT", Terms: [][2]string{
+	{"XDG_RUNTIME_DIR", "without root: where the containers' states and the user's systemd are"},
+	{"USER", "in a user namespace: unless it is root, davit counts as rootless"},
+	{"NOTIFY_SOCKET", "sd_notify(3): create, run: readiness of the container is passed on to this socket"},
+	{"LISTEN_FDS, LISTEN_PID, LISTEN_FDNAMES", "sd_listen_fds(3): descriptors from 3 on that are passed on to the container"},
+	{"DBUS_SYSTEM_BUS_ADDRESS, DBUS_SESSION_BUS_ADDRESS", "with --systemd-cgroup: the bus, where systemd's private socket cannot be used"},
+}}
+
+var reporting = cli.Section{Title: "REPORTING BUGS", Text: "In an issue where you got davit from, with the output of davit --version and davit check. " +
+	"Vulnerabilities are reported in private: SECURITY.md, which is beside the documentation, says how."}
