@@ -85,7 +85,7 @@ EM_loong64 := 0201
 IS_FOR_GOARCH = @test "$$(od -An -tx1 -j18 -N2 $@ | tr -d ' ')" = "$(EM_$(GOARCH))" || \
 	{ echo "$@: $(CC) does not compile for GOARCH=$(GOARCH): give CC=, for example CC=aarch64-linux-gnu-gcc" >&2; exit 1; }
 
-.PHONY: all elfs fuzz bench clean deb demo deps generate install uninstall lint test test-conformance test-engines test-faults test-gorunc test-race test-soak \
+.PHONY: all elfs fuzz bench clean deb demo deps generate install uninstall lint messages test test-conformance test-engines test-faults test-gorunc test-race test-soak \
 	test-plain test-vm verbs
 .DELETE_ON_ERROR:
 
@@ -185,6 +185,12 @@ verbs:
 	@tests/deps build test peers
 	@$(MAKE) --no-print-directory all
 	$(Q)$(GO) run ./tests/verbs -davit bin/davit -out docs/verbs.md
+
+# What davit, crun and runc say to the same mistakes: docs/messages.md.
+messages:
+	@tests/deps build test peers
+	@$(MAKE) --no-print-directory all
+	$(Q)DAVIT=$(CURDIR)/bin/davit DAVIT_VIEW=unified $(GO) test -count=1 -timeout 60m ./tests/integration -run TestMessagesTable -messages $(CURDIR)/docs/messages.md
 
 # Each fuzzer for SECONDS: the stage (C, under sanitizers), the encoding of plans, the decoding and checking of configs.
 SECONDS ?= 600

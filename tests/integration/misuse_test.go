@@ -52,28 +52,8 @@ func (m *misuse) try(t *testing.T) {
 	work := t.TempDir()
 	root := filepath.Join(work, "root")
 	checkLeaks(t, root)
-	bundle := filepath.Join(work, "b")
-	if err := makeBundle(bundle); err != nil {
+	if err := m.prepare(work); err != nil {
 		t.Fatal(err)
-	}
-	if err := editConfig(bundle, m.edits); err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range m.files {
-		name, text, _ := strings.Cut(f, " ")
-		if text == "-" {
-			os.RemoveAll(filepath.Join(work, name))
-		} else if err := os.WriteFile(filepath.Join(work, name), []byte(text+"\n"), 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, l := range m.links {
-		name, to, _ := strings.Cut(l, " ")
-		path := filepath.Join(work, name)
-		os.RemoveAll(path)
-		if err := os.Symlink(to, path); err != nil {
-			t.Fatal(err)
-		}
 	}
 	var stderr strings.Builder
 	cmd := exec.Command(davit, append([]string{"--root", root}, m.args...)...)
@@ -103,6 +83,34 @@ func (m *misuse) try(t *testing.T) {
 	if says != m.says {
 		t.Errorf("davit says\n%snot\n%s", says, m.says)
 	}
+}
+
+// prepare makes what the mistake is made with: the bundle b in the directory work.
+func (m *misuse) prepare(work string) error {
+	bundle := filepath.Join(work, "b")
+	if err := makeBundle(bundle); err != nil {
+		return err
+	}
+	if err := editConfig(bundle, m.edits); err != nil {
+		return err
+	}
+	for _, f := range m.files {
+		name, text, _ := strings.Cut(f, " ")
+		if text == "-" {
+			os.RemoveAll(filepath.Join(work, name))
+		} else if err := os.WriteFile(filepath.Join(work, name), []byte(text+"\n"), 0o755); err != nil {
+			return err
+		}
+	}
+	for _, l := range m.links {
+		name, to, _ := strings.Cut(l, " ")
+		path := filepath.Join(work, name)
+		os.RemoveAll(path)
+		if err := os.Symlink(to, path); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // parseMisuses reads the table; head is what stands before the first entry.
