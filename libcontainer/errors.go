@@ -282,6 +282,14 @@ func hintStep(e *StepError) string {
 		if e.Errno == unix.EAGAIN && e.Call == "openat" {
 			return "another process holds a lease on the file, and has not given it up within a second: see LEASE in /proc/locks"
 		}
+	case plan.Remount:
+		if e.Errno == unix.EINVAL && e.Call == "mount_setattr" {
+			return "a remount changes a mount that is there already, and nothing is mounted there"
+		}
+	case plan.Mask, plan.ReadOnly:
+		if e.Errno == unix.ENOTDIR {
+			return "a component of the path is a file, so that there is nothing below it"
+		}
 	case plan.Scheduler:
 		if e.Errno == unix.EPERM {
 			return "it needs CAP_SYS_NICE; with cgroups v1, real-time policies also need linux.resources.cpu.realtimeRuntime"

@@ -96,10 +96,13 @@ type Bind struct {
 	// Source on the host. If Tree is recursive and holds the file of a mount namespace (nsfs),
 	// which move_mount(2) refuses with ELOOP, the stage copies Source instead, if that is still the same directory. Empty if
 	// it must not, since only the parent can make the mount idmapped.
-	Source      string
-	Target      string
-	Recursive   bool
-	Set, Clear  uint64 `plan:"attrFlags"` // MOUNT_ATTR_*, of the top mount
+	Source     string
+	Target     string
+	Recursive  bool
+	Set, Clear uint64 `plan:"attrFlags"` // MOUNT_ATTR_*, of the top mount
+	// Drop are MOUNT_ATTR_* that the top mount loses, too, unless the kernel has locked one of them
+	// (mount_namespaces(7)): then all of Drop stay as they are.
+	Drop        uint64 `plan:"attrFlags"`
 	RecSet      uint64 `plan:"attrFlags"` // MOUNT_ATTR_*, of all mounts of the tree
 	RecClear    uint64 `plan:"attrFlags"`
 	Propagation uint64 `plan:"mountFlags"` // MS_*

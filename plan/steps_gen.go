@@ -4,12 +4,12 @@ package plan
 
 // A record: op u32, fd [maxFDs]u32, n [maxNums]u64, s [maxRefs]{offset, length u32}.
 const (
-	maxNums    = 9
+	maxNums    = 10
 	maxRefs    = 4
 	maxFDs     = 1
-	recordSize = 112
+	recordSize = 120
 	// fingerprint is a hash of all definitions of the wire.
-	fingerprint = 0x4979e557
+	fingerprint = 0xbff08370
 )
 
 const (
@@ -204,6 +204,7 @@ func (s Bind) visit(v visitor) {
 	v.num("recursive", flag(s.Recursive), boolean)
 	v.num("set", s.Set, attrFlags)
 	v.num("clear", s.Clear, attrFlags)
+	v.num("drop", s.Drop, attrFlags)
 	v.num("recset", s.RecSet, attrFlags)
 	v.num("recclear", s.RecClear, attrFlags)
 	v.num("propagation", s.Propagation, mountFlags)

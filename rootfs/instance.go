@@ -41,7 +41,7 @@ func (c *compiler) foreign(field string, m *specs.Mount, target string, o option
 	// But access times, which the kernel has locked (EPERM), and which nobody misses here.
 	recSet, recClear := (o.recSet|set)&^atime, o.recClear&^atime
 	if joined == plan.NoFD && (c.Own&what.namespace == 0 || c.ByPath) {
-		o.bind, o.recursive, o.data, o.noFollow = true, true, "", m.Type != "mqueue"
+		o.bind, o.recursive, o.data, o.noFollow, o.flagged = true, true, "", m.Type != "mqueue", false
 		o.set, o.clear, o.recSet, o.recClear = 0, clear&^atime, recSet, recClear
 		return true, c.bind(field, &specs.Mount{Destination: m.Destination, Source: what.host}, target, o)
 	}

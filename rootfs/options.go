@@ -20,8 +20,10 @@ type options struct {
 	ridmap      bool
 	copyUp      bool
 	remount     bool
-	noFollow    bool     // no option: what davit shows of the host's own /proc, /sys and cgroups
+	noFollow    bool     // no option: davit shows the host's own /proc, /sys, /dev/mqueue or cgroups
 	words       []string // options that concern a whole filesystem, in order
+	flagged     bool     // an option of the mount itself, or of its whole filesystem, was given
+	accessTimes bool     // one that sets how access times are kept
 	data        string
 }
 
@@ -138,7 +140,7 @@ func parse(list []string) (options, error) {
 	var o options
 	data := make([]string, 0, len(list))
 	for _, word := range list {
-		if o.special(word) {
+		if word == "" || o.special(word) { // "" is ignored by runc and crun, too
 			continue
 		}
 		if p, ok := Propagation(word); ok {
@@ -149,7 +151,10 @@ func parse(list []string) (options, error) {
 		} else if f, off, ok := superblockFlag(word); ok {
 			o.flags = o.flags&^off | f
 			o.words = append(o.words, word)
+			o.flagged = true
 		} else if k, ok := lookup(word); ok {
+			o.flagged = o.flagged || k != option{}
+			o.accessTimes = o.accessTimes || k.flag&(unix.MS_NOATIME|unix.MS_RELATIME|unix.MS_STRICTATIME|unix.MS_NODIRATIME) != 0
 			o.flags = o.flags&^k.off | k.flag
 			o.set = o.set&^k.clear | k.set
 			o.clear = o.clear&^k.set | k.clear
@@ -189,4 +194,24 @@ func (o *options) special(word string) bool {
 func (o *options) top() (set, clear uint64) {
 	recursive := o.recSet | o.recClear
 	return o.set &^ recursive, o.clear &^ recursive
+}
+
+// dropped returns the attributes of the source that a bind mount does not keep: with an option that sets or clears
+// a flag the mount has the flags of its options, and without any those of its source, as with runc. How access
+// times are kept stays unless an option says it.
+func (o *options) dropped() uint64 {
+	if !o.flagged {
+		return 0
+	}
+	drop := uint64(unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC | unix.MOUNT_ATTR_NOSYMFOLLOW)
+	if o.accessTimes {
+		drop |= unix.MOUNT_ATTR_NODIRATIME
+		if o.clear&atime == 0 { // nodiratime alone: the kernel's default beside it
+			drop |= atime
+		}
+	}
+	if (o.recSet|o.recClear)&atime != 0 {
+		drop &^= atime
+	}
+	return drop &^ (o.set | o.clear&^atime | o.recSet | o.recClear)
 }

@@ -94,18 +94,18 @@ func Finish(p *plan.Plan, s *specs.Spec, o Options, late []plan.Entry) error {
 	}
 	p.Steps = append(p.Steps, late...)
 	if s.Linux != nil {
-		for i, path := range s.Linux.ReadonlyPaths {
-			p.Add(fmt.Sprintf("linux.readonlyPaths[%d]", i), plan.ReadOnly{Path: path})
-		}
+		eachPath("linux.readonlyPaths", s.Linux.ReadonlyPaths, func(field, path string) {
+			if path != "/" {
+				p.Add(field, plan.ReadOnly{Path: path})
+			}
+		})
 		masks := plan.NoFD
 		if len(s.Linux.MaskedPaths) > 0 {
 			masks = source(p, "linux.maskedPaths", plan.Source{Path: "/dev/null", Set: hostsNode})
 		}
-		for i, path := range s.Linux.MaskedPaths {
-			p.Add(fmt.Sprintf("linux.maskedPaths[%d]", i), plan.Mask{Path: path, Null: masks})
-		}
+		eachPath("linux.maskedPaths", s.Linux.MaskedPaths, func(field, path string) { p.Add(field, plan.Mask{Path: path, Null: masks}) })
 	}
-	if s.Root.Readonly {
+	if ReadOnly(s) {
 		p.Add("root.readonly", plan.RootReadOnly{})
 	}
 	own := o.New&unix.CLONE_NEWNS != 0
@@ -125,6 +125,42 @@ func source(p *plan.Plan, field string, s plan.Source) plan.FD {
 	at := slices.IndexFunc(p.Steps, func(e plan.Entry) bool { return plan.OpOf(e.Step) == plan.OpOf(plan.Root{}) })
 	p.Steps = slices.Insert(p.Steps, at, plan.Entry{Field: field, Step: s})
 	return s.Tree
+}
+
+// ReadOnly reports whether the root filesystem becomes read-only: root.readonly says so, or "/" is one of
+// linux.readonlyPaths, which means the same to runc and crun.
+func ReadOnly(s *specs.Spec) bool {
+	return s.Root.Readonly || s.Linux != nil && slices.ContainsFunc(s.Linux.ReadonlyPaths, func(p string) bool { return path.Clean(p) == "/" })
+}
+
+// eachPath calls f with the cleaned form of each path of a list, once for those that are the same.
+func eachPath(field string, list []string, f func(field, path string)) {
+	seen := make(map[string]bool, len(list))
+	for i, p := range list {
+		p = cleanPath(p)
+		if !seen[p] {
+			seen[p] = true
+			f(fmt.Sprintf("%s[%d]", field, i), p)
+		}
+	}
+}
+
+// cleanPath removes empty components and "." from an absolute path. The kernel takes "/file/" and "/file/." for a
+// directory, and says ENOTDIR. It keeps "..", since the component before that may be a symbolic link.
+func cleanPath(p string) string {
+	if !strings.Contains(p, "//") && !strings.Contains(p, "/./") && !strings.HasSuffix(p, "/") && !strings.HasSuffix(p, "/.") {
+		return p
+	}
+	if path.Clean(p) == "/" {
+		return "/"
+	}
+	b := make([]byte, 0, len(p))
+	for part := range strings.SplitSeq(p, "/") {
+		if part != "" && part != "." {
+			b = append(append(b, '/'), part...)
+		}
+	}
+	return string(b)
 }
 
 // Path returns the root filesystem's path on the host.
@@ -373,6 +409,7 @@ func (c *compiler) bind(field string, m *specs.Mount, target string, o options) 
 		RecSet: o.recSet, RecClear: o.recClear,
 	}
 	step.Set, step.Clear = o.top()
+	step.Drop = o.dropped()
 	topAlone := o.recursive && o.propagation != 0 && o.propagation&unix.MS_REC == 0
 	if o.propagation == 0 || topAlone && !c.sharedRoot() {
 		// As if it were copied after "/" became a slave.
@@ -508,6 +545,6 @@ func (c *compiler) cgroup2() string {
 // bindCgroup shows a directory that does not exist yet: the stage opens it, once it has been put there.
 func (c *compiler) bindCgroup(field, dir, target string, o options) error {
 	byPath := *c
-	byPath.ByPath, o.noFollow = true, true
+	byPath.ByPath, o.noFollow, o.flagged = true, true, false
 	return byPath.bind(field, &specs.Mount{Source: dir}, target, o)
 }

@@ -40,8 +40,7 @@ func (c *checker) mount(m *specs.Mount, ns *namespaces) {
 	}
 	for i, o := range m.Options {
 		switch {
-		case o == "":
-			c.problem(element("options", i), "is empty")
+		case o == "": // ignored, as by runc and crun
 		case bind && !IsMountOption(o):
 			c.problem(element("options", i), "%q is no option of a bind mount%s", o, cli.Suggest(o, MountOptions()))
 			c.hint("the options of a file system are given where that is mounted; a bind mount has those that mount(8) has for all")

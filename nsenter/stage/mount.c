@@ -153,9 +153,17 @@ static void set_bind_attributes(struct stage *c, const struct plan_step *s, int 
 	struct mount_attr all = {
 		.attr_set = s->n[BIND_N_RECSET], .attr_clr = s->n[BIND_N_RECCLEAR], .propagation = s->n[BIND_N_PROPAGATION],
 	};
-	struct mount_attr top = {.attr_set = s->n[BIND_N_SET], .attr_clr = s->n[BIND_N_CLEAR]};
+	struct mount_attr top = {.attr_set = s->n[BIND_N_SET], .attr_clr = s->n[BIND_N_CLEAR] | s->n[BIND_N_DROP]};
 
 	set_attributes(c, tree, rec, &all, path);
+	if (s->n[BIND_N_DROP]) {
+		long r = sys(__NR_mount_setattr, tree, "", AT_EMPTY_PATH, &top, sizeof(top));
+		if (r != -EPERM) { /* else one of them is locked: those that nobody has named stay */
+			must(c, r, "mount_setattr", path);
+			return;
+		}
+		top.attr_clr = s->n[BIND_N_CLEAR];
+	}
 	set_attributes(c, tree, 0, &top, path);
 }
 
@@ -199,6 +207,15 @@ void do_bind(struct stage *c, const struct plan_step *s)
 	sys(__NR_close, at);
 }
 
+static void must_be_mount(struct stage *c, int at, const char *path)
+{
+	struct statx st;
+
+	must(c, sys(__NR_statx, at, "", AT_EMPTY_PATH, 0, &st), "statx", path);
+	if (!(st.stx_attributes & STATX_ATTR_MOUNT_ROOT))
+		fail(c, "mount_setattr", -EINVAL, path);
+}
+
 void do_remount(struct stage *c, const struct plan_step *s)
 {
 	const char *path = str(c, s, REMOUNT_S_TARGET);
@@ -208,6 +225,8 @@ void do_remount(struct stage *c, const struct plan_step *s)
 	 * volume of the host's. */
 	int at = (int)must(c, lookup(c, path, O_PATH, *options ? RESOLVE_NO_SYMLINKS : 0), "openat2", path);
 
+	if (!*options && !a.attr_set && !a.attr_clr && !s->n[REMOUNT_N_PROPAGATION])
+		must_be_mount(c, at, path); /* mount_setattr(2) with nothing to do does not look */
 	if (*options) {
 		int fs = (int)must(c, sys(__NR_fspick, at, "", FSPICK_CLOEXEC | FSPICK_EMPTY_PATH), "fspick", path);
 		for (; *options; options++)
@@ -304,7 +323,7 @@ void do_mask(struct stage *c, const struct plan_step *s)
 	const char *path = str(c, s, MASK_S_PATH);
 	int at = lookup(c, path, O_PATH, 0);
 
-	if (at == -ENOENT || at == -ENOTDIR)
+	if (at == -ENOENT) /* but not ENOTDIR: the path may mean a file that would stay as it is */
 		return;
 	must(c, at, "openat2", path);
 	int directory = (mode_of(c, at, 0) & S_IFMT) == S_IFDIR, *mask = directory ? &c->masked : &c->null;
@@ -325,7 +344,7 @@ void do_read_only(struct stage *c, const struct plan_step *s)
 	struct mount_attr a = {.attr_set = MOUNT_ATTR_RDONLY};
 	int at = lookup(c, path, O_PATH, 0);
 
-	if (at == -ENOENT || at == -ENOTDIR)
+	if (at == -ENOENT) /* but not ENOTDIR: the path may mean a file that would stay as it is */
 		return;
 	must(c, at, "openat2", path);
 	int tree = copy_mount(c, at, AT_RECURSIVE, path);

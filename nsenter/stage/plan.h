@@ -4,8 +4,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PLAN_FINGERPRINT 0x4979e557u
-#define PLAN_NUMS 9
+#define PLAN_FINGERPRINT 0xbff08370u
+#define PLAN_NUMS 10
 #define PLAN_REFS 4
 #define PLAN_FDS 1
 
@@ -44,7 +44,7 @@ struct plan_step {
 	uint64_t n[PLAN_NUMS];
 	struct plan_ref s[PLAN_REFS];
 };
-_Static_assert(sizeof(struct plan_step) == 112, "step");
+_Static_assert(sizeof(struct plan_step) == 120, "step");
 
 /* Every step: its op code, and the name of the function do_NAME that carries it out. */
 #define PLAN_OPS(step) \
@@ -149,12 +149,13 @@ enum plan_slot {
 	BIND_N_RECURSIVE = 0,
 	BIND_N_SET = 1,
 	BIND_N_CLEAR = 2,
-	BIND_N_RECSET = 3,
-	BIND_N_RECCLEAR = 4,
-	BIND_N_PROPAGATION = 5,
-	BIND_N_NOFOLLOW = 6,
-	BIND_N_TYPE = 7,
-	BIND_N_RDEV = 8,
+	BIND_N_DROP = 3,
+	BIND_N_RECSET = 4,
+	BIND_N_RECCLEAR = 5,
+	BIND_N_PROPAGATION = 6,
+	BIND_N_NOFOLLOW = 7,
+	BIND_N_TYPE = 8,
+	BIND_N_RDEV = 9,
 	REMOUNT_S_TARGET = 0,
 	REMOUNT_L_OPTIONS = 1,
 	REMOUNT_N_SET = 0,
