@@ -423,7 +423,7 @@ func (c *compiled) hooks(state string) {
 func (c *compiled) process(o CreateOptions, facts *spec.Facts, filter *process.Filter, userns, lifted bool) error {
 	s := c.spec
 	po := process.Options{
-		UserNamespace: userns, AppArmor: facts.AppArmor(), SELinux: facts.SELinux(), ReadOnlyRoot: s.Root.Readonly,
+		UserNamespace: userns, AppArmor: facts.AppArmor(), SELinux: facts.SELinux(), ReadOnlyRoot: rootfs.ReadOnly(s),
 		KeepOwnGroups: spec.AnnotationSet(s, spec.AnnotationKeepGroups),
 		KeepGroups:    c.deniesSetgroups(facts),
 		Proc:          c.proc, Filter: filter, Grantable: grantable(s.Process, facts, userns), Wait: true, NoFileLifted: lifted, Preserve: uint64(o.PreserveFDs),

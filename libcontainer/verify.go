@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"davit/process"
+	"davit/rootfs"
 	"davit/spec"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -159,7 +160,7 @@ func (v *verification) mounts() error {
 	if len(v.spec.Linux.UIDMappings) > 0 {
 		trees = append(trees, "/dev/") // devices are bound
 	}
-	v.expect("root.readonly", strconv.FormatBool(v.spec.Root.Readonly), strconv.FormatBool(table["/"].options["ro"]))
+	v.expect("root.readonly", strconv.FormatBool(rootfs.ReadOnly(v.spec)), strconv.FormatBool(table["/"].options["ro"]))
 	for i, p := range v.spec.Linux.MaskedPaths {
 		at := v.covered(fmt.Sprintf("linux.maskedPaths[%d]", i), p, "masked", table, func(m mountpoint) bool { return m.fstype == "tmpfs" || m.fstype == "devtmpfs" })
 		explained[at] = true

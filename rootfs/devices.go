@@ -41,11 +41,14 @@ func (c *compiler) devices() error {
 	}
 	var config []specs.LinuxDevice
 	if c.spec.Linux != nil {
-		config = c.spec.Linux.Devices
+		config = slices.Clone(c.spec.Linux.Devices)
+		for i := range config {
+			config[i].Path = path.Clean(config[i].Path)
+		}
 	}
 	if bound {
 		for i := range config {
-			if !strings.HasPrefix(path.Clean(config[i].Path), "/dev/") {
+			if !strings.HasPrefix(config[i].Path, "/dev/") {
 				c.device(fmt.Sprintf("linux.devices[%d]", i), config[i])
 			}
 		}

@@ -2,6 +2,7 @@ package spec
 
 import (
 	"os"
+	"path"
 	"slices"
 	"strings"
 
@@ -24,7 +25,7 @@ func (c *checker) devices(list []specs.LinuxDevice) {
 		m := c.mark()
 		c.device(&list[i])
 		for j := range list[:i] {
-			if other := &list[j]; other.Path == list[i].Path && (deviceKind(other) != deviceKind(&list[i]) || other.Major != list[i].Major || other.Minor != list[i].Minor) {
+			if other := &list[j]; path.Clean(other.Path) == path.Clean(list[i].Path) && (deviceKind(other) != deviceKind(&list[i]) || other.Major != list[i].Major || other.Minor != list[i].Minor) {
 				c.problem("path", "%s is another device in linux.devices[%d]", list[i].Path, j)
 			}
 		}
@@ -43,6 +44,9 @@ func deviceKind(d *specs.LinuxDevice) string {
 func (c *checker) device(d *specs.LinuxDevice) {
 	c.choice("type", "device type", d.Type, deviceTypes[:])
 	c.absolute("path", d.Path)
+	if d.Path != "" && path.Clean(d.Path) == "/" {
+		c.problem("path", "%q is the root directory: a device needs a name of its own", d.Path)
+	}
 	if d.Type == "p" {
 		if d.Major != 0 || d.Minor != 0 {
 			c.warn("major", "%d:%d is given, but a fifo (p) has no numbers: ignored", d.Major, d.Minor)

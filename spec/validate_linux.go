@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"path"
 	"slices"
 	"strings"
 
@@ -63,6 +64,8 @@ func (c *checker) paths(field string, list []string) {
 	for i, p := range list {
 		if p == "" || p[0] != '/' || strings.IndexByte(p, 0) >= 0 {
 			c.absolute(element(field, i), p)
+		} else if field == "maskedPaths" && path.Clean(p) == "/" {
+			c.problem(element(field, i), "%q is the root directory: the container would have no files, and so no program to run", p)
 		}
 	}
 }
