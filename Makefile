@@ -85,7 +85,7 @@ EM_loong64 := 0201
 IS_FOR_GOARCH = @test "$$(od -An -tx1 -j18 -N2 $@ | tr -d ' ')" = "$(EM_$(GOARCH))" || \
 	{ echo "$@: $(CC) does not compile for GOARCH=$(GOARCH): give CC=, for example CC=aarch64-linux-gnu-gcc" >&2; exit 1; }
 
-.PHONY: all elfs fuzz bench clean deb demo deps generate install uninstall lint messages test test-conformance test-engines test-faults test-gorunc test-race test-soak \
+.PHONY: all elfs fuzz bench clean deb demo deps generate install uninstall lint messages test test-conformance test-engines test-faults test-gorunc test-peers test-race test-soak \
 	test-plain test-vm verbs
 .DELETE_ON_ERROR:
 
@@ -172,6 +172,13 @@ test-faults test-soak: test-%:
 	@tests/deps build test
 	@$(MAKE) --no-print-directory all
 	CYCLES=$(CYCLES) DAVIT=$(CURDIR)/bin/davit tests/reliability $*
+
+# What runc and crun do with the same bundles, beside davit: the tables of docs/spec.md. UPDATE=1 writes them.
+test-peers:
+	@tests/deps build test peers
+	@tests/peers/root >/dev/null
+	@$(MAKE) --no-print-directory all
+	DAVIT=$(CURDIR)/bin/davit DAVIT_VIEW=unified DAVIT_TEST_PEERS=1 $(GO) test -count=1 ./tests/integration -run BindFlags $(if $(UPDATE),-update-bind-flags)
 
 # containerd's go-runc drives davit and the newest packaged runc; UPDATE=1 writes docs/gorunc.md.
 test-gorunc:

@@ -2,6 +2,7 @@ package libcontainer
 
 import (
 	"fmt"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -188,7 +189,7 @@ func (c *compiled) compile(o CreateOptions, facts *spec.Facts, cache string) err
 	}
 	mounts := rootfs.Options{
 		Bundle: o.Bundle, New: c.new, Owned: c.owned, Foreign: c.foreign, Own: c.own, UserNS: c.userns, UserNamespace: userns || !facts.InitialUserNS(), ByPath: c.byPath, Within: within, NoPivot: o.NoPivot,
-		Cgroups2: facts.Cgroup() == spec.Unified, Hierarchies: c.cgroups.Hierarchies(),
+		Cgroups2: facts.Cgroup() == spec.Unified, HostCgroup2: hostCgroup2(facts), JoinedCgroup: joinsCgroup(c.spec), Hierarchies: c.cgroups.Hierarchies(),
 		MountLabel: c.spec.Linux.MountLabel != "" && facts.SELinux(), ContextType: c.spec.Annotations[spec.AnnotationContextType],
 	}
 	mounts.Console, mounts.Proc = c.console(o), c.proc
@@ -214,6 +215,31 @@ func (c *compiled) compile(o CreateOptions, facts *spec.Facts, cache string) err
 	}
 	c.describe(o)
 	return nil
+}
+
+// hostCgroup2 returns where cgroup2 is mounted.
+func hostCgroup2(facts *spec.Facts) string {
+	switch facts.Cgroup() {
+	case spec.Unified:
+		return "/sys/fs/cgroup"
+	case spec.Hybrid:
+		return "/sys/fs/cgroup/unified"
+	}
+	return ""
+}
+
+// joinsCgroup reports whether the container joins a cgroup namespace which is not davit's own.
+func joinsCgroup(s *specs.Spec) bool {
+	return slices.ContainsFunc(s.Linux.Namespaces, func(n specs.LinuxNamespace) bool {
+		return n.Type == specs.CgroupNamespace && n.Path != "" && !sameDir(n.Path, "/proc/self/ns/cgroup")
+	})
+}
+
+// sameDir reports whether two paths of the host lead to the same directory.
+func sameDir(a, b string) bool {
+	x, err1 := os.Stat(a)
+	y, err2 := os.Stat(b)
+	return err1 == nil && err2 == nil && os.SameFile(x, y)
 }
 
 // compileFilter turns linux.seccomp into a program. A default action of allow

@@ -282,6 +282,10 @@ func hintStep(e *StepError) string {
 		if e.Errno == unix.EAGAIN && e.Call == "openat" {
 			return "another process holds a lease on the file, and has not given it up within a second: see LEASE in /proc/locks"
 		}
+	case plan.Options:
+		if e.Errno == unix.EINVAL && e.Call == "fsconfig" {
+			return hintOption(s.Type, e)
+		}
 	case plan.Remount:
 		if e.Errno == unix.EINVAL && e.Call == "mount_setattr" {
 			return "a remount changes a mount that is there already, and nothing is mounted there"
@@ -359,6 +363,10 @@ func suggestOption(data string) string {
 	return ""
 }
 
+func hintOption(fstype string, e *StepError) string {
+	return fmt.Sprintf("the filesystem %s does not know this option, or not with this value", fstype) + suggestOption(e.Detail)
+}
+
 func hintMount(s plan.Mount, e *StepError) string {
 	switch e.Errno {
 	case unix.ENODEV:
@@ -372,6 +380,9 @@ func hintMount(s plan.Mount, e *StepError) string {
 	case unix.EPERM:
 		return "in a user namespace this may need a namespace of the container's own (proc: pid, sysfs: network), or the host's own one may be masked"
 	case unix.EINVAL:
+		if e.Call == "fsconfig" {
+			return hintOption(s.Type, e)
+		}
 		if s.Data != "" {
 			return fmt.Sprintf("the filesystem may not know one of the options %q", s.Data) + suggestOption(s.Data)
 		}

@@ -120,6 +120,12 @@ type Remount struct {
 	Propagation uint64   `plan:"mountFlags"`
 }
 
+// Options asks the kernel whether a type of filesystem knows options, which nothing is mounted with (fsconfig(2)).
+type Options struct {
+	Type    string
+	Options []string // as "name" or "name=value"
+}
+
 // Symlink makes a symbolic link. One that exists is left alone.
 type Symlink struct{ Target, Link string }
 

@@ -9,7 +9,7 @@ const (
 	maxFDs     = 1
 	recordSize = 120
 	// fingerprint is a hash of all definitions of the wire.
-	fingerprint = 0xbff08370
+	fingerprint = 0xe1bc60b
 )
 
 const (
@@ -27,6 +27,7 @@ const (
 	opCopyUp
 	opBind
 	opRemount
+	opOptions
 	opSymlink
 	opDevice
 	opConsole
@@ -79,6 +80,7 @@ var opNames = [...]string{
 	"copy up",
 	"bind",
 	"remount",
+	"options",
 	"symlink",
 	"device",
 	"console",
@@ -220,6 +222,12 @@ func (s Remount) visit(v visitor) {
 	v.num("set", s.Set, attrFlags)
 	v.num("clear", s.Clear, attrFlags)
 	v.num("propagation", s.Propagation, mountFlags)
+}
+
+func (Options) op() Op { return opOptions }
+func (s Options) visit(v visitor) {
+	v.str("type", s.Type)
+	v.list("options", s.Options)
 }
 
 func (Symlink) op() Op { return opSymlink }

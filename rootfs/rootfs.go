@@ -38,6 +38,10 @@ type Options struct {
 	NoPivot bool
 	// Cgroups2 is true if /sys/fs/cgroup is a cgroup2 mount.
 	Cgroups2 bool
+	// HostCgroup2 is where the host has cgroup2, "" if nowhere.
+	HostCgroup2 string
+	// JoinedCgroup: a cgroup namespace is joined which is not davit's own.
+	JoinedCgroup bool
 	// Hierarchies are the container's cgroups, for a mount of type "cgroup".
 	Hierarchies []cgroups.Hierarchy
 	// MountLabel is added as context= to new filesystems, if SELinux is on.
@@ -233,11 +237,43 @@ func (c *compiler) remount(field, target string, o options) error {
 			step.Options = append(step.Options, word)
 		}
 	}
-	if o.clear&unix.MOUNT_ATTR_RDONLY != 0 && c.mountedReadOnly(target) {
+	own := c.ownFilesystem(target)
+	if o.clear&unix.MOUNT_ATTR_RDONLY != 0 && own && c.mountedReadOnly(target) {
 		step.Options = append(step.Options, "rw")
+	}
+	if len(step.Options) > 0 && !own {
+		return fmt.Errorf("options %q would change a file system of the host: with the option bind, a remount changes the mount alone", step.Options)
 	}
 	c.plan.Add(field, step)
 	return nil
+}
+
+// ownFilesystem reports whether the config mounts a filesystem there that nobody else has.
+func (c *compiler) ownFilesystem(target string) bool {
+	own := false
+	for i := range c.spec.Mounts {
+		m := &c.spec.Mounts[i]
+		if o, err := parse(m.Options); err == nil && !o.remount && path.Clean("/"+m.Destination) == target {
+			own = !o.bind && m.Type != "bind" && !c.shared(m.Type)
+		}
+	}
+	return own
+}
+
+// shared reports whether all mounts of a type of filesystem show the same one, that of the host or of a namespace
+// which the container has not for itself.
+func (c *compiler) shared(fstype string) bool {
+	switch fstype {
+	case "mqueue":
+		return (c.New|c.Owned)&unix.CLONE_NEWIPC == 0
+	case "sysfs":
+		return (c.New|c.Owned)&unix.CLONE_NEWNET == 0
+	case "proc": // each mount has options of its own since Linux 5.8, but for the one that is shown instead
+		return c.UserNamespace && (c.New|c.Owned)&unix.CLONE_NEWPID == 0
+	case "cgroup", "cgroup2", "debugfs", "tracefs", "securityfs", "configfs", "pstore", "efivarfs", "selinuxfs", "fusectl", "devtmpfs":
+		return true
+	}
+	return false
 }
 
 // mountedReadOnly says whether the config mounts a filesystem there that is read-only as a whole. Those of
@@ -277,6 +313,8 @@ func (c *compiler) filesystem(field string, m *specs.Mount, target string, o opt
 		return fmt.Errorf("no type, and neither bind nor rbind among its options")
 	case o.copyUp && m.Type != "tmpfs":
 		return fmt.Errorf("option tmpcopyup is for tmpfs, not %s", m.Type)
+	case o.data != "" && (m.Type == "debugfs" || m.Type == "tracefs" || m.Type == "pstore"):
+		return fmt.Errorf("options %q would change the %s of the host, which has one for all", o.data, m.Type)
 	case o.idmap || len(m.UIDMappings) > 0:
 		return fmt.Errorf("id mappings are for bind mounts, not %s", m.Type)
 	}
@@ -488,25 +526,35 @@ func IDMap(maps []specs.LinuxIDMapping) string {
 // shown on v1, and on v2 the whole tree, as the config asks for by leaving
 // the namespace out. Type cgroup is whatever the host has, cgroup2 is v2 beside v1, too.
 func (c *compiler) cgroup(field, fstype, target string, o options) error {
-	if o.data != "" {
-		return fmt.Errorf("options %q: unknown to cgroup", o.data)
-	}
 	o.flags |= recursiveFlags(o) // mount(2) has none of its own
 	own := c.New&unix.CLONE_NEWCGROUP != 0
 	if c.Cgroups2 || fstype == "cgroup2" {
-		if !own && c.UserNamespace {
-			// Nothing but its own subtree (CVE-2023-25809).
-			if dir := c.cgroup2(); dir != "" {
-				return c.bindCgroup(field, dir, target, o)
+		// Without a cgroup namespace of the container's own, options of a new mount would become the host's, or take the
+		// host's away: cgroup2 has one set for all. What the host has is shown, and what it has been mounted with stays.
+		dir := ""
+		switch {
+		case own:
+		case c.UserNamespace: // nothing but its own subtree (CVE-2023-25809)
+			dir = c.cgroup2()
+		case !c.JoinedCgroup:
+			dir = c.HostCgroup2
+		}
+		if dir != "" {
+			if o.data != "" {
+				c.plan.Add(field, plan.Options{Type: "cgroup2", Options: filesystemOptions(nil, o.data)})
 			}
+			return c.bindCgroup(field, dir, target, o)
 		}
 		if c.hostSys && strings.HasPrefix(target, "/sys/") {
 			// It may have a cgroup2 there, over which the kernel does not mount the same (EBUSY): something comes between.
 			c.plan.Add(field, plan.Mount{Type: "tmpfs", Source: "tmpfs", Target: target, Data: "mode=755,nr_inodes=2",
 				Flags: unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC, NoFollow: true})
 		}
-		c.plan.Add(field, plan.Mount{Type: "cgroup2", Source: "cgroup", Target: target, Flags: o.flags, Propagation: o.propagation, NoFollow: true})
+		c.plan.Add(field, plan.Mount{Type: "cgroup2", Source: "cgroup", Target: target, Data: o.data, Flags: o.flags, Propagation: o.propagation, NoFollow: true})
 		return nil
+	}
+	if o.data != "" { // what the host has mounted each with stays
+		return fmt.Errorf("options %q: unknown to cgroup v1", o.data)
 	}
 	c.plan.Add(field, plan.Mount{Type: "tmpfs", Source: "tmpfs", Target: target, Data: "mode=755", Flags: o.flags &^ unix.MS_RDONLY, Propagation: o.propagation, NoFollow: true})
 	for _, h := range c.Hierarchies {

@@ -85,31 +85,6 @@ static const char *with_mode(struct stage *c, int at, const char *data, const ch
 	return *buf;
 }
 
-/* The filesystem is mounted on the working directory, which is the descriptor
- * that the target was resolved to: no path is resolved twice. */
-void do_mount(struct stage *c, const struct plan_step *s)
-{
-	const char *path = str(c, s, MOUNT_S_TARGET), *data = str(c, s, MOUNT_S_DATA);
-	uint64_t resolve = s->n[MOUNT_N_NOFOLLOW] ? RESOLVE_NO_SYMLINKS : 0;
-	char buf[4096];
-	int at = lookup(c, path, O_PATH, resolve);
-
-	if (at >= 0 && s->n[MOUNT_N_KEEPMODE])
-		data = with_mode(c, at, data, path, &buf);
-	else if (at == -ENOENT)
-		at = target(c, path, 1, resolve);
-	must(c, at, "openat2", path);
-	must(c, sys(__NR_fchdir, at), "fchdir", path);
-	must(c, sys(__NR_mount, str(c, s, MOUNT_S_SOURCE), ".", str(c, s, MOUNT_S_TYPE), s->n[MOUNT_N_FLAGS], *data ? data : 0), "mount", path);
-	sys(__NR_close, at);
-	if (s->n[MOUNT_N_PROPAGATION]) {
-		at = (int)must(c, lookup(c, path, O_PATH | O_DIRECTORY, resolve), "openat2", path);
-		must(c, sys(__NR_fchdir, at), "fchdir", path);
-		must(c, sys(__NR_mount, 0, ".", 0, s->n[MOUNT_N_PROPAGATION], 0), "mount", path);
-		sys(__NR_close, at);
-	}
-}
-
 /* Sets "name" or "name=value". The plan is left as it is: a string may share its bytes with a list of pointers. */
 static void set_option(struct stage *c, int fs, const char *option)
 {
@@ -126,6 +101,68 @@ static void set_option(struct stage *c, int fs, const char *option)
 		must(c, sys(__NR_fsconfig, fs, FSCONFIG_SET_STRING, name, option + n + 1, 0), "fsconfig", option);
 	else
 		must(c, sys(__NR_fsconfig, fs, FSCONFIG_SET_FLAG, name, 0, 0), "fsconfig", option);
+}
+
+void do_options(struct stage *c, const struct plan_step *s)
+{
+	const char *type = str(c, s, OPTIONS_S_TYPE);
+	int fs = (int)must(c, sys(__NR_fsopen, type, FSOPEN_CLOEXEC), "fsopen", type);
+
+	for (char **o = strings(c, s, OPTIONS_L_OPTIONS); *o; o++)
+		set_option(c, fs, *o);
+	sys(__NR_close, fs);
+}
+
+/* mount(2) does not tell which option it refuses: fails with that, if it is found. Those of filesystems that know nothing of
+ * fsopen(2), and those with quotes or commas in them, are not. */
+static void name_option(struct stage *c, const char *type, const char *data)
+{
+	char option[4096];
+	size_t n = 0;
+	int fs = (int)sys(__NR_fsopen, type, FSOPEN_CLOEXEC);
+
+	if (fs < 0)
+		return;
+	for (; *data && n + 1 < sizeof(option); data++) {
+		if (*data == '"' || (*data == ',' && data[1] >= '0' && data[1] <= '9'))
+			return;
+		if (*data != ',')
+			option[n++] = *data;
+		option[n] = 0;
+		if (n && (*data == ',' || !data[1])) {
+			set_option(c, fs, option);
+			n = 0;
+		}
+	}
+	sys(__NR_close, fs);
+}
+
+/* The filesystem is mounted on the working directory, which is the descriptor
+ * that the target was resolved to: no path is resolved twice. */
+void do_mount(struct stage *c, const struct plan_step *s)
+{
+	const char *path = str(c, s, MOUNT_S_TARGET), *data = str(c, s, MOUNT_S_DATA);
+	uint64_t resolve = s->n[MOUNT_N_NOFOLLOW] ? RESOLVE_NO_SYMLINKS : 0;
+	char buf[4096];
+	int at = lookup(c, path, O_PATH, resolve);
+
+	if (at >= 0 && s->n[MOUNT_N_KEEPMODE])
+		data = with_mode(c, at, data, path, &buf);
+	else if (at == -ENOENT)
+		at = target(c, path, 1, resolve);
+	must(c, at, "openat2", path);
+	must(c, sys(__NR_fchdir, at), "fchdir", path);
+	long r = sys(__NR_mount, str(c, s, MOUNT_S_SOURCE), ".", str(c, s, MOUNT_S_TYPE), s->n[MOUNT_N_FLAGS], *data ? data : 0);
+	if (r == -EINVAL)
+		name_option(c, str(c, s, MOUNT_S_TYPE), data);
+	must(c, r, "mount", path);
+	sys(__NR_close, at);
+	if (s->n[MOUNT_N_PROPAGATION]) {
+		at = (int)must(c, lookup(c, path, O_PATH | O_DIRECTORY, resolve), "openat2", path);
+		must(c, sys(__NR_fchdir, at), "fchdir", path);
+		must(c, sys(__NR_mount, 0, ".", 0, s->n[MOUNT_N_PROPAGATION], 0), "mount", path);
+		sys(__NR_close, at);
+	}
 }
 
 /* The new filesystem is filled while it is attached nowhere. */

@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PLAN_FINGERPRINT 0xbff08370u
+#define PLAN_FINGERPRINT 0xe1bc60bu
 #define PLAN_NUMS 10
 #define PLAN_REFS 4
 #define PLAN_FDS 1
@@ -62,6 +62,7 @@ _Static_assert(sizeof(struct plan_step) == 120, "step");
 	step(COPY_UP, copy_up) \
 	step(BIND, bind) \
 	step(REMOUNT, remount) \
+	step(OPTIONS, options) \
 	step(SYMLINK, symlink) \
 	step(DEVICE, device) \
 	step(CONSOLE, console) \
@@ -161,6 +162,8 @@ enum plan_slot {
 	REMOUNT_N_SET = 0,
 	REMOUNT_N_CLEAR = 1,
 	REMOUNT_N_PROPAGATION = 2,
+	OPTIONS_S_TYPE = 0,
+	OPTIONS_L_OPTIONS = 1,
 	SYMLINK_S_TARGET = 0,
 	SYMLINK_S_LINK = 1,
 	DEVICE_S_PATH = 0,
