@@ -40,8 +40,8 @@ func TestAnotherBoot(t *testing.T) {
 	defer unix.Close(pidfd)
 	c := &Container{dir: -1}
 	c.remember(pid, pidfd, spec.Host(), "/var/lib/davit/c1")
-	if c.pidfd, err = c.findProcess(); c.pidfd < 0 {
-		t.Error("the process is not found")
+	if c.pidfd, err = c.findProcess(); c.pidfd < 0 || err != nil {
+		t.Errorf("the process is not found: %v", err)
 	}
 	c.Close()
 	c.StartTime--

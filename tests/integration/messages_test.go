@@ -15,7 +15,7 @@ func TestMatches(t *testing.T) {
 	b.try(b.davit("run", "--keep", "c2"))
 	said := map[libcontainer.Situation][][]string{
 		libcontainer.NoContainer: {{"kill", "nope", "TERM"}, {"delete", "nope"}, {"state", "nope"}, {"start", "nope"}, {"exec", "nope", "true"}, {"pause", "nope"}},
-		libcontainer.HasEnded: {{"kill", "c2", "TERM"}, {"kill", "c2", "KILL"}, {"kill", "--all", "c2", "KILL"}, {"exec", "c2", "true"},
+		libcontainer.HasEnded: {{"kill", "c2", "TERM"}, {"kill", "c2", "KILL"}, {"exec", "c2", "true"},
 			{"pause", "c2"}, {"resume", "c2"}, {"update", "c2"}},
 		libcontainer.NoProgram:     {{"exec", "c1", "nope"}},
 		libcontainer.NoFile:        {{"exec", "c1", "/nope"}, {"exec", "c1", "./nope"}},

@@ -288,10 +288,25 @@ func samplePlan() *plan.Plan {
 	return p
 }
 
-const (
-	planHeader = 32
-	planRecord = 120
-)
+const planHeader = 32
+
+// planLayout is where a step's record has its numbers and its references, and its size, in bytes: as plan/gen has decided.
+func planLayout(t *testing.T) (nums, refs, size int) {
+	t.Helper()
+	header, err := os.ReadFile("../../nsenter/stage/plan.h")
+	if err != nil {
+		t.Fatal(err)
+	}
+	value := func(name string) (n int) {
+		if m := regexp.MustCompile(`#define ` + name + ` (\d+)`).FindSubmatch(header); m != nil {
+			n, _ = strconv.Atoi(string(m[1]))
+		}
+		return n
+	}
+	nums = 4 + 4*value("PLAN_FDS")
+	refs = nums + 8*value("PLAN_NUMS")
+	return nums, refs, refs + 8*value("PLAN_REFS")
+}
 
 // Invariant 7: a malformed plan is refused with an error that says so, and never crashes the stage (CVE-2021-43784).
 func TestMalformedPlan(t *testing.T) {
@@ -315,9 +330,10 @@ func TestMalformedPlan(t *testing.T) {
 			return b
 		}
 	}
+	_, refs, planRecord := planLayout(t)
 	record := func(step, offset int) int { return planHeader + step*planRecord + offset }
 	const list = 2 // the step with a list
-	listAt := int(binary.NativeEndian.Uint32(good[record(list, 88+8):])) + int(binary.NativeEndian.Uint32(good[16:]))
+	listAt := int(binary.NativeEndian.Uint32(good[record(list, refs+8):])) + int(binary.NativeEndian.Uint32(good[16:]))
 	for name, mutate := range map[string]func([]byte) []byte{
 		"another magic":                     put(0, 0x12345678),
 		"of another build":                  put(4, 1),
@@ -336,14 +352,14 @@ func TestMalformedPlan(t *testing.T) {
 		"a negative step":                   put(record(0, 0), 0xffffffff),
 		"a descriptor that was not given":   put(record(3, 4), 2),
 		"a negative descriptor":             put(record(3, 4), 0xffffffff),
-		"a string beyond the end":           put(record(1, 88), uint32(len(good))),
-		"a string at the end of the world":  put(record(1, 88), 0xffffffff),
-		"a string that is too long":         put(record(1, 92), uint32(len(good))),
-		"a length that overflows":           put(record(1, 92), 0xffffffff),
-		"a string without an end":           put(record(1, 92), 2),
-		"a list that is not aligned":        put(record(list, 88+8), uint32(listAt)-binary.NativeEndian.Uint32(good[16:])+1),
-		"a list without an end":             put(record(list, 92+8), 16),
-		"an empty list":                     put(record(list, 92+8), 0),
+		"a string beyond the end":           put(record(1, refs), uint32(len(good))),
+		"a string at the end of the world":  put(record(1, refs), 0xffffffff),
+		"a string that is too long":         put(record(1, refs+4), uint32(len(good))),
+		"a length that overflows":           put(record(1, refs+4), 0xffffffff),
+		"a string without an end":           put(record(1, refs+4), 2),
+		"a list that is not aligned":        put(record(list, refs+8), uint32(listAt)-binary.NativeEndian.Uint32(good[16:])+1),
+		"a list without an end":             put(record(list, refs+4+8), 16),
+		"an empty list":                     put(record(list, refs+4+8), 0),
 		"a list with a string far away":     put(listAt, 0x7fffffff),
 		"a list with a string at 2^63":      put(listAt+4, 0x80000000),
 		"cut in the middle":                 func(b []byte) []byte { return b[:len(b)/2] },
@@ -378,13 +394,14 @@ func TestRandomPlans(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	nums, refs, planRecord := planLayout(t)
 	random := rand.New(rand.NewSource(1))
 	for i := range 200 {
 		b := bytes.Clone(good)
 		var changed []int
 		for range 1 + random.Intn(3) {
 			at := random.Intn(len(b))
-			if in := (at - planHeader) % planRecord; at >= planHeader && at < planHeader+planRecord*len(p.Steps) && in >= 16 && in < 80 {
+			if in := (at - planHeader) % planRecord; at >= planHeader && at < planHeader+planRecord*len(p.Steps) && in >= nums && in < refs {
 				continue // numbers mean what they say
 			}
 			b[at] = byte(random.Intn(256))
