@@ -261,22 +261,8 @@ func hintStep(e *StepError) string {
 			return hintRecursive
 		}
 	case plan.Bind:
-		if e.Call == "device" {
-			return fmt.Sprintf("in a user namespace a device is the host's own node, and there it is not %d:%d", s.Rdev>>32, uint32(s.Rdev))
-		}
-		switch e.Errno {
-		case unix.ENOTDIR:
-			return "source and destination are of different kinds: bind a directory on a directory, a file on a file"
-		case unix.EACCES:
-			return hintPassage(s.Source)
-		case unix.EPERM:
-			if e.Call == "mount_setattr" {
-				return "flags that the source has in another user namespace cannot be taken away"
-			}
-		case unix.ELOOP:
-			if e.Call == "move_mount" {
-				return "a mount namespace is bound to a file below the source (as snapd does, see /proc/self/mountinfo): bind what lies beside it, or bind and not rbind"
-			}
+		if hint := hintBind(s, e); hint != "" {
+			return hint
 		}
 	case plan.CopyUp:
 		if e.Errno == unix.EAGAIN && e.Call == "openat" {
@@ -328,6 +314,27 @@ func hintStep(e *StepError) string {
 	}
 	if e.Errno == unix.ELOOP && e.Call == "openat2" {
 		return "a symbolic link in the root filesystem stands where none may be followed"
+	}
+	return ""
+}
+
+func hintBind(s plan.Bind, e *StepError) string {
+	if e.Call == "device" {
+		return fmt.Sprintf("in a user namespace a device is the host's own node, and there it is not %d:%d", s.Rdev>>32, uint32(s.Rdev))
+	}
+	switch e.Errno {
+	case unix.ENOTDIR:
+		return "source and destination are of different kinds: bind a directory on a directory, a file on a file"
+	case unix.EACCES:
+		return hintPassage(s.Source)
+	case unix.EPERM:
+		if e.Call == "mount_setattr" {
+			return "flags that the source has in another user namespace cannot be taken away"
+		}
+	case unix.ELOOP:
+		if e.Call == "move_mount" {
+			return "a mount namespace is bound to a file below the source (as snapd does, see /proc/self/mountinfo): bind what lies beside it, or bind and not rbind"
+		}
 	}
 	return ""
 }
