@@ -209,7 +209,10 @@ func needs(s *specs.Spec) []need {
 	}
 	for i, m := range s.Mounts {
 		add(fmt.Sprintf("mounts[%d]", i), spec.IDMappedMounts,
-			len(m.UIDMappings) > 0 || slices.Contains(m.Options, "idmap") || slices.Contains(m.Options, "ridmap"))
+			len(m.UIDMappings) > 0 || slices.ContainsFunc(m.Options, func(o string) bool {
+				name, _, _ := strings.Cut(o, "=")
+				return name == "idmap" || name == "ridmap"
+			}))
 	}
 	l := s.Linux
 	if l == nil {

@@ -1,6 +1,7 @@
 package libcontainer
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -188,7 +189,7 @@ func (c *compiled) compile(o CreateOptions, facts *spec.Facts, cache string) err
 		c.plan.Add("", plan.Sync{Phase: plan.Sources})
 	}
 	mounts := rootfs.Options{
-		Bundle: o.Bundle, New: c.new, Owned: c.owned, Foreign: c.foreign, Own: c.own, UserNS: c.userns, UserNamespace: userns || !facts.InitialUserNS(), ByPath: c.byPath, Within: within, NoPivot: o.NoPivot,
+		Bundle: o.Bundle, New: c.new, Owned: c.owned, Foreign: c.foreign, Own: c.own, UserNS: c.userns, UserNamespace: userns || !facts.InitialUserNS(), ByPath: c.byPath, Within: within, NoPivot: o.NoPivot, SameDir: sameDir, ReadLink: readLink,
 		Cgroups2: facts.Cgroup() == spec.Unified, HostCgroup2: hostCgroup2(facts), JoinedCgroup: joinsCgroup(c.spec), Hierarchies: c.cgroups.Hierarchies(),
 		MountLabel: c.spec.Linux.MountLabel != "" && facts.SELinux(), ContextType: c.spec.Annotations[spec.AnnotationContextType],
 	}
@@ -240,6 +241,15 @@ func sameDir(a, b string) bool {
 	x, err1 := os.Stat(a)
 	y, err2 := os.Stat(b)
 	return err1 == nil && err2 == nil && os.SameFile(x, y)
+}
+
+// readLink returns the text of a symbolic link, or that path is none.
+func readLink(path string) (text string, is bool, err error) {
+	text, err = os.Readlink(path)
+	if errors.Is(err, unix.EINVAL) {
+		return "", false, nil
+	}
+	return text, err == nil, err
 }
 
 // compileFilter turns linux.seccomp into a program. A default action of allow

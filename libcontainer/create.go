@@ -260,7 +260,7 @@ func (c *creation) openState() error {
 		case plan.Listen:
 			c.fds[i], err = listen(filepath.Join(c.path, startFile))
 		case plan.StateTree:
-			c.fds[i], err = openTree(d.Path, 0)
+			c.fds[i], err = openTree(&d)
 		}
 		if err != nil {
 			return err

@@ -149,11 +149,13 @@ func openFailed(d *plan.Descriptor, err error, hint string) error {
 func openDescriptor(d *plan.Descriptor, given map[string]int) (int, error) {
 	switch d.Kind {
 	case plan.Path:
-		return named("open", d.Path)(unix.Open(d.Path, unix.O_PATH|unix.O_CLOEXEC, 0))
-	case plan.Tree:
-		return openTree(d.Path, 0)
-	case plan.TreeRecursive:
-		return openTree(d.Path, unix.AT_RECURSIVE)
+		flags := unix.O_PATH | unix.O_CLOEXEC
+		if d.Link {
+			flags |= unix.O_NOFOLLOW
+		}
+		return named("open", d.Path)(unix.Open(d.Path, flags, 0))
+	case plan.Tree, plan.TreeRecursive:
+		return openTree(d)
 	case plan.Namespace:
 		return openNamespace(d.Path, d.Flags)
 	case plan.Proc:
@@ -170,8 +172,15 @@ func openDescriptor(d *plan.Descriptor, given map[string]int) (int, error) {
 	return -1, nil // plan.Listen and plan.StateTree: see openState; plan.Own: the stage opens it
 }
 
-func openTree(path string, flags uint) (int, error) {
-	return named("open_tree", path)(unix.OpenTree(unix.AT_FDCWD, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|flags))
+func openTree(d *plan.Descriptor) (int, error) {
+	flags := uint(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC)
+	if d.Kind == plan.TreeRecursive {
+		flags |= unix.AT_RECURSIVE
+	}
+	if d.Link {
+		flags |= unix.AT_SYMLINK_NOFOLLOW
+	}
+	return named("open_tree", d.Path)(unix.OpenTree(unix.AT_FDCWD, d.Path, flags))
 }
 
 // checkPreserved says whether n descriptors from 3 on are open, and not davit's own.

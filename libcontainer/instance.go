@@ -18,7 +18,7 @@ func openInstance(d *plan.Descriptor, joined int) (int, error) {
 	if d.Namespace == plan.NoFD {
 		fd, err := newInstance(d, -1)
 		if err != nil {
-			fd, err = openTree(rootfs.HostPath(d.Path), unix.AT_RECURSIVE)
+			fd, err = openTree(&plan.Descriptor{Kind: plan.TreeRecursive, Path: rootfs.HostPath(d.Path)})
 		}
 		if err != nil {
 			err = openFailed(d, err, "")

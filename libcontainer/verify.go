@@ -150,7 +150,11 @@ func (v *verification) mounts() error {
 	explained := map[string]bool{"/": true, "/dev/console": true}
 	var trees []string // whose mounts may have come along with them
 	for i, m := range v.spec.Mounts {
-		at, _ := v.resolve(m.Destination)
+		links := slices.Contains(m.Options, "dest-nofollow") || slices.Contains(m.Options, "copy-symlink")
+		at, _ := v.resolve(m.Destination, links)
+		if slices.Contains(m.Options, "copy-symlink") && v.isLink(m.Destination) {
+			continue
+		}
 		v.mount(fmt.Sprintf("mounts[%d]", i), &m, at, table)
 		explained[at] = true
 		if m.Type == "cgroup" || slices.Contains(m.Options, "rbind") {
@@ -200,9 +204,13 @@ func readMounts(mountinfo string) (map[string]mountpoint, error) {
 }
 
 // resolve returns where a path of the config leads in the container, whose image may have symlinks on the way,
-// and whether there is something. It stays within the container's root.
-func (v *verification) resolve(p string) (at string, found bool) {
-	fd, err := unix.Openat2(v.root, p, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS})
+// and whether there is something; link means a link at its end itself. It stays within the container's root.
+func (v *verification) resolve(p string, link bool) (at string, found bool) {
+	flags := uint64(unix.O_PATH | unix.O_CLOEXEC)
+	if link {
+		flags |= unix.O_NOFOLLOW
+	}
+	fd, err := unix.Openat2(v.root, p, &unix.OpenHow{Flags: flags, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS})
 	if err != nil {
 		return path.Clean("/" + p), false
 	}
@@ -212,6 +220,17 @@ func (v *verification) resolve(p string) (at string, found bool) {
 	}
 	// In a mount namespace of its own the root is /, in davit's it has a path.
 	return path.Clean("/" + strings.TrimPrefix(at, v.rootAt)), true
+}
+
+// isLink reports whether a path of the config is a symbolic link in the container.
+func (v *verification) isLink(p string) bool {
+	fd, err := unix.Openat2(v.root, p, &unix.OpenHow{Flags: unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS})
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	return unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFLNK
 }
 
 func fdPath(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
@@ -254,7 +273,7 @@ func (v *verification) mount(field string, m *specs.Mount, at string, table map[
 
 // covered checks a masked or read-only path, if the container has it, and returns where that leads.
 func (v *verification) covered(field, p, what string, table map[string]mountpoint, ok func(mountpoint) bool) (at string) {
-	at, found := v.resolve(p)
+	at, found := v.resolve(p, false)
 	if m, there := table[at]; found && (!there || !ok(m)) {
 		v.drifts = append(v.drifts, Drift{field, p + " " + what, "it is not"})
 	}

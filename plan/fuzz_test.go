@@ -56,7 +56,7 @@ func (s *source) step() Step {
 	case 1:
 		return Mount{Type: s.str(), Source: s.str(), Target: s.str(), Data: s.str(), Flags: s.num(), Propagation: s.num(), NoFollow: s.bool(), KeepMode: s.bool()}
 	case 2:
-		return Bind{Tree: s.fd(), Source: s.str(), Target: s.str(), Recursive: s.bool(), Set: s.num(), Clear: s.num(), Drop: s.num(),
+		return Bind{Tree: s.fd(), Source: s.str(), Target: s.str(), How: s.num(), Set: s.num(), Clear: s.num(), Drop: s.num(),
 			RecSet: s.num(), RecClear: s.num(), Propagation: s.num()}
 	case 3:
 		return Device{Path: s.str(), Mode: s.num(), Rdev: s.num(), UID: s.num(), GID: s.num()}

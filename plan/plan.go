@@ -100,6 +100,8 @@ type Descriptor struct {
 	Namespace FD
 	Options   []string // of an Instance: "name" or "name=value" (fsconfig(2))
 	Set       uint64   // MOUNT_ATTR_* that an Instance has from the start: the kernel may demand those of the host's (mount_too_revealing)
+	// Link: a symbolic link at the end of Path is not followed, it is what is meant.
+	Link bool
 }
 
 // Mapped says whether a tree gets id mappings.

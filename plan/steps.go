@@ -56,6 +56,7 @@ type Source struct {
 	Tree      FD
 	Path      string // on the host
 	Recursive bool
+	Link      bool   // a symbolic link is not followed, it is what is copied
 	Set       uint64 `plan:"attrFlags"` // MOUNT_ATTR_*, of the top mount
 }
 
@@ -98,7 +99,7 @@ type Bind struct {
 	// it must not, since only the parent can make the mount idmapped.
 	Source     string
 	Target     string
-	Recursive  bool
+	How        uint64 `plan:"bindHow"`   // BindRecursive …
 	Set, Clear uint64 `plan:"attrFlags"` // MOUNT_ATTR_*, of the top mount
 	// Drop are MOUNT_ATTR_* that the top mount loses, too, unless the kernel has locked one of them
 	// (mount_namespaces(7)): then all of Drop stay as they are.
@@ -106,10 +107,8 @@ type Bind struct {
 	RecSet      uint64 `plan:"attrFlags"` // MOUNT_ATTR_*, of all mounts of the tree
 	RecClear    uint64 `plan:"attrFlags"`
 	Propagation uint64 `plan:"mountFlags"` // MS_*
-	// NoFollow refuses a symbolic link in Target, as Mount's does.
-	NoFollow bool
-	Type     uint64 `plan:"hex"` // S_IFCHR or S_IFBLK, with Rdev: the device that the source must be
-	Rdev     uint64 `plan:"device"`
+	Type        uint64 `plan:"hex"`        // S_IFCHR or S_IFBLK, with Rdev: the device that the source must be
+	Rdev        uint64 `plan:"device"`
 }
 
 // Remount changes attributes of the mount on Target (mount_setattr(2)), and options of its filesystem.
@@ -126,8 +125,12 @@ type Options struct {
 	Options []string // as "name" or "name=value"
 }
 
-// Symlink makes a symbolic link. One that exists is left alone.
-type Symlink struct{ Target, Link string }
+// Symlink makes a symbolic link. What exists is left alone.
+type Symlink struct {
+	Target, Link string
+	// Exact: what exists must be the same link.
+	Exact bool
+}
 
 // Device makes a device node or fifo (mknod(2)). One that exists must be of that type and number, and stays as it is.
 type Device struct {

@@ -4,12 +4,12 @@ package plan
 
 // A record: op u32, fd [maxFDs]u32, n [maxNums]u64, s [maxRefs]{offset, length u32}.
 const (
-	maxNums    = 10
+	maxNums    = 9
 	maxRefs    = 4
 	maxFDs     = 1
-	recordSize = 120
+	recordSize = 112
 	// fingerprint is a hash of all definitions of the wire.
-	fingerprint = 0xe1bc60b
+	fingerprint = 0x31ff1fd4
 )
 
 const (
@@ -164,6 +164,7 @@ func (s Source) visit(v visitor) {
 	v.fd("tree", s.Tree)
 	v.str("path", s.Path)
 	v.num("recursive", flag(s.Recursive), boolean)
+	v.num("link", flag(s.Link), boolean)
 	v.num("set", s.Set, attrFlags)
 }
 
@@ -203,14 +204,13 @@ func (s Bind) visit(v visitor) {
 	v.fd("tree", s.Tree)
 	v.str("source", s.Source)
 	v.str("target", s.Target)
-	v.num("recursive", flag(s.Recursive), boolean)
+	v.num("how", s.How, bindHow)
 	v.num("set", s.Set, attrFlags)
 	v.num("clear", s.Clear, attrFlags)
 	v.num("drop", s.Drop, attrFlags)
 	v.num("recset", s.RecSet, attrFlags)
 	v.num("recclear", s.RecClear, attrFlags)
 	v.num("propagation", s.Propagation, mountFlags)
-	v.num("nofollow", flag(s.NoFollow), boolean)
 	v.num("type", s.Type, hex)
 	v.num("rdev", s.Rdev, device)
 }
@@ -234,6 +234,7 @@ func (Symlink) op() Op { return opSymlink }
 func (s Symlink) visit(v visitor) {
 	v.str("target", s.Target)
 	v.str("link", s.Link)
+	v.num("exact", flag(s.Exact), boolean)
 }
 
 func (Device) op() Op { return opDevice }

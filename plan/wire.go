@@ -8,6 +8,14 @@ const (
 	Magic = 0x44565431
 	// MaxSize is the greatest size of an encoded plan, in bytes.
 	MaxSize = 64 << 20
+	// What is special about a bind mount: Bind.How.
+
+	// BindRecursive takes along what is mounted below the source.
+	BindRecursive = 1
+	// BindTargetLink mounts on a symbolic link itself, if the target is one. There must be something.
+	BindTargetLink = 2
+	// BindNoLinks refuses a symbolic link anywhere in the target (CVE-2023-27561).
+	BindNoLinks = 4
 	// maxSteps is how many steps the stage takes.
 	maxSteps = 4096
 	// pidMarkByte and pidMarkLen make up PIDMark.
@@ -68,6 +76,7 @@ const (
 	cloneFlags // CLONE_NEW*
 	capSet
 	device // dev_t
+	bindHow
 	phase
 )
 

@@ -46,7 +46,10 @@ func (c *compiler) foreign(field string, m *specs.Mount, target string, o option
 		return true, c.bind(field, &specs.Mount{Destination: m.Destination, Source: what.host}, target, o)
 	}
 	tree := plan.Descriptor{Kind: plan.Instance, Path: m.Type, Flags: what.namespace, Namespace: joined, Field: field, Options: filesystemOptions([]string{"source=" + m.Type}, o.data), Set: recSet}
-	step := plan.Bind{Target: target, Recursive: true, Clear: clear &^ atime, RecSet: recSet, RecClear: recClear, Propagation: o.propagation &^ unix.MS_REC, NoFollow: m.Type != "mqueue"}
+	step := plan.Bind{Target: target, How: plan.BindRecursive, Clear: clear &^ atime, RecSet: recSet, RecClear: recClear, Propagation: o.propagation &^ unix.MS_REC}
+	if m.Type != "mqueue" {
+		step.How |= plan.BindNoLinks
+	}
 	if joined == plan.NoFD {
 		step.Source = what.host
 		c.hostSys = c.hostSys || target == "/sys"

@@ -18,6 +18,10 @@ type options struct {
 	recursive   bool // rbind
 	idmap       bool
 	ridmap      bool
+	maps        string // of idmap=
+	sourceLink  bool   // src-nofollow
+	targetLink  bool   // dest-nofollow
+	copyLink    bool   // copy-symlink
 	copyUp      bool
 	remount     bool
 	noFollow    bool     // no option: davit shows the host's own /proc, /sys, /dev/mqueue or cgroups
@@ -183,8 +187,18 @@ func (o *options) special(word string) bool {
 		o.copyUp = true
 	case "remount":
 		o.remount = true
+	case "src-nofollow":
+		o.sourceLink = true
+	case "dest-nofollow":
+		o.targetLink = true
+	case "copy-symlink":
+		o.copyLink = true
 	default:
-		return false
+		name, maps, ok := strings.Cut(word, "=")
+		if !ok || name != "idmap" && name != "ridmap" {
+			return false
+		}
+		o.idmap, o.ridmap, o.maps = true, name == "ridmap", maps
 	}
 	return true
 }

@@ -11,6 +11,7 @@ import (
 
 	"davit/cgroups"
 	"davit/plan"
+	"davit/spec"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -33,9 +34,13 @@ type Options struct {
 	UserNamespace bool
 	// ByPath lets the stage open the sources on the host, for a davit that
 	// lacks the privilege to copy mounts (open_tree(2) wants CAP_SYS_ADMIN).
-	ByPath  bool
-	Within  bool // sources are opened in the container's mount namespace: see [plan.Descriptor]
-	NoPivot bool
+	ByPath bool
+	Within bool // sources are opened in the container's mount namespace: see [plan.Descriptor]
+	// SameDir reports whether two paths of the host lead to the same directory; nil if the host is not to be asked.
+	SameDir func(a, b string) bool
+	// ReadLink returns the text of a symbolic link of the host, or that a path leads to none; nil if the host is not to be asked.
+	ReadLink func(path string) (text string, is bool, err error)
+	NoPivot  bool
 	// Cgroups2 is true if /sys/fs/cgroup is a cgroup2 mount.
 	Cgroups2 bool
 	// HostCgroup2 is where the host has cgroup2, "" if nowhere.
@@ -210,6 +215,10 @@ func (c *compiler) mount(field string, m *specs.Mount) error {
 	target := path.Clean("/" + m.Destination)
 	c.settle(target, o)
 	switch {
+	case (o.sourceLink || o.targetLink || o.copyLink) && (o.remount || !o.bind):
+		return fmt.Errorf("options src-nofollow, dest-nofollow and copy-symlink are for bind mounts")
+	case o.copyLink && (o.sourceLink || o.targetLink):
+		return fmt.Errorf("option copy-symlink excludes src-nofollow and dest-nofollow")
 	case target == "/":
 		return fmt.Errorf("the root filesystem cannot be mounted over: set root.path instead")
 	case o.remount:
@@ -441,13 +450,31 @@ func (c *compiler) bind(field string, m *specs.Mount, target string, o options) 
 	if !path.IsAbs(from) {
 		from = path.Join(c.Bundle, from) // config.md, "Mounts"
 	}
+	if o.copyLink {
+		if link, is, err := c.link(from); err != nil {
+			return err
+		} else if is {
+			c.plan.Add(field, plan.Symlink{Target: link, Link: target, Exact: true})
+			return nil
+		}
+		o.sourceLink = true // not what becomes a link meanwhile
+	}
 	c.hostSys = c.hostSys || o.recursive && target == "/sys"
 	step := plan.Bind{
-		Source: from, Target: target, Recursive: o.recursive, Propagation: o.propagation &^ unix.MS_REC, NoFollow: o.noFollow || target == "/proc" || target == "/sys", // the host's, as a rule
+		Source: from, Target: target, Propagation: o.propagation &^ unix.MS_REC,
 		RecSet: o.recSet, RecClear: o.recClear,
 	}
 	step.Set, step.Clear = o.top()
 	step.Drop = o.dropped()
+	if o.recursive {
+		step.How |= plan.BindRecursive
+	}
+	if o.noFollow || target == "/proc" || target == "/sys" { // the host's, as a rule
+		step.How |= plan.BindNoLinks
+	}
+	if o.targetLink {
+		step.How |= plan.BindTargetLink
+	}
 	topAlone := o.recursive && o.propagation != 0 && o.propagation&unix.MS_REC == 0
 	if o.propagation == 0 || topAlone && !c.sharedRoot() {
 		// As if it were copied after "/" became a slave.
@@ -455,13 +482,13 @@ func (c *compiler) bind(field string, m *specs.Mount, target string, o options) 
 	} else if topAlone {
 		step.Propagation = 0
 	}
-	tree := plan.Descriptor{Kind: plan.Tree, Path: from, Field: field + ".source", MapsAll: o.ridmap, Within: c.Within}
+	tree := plan.Descriptor{Kind: plan.Tree, Path: from, Field: field + ".source", MapsAll: o.ridmap, Within: c.Within, Link: o.sourceLink}
 	if o.recursive {
 		tree.Kind = plan.TreeRecursive
 	}
 	if o.idmap || len(m.UIDMappings) > 0 {
 		var err error
-		if tree.Maps, err = c.idmap(m); err != nil {
+		if tree.Maps, err = c.idmap(m, o); err != nil {
 			return err
 		}
 		if tree.Maps == "" {
@@ -470,7 +497,7 @@ func (c *compiler) bind(field string, m *specs.Mount, target string, o options) 
 		step.Source = ""
 	}
 	if c.ByPath {
-		step.Tree = source(c.plan, field, plan.Source{Path: from, Recursive: o.recursive})
+		step.Tree = source(c.plan, field, plan.Source{Path: from, Recursive: o.recursive, Link: o.sourceLink})
 	} else {
 		step.Tree = c.plan.Open(tree)
 	}
@@ -479,6 +506,42 @@ func (c *compiler) bind(field string, m *specs.Mount, target string, o options) 
 		c.plan.Add(field, plan.Remount{Target: target, Propagation: o.propagation})
 	}
 	return nil
+}
+
+// link returns where the source of a bind mount points, if it is a symbolic link.
+func (c *compiler) link(source string) (text string, is bool, err error) {
+	if _, inside := c.inside(source); inside {
+		return "", false, fmt.Errorf("option copy-symlink is for links of the host: %s lies in the container's own root", source)
+	}
+	if c.ReadLink == nil {
+		return "", false, nil
+	}
+	return c.ReadLink(source)
+}
+
+// inside returns where in the container's root a source lies, if it does.
+func (c *compiler) inside(source string) (string, bool) {
+	root, source := Path(c.spec, c.Bundle), path.Clean(source)
+	if root == "/" {
+		return "", false
+	}
+	if rest, ok := strings.CutPrefix(source, root); ok && (rest == "" || rest[0] == '/') {
+		return "/" + strings.TrimPrefix(rest, "/"), true
+	}
+	if c.SameDir == nil {
+		return "", false
+	}
+	name := "/" + path.Base(root) // it has this name in other directories, too, that are links
+	for at := 0; ; {
+		i := strings.Index(source[at:], name)
+		if i < 0 {
+			return "", false
+		}
+		at += i + len(name)
+		if rest := source[at:]; (rest == "" || rest[0] == '/') && c.SameDir(source[:at], root) {
+			return "/" + strings.TrimPrefix(rest, "/"), true
+		}
+	}
 }
 
 // sharedRoot says whether the container's mounts are to be shared with the host's, as engines ask for with a shared bind.
@@ -492,11 +555,24 @@ func (c *compiler) sharedRoot() bool {
 
 // idmap returns the mappings that a mount gets: its own, or the container's. If the container joins a user namespace by path,
 // they are that one's, and the result is empty.
-func (c *compiler) idmap(m *specs.Mount) (string, error) {
+func (c *compiler) idmap(m *specs.Mount, o options) (string, error) {
 	if c.ByPath {
 		return "", fmt.Errorf("an idmapped mount needs root (CAP_SYS_ADMIN on the host)")
 	}
 	uids, gids := m.UIDMappings, m.GIDMappings
+	if o.maps != "" {
+		if len(uids) > 0 || len(gids) > 0 {
+			return "", fmt.Errorf("mappings both in option idmap= and in uidMappings and gidMappings")
+		}
+		linux := c.spec.Linux
+		if linux == nil {
+			linux = &specs.Linux{}
+		}
+		var err error
+		if uids, gids, err = spec.ParseIDMap(o.maps, linux.UIDMappings, linux.GIDMappings); err != nil {
+			return "", fmt.Errorf("option idmap=: %w", err)
+		}
+	}
 	if len(uids) == 0 && len(gids) == 0 {
 		if c.UserNS != plan.NoFD {
 			return "", nil

@@ -63,22 +63,25 @@ func Rlimit(name string) (uint64, bool) {
 }
 
 // mountOptions are those that davit itself carries out, in order: config.md,
-// "Linux mount options". Others are for the file system.
+// "Linux mount options", and crun's copy-symlink, dest-nofollow and src-nofollow. Others are for the file system.
 var mountOptions = [...]string{
-	"acl", "async", "atime", "bind", "defaults", "dev", "diratime", "dirsync", "exec", "idmap", "iversion", "lazytime",
+	"acl", "async", "atime", "bind", "copy-symlink", "defaults", "dest-nofollow", "dev", "diratime", "dirsync", "exec", "idmap", "iversion", "lazytime",
 	"loud", "mand", "noacl", "noatime", "nodev", "nodiratime", "noexec", "noiversion", "nolazytime", "nomand",
 	"norelatime", "nostrictatime", "nosuid", "nosymfollow", "private", "ratime", "rbind", "rdev", "rdiratime",
 	"relatime", "remount", "rexec", "ridmap", "rnoatime", "rnodev", "rnodiratime", "rnoexec", "rnorelatime",
 	"rnostrictatime", "rnosuid", "rnosymfollow", "ro", "rprivate", "rrelatime", "rro", "rrw", "rshared", "rslave",
-	"rstrictatime", "rsuid", "rsymfollow", "runbindable", "rw", "shared", "silent", "slave", "strictatime", "suid",
+	"rstrictatime", "rsuid", "rsymfollow", "runbindable", "rw", "shared", "silent", "slave", "src-nofollow", "strictatime", "suid",
 	"symfollow", "sync", "tmpcopyup", "unbindable",
 }
 
 // MountOptions returns the mount options that davit itself carries out.
 func MountOptions() []string { return mountOptions[:] }
 
-// IsMountOption says whether a mount option is one of those.
+// IsMountOption says whether a mount option is one of those, or idmap or ridmap with mappings of its own.
 func IsMountOption(option string) bool {
+	if strings.HasPrefix(option, "idmap=") || strings.HasPrefix(option, "ridmap=") {
+		return true
+	}
 	_, found := slices.BinarySearch(mountOptions[:], option)
 	return found
 }

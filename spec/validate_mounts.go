@@ -89,10 +89,10 @@ func (c *checker) idOption(i int, option string, ns *namespaces) {
 
 // idmap checks the mappings of a mount, and the options that ask for them.
 func (c *checker) idmap(m *specs.Mount, bind bool, ns *namespaces) {
-	option := ""
+	option, maps, given := "", "", false
 	for _, o := range m.Options {
-		if o == "idmap" || o == "ridmap" {
-			option = o
+		if name, rest, ok := strings.Cut(o, "="); name == "idmap" || name == "ridmap" {
+			option, maps, given = name, rest, ok
 		}
 	}
 	mapped := len(m.UIDMappings) != 0 || len(m.GIDMappings) != 0
@@ -107,6 +107,12 @@ func (c *checker) idmap(m *specs.Mount, bind bool, ns *namespaces) {
 		c.problem("gidMappings", "is missing: it must be given along with uidMappings")
 	case mapped && len(m.UIDMappings) == 0:
 		c.problem("uidMappings", "is missing: it must be given along with gidMappings")
+	case given && mapped:
+		c.problem("options", "%s= has mappings, and so has the mount (uidMappings, gidMappings)", option)
+	case given:
+		if _, _, err := ParseIDMap(maps, ns.uids(), ns.gids()); err != nil {
+			c.problem("options", "%s=: %s", option, err)
+		}
 	case !mapped && !ns.has(specs.UserNamespace):
 		c.problem("options", "%s needs mappings: neither does the mount have any, nor has the container a user namespace", option)
 		c.hint("give the mount uidMappings and gidMappings")

@@ -41,7 +41,7 @@ void do_source(struct stage *c, const struct plan_step *s)
 	int place = fd(c, s, SOURCE_FD_TREE);
 
 	sys(__NR_close, place); /* the parent has put something there, so that nothing else gets the number */
-	int tree = copy_source(c, path, s->n[SOURCE_N_RECURSIVE] ? AT_RECURSIVE : 0);
+	int tree = copy_source(c, path, (s->n[SOURCE_N_RECURSIVE] ? AT_RECURSIVE : 0) | (s->n[SOURCE_N_LINK] ? AT_SYMLINK_NOFOLLOW : 0));
 	set_attributes(c, tree, 0, &a, path);
 	if (tree == place) /* the first free number, as a rule */
 		return;
@@ -216,8 +216,8 @@ static int same_file(struct stage *c, int one, int other)
 void do_bind(struct stage *c, const struct plan_step *s)
 {
 	const char *path = str(c, s, BIND_S_TARGET), *source = str(c, s, BIND_S_SOURCE);
-	int given = fd(c, s, BIND_FD_TREE), rec = s->n[BIND_N_RECURSIVE] ? AT_RECURSIVE : 0;
-	uint64_t resolve = s->n[BIND_N_NOFOLLOW] ? RESOLVE_NO_SYMLINKS : 0;
+	uint64_t how = s->n[BIND_N_HOW], resolve = how & PLAN_BIND_NO_LINKS ? RESOLVE_NO_SYMLINKS : 0;
+	int given = fd(c, s, BIND_FD_TREE), rec = how & PLAN_BIND_RECURSIVE ? AT_RECURSIVE : 0;
 	int tree = given;
 
 	if (s->n[BIND_N_TYPE]) {
@@ -226,8 +226,8 @@ void do_bind(struct stage *c, const struct plan_step *s)
 			fail(c, "device", -ENODEV, source);
 	}
 	set_bind_attributes(c, s, tree, rec);
-	int at = lookup(c, path, O_PATH, resolve);
-	if (at == -ENOENT)
+	int at = lookup(c, path, O_PATH | (how & PLAN_BIND_TARGET_LINK ? O_NOFOLLOW : 0), resolve);
+	if (at == -ENOENT && !(how & PLAN_BIND_TARGET_LINK))
 		at = target(c, path, (mode_of(c, tree, 0) & S_IFMT) == S_IFDIR, resolve);
 	must(c, at, "openat2", path);
 	long r = try_attach(c, tree, at);
@@ -276,13 +276,26 @@ void do_remount(struct stage *c, const struct plan_step *s)
 	sys(__NR_close, at);
 }
 
+static void must_be_link(struct stage *c, int dir, const char *name, const char *text, const char *path)
+{
+	char have[4096];
+	long n = sys(__NR_readlinkat, dir, name, have, sizeof(have));
+
+	for (long i = 0; i < n && have[i] == text[i]; i++)
+		if (i + 1 == n && !text[n])
+			return;
+	fail(c, "symlinkat", -EEXIST, path);
+}
+
 void do_symlink(struct stage *c, const struct plan_step *s)
 {
 	const char *path = str(c, s, SYMLINK_S_LINK), *name;
 	int dir = parent_of(c, path, &name);
 	long r = sys(__NR_symlinkat, str(c, s, SYMLINK_S_TARGET), dir, name);
 
-	if (r != -EEXIST)
+	if (r == -EEXIST && s->n[SYMLINK_N_EXACT])
+		must_be_link(c, dir, name, str(c, s, SYMLINK_S_TARGET), path);
+	else if (r != -EEXIST)
 		must(c, r, "symlinkat", path);
 	sys(__NR_close, dir);
 }

@@ -4,13 +4,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PLAN_FINGERPRINT 0xe1bc60bu
-#define PLAN_NUMS 10
+#define PLAN_FINGERPRINT 0x31ff1fd4u
+#define PLAN_NUMS 9
 #define PLAN_REFS 4
 #define PLAN_FDS 1
 
 #define PLAN_MAGIC (0x44565431)
 #define PLAN_MAX_SIZE (64 << 20)
+#define PLAN_BIND_RECURSIVE (1)
+#define PLAN_BIND_TARGET_LINK (2)
+#define PLAN_BIND_NO_LINKS (4)
 #define PLAN_MAX_STEPS (4096)
 #define PLAN_PID_MARK_BYTE (1)
 #define PLAN_PID_MARK_LEN (10)
@@ -44,7 +47,7 @@ struct plan_step {
 	uint64_t n[PLAN_NUMS];
 	struct plan_ref s[PLAN_REFS];
 };
-_Static_assert(sizeof(struct plan_step) == 120, "step");
+_Static_assert(sizeof(struct plan_step) == 112, "step");
 
 /* Every step: its op code, and the name of the function do_NAME that carries it out. */
 #define PLAN_OPS(step) \
@@ -124,7 +127,8 @@ enum plan_slot {
 	SOURCE_FD_TREE = 0,
 	SOURCE_S_PATH = 0,
 	SOURCE_N_RECURSIVE = 0,
-	SOURCE_N_SET = 1,
+	SOURCE_N_LINK = 1,
+	SOURCE_N_SET = 2,
 	ROOT_FD_TREE = 0,
 	ROOT_S_PATH = 0,
 	ROOT_N_PROPAGATION = 0,
@@ -147,16 +151,15 @@ enum plan_slot {
 	BIND_FD_TREE = 0,
 	BIND_S_SOURCE = 0,
 	BIND_S_TARGET = 1,
-	BIND_N_RECURSIVE = 0,
+	BIND_N_HOW = 0,
 	BIND_N_SET = 1,
 	BIND_N_CLEAR = 2,
 	BIND_N_DROP = 3,
 	BIND_N_RECSET = 4,
 	BIND_N_RECCLEAR = 5,
 	BIND_N_PROPAGATION = 6,
-	BIND_N_NOFOLLOW = 7,
-	BIND_N_TYPE = 8,
-	BIND_N_RDEV = 9,
+	BIND_N_TYPE = 7,
+	BIND_N_RDEV = 8,
 	REMOUNT_S_TARGET = 0,
 	REMOUNT_L_OPTIONS = 1,
 	REMOUNT_N_SET = 0,
@@ -166,6 +169,7 @@ enum plan_slot {
 	OPTIONS_L_OPTIONS = 1,
 	SYMLINK_S_TARGET = 0,
 	SYMLINK_S_LINK = 1,
+	SYMLINK_N_EXACT = 0,
 	DEVICE_S_PATH = 0,
 	DEVICE_N_MODE = 0,
 	DEVICE_N_RDEV = 1,

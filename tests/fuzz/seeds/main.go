@@ -17,7 +17,7 @@ var steps = []plan.Step{
 	plan.EnterTime{Proc: 1}, plan.Propagation{Flags: 1 << 19}, plan.Source{Tree: 2, Path: "/dev/null", Set: 1}, plan.Root{Tree: 1, Path: "/b/rootfs", Propagation: 1 << 19},
 	plan.Mount{Type: "proc", Source: "proc", Target: "/proc", Flags: 14, NoFollow: true},
 	plan.CopyUp{Proc: 1, Target: "/a/b", Options: []string{"mode=755", "size=1k", "sync"}, Set: 2, Propagation: 1 << 18, OwnGID: true},
-	plan.Bind{Tree: 1, Source: "/src", Target: "/dst/x", Recursive: true, Set: 1, RecSet: 1},
+	plan.Bind{Tree: 1, Source: "/src", Target: "/dst/x", How: plan.BindRecursive, Set: 1, RecSet: 1},
 	plan.Remount{Target: "/dev", Set: 1}, plan.Symlink{Target: "/proc/self/fd", Link: "/dev/fd"},
 	plan.Device{Path: "/dev/null", Mode: 0o20666, Rdev: 1<<32 | 3, UID: 1, GID: 2}, plan.Console{Socket: 1, Rows: 24, Cols: 80, UID: 1, Mount: true},
 	plan.Mask{Path: "/proc/kcore", Null: 2}, plan.ReadOnly{Path: "/proc/sys"}, plan.RootReadOnly{}, plan.Pivot{Move: true},
