@@ -111,23 +111,38 @@ static int is_null(const struct statx *st)
 	return (st->stx_mode & S_IFMT) == S_IFCHR && st->stx_rdev_major == 1 && st->stx_rdev_minor == 3;
 }
 
-/* Opens the container's null device as descriptor i, in place of the host's, which fchmod(2) would
- * change for all (as runc and crun do at create). What is opened in place of it, if somebody changes the name, is what the
- * container itself could open: the rules for devices are in force. Without one, the host's stays. */
-static void own_null(struct stage *c, int i)
+/* Opens a file of the container if it is the null device, else -1. */
+static int open_null(struct stage *c, int flags)
 {
 	struct statx st;
+	int null = lookup(c, "dev/null", flags, 0);
 
+	if (null < 0)
+		return -1;
+	must(c, sys(__NR_statx, null, "", AT_EMPTY_PATH, STATX_TYPE, &st), "statx", "/dev/null");
+	if (is_null(&st))
+		return null;
+	sys(__NR_close, null);
+	return -1;
+}
+
+/* Opens the container's null device as descriptor i, in place of the host's, which fchmod(2) would
+ * change for all (as runc and crun do at create). It is looked at before it is opened: to open a device can be enough to
+ * start it. What is opened all the same, if somebody changes the name in between, is what the container itself could
+ * open: the rules for devices are in force. Without one, the host's stays. */
+static void own_null(struct stage *c, int i)
+{
 	if (c->root < 0)
 		c->root = (int)must(c, sys(__NR_openat, AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC), "openat", "/");
-	int null = lookup(c, "dev/null", O_RDWR | O_NOCTTY | O_NONBLOCK, 0);
+	int found = open_null(c, O_PATH);
+	if (found < 0)
+		return;
+	sys(__NR_close, found);
+	int null = open_null(c, O_RDWR | O_NOCTTY | O_NONBLOCK);
 	if (null < 0)
 		return;
-	must(c, sys(__NR_statx, null, "", AT_EMPTY_PATH, STATX_TYPE, &st), "statx", "/dev/null");
-	if (is_null(&st)) {
-		must(c, sys(__NR_fcntl, null, F_SETFL, 0), "fcntl", "/dev/null");
-		must(c, sys(__NR_dup3, null, i, 0), "dup3", "/dev/null");
-	}
+	must(c, sys(__NR_fcntl, null, F_SETFL, 0), "fcntl", "/dev/null");
+	must(c, sys(__NR_dup3, null, i, 0), "dup3", "/dev/null");
 	sys(__NR_close, null);
 }
 

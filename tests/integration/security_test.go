@@ -490,3 +490,32 @@ func TestPlantedKeyring(t *testing.T) {
 		t.Errorf("the container has keys of another's: %q", out)
 	}
 }
+
+// What a container has put in the place of its /dev/null is not opened by an exec: to open a device can be enough to start it.
+func TestPlantedNullIsNotOpened(t *testing.T) {
+	b := newBox(t, `process.args=["sleep","1000"]`, "root.readonly=false")
+	b.davit("run", "-d", "c1")
+	b.davit("exec", "c1", "sh", "-c", "rm /dev/null && mkfifo /dev/null")
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if _, err := unix.InotifyAddWatch(fd, fmt.Sprintf("/proc/%d/root/dev/null", b.pid()), unix.IN_OPEN); err != nil {
+		t.Fatal(err)
+	}
+	null, err := os.OpenFile("/dev/null", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	cmd := b.command("exec", "c1", "true")
+	cmd.Stdin = null
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if pollIn(fd, 0) {
+		t.Error("the fifo was opened")
+	}
+	b.davit("delete", "--force", "c1")
+}
