@@ -17,7 +17,10 @@ import (
 // machine that it is for. root is the container's root directory on the host; what is mounted in it is not seen there.
 func explainExec(err error, root, cwd string) error {
 	var step *StepError
-	if !errors.As(err, &step) || plan.OpOf(step.Step) != plan.OpOf(plan.Exec{}) || step.Errno != unix.ENOENT && step.Errno != unix.ENOEXEC {
+	if !errors.As(err, &step) || step.Errno != unix.ENOENT && step.Errno != unix.ENOEXEC {
+		return err
+	}
+	if _, is := step.Step.(plan.Exec); !is { // nor is the step always known: nil
 		return err
 	}
 	fd, failed := unix.Open(root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
