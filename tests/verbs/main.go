@@ -107,7 +107,8 @@ func (r runtime) flags(verb string) (map[string]string, error) {
 		args = []string{verb, "--help"}
 	}
 	text, err := r.output(args...)
-	if err != nil {
+	// A verb that is refused has a help that fails: engines ask by that whether it is there.
+	if err != nil && !strings.Contains(text, "not supported") {
 		return nil, fmt.Errorf("%s %s: %w", r.name, strings.Join(args, " "), err)
 	}
 	found := map[string]string{}
