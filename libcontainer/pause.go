@@ -41,7 +41,16 @@ func (c *Container) Resume() error {
 	m := c.Cgroups()
 	defer m.Close()
 	logf("thaw the cgroup")
-	return m.Thaw()
+	err := m.Thaw()
+	if err == nil {
+		return nil
+	}
+	// Of several hierarchies, one that was not frozen may be the one that failed.
+	if frozen, unknown := m.Frozen(); unknown == nil && !frozen {
+		logf("%v: but the container is not frozen any more", err)
+		return nil
+	}
+	return err
 }
 
 // wrongState is the answer to a verb that a container's state forbids. Engines
