@@ -126,6 +126,18 @@ func (e *examination) compile() {
 			e.warn("linux.seccomp", "forbids exit_group: a program can only end by a signal")
 		}
 	}
+	for _, entry := range c.plan.Steps {
+		switch s := entry.Step.(type) {
+		case plan.Root:
+			if s.Tree == plan.NoFD {
+				e.source(entry.Field, s.Path, false)
+			}
+		case plan.Source:
+			if strings.HasPrefix(entry.Field, "mounts[") && strings.HasSuffix(entry.Field, ".source") {
+				e.source(entry.Field, s.Path, s.Link)
+			}
+		}
+	}
 	maps := idmaps{}
 	defer maps.close()
 	for i := range c.plan.Descriptors {
@@ -133,6 +145,21 @@ func (e *examination) compile() {
 			e.fail(c.plan.Descriptors[i].Field, err)
 		}
 	}
+}
+
+// source looks for what the stage would copy.
+func (e *examination) source(field, path string, link bool) {
+	flags := unix.O_PATH | unix.O_CLOEXEC
+	if link {
+		flags |= unix.O_NOFOLLOW
+	}
+	fd, err := named("open_tree", path)(unix.Open(path, flags, 0))
+	if err != nil {
+		d := plan.Descriptor{Kind: plan.Tree, Field: field}
+		e.fail(field, openFailed(&d, err, hintOpen(&d, err)))
+		return
+	}
+	unix.Close(fd)
 }
 
 // tryOpen does for one descriptor what create does before it makes anything, but leaves alone whoever listens on a socket.

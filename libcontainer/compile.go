@@ -184,12 +184,8 @@ func (c *compiled) compile(o CreateOptions, facts *spec.Facts, cache string) err
 		return err
 	}
 	userns := c.enter(o, facts)
-	within := userns && c.new&unix.CLONE_NEWNS != 0 && !c.byPath
-	if within {
-		c.plan.Add("", plan.Sync{Phase: plan.Sources})
-	}
 	mounts := rootfs.Options{
-		Bundle: o.Bundle, New: c.new, Owned: c.owned, Foreign: c.foreign, Own: c.own, UserNS: c.userns, UserNamespace: userns || !facts.InitialUserNS(), ByPath: c.byPath, Within: within, NoPivot: o.NoPivot, SameDir: sameDir, ReadLink: readLink,
+		Bundle: o.Bundle, New: c.new, Owned: c.owned, Foreign: c.foreign, Own: c.own, UserNS: c.userns, UserNamespace: userns || !facts.InitialUserNS(), ByPath: c.byPath, Within: userns && c.new&unix.CLONE_NEWNS != 0 && !c.byPath, NoPivot: o.NoPivot, SameDir: sameDir, ReadLink: readLink,
 		Cgroups2: facts.Cgroup() == spec.Unified, HostCgroup2: hostCgroup2(facts), JoinedCgroup: joinsCgroup(c.spec), Hierarchies: c.cgroups.Hierarchies(),
 		MountLabel: c.spec.Linux.MountLabel != "" && facts.SELinux(), ContextType: c.spec.Annotations[spec.AnnotationContextType],
 	}

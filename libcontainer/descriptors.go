@@ -147,6 +147,9 @@ func openFailed(d *plan.Descriptor, err error, hint string) error {
 }
 
 func openDescriptor(d *plan.Descriptor, given map[string]int) (int, error) {
+	if d.Below != "" {
+		return openBelow(d)
+	}
 	switch d.Kind {
 	case plan.Path:
 		flags := unix.O_PATH | unix.O_CLOEXEC
@@ -170,6 +173,29 @@ func openDescriptor(d *plan.Descriptor, given map[string]int) (int, error) {
 		return named("dup", d.Path)(unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3))
 	}
 	return -1, nil // plan.Listen and plan.StateTree: see openState; plan.Own: the stage opens it
+}
+
+// openBelow opens what lies in the container's root, without leaving that: its content is the image's.
+func openBelow(d *plan.Descriptor) (int, error) {
+	root, err := named("open", d.Below)(unix.Open(d.Below, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0))
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(root)
+	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
+	if d.Link {
+		how.Flags |= unix.O_NOFOLLOW
+	}
+	at, err := named("openat2", d.Path)(unix.Openat2(root, d.Path, &how))
+	if err != nil || d.Kind == plan.Path {
+		return at, err
+	}
+	defer unix.Close(at)
+	flags := uint(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC | unix.AT_EMPTY_PATH)
+	if d.Kind == plan.TreeRecursive {
+		flags |= unix.AT_RECURSIVE
+	}
+	return named("open_tree", d.Path)(unix.OpenTree(at, "", flags))
 }
 
 func openTree(d *plan.Descriptor) (int, error) {

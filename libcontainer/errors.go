@@ -33,7 +33,7 @@ func (e *StepError) Error() string {
 	var b strings.Builder
 	if e.Field != "" {
 		b.WriteString(e.Field)
-		if what := subject(e.Step); what != "" {
+		if what := subject(e.Step); what != "" && !strings.HasSuffix(e.Field, ".source") {
 			b.WriteString(" (" + what + ")")
 		}
 		b.WriteString(": ")
@@ -197,6 +197,7 @@ func inBytes(n int64) string {
 }
 
 const (
+	hintRoot      = "the root filesystem must exist: by default it is the directory rootfs beside config.json"
 	hintSource    = `the source must exist on the host; check "source" in config.json`
 	hintRecursive = `in a user namespace a bind mount takes along what is mounted below its source: use "rbind"`
 )
@@ -204,7 +205,7 @@ const (
 func hintOpen(d *plan.Descriptor, err error) string {
 	switch {
 	case d.Field == "root.path" && errors.Is(err, fs.ErrNotExist):
-		return "the root filesystem must exist: by default it is the directory rootfs beside config.json"
+		return hintRoot
 	case (d.Kind == plan.Tree || d.Kind == plan.TreeRecursive) && errors.Is(err, fs.ErrNotExist):
 		return hintSource
 	case d.Within && d.Kind == plan.Tree && errors.Is(err, unix.EINVAL):
@@ -242,8 +243,11 @@ func hintStep(e *StepError) string {
 			return hint
 		}
 	case plan.Root:
-		if e.Errno == unix.EACCES {
+		switch {
+		case e.Errno == unix.EACCES:
 			return hintPassage(s.Path)
+		case e.Errno == unix.ENOENT && e.Call == "open_tree":
+			return hintRoot
 		}
 	case plan.Label:
 		if e.Errno == unix.ENOENT && strings.Contains(s.File, "apparmor") {

@@ -67,9 +67,16 @@ func Spawn(o Options) (*Stage, error) {
 	add(o.Preserve...)
 	first := len(files)
 	add(plan, pair[1])
+	holder, err := placeholder(o.Descriptors, plan, len(files)+len(o.Descriptors)+1)
+	if err != nil {
+		return nil, err
+	}
+	if holder != plan {
+		defer unix.Close(holder)
+	}
 	for _, fd := range o.Descriptors {
 		if fd < 0 { // the stage opens it: what is held until then keeps its number from others
-			fd = plan
+			fd = holder
 		}
 		add(fd)
 	}
@@ -189,4 +196,26 @@ func (s *Stage) Close() {
 		unix.Close(s.PidFD)
 		s.PidFD = -1
 	}
+}
+
+// placeholder returns what takes the numbers of descriptors that are -1: plan, or if they are many a copy of it above all those
+// numbers. Package syscall copies what is below its new number once more, and the limit of open files would do for half as many.
+func placeholder(descriptors []int, plan, above int) (int, error) {
+	many := 4
+	for _, fd := range descriptors {
+		if fd >= 0 {
+			continue
+		}
+		if many--; many == 0 {
+			fd, err := unix.FcntlInt(uintptr(plan), unix.F_DUPFD_CLOEXEC, above)
+			if err == unix.EINVAL { // above is above the limit
+				err = unix.EMFILE
+			}
+			if err != nil {
+				return -1, fmt.Errorf("fcntl F_DUPFD_CLOEXEC: %w", err)
+			}
+			return fd, nil
+		}
+	}
+	return plan, nil
 }

@@ -18,11 +18,11 @@ const (
 var order = binary.NativeEndian
 
 // ErrTooLarge is the error of a plan that the stage would refuse.
-var ErrTooLarge = errors.New("the configuration is too large: more than 4096 steps or 64 MiB")
+var ErrTooLarge = errors.New("the configuration is too large: its plan has more than 64 MiB")
 
 // Encode returns the form that the stage reads.
 func (p *Plan) Encode() ([]byte, error) {
-	if len(p.Steps) > maxSteps {
+	if len(p.Steps) > MaxSize/recordSize {
 		return nil, ErrTooLarge
 	}
 	data := headerSize + len(p.Steps)*recordSize

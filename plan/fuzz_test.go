@@ -95,7 +95,7 @@ func FuzzEncode(f *testing.F) {
 		}
 		encoded, err := p.Encode()
 		if err != nil {
-			if len(p.Steps) <= maxSteps {
+			if len(p.Steps) <= MaxSize/recordSize {
 				t.Fatal(err)
 			}
 			return

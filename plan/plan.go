@@ -102,6 +102,8 @@ type Descriptor struct {
 	Set       uint64   // MOUNT_ATTR_* that an Instance has from the start: the kernel may demand those of the host's (mount_too_revealing)
 	// Link: a symbolic link at the end of Path is not followed, it is what is meant.
 	Link bool
+	// Below is the root directory of the container on the host, if Path is to be resolved below that.
+	Below string
 }
 
 // Mapped says whether a tree gets id mappings.

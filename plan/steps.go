@@ -93,8 +93,8 @@ type CopyUp struct {
 
 // Bind attaches a copy of a mount tree of the host on Target.
 type Bind struct {
-	Tree FD
-	// Source on the host. If Tree is recursive and holds the file of a mount namespace (nsfs),
+	Tree FD // none with BindInRoot
+	// Source on the host, or with BindInRoot in the container. If Tree is recursive and holds the file of a mount namespace (nsfs),
 	// which move_mount(2) refuses with ELOOP, the stage copies Source instead, if that is still the same directory. Empty if
 	// it must not, since only the parent can make the mount idmapped.
 	Source     string

@@ -16,8 +16,10 @@ const (
 	BindTargetLink = 2
 	// BindNoLinks refuses a symbolic link anywhere in the target (CVE-2023-27561).
 	BindNoLinks = 4
-	// maxSteps is how many steps the stage takes.
-	maxSteps = 4096
+	// BindInRoot means that the source lies in the container's root, where the stage resolves it, as it does targets.
+	BindInRoot = 8
+	// BindSourceLink binds a symbolic link itself, if the source with BindInRoot is one.
+	BindSourceLink = 16
 	// pidMarkByte and pidMarkLen make up PIDMark.
 	pidMarkByte = 1
 	pidMarkLen  = 10

@@ -113,7 +113,7 @@ func (c *compiler) device(field string, d specs.LinuxDevice) {
 			step.Type, step.Rdev = mode, rdev
 		}
 		if c.ByPath {
-			step.Tree = source(c.plan, field, plan.Source{Path: d.Path})
+			step.Tree = c.source(field, plan.Source{Path: d.Path})
 		} else {
 			step.Tree = c.plan.Open(plan.Descriptor{Kind: plan.Tree, Path: d.Path, Field: field, Within: c.Within})
 		}

@@ -66,6 +66,8 @@ type compiler struct {
 	late []plan.Entry // steps for the end: what must stay writable until then
 	// hostSys: /sys is a bind mount, with all that is mounted below.
 	hostSys bool
+	// sources are what the stage opens of the host, before the step that attaches the root filesystem.
+	sources []plan.Entry
 }
 
 // Mounts adds the steps that build the container's view of files, up to the
@@ -87,6 +89,7 @@ func Mounts(p *plan.Plan, s *specs.Spec, o Options) ([]plan.Entry, error) {
 	if err := c.devices(); err != nil {
 		return nil, err
 	}
+	c.openFirst()
 	return c.late, nil
 }
 
@@ -131,9 +134,35 @@ func Finish(p *plan.Plan, s *specs.Spec, o Options, late []plan.Entry) error {
 // nothing of the container's is mounted that a path of the host could lead to.
 func source(p *plan.Plan, field string, s plan.Source) plan.FD {
 	s.Tree = p.Open(plan.Descriptor{Kind: plan.Own, Path: s.Path, Field: field})
-	at := slices.IndexFunc(p.Steps, func(e plan.Entry) bool { return plan.OpOf(e.Step) == plan.OpOf(plan.Root{}) })
-	p.Steps = slices.Insert(p.Steps, at, plan.Entry{Field: field, Step: s})
+	p.Steps = slices.Insert(p.Steps, rootStep(p), plan.Entry{Field: field, Step: s})
 	return s.Tree
+}
+
+func rootStep(p *plan.Plan) int {
+	return slices.IndexFunc(p.Steps, func(e plan.Entry) bool { return plan.OpOf(e.Step) == plan.OpOf(plan.Root{}) })
+}
+
+// source is the same for one of many: openFirst puts them all in place.
+func (c *compiler) source(field string, s plan.Source) plan.FD {
+	s.Tree = c.plan.Open(plan.Descriptor{Kind: plan.Own, Path: s.Path, Field: field})
+	c.sources = append(c.sources, plan.Entry{Field: field, Step: s})
+	return s.Tree
+}
+
+// openFirst has all of the host that the container gets opened once "/" is a slave, so that nothing is shared with the host
+// or unbindable any more, and before the first mount: by the parent what only that can open, and by the stage the rest.
+func (c *compiler) openFirst() {
+	first := c.sources
+	if slices.ContainsFunc(c.plan.Descriptors, func(d plan.Descriptor) bool { return d.Within }) {
+		first = append([]plan.Entry{{Step: plan.Sync{Phase: plan.Sources}}}, first...)
+	}
+	c.plan.Steps = slices.Insert(c.plan.Steps, rootStep(c.plan), first...)
+}
+
+// byStage reports whether the stage copies mounts of the host itself, which costs least. It does so in a mount namespace
+// of its own, in which nothing is shared with the host or unbindable any more.
+func (c *compiler) byStage() bool {
+	return c.ByPath || c.New&unix.CLONE_NEWNS != 0 && !c.Within && !c.sharedRoot()
 }
 
 // ReadOnly reports whether the root filesystem becomes read-only: root.readonly says so, or "/" is one of
@@ -196,7 +225,7 @@ func (c *compiler) root() error {
 			step.Propagation = unix.MS_PRIVATE
 		}
 	}
-	if !c.ByPath {
+	if !c.byStage() {
 		step.Tree = c.plan.Open(plan.Descriptor{Kind: plan.TreeRecursive, Path: where, Field: "root.path", Within: c.Within})
 	}
 	c.plan.Add("root.path", step)
@@ -482,30 +511,81 @@ func (c *compiler) bind(field string, m *specs.Mount, target string, o options) 
 	} else if topAlone {
 		step.Propagation = 0
 	}
-	tree := plan.Descriptor{Kind: plan.Tree, Path: from, Field: field + ".source", MapsAll: o.ridmap, Within: c.Within, Link: o.sourceLink}
-	if o.recursive {
-		tree.Kind = plan.TreeRecursive
-	}
-	if o.idmap || len(m.UIDMappings) > 0 {
-		var err error
-		if tree.Maps, err = c.idmap(m, o); err != nil {
-			return err
-		}
-		if tree.Maps == "" {
-			tree.Namespace = c.UserNS
-		}
-		step.Source = ""
-	}
-	if c.ByPath {
-		step.Tree = source(c.plan, field, plan.Source{Path: from, Recursive: o.recursive, Link: o.sourceLink})
-	} else {
-		step.Tree = c.plan.Open(tree)
+	if err := c.bindSource(field, m, o, &step); err != nil {
+		return err
 	}
 	c.plan.Add(field, step)
 	if topAlone && o.propagation != step.Propagation {
 		c.plan.Add(field, plan.Remount{Target: target, Propagation: o.propagation})
 	}
 	return nil
+}
+
+// bindSource decides who copies the source of a bind mount, and whether it lies on the host or in the container.
+func (c *compiler) bindSource(field string, m *specs.Mount, o options, step *plan.Bind) error {
+	if o.idmap || len(m.UIDMappings) > 0 {
+		return c.mappedSource(field, m, o, step)
+	}
+	if inside, is := c.inside(step.Source); is {
+		step.Source, step.How = inside, step.How|plan.BindInRoot
+		if o.sourceLink {
+			step.How |= plan.BindSourceLink
+		}
+		return nil
+	}
+	if c.byStage() {
+		step.Tree = c.source(field+".source", plan.Source{Path: step.Source, Recursive: o.recursive, Link: o.sourceLink})
+		if step.Propagation == unix.MS_SLAVE && o.propagation == 0 && !c.ByPath { // it is one
+			step.Propagation = 0
+		}
+		return nil
+	}
+	step.Tree = c.plan.Open(c.tree(field, step, o))
+	return nil
+}
+
+func (c *compiler) tree(field string, step *plan.Bind, o options) plan.Descriptor {
+	d := plan.Descriptor{Kind: plan.Tree, Path: step.Source, Field: field + ".source", Within: c.Within, Link: o.sourceLink}
+	if o.recursive {
+		d.Kind = plan.TreeRecursive
+	}
+	return d
+}
+
+// mappedSource has davit copy a tree and map its ids, before the container's first mount.
+func (c *compiler) mappedSource(field string, m *specs.Mount, o options, step *plan.Bind) error {
+	tree := c.tree(field, step, o)
+	tree.MapsAll, tree.Within = o.ridmap, c.Within || c.New&unix.CLONE_NEWNS != 0 && !c.sharedRoot()
+	var err error
+	if tree.Maps, err = c.idmap(m, o); err != nil {
+		return err
+	}
+	if tree.Maps == "" {
+		tree.Namespace = c.UserNS
+	}
+	if inside, is := c.inside(step.Source); is {
+		if i := c.covering(field, inside, o.recursive); i >= 0 {
+			return fmt.Errorf("id mappings of a source that mounts[%d] shows in the container are not supported: give its source on the host", i)
+		}
+		tree.Path, tree.Below = inside, Path(c.spec, c.Bundle)
+	}
+	step.Source = ""
+	step.Tree = c.plan.Open(tree)
+	return nil
+}
+
+// covering returns which mount before field in the list may have what a path of the container leads to, -1 for none.
+func (c *compiler) covering(field, inside string, recursive bool) int {
+	for i := range c.spec.Mounts {
+		if fmt.Sprintf("mounts[%d]", i) == field {
+			break
+		}
+		at := path.Clean("/" + c.spec.Mounts[i].Destination)
+		if at == inside || strings.HasPrefix(inside, at+"/") || recursive && strings.HasPrefix(at, strings.TrimSuffix(inside, "/")+"/") {
+			return i
+		}
+	}
+	return -1
 }
 
 // link returns where the source of a bind mount points, if it is a symbolic link.
@@ -519,7 +599,8 @@ func (c *compiler) link(source string) (text string, is bool, err error) {
 	return c.ReadLink(source)
 }
 
-// inside returns where in the container's root a source lies, if it does.
+// inside returns where in the container's root a source lies, if it does: a mount before it in the list may have made
+// it. A path of the host would lead where the image has it lead.
 func (c *compiler) inside(source string) (string, bool) {
 	root, source := Path(c.spec, c.Bundle), path.Clean(source)
 	if root == "/" {
@@ -670,5 +751,7 @@ func (c *compiler) cgroup2() string {
 func (c *compiler) bindCgroup(field, dir, target string, o options) error {
 	byPath := *c
 	byPath.ByPath, o.noFollow, o.flagged = true, true, false
-	return byPath.bind(field, &specs.Mount{Source: dir}, target, o)
+	err := byPath.bind(field, &specs.Mount{Source: dir}, target, o)
+	c.sources = byPath.sources
+	return err
 }

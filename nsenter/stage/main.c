@@ -156,7 +156,7 @@ const char *check_plan(const char *plan, uint64_t len, uint32_t nfds)
 
 	if (len < sizeof(*h) + 1 || len > PLAN_MAX_SIZE || h->magic != PLAN_MAGIC || h->fingerprint != PLAN_FINGERPRINT)
 		return "not a plan of this build";
-	if (h->size != len || h->nsteps == 0 || h->nsteps > PLAN_MAX_STEPS || h->nfds != nfds ||
+	if (h->size != len || h->nsteps == 0 || h->nsteps > PLAN_MAX_SIZE / sizeof(*s) || h->nfds != nfds ||
 	    h->data != sizeof(*h) + h->nsteps * sizeof(*s) || h->data >= len || plan[len - 1] != 0)
 		return "sizes that disagree";
 	for (uint32_t i = 0; i < h->nsteps; i++) {

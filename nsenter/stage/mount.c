@@ -33,6 +33,11 @@ static int copy_source(struct stage *c, const char *path, int flags)
 	return (int)must(c, sys(__NR_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | flags), "open_tree", path);
 }
 
+static int copy_mount(struct stage *c, int of, int flags, const char *path)
+{
+	return (int)must(c, sys(__NR_open_tree, of, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | flags), "open_tree", path);
+}
+
 /* What the container will be given of the host, while nothing of the container's is mounted yet. */
 void do_source(struct stage *c, const struct plan_step *s)
 {
@@ -213,12 +218,23 @@ static int same_file(struct stage *c, int one, int other)
 	return a.stx_ino == b.stx_ino && a.stx_dev_major == b.stx_dev_major && a.stx_dev_minor == b.stx_dev_minor;
 }
 
+/* What lies in the container's root is resolved there: its names on the host lead where the image wants. */
+static int copy_inside(struct stage *c, const char *path, uint64_t how)
+{
+	int at = lookup(c, path, O_PATH | (how & PLAN_BIND_SOURCE_LINK ? O_NOFOLLOW : 0), 0);
+
+	must(c, at, "openat2", path);
+	int tree = copy_mount(c, at, how & PLAN_BIND_RECURSIVE ? AT_RECURSIVE : 0, path);
+	sys(__NR_close, at);
+	return tree;
+}
+
 void do_bind(struct stage *c, const struct plan_step *s)
 {
 	const char *path = str(c, s, BIND_S_TARGET), *source = str(c, s, BIND_S_SOURCE);
 	uint64_t how = s->n[BIND_N_HOW], resolve = how & PLAN_BIND_NO_LINKS ? RESOLVE_NO_SYMLINKS : 0;
 	int given = fd(c, s, BIND_FD_TREE), rec = how & PLAN_BIND_RECURSIVE ? AT_RECURSIVE : 0;
-	int tree = given;
+	int tree = given >= 0 ? given : copy_inside(c, source, how);
 
 	if (s->n[BIND_N_TYPE]) {
 		uint64_t have;
@@ -231,7 +247,7 @@ void do_bind(struct stage *c, const struct plan_step *s)
 		at = target(c, path, (mode_of(c, tree, 0) & S_IFMT) == S_IFDIR, resolve);
 	must(c, at, "openat2", path);
 	long r = try_attach(c, tree, at);
-	if (r == -ELOOP && rec && *source) {
+	if (r == -ELOOP && rec && *source && given >= 0) {
 		/* The parent's copy holds a file of a mount namespace older than this one, which the
 		 * kernel attaches nowhere. The mounts that this namespace began with are without such. */
 		tree = copy_source(c, source, rec);
@@ -242,6 +258,8 @@ void do_bind(struct stage *c, const struct plan_step *s)
 	}
 	must(c, r, "move_mount", path);
 	sys(__NR_close, at);
+	if (given < 0) /* any number of them */
+		sys(__NR_close, tree);
 }
 
 static void must_be_mount(struct stage *c, int at, const char *path)
@@ -333,11 +351,6 @@ void do_device(struct stage *c, const struct plan_step *s)
 		sys(__NR_close, node);
 	}
 	sys(__NR_close, dir);
-}
-
-static int copy_mount(struct stage *c, int of, int flags, const char *path)
-{
-	return (int)must(c, sys(__NR_open_tree, of, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | flags), "open_tree", path);
 }
 
 /* The empty directory that masks directories. All share one filesystem: a superblock each

@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PLAN_FINGERPRINT 0x31ff1fd4u
+#define PLAN_FINGERPRINT 0x86836457u
 #define PLAN_NUMS 9
 #define PLAN_REFS 4
 #define PLAN_FDS 1
@@ -14,7 +14,8 @@
 #define PLAN_BIND_RECURSIVE (1)
 #define PLAN_BIND_TARGET_LINK (2)
 #define PLAN_BIND_NO_LINKS (4)
-#define PLAN_MAX_STEPS (4096)
+#define PLAN_BIND_IN_ROOT (8)
+#define PLAN_BIND_SOURCE_LINK (16)
 #define PLAN_PID_MARK_BYTE (1)
 #define PLAN_PID_MARK_LEN (10)
 

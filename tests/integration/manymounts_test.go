@@ -1,0 +1,65 @@
+package integration
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestManyMounts: only memory and the hard limit of open descriptors limit how many mounts a container has.
+func TestManyMounts(t *testing.T) {
+	needRoot(t)
+	users := []string{`linux.namespaces+={"type":"user"}`, `linux.uidMappings=[{"containerID":0,"hostID":100000,"size":65536}]`,
+		`linux.gidMappings=[{"containerID":0,"hostID":100000,"size":65536}]`}
+	for _, test := range []struct {
+		name  string
+		n     int
+		limit string // of descriptors
+		edits []string
+	}{
+		{"binds", 5000, "8192", nil},
+		{"binds in a user namespace", 5000, "8192", users},
+		{"binds within a low limit", 950, "1024", nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			checkLeaks(t, t.TempDir())
+			dir := t.TempDir()
+			for at := dir; at != os.TempDir(); at = filepath.Dir(at) {
+				must(t, os.Chmod(at, 0o755))
+			}
+			bundle, source := filepath.Join(dir, "many"), filepath.Join(dir, "source")
+			must(t, makeBundle(bundle))
+			must(t, os.WriteFile(source, []byte("hello\n"), 0o644))
+			must(t, os.Mkdir(filepath.Join(bundle, "rootfs/m"), 0o777))
+			must(t, os.Chmod(filepath.Join(bundle, "rootfs/m"), 0o777))
+			var mounts []string
+			for i := range test.n {
+				at := fmt.Sprintf("/m/%d", i)
+				must(t, os.WriteFile(filepath.Join(bundle, "rootfs", at), nil, 0o644))
+				mounts = append(mounts, fmt.Sprintf(`{"destination":%q,"type":"bind","source":%q,"options":["bind"]}`, at, source))
+			}
+			must(t, editConfig(bundle, append(test.edits, "root.readonly=false", "process.rlimits-", `process.args=["sh","-c","grep -c ' /m/' /proc/mounts; cat /m/*|grep -c hello; ulimit -n"]`)))
+			addMounts(t, bundle, mounts)
+			cmd := exec.Command("sh", "-c", "ulimit -n "+test.limit+`; exec "$@"`, "sh", davit, "--root", t.TempDir(), "run", "-b", bundle, "many")
+			var errors bytes.Buffer
+			cmd.Stderr = &errors
+			out, err := cmd.Output()
+			if want := fmt.Sprintf("%d\n%d\n%s\n", test.n, test.n, test.limit); err != nil || string(out) != want {
+				t.Fatalf("%v: %.400s%.400s, not %s", err, out, errors.String(), want)
+			}
+		})
+	}
+}
+
+// addMounts appends to mounts of config.json, which ends with them then: many edits would each read and write it.
+func addMounts(t *testing.T, bundle string, mounts []string) {
+	must(t, editConfig(bundle, []string{"mounts+=HERE"}))
+	path := filepath.Join(bundle, "config.json")
+	data, err := os.ReadFile(path)
+	must(t, err)
+	must(t, os.WriteFile(path, []byte(strings.Replace(string(data), `"HERE"`, strings.Join(mounts, ","), 1)), 0o644))
+}
