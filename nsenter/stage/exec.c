@@ -71,19 +71,9 @@ void do_program(struct stage *c, const struct plan_step *s)
 	fail(c, call, wrong, where);
 }
 
-void do_ready(struct stage *c, const struct plan_step *s)
-{
-	(void)s;
-	tell(c, MSG_READY, 0, 0);
-}
-
 /* As the first process of a pid namespace the stage gets no signal that it does not handle (pid_namespaces(7)).
  * It has nothing to clean up. The exec resets the handlers (signal(7)). */
-static _Noreturn void end_by_signal(int sig)
-{
-	for (;;)
-		sys(__NR_exit_group, 128 + sig);
-}
+static _Noreturn void end_by_signal(int sig) { end(128 + sig); }
 
 static void end_by_signals(void)
 {
@@ -93,6 +83,16 @@ static void end_by_signals(void)
 
 	for (size_t i = 0; i < sizeof(fatal); i++)
 		sys(__NR_rt_sigaction, fatal[i], action, 0, sizeof(action[3]));
+}
+
+void do_ready(struct stage *c, const struct plan_step *s)
+{
+	const struct plan_step *next = s + 1, *end_of_plan = c->steps + c->h->nsteps;
+
+	/* Before create returns: a kill may follow at once. */
+	if (next < end_of_plan && next->op == OP_WAIT_START && fd(c, next, WAIT_START_FD_SOCKET) >= 0)
+		end_by_signals();
+	tell(c, MSG_READY, 0, 0);
 }
 
 void do_wait_start(struct stage *c, const struct plan_step *s)
@@ -108,7 +108,6 @@ void do_wait_start(struct stage *c, const struct plan_step *s)
 	}
 	c->channel = -1;
 	sys(__NR_close, c->control);
-	end_by_signals();
 	/* The host may be short of memory or of files for a moment, long after create said that all is well. */
 	for (;;) {
 		r = sys(__NR_accept4, socket, 0, 0, O_CLOEXEC);
