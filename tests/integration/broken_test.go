@@ -67,7 +67,7 @@ var verbsOf = [][]string{
 // the container; delete --force removes it.
 func TestBrokenState(t *testing.T) {
 	for _, file := range []string{"davit.json", "config.json"} {
-		for _, broken := range brokenFiles {
+		for _, broken := range sampled(brokenFiles, 5) {
 			t.Run(file+"_"+broken.name, func(t *testing.T) {
 				b := newBox(t, `process.args=["sleep","1000"]`, `hooks.poststop=[{"path":"/bin/true"}]`)
 				b.davit("run", "-d", "c1")
@@ -142,9 +142,9 @@ func TestBrokenConfig(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, key := range []string{"process", "root", "mounts", "hostname", "linux", "process.user", "process.args", "process.env", "process.cwd",
+	for _, key := range sampled([]string{"process", "root", "mounts", "hostname", "linux", "process.user", "process.args", "process.env", "process.cwd",
 		"process.capabilities", "process.rlimits", "linux.resources", "linux.resources.devices", "linux.namespaces", "linux.maskedPaths",
-		"linux.readonlyPaths", "linux.cgroupsPath", "root.path"} {
+		"linux.readonlyPaths", "linux.cgroupsPath", "root.path"}, 6) {
 		for _, change := range []string{"without", "null", "wrong"} {
 			var config map[string]any
 			json.Unmarshal(data, &config)
@@ -210,7 +210,7 @@ func (b *box) limited(descriptors int, args ...string) (string, int) {
 // TestFewDescriptors gives every verb 3 to 64 descriptors: an error or success, and what was said is so.
 func TestFewDescriptors(t *testing.T) {
 	b := newBox(t, `process.args=["sleep","1000"]`, `hooks.createRuntime=[{"path":"/bin/true"}]`, `hooks.poststop=[{"path":"/bin/sh","args":["sh","-c","echo >>`+t.TempDir()+`/stopped"]}]`)
-	counts := []int{3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 22, 24, 28, 32, 48, 64}
+	counts := sampled([]int{3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 22, 24, 28, 32, 48, 64}, 7)
 	check := func(n int, args []string, out string, status int) {
 		if wrong := crashed(out, status); wrong != "" && !(n < 5 && out == "") { // the program may not even be loaded
 			t.Errorf("%d descriptors: %q: %s: exit status %d: %s", n, args, wrong, status, out)

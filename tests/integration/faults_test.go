@@ -183,6 +183,9 @@ func (b *box) hugetlb() string {
 // Every day it takes a sample.
 func TestFaults(t *testing.T) {
 	stride := 61
+	if testing.Short() {
+		stride = 600
+	}
 	if exhaustive() {
 		stride = 1
 	}
