@@ -102,7 +102,7 @@ func (s Store) create(o CreateOptions, b *bundle) (c *creation, err error) {
 		return nil, err
 	}
 	end = o.Trace.span("open descriptors")
-	c.fds, err = openDescriptors(c.plan, map[string]int{"console": o.Console})
+	c.fds, err = openDescriptors(c.plan, map[string]int{"console": o.Console}, o.PreserveFDs)
 	if err == nil {
 		err = c.spareOwnNamespaces()
 	}

@@ -36,10 +36,16 @@ func (d descriptors) close() {
 
 // openDescriptors opens what the plan wants of the host, before anything is
 // made. The start socket is opened later: its directory does not exist yet.
-func openDescriptors(p *plan.Plan, given map[string]int) (descriptors, error) {
+// preserved is how many descriptors the process is given beside them.
+func openDescriptors(p *plan.Plan, given map[string]int, preserved int) (descriptors, error) {
 	fds := make(descriptors, len(p.Descriptors))
 	for i := range fds {
 		fds[i] = -1
+	}
+	low, err := reserveLow(p, preserved)
+	defer low.close()
+	if err != nil {
+		return nil, err
 	}
 	maps := idmaps{}
 	defer maps.close()
@@ -60,6 +66,32 @@ func openDescriptors(p *plan.Plan, given map[string]int) (descriptors, error) {
 		}
 	}
 	return fds, nil
+}
+
+// reserveLow occupies the lowest free numbers, so that the descriptors opened next have higher numbers than they will have in the
+// stage. nsenter.Spawn hands descriptors over by package syscall, which first copies each one whose number is lower than its
+// new one: without this, thousands of descriptors would count twice against RLIMIT_NOFILE. The caller closes what is returned.
+func reserveLow(p *plan.Plan, preserved int) (descriptors, error) {
+	later := 0 // opened by the stage, or when the state directory is there
+	for i := range p.Descriptors {
+		switch p.Descriptors[i].Kind {
+		case plan.Own, plan.Listen, plan.StateTree:
+			later++
+		}
+	}
+	if len(p.Descriptors)-later < manyDescriptors {
+		return nil, nil
+	}
+	n := nsenter.Before + preserved + later
+	low := make(descriptors, 0, n)
+	for range n {
+		fd, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			return low, fmt.Errorf("fcntl F_DUPFD_CLOEXEC: %w", err)
+		}
+		low = append(low, fd)
+	}
+	return low, nil
 }
 
 // openWithin opens the rest, in the mount namespace of the stage, and gives it to that.

@@ -137,7 +137,7 @@ func (e *execution) run(console int) error {
 	}
 	var err error
 	given := map[string]int{"container": e.pidfd, "console": console}
-	if e.fds, err = openDescriptors(e.plan, given); err != nil {
+	if e.fds, err = openDescriptors(e.plan, given, e.PreserveFDs); err != nil {
 		return err
 	}
 	if err := e.checkPid(); err != nil {

@@ -39,6 +39,9 @@ type Stage struct {
 	held    []Message // of the process that it made, until that is known
 }
 
+// Before is how many descriptors the stage has before the preserved ones and those of its plan: stdio, the plan, the control socket.
+const Before = 5
+
 // Spawn starts a stage. The caller's descriptors stay the caller's.
 func Spawn(o Options) (*Stage, error) {
 	exe, err := memfd.Program("davit-stage", stageELF)
