@@ -229,13 +229,13 @@ func (f *Facts) SELinux() bool {
 // firstBytes is the beginning of a small file of procfs or sysfs, without a line
 // break or NUL at the end; empty if it cannot be read.
 func firstBytes(path string) string {
-	fd, err := retry(func() (int, error) { return unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0) })
+	fd, err := Retry(func() (int, error) { return unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0) })
 	if err != nil {
 		return ""
 	}
 	defer unix.Close(fd)
 	var buf [64]byte
-	n, err := retry(func() (int, error) { return unix.Read(fd, buf[:]) })
+	n, err := Retry(func() (int, error) { return unix.Read(fd, buf[:]) })
 	if err != nil {
 		return ""
 	}
