@@ -71,8 +71,8 @@ GOARCH     := $(or $(GOARCH),$(shell $(GO) env GOARCH))
 export GOARCH
 STAGE      := nsenter/stage_$(GOARCH).elf
 STAGE_C    := $(wildcard nsenter/stage/*.c)
-COMPILER   := seccomp/compiler_$(GOARCH).elf
-COMPILER_C := $(wildcard seccomp/compiler/*.c)
+COMPILER   := internal/seccomp/compiler_$(GOARCH).elf
+COMPILER_C := $(wildcard internal/seccomp/compiler/*.c)
 ELFS       := $(STAGE) $(COMPILER)
 
 # The two bytes of e_machine in elf(5). $(CC) may be a compiler for another machine than GOARCH.
@@ -104,7 +104,7 @@ $(STAGE): $(STAGE_C) $(wildcard nsenter/stage/*.h) Makefile
 	$(Q)$(CC) $(STAGE_CFLAGS) -o $@ $(STAGE_C)
 	$(IS_FOR_GOARCH)
 
-$(COMPILER): $(COMPILER_C) $(wildcard seccomp/compiler/*.h) Makefile
+$(COMPILER): $(COMPILER_C) $(wildcard internal/seccomp/compiler/*.h) Makefile
 	$(call say,CC,$@)
 	$(Q)$(CC) $(COMPILER_CFLAGS) -o $@ $(COMPILER_C) -lseccomp
 	$(IS_FOR_GOARCH)
@@ -257,7 +257,7 @@ uninstall:
 deb:
 	@tests/deps build
 	@$(MAKE) --no-print-directory all
-	@packaging/deb
+	@build/packaging/deb
 
 clean:
-	rm -rf bin nsenter/*.elf seccomp/*.elf
+	rm -rf bin nsenter/*.elf internal/seccomp/*.elf

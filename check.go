@@ -7,11 +7,11 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"davit/cli"
-	"davit/doctor"
+	"davit/internal/cli"
+	"davit/internal/inspect"
+	"davit/internal/jsonx"
+	"davit/internal/show"
 	"davit/libcontainer"
-	"davit/show"
-	"davit/spec/jsonx"
 )
 
 func checkCommand() *cli.Command {
@@ -29,7 +29,7 @@ examples:
   davit check --engine containerd`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "bundle", Aliases: []string{"b"}, Usage: "`directory` with config.json"},
-			&cli.StringFlag{Name: "engine", Usage: "`name` of an engine: " + strings.Join(doctor.Engines, ", ")},
+			&cli.StringFlag{Name: "engine", Usage: "`name` of an engine: " + strings.Join(inspect.Engines, ", ")},
 			&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Usage: "text or json", Value: "text"},
 		},
 		Action: verb(func(c *cli.Context) error {

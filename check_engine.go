@@ -1,15 +1,14 @@
 package main
 
 import (
+	"davit/internal/inspect"
+	"davit/internal/show"
 	"fmt"
-
-	"davit/doctor"
-	"davit/show"
 )
 
 // checkEngine prints what the doctor finds in an engine's configuration.
 func checkEngine(name, format string) error {
-	findings, err := doctor.Check(name, "")
+	findings, err := inspect.Check(name, "")
 	if err != nil {
 		return usage(fmt.Errorf("--engine: %w", err))
 	}
@@ -24,7 +23,7 @@ func checkEngine(name, format string) error {
 	}
 	wrong := false
 	for _, f := range findings {
-		wrong = wrong || f.Level == doctor.Error
+		wrong = wrong || f.Level == inspect.Error
 		if format == "json" {
 			continue
 		}

@@ -1,9 +1,8 @@
 package main
 
 import (
+	"davit/internal/cli"
 	"errors"
-
-	"davit/cli"
 )
 
 // Engines ask for these only on a user's behalf; what `features` says keeps

@@ -1,9 +1,8 @@
 package main
 
 import (
+	"davit/internal/cli"
 	"os"
-
-	"davit/cli"
 )
 
 func completionCommand() *cli.Command {

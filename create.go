@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 
-	"davit/cli"
+	"davit/internal/cli"
 	"davit/libcontainer"
 )
 

@@ -6,9 +6,9 @@ import (
 	"time"
 
 	"davit/cgroups"
-	"davit/cli"
+	"davit/internal/cli"
+	"davit/internal/jsonx"
 	"davit/libcontainer"
-	"davit/spec/jsonx"
 )
 
 func eventsCommand() *cli.Command {

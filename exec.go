@@ -9,10 +9,10 @@ import (
 	"strconv"
 	"strings"
 
-	"davit/cli"
+	"davit/internal/cli"
+	"davit/internal/config"
+	"davit/internal/jsonx"
 	"davit/libcontainer"
-	"davit/spec"
-	"davit/spec/jsonx"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -108,7 +108,7 @@ func execProcess(c *cli.Context, container *libcontainer.Container) (*specs.Proc
 		p.NoNewPrivileges = c.Bool("no-new-privs")
 	}
 	for _, name := range c.StringSlice("cap") {
-		if _, known := spec.Capability(name); !known { // a warning, as config.md has it for those of a config
+		if _, known := config.Capability(name); !known { // a warning, as config.md has it for those of a config
 			libcontainer.Warn(fmt.Sprintf("--cap: unknown capability %q: ignored (names are as in CAP_SYS_ADMIN)", name))
 			continue
 		}
@@ -141,7 +141,7 @@ func baseProcess(c *cli.Context, container *libcontainer.Container) (*specs.Proc
 		if err != nil {
 			return nil, fmt.Errorf("--process: %w", err)
 		}
-		p, err := spec.DecodeProcess(data)
+		p, err := config.DecodeProcess(data)
 		var bad *jsonx.Error
 		if errors.As(err, &bad) {
 			bad.File = path

@@ -4,7 +4,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"davit/cli"
+	"davit/internal/cli"
 	"davit/libcontainer"
 )
 

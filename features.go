@@ -1,10 +1,10 @@
 package main
 
 import (
-	"davit/cli"
+	"davit/internal/cli"
+	"davit/internal/config/featuresjson"
+	"davit/internal/jsonx"
 	"davit/libcontainer"
-	"davit/spec/featuresjson"
-	"davit/spec/jsonx"
 )
 
 func featuresCommand() *cli.Command {

@@ -1,11 +1,10 @@
 package main
 
 import (
+	"davit/internal/cli"
 	"fmt"
 	"strconv"
 	"strings"
-
-	"davit/cli"
 
 	"golang.org/x/sys/unix"
 )

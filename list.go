@@ -6,10 +6,10 @@ import (
 	"os"
 	"text/tabwriter"
 
-	"davit/cli"
+	"davit/internal/cli"
+	"davit/internal/jsonx"
+	"davit/internal/show"
 	"davit/libcontainer"
-	"davit/show"
-	"davit/spec/jsonx"
 )
 
 func listCommand() *cli.Command {

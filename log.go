@@ -5,11 +5,11 @@ import (
 	"strings"
 	"time"
 
-	"davit/cli"
+	"davit/internal/cli"
+	"davit/internal/jsonx"
+	"davit/internal/memfd"
+	"davit/internal/show"
 	"davit/libcontainer"
-	"davit/memfd"
-	"davit/show"
-	"davit/spec/jsonx"
 
 	"golang.org/x/sys/unix"
 )

@@ -15,9 +15,9 @@ import (
 	"runtime"
 	"strings"
 
-	"davit/cli"
+	"davit/internal/cli"
+	"davit/internal/host"
 	"davit/libcontainer"
-	"davit/spec"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -129,7 +129,7 @@ func defaultRoot() string {
 // notReallyRoot: rootless Podman runs davit as root of a user namespace; $USER tells root in a
 // container from that, as runc has it.
 func notReallyRoot() bool {
-	return !spec.Host().InitialUserNS() && os.Getenv("USER") != "root"
+	return !host.Host().InitialUserNS() && os.Getenv("USER") != "root"
 }
 
 const (

@@ -1,11 +1,10 @@
 package main
 
 import (
+	"davit/internal/cli"
+	"davit/internal/jsonx"
 	"fmt"
 	"os"
-
-	"davit/cli"
-	"davit/spec/jsonx"
 )
 
 // outputFormat returns the value of --format, which is one of the two.

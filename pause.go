@@ -1,7 +1,7 @@
 package main
 
 import (
-	"davit/cli"
+	"davit/internal/cli"
 	"davit/libcontainer"
 )
 

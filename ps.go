@@ -1,6 +1,9 @@
 package main
 
 import (
+	"davit/internal/cli"
+	"davit/internal/jsonx"
+	"davit/internal/show"
 	"errors"
 	"fmt"
 	"os"
@@ -8,10 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"davit/cli"
-	"davit/show"
-	"davit/spec/jsonx"
 )
 
 func psCommand() *cli.Command {

@@ -1,11 +1,10 @@
 package main
 
 import (
+	"davit/internal/cli"
 	"errors"
 	"fmt"
 	"regexp"
-
-	"davit/cli"
 )
 
 func regexFlag() cli.Flag {

@@ -3,7 +3,7 @@ package main
 import (
 	"errors"
 
-	"davit/cli"
+	"davit/internal/cli"
 	"davit/libcontainer"
 )
 

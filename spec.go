@@ -1,12 +1,11 @@
 package main
 
 import (
+	"davit/internal/cli"
+	"davit/internal/config"
 	"fmt"
 	"os"
 	"path/filepath"
-
-	"davit/cli"
-	"davit/spec"
 )
 
 func specCommand() *cli.Command {
@@ -19,7 +18,7 @@ example:
   davit spec`,
 		Flags: []cli.Flag{
 			bundleFlag(),
-			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "`name` of the file, below the bundle unless it is absolute", Value: spec.ConfigFile},
+			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "`name` of the file, below the bundle unless it is absolute", Value: config.ConfigFile},
 			&cli.BoolFlag{Name: "rootless", Usage: "for a container of an unprivileged user"},
 		},
 		Action: verb(func(c *cli.Context) error {
@@ -37,11 +36,11 @@ example:
 			if err != nil {
 				return err
 			}
-			s := spec.Default()
+			s := config.Default()
 			if c.Bool("rootless") {
-				spec.Rootless(s, uint32(os.Geteuid()), uint32(os.Getegid()))
+				config.Rootless(s, uint32(os.Geteuid()), uint32(os.Getegid()))
 			}
-			if err := spec.Write(f, s); err != nil {
+			if err := config.Write(f, s); err != nil {
 				return err
 			}
 			return f.Close()

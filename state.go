@@ -3,9 +3,9 @@ package main
 import (
 	"fmt"
 
-	"davit/cli"
+	"davit/internal/cli"
+	"davit/internal/jsonx"
 	"davit/libcontainer"
-	"davit/spec/jsonx"
 )
 
 func stateCommand() *cli.Command {

@@ -7,9 +7,9 @@ import (
 	"slices"
 	"text/tabwriter"
 
-	"davit/cli"
+	"davit/internal/cli"
+	"davit/internal/show"
 	"davit/libcontainer"
-	"davit/show"
 )
 
 func traceFlag() cli.Flag {

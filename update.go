@@ -8,10 +8,10 @@ import (
 	"strconv"
 	"strings"
 
-	"davit/cli"
+	"davit/internal/cli"
+	"davit/internal/config"
+	"davit/internal/jsonx"
 	"davit/libcontainer"
-	"davit/spec"
-	"davit/spec/jsonx"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -77,7 +77,7 @@ func resourcesOf(c *cli.Context) (*specs.LinuxResources, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--resources: %w", err)
 	}
-	r, err := spec.DecodeResources(data)
+	r, err := config.DecodeResources(data)
 	var bad *jsonx.Error
 	if errors.As(err, &bad) {
 		bad.File = path

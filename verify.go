@@ -5,10 +5,10 @@ import (
 	"os"
 	"text/tabwriter"
 
-	"davit/cli"
+	"davit/internal/cli"
+	"davit/internal/jsonx"
+	"davit/internal/show"
 	"davit/libcontainer"
-	"davit/show"
-	"davit/spec/jsonx"
 )
 
 func verifyCommand() *cli.Command {

@@ -1,11 +1,10 @@
 package cgroups
 
 import (
+	"davit/internal/config"
 	"errors"
 	"fmt"
 	"strings"
-
-	"davit/spec"
 
 	"golang.org/x/sys/unix"
 )
@@ -34,10 +33,10 @@ func (e *Error) Unwrap() error { return e.Err }
 // Errors are several fields that cannot be honoured, each with its hint.
 type Errors []*Error
 
-func (list Errors) Error() string { return spec.Lines(list, (*Error).hint).Error() }
+func (list Errors) Error() string { return config.Lines(list, (*Error).hint).Error() }
 
 // Lines are those of Error.
-func (list Errors) Lines() []string { return spec.Lines(list, (*Error).hint) }
+func (list Errors) Lines() []string { return config.Lines(list, (*Error).hint) }
 
 func (e *Error) hint() string { return e.Hint }
 

@@ -1,11 +1,10 @@
 package cgroups
 
 import (
+	"davit/internal/host"
 	"errors"
 	"fmt"
 	"strings"
-
-	"davit/spec"
 
 	"golang.org/x/sys/unix"
 )
@@ -49,15 +48,15 @@ type mount1 struct {
 // detect finds the host's layout; own: also davit's own cgroups, that a relative path starts from.
 func detect(own bool) (*layout, error) {
 	l := new(layout)
-	switch spec.Host().Cgroup() {
-	case spec.Unified:
+	switch host.Host().Cgroup() {
+	case host.Unified:
 		l.mode, l.v2 = Unified, root
 		if !own {
 			return l, nil
 		}
-	case spec.Hybrid:
+	case host.Hybrid:
 		l.mode, l.v2 = Hybrid, hybridRoot
-	case spec.Legacy:
+	case host.Legacy:
 		l.mode = Legacy
 	default:
 		return nil, errNoCgroups

@@ -125,13 +125,13 @@ func TestCellsAreTrue(t *testing.T) {
 	}
 }
 
-// isCode knows the names of steps (types of plan/steps.go), and DIRECTORY:FUNCTION.
+// isCode knows the names of steps (types of internal/plan/steps.go), and DIRECTORY:FUNCTION.
 func isCode(name string) error {
 	dir, function, ok := strings.Cut(name, ":")
 	if !ok {
 		dir, function = "plan", name
 	}
-	return declared("../"+dir, function, false)
+	return declared(room(dir), function, false)
 }
 
 // isTest knows SCRIPT.txtar, misuses.txt, DIRECTORY:TestName, and conformance:PROGRAM.
@@ -150,9 +150,17 @@ func isTest(name string) error {
 		}
 		return err
 	case ok:
-		return declared("../"+dir, test, true)
+		return declared(room(dir), test, true)
 	}
 	return fmt.Errorf("%q is neither a script nor DIRECTORY:TEST", name)
+}
+
+// room is the directory of a package, which may be one of internal/.
+func room(name string) string {
+	if _, err := os.Stat("../internal/" + name); err == nil {
+		return "../internal/" + name
+	}
+	return "../" + name
 }
 
 var scopes = map[string]map[string]bool{}

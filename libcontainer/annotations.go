@@ -1,15 +1,14 @@
 package libcontainer
 
 import (
+	"davit/internal/config"
+	"davit/internal/process"
+	"davit/internal/seccomp"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"davit/process"
-	"davit/seccomp"
-	"davit/spec"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -27,14 +26,14 @@ func adaptSeccomp(s *specs.Spec) error {
 		s.Linux = &specs.Linux{}
 	}
 	c := s.Linux.Seccomp
-	if c == nil && s.Annotations[spec.AnnotationBPF] != "" {
+	if c == nil && s.Annotations[config.AnnotationBPF] != "" {
 		c = &specs.LinuxSeccomp{DefaultAction: specs.ActAllow}
 		s.Linux.Seccomp = c
 	}
 	if c == nil || c.ListenerPath != "" {
 		return nil
 	}
-	if c.ListenerPath = s.Annotations[spec.AnnotationReceiver]; c.ListenerPath != "" {
+	if c.ListenerPath = s.Annotations[config.AnnotationReceiver]; c.ListenerPath != "" {
 		return nil
 	}
 	notify := func(r specs.LinuxSyscall) bool { return r.Action == specs.ActNotify }
@@ -52,13 +51,13 @@ func adaptSeccomp(s *specs.Spec) error {
 // rawFilter returns the filter of an annotation, which takes the place of linux.seccomp's but for its flags;
 // nil without the annotation.
 func rawFilter(s *specs.Spec) (*process.Filter, error) {
-	text, ok := s.Annotations[spec.AnnotationBPF]
+	text, ok := s.Annotations[config.AnnotationBPF]
 	if !ok {
 		return nil, nil
 	}
-	program, err := spec.RawFilter(text)
+	program, err := config.RawFilter(text)
 	if err != nil {
-		return nil, fmt.Errorf("annotations[%s]: %w", spec.AnnotationBPF, err)
+		return nil, fmt.Errorf("annotations[%s]: %w", config.AnnotationBPF, err)
 	}
 	c := s.Linux.Seccomp
 	f := &process.Filter{Program: program, Raw: true, Notify: c.ListenerPath != ""}
@@ -68,7 +67,7 @@ func rawFilter(s *specs.Spec) (*process.Filter, error) {
 
 // unknownSyscalls is the error for names that the filter leaves out, if an annotation asks for it.
 func unknownSyscalls(s *specs.Spec, ignored []string) error {
-	if !spec.AnnotationSet(s, spec.AnnotationUnknownSyscall) {
+	if !config.AnnotationSet(s, config.AnnotationUnknownSyscall) {
 		return nil
 	}
 	var names []string
@@ -81,17 +80,17 @@ func unknownSyscalls(s *specs.Spec, ignored []string) error {
 		return nil
 	}
 	return withHint(fmt.Errorf("linux.seccomp.syscalls: unknown system calls: %s", strings.Join(names, ", ")),
-		"remove the annotation "+spec.AnnotationUnknownSyscall+" to leave them out of the filter")
+		"remove the annotation "+config.AnnotationUnknownSyscall+" to leave them out of the filter")
 }
 
 // pidfdReceivers returns the sockets that get the process's pidfd, each with the name that errors have for it.
 func (c *creation) pidfdReceivers() []pidfdReceiver {
 	list := []pidfdReceiver{{"--pidfd-socket", c.PidfdSocket}}
-	if path := c.spec.Annotations[spec.AnnotationPidfd]; path != "" {
+	if path := c.spec.Annotations[config.AnnotationPidfd]; path != "" {
 		if !filepath.IsAbs(path) {
 			path = filepath.Join(c.Bundle, path)
 		}
-		list = append(list, pidfdReceiver{"annotations[" + spec.AnnotationPidfd + "]", path})
+		list = append(list, pidfdReceiver{"annotations[" + config.AnnotationPidfd + "]", path})
 	}
 	return list
 }

@@ -1,6 +1,7 @@
 package libcontainer
 
 import (
+	"davit/internal/memfd"
 	"fmt"
 	"io"
 	"os"
@@ -8,8 +9,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"davit/memfd"
 
 	"github.com/containerd/console"
 	"golang.org/x/sys/unix"

@@ -1,11 +1,11 @@
 package libcontainer
 
 import (
+	"davit/internal/config"
+	"davit/internal/host"
+	"davit/internal/process"
 	"math/bits"
 	"strings"
-
-	"davit/process"
-	"davit/spec"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -13,7 +13,7 @@ import (
 // grantable returns the capabilities that davit can give to a process: in a user
 // namespace all, else its own. What the config asks for besides is left
 // out with a warning, as config.md "process.capabilities" wants it.
-func grantable(p *specs.Process, facts *spec.Facts, userns bool) uint64 {
+func grantable(p *specs.Process, facts *host.Facts, userns bool) uint64 {
 	if userns || p == nil || p.Capabilities == nil {
 		return ^uint64(0)
 	}
@@ -25,7 +25,7 @@ func grantable(p *specs.Process, facts *spec.Facts, userns bool) uint64 {
 	}
 	var names []string
 	for m := missing; m != 0; m &= m - 1 {
-		names = append(names, spec.CapabilityName(bits.TrailingZeros64(m)))
+		names = append(names, config.CapabilityName(bits.TrailingZeros64(m)))
 	}
 	warnf("process.capabilities: davit cannot grant %s, which it does not have (CapEff in /proc/self/status): left out", strings.Join(names, ", "))
 	return have

@@ -10,11 +10,12 @@ import (
 	"strings"
 
 	"davit/cgroups"
-	"davit/plan"
-	"davit/process"
+	"davit/internal/config"
+	"davit/internal/host"
+	"davit/internal/plan"
+	"davit/internal/process"
+	"davit/internal/seccomp"
 	"davit/rootfs"
-	"davit/seccomp"
-	"davit/spec"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -33,7 +34,7 @@ type Finding struct {
 type examination struct {
 	CreateOptions
 	store    Store
-	facts    *spec.Facts
+	facts    *host.Facts
 	spec     *specs.Spec
 	findings []Finding
 }
@@ -43,14 +44,14 @@ type examination struct {
 // make something, so that the two agree. What depends on the host is only
 // looked at in a config that is valid.
 func (s Store) Check(o CreateOptions) ([]Finding, error) {
-	e := &examination{CreateOptions: o, store: s, facts: spec.Host()}
-	_, config, err := o.loadConfig()
+	e := &examination{CreateOptions: o, store: s, facts: host.Host()}
+	_, given, err := o.loadConfig()
 	if err != nil {
 		e.fail("config.json", err)
 		return e.findings, nil
 	}
-	e.spec = config
-	problems, warnings := spec.Check(config, spec.Options{Start: true, Rootless: e.facts.UID() != 0, SystemdCgroup: o.SystemdCgroup})
+	e.spec = given
+	problems, warnings := config.Check(given, config.Options{Start: true, Rootless: e.facts.UID() != 0, SystemdCgroup: o.SystemdCgroup})
 	for _, p := range problems {
 		e.findings = append(e.findings, Finding{Field: p.Field, Message: p.Message, Hint: p.Hint})
 	}
@@ -223,19 +224,19 @@ func (e *examination) features() {
 
 type need struct {
 	field   string
-	feature *spec.Feature
+	feature *host.Feature
 }
 
 // needs are the kernel's features that a config is carried out with.
 func needs(s *specs.Spec) []need {
-	list := []need{{"", spec.OpenTree}, {"", spec.Pidfd}, {"", spec.Openat2}, {"", spec.CloseRange}, {"mounts", spec.MountSetattr}}
-	add := func(field string, f *spec.Feature, needed bool) {
+	list := []need{{"", host.OpenTree}, {"", host.Pidfd}, {"", host.Openat2}, {"", host.CloseRange}, {"mounts", host.MountSetattr}}
+	add := func(field string, f *host.Feature, needed bool) {
 		if needed {
 			list = append(list, need{field, f})
 		}
 	}
 	for i, m := range s.Mounts {
-		add(fmt.Sprintf("mounts[%d]", i), spec.IDMappedMounts,
+		add(fmt.Sprintf("mounts[%d]", i), host.IDMappedMounts,
 			len(m.UIDMappings) > 0 || slices.ContainsFunc(m.Options, func(o string) bool {
 				name, _, _ := strings.Cut(o, "=")
 				return name == "idmap" || name == "ridmap"
@@ -246,18 +247,18 @@ func needs(s *specs.Spec) []need {
 		return list
 	}
 	for i, n := range l.Namespaces {
-		add(fmt.Sprintf("linux.namespaces[%d]", i), spec.TimeNamespace, n.Type == specs.TimeNamespace)
+		add(fmt.Sprintf("linux.namespaces[%d]", i), host.TimeNamespace, n.Type == specs.TimeNamespace)
 	}
 	if l.Seccomp != nil {
-		add("linux.seccomp.listenerPath", spec.SeccompNotify, l.Seccomp.ListenerPath != "")
-		add("linux.seccomp.flags", spec.SeccompWaitKillable, slices.Contains(l.Seccomp.Flags, specs.LinuxSeccompFlagWaitKillableRecv))
+		add("linux.seccomp.listenerPath", host.SeccompNotify, l.Seccomp.ListenerPath != "")
+		add("linux.seccomp.flags", host.SeccompWaitKillable, slices.Contains(l.Seccomp.Flags, specs.LinuxSeccompFlagWaitKillableRecv))
 	}
 	if m := l.MemoryPolicy; m != nil {
-		add("linux.memoryPolicy.mode", spec.WeightedInterleaving, m.Mode == specs.MpolWeightedInterleave)
+		add("linux.memoryPolicy.mode", host.WeightedInterleaving, m.Mode == specs.MpolWeightedInterleave)
 	}
 	if r := l.Resources; r != nil && r.CPU != nil {
-		add("linux.resources.cpu.burst", spec.CPUBurst, r.CPU.Burst != nil)
-		add("linux.resources.cpu.idle", spec.CPUIdle, r.CPU.Idle != nil)
+		add("linux.resources.cpu.burst", host.CPUBurst, r.CPU.Burst != nil)
+		add("linux.resources.cpu.idle", host.CPUIdle, r.CPU.Idle != nil)
 	}
 	return list
 }
@@ -307,7 +308,7 @@ func (e *examination) limits(p *specs.Process) {
 	}
 	for i, r := range p.Rlimits {
 		var have unix.Rlimit
-		n, _ := spec.Rlimit(r.Type)
+		n, _ := config.Rlimit(r.Type)
 		if err := unix.Getrlimit(int(n), &have); err == nil && r.Hard > have.Max {
 			e.fail("", withHint(fmt.Errorf("process.rlimits[%d].hard: %d is above davit's own limit, %d", i, r.Hard, have.Max), "raising it needs CAP_SYS_RESOURCE"))
 		}

@@ -10,13 +10,14 @@ import (
 	"strings"
 
 	"davit/cgroups"
-	"davit/plan"
-	"davit/process"
-	"davit/resctrl"
+	"davit/internal/config"
+	"davit/internal/host"
+	"davit/internal/jsonx"
+	"davit/internal/plan"
+	"davit/internal/process"
+	"davit/internal/resctrl"
+	"davit/internal/seccomp"
 	"davit/rootfs"
-	"davit/seccomp"
-	"davit/spec"
-	"davit/spec/jsonx"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -83,7 +84,7 @@ func nsFlag(t specs.LinuxNamespaceType) uint64 {
 }
 
 // compile decides everything about a new container. It changes nothing.
-func (store Store) compile(s *specs.Spec, o CreateOptions, facts *spec.Facts) (*compiled, error) {
+func (store Store) compile(s *specs.Spec, o CreateOptions, facts *host.Facts) (*compiled, error) {
 	if err := facts.Supported(); err != nil {
 		return nil, err
 	}
@@ -93,7 +94,7 @@ func (store Store) compile(s *specs.Spec, o CreateOptions, facts *spec.Facts) (*
 	if err := adaptSeccomp(s); err != nil {
 		return nil, err
 	}
-	if err := judge(spec.Check(s, spec.Options{Start: o.Run, Rootless: facts.UID() != 0, SystemdCgroup: o.SystemdCgroup})); err != nil {
+	if err := judge(config.Check(s, config.Options{Start: o.Run, Rootless: facts.UID() != 0, SystemdCgroup: o.SystemdCgroup})); err != nil {
 		return nil, err
 	}
 	stateDir := filepath.Join(store.Root, o.ID)
@@ -152,7 +153,7 @@ func (o *CreateOptions) mayLackCgroups(rootless bool) bool {
 // cgroupOwner returns the host's uid of the container's process, to which a cgroup v2 is delegated if the
 // container has a cgroup namespace of its own and mounts it writable: config-linux.md "Cgroup ownership".
 // 0 is nobody. What a user makes is that user's already.
-func cgroupOwner(s *specs.Spec, facts *spec.Facts) int {
+func cgroupOwner(s *specs.Spec, facts *host.Facts) int {
 	own := slices.ContainsFunc(s.Linux.Namespaces, func(n specs.LinuxNamespace) bool {
 		return n.Type == specs.CgroupNamespace && n.Path == ""
 	})
@@ -178,7 +179,7 @@ func writableCgroup(m specs.Mount) bool {
 // manyDescriptors of a plan do not fit, with what else the stage has open, in the smallest limit that anybody sets (64).
 const manyDescriptors = 32
 
-func (c *compiled) compile(o CreateOptions, facts *spec.Facts, cache string) error {
+func (c *compiled) compile(o CreateOptions, facts *host.Facts, cache string) error {
 	filter, err := compileFilter(c.spec, cache)
 	if err != nil {
 		return err
@@ -186,8 +187,8 @@ func (c *compiled) compile(o CreateOptions, facts *spec.Facts, cache string) err
 	userns := c.enter(o, facts)
 	mounts := rootfs.Options{
 		Bundle: o.Bundle, New: c.new, Owned: c.owned, Foreign: c.foreign, Own: c.own, UserNS: c.userns, UserNamespace: userns || !facts.InitialUserNS(), ByPath: c.byPath, Within: userns && c.new&unix.CLONE_NEWNS != 0 && !c.byPath, NoPivot: o.NoPivot, SameDir: sameDir, ReadLink: readLink,
-		Cgroups2: facts.Cgroup() == spec.Unified, HostCgroup2: hostCgroup2(facts), JoinedCgroup: joinsCgroup(c.spec), Hierarchies: c.cgroups.Hierarchies(),
-		MountLabel: c.spec.Linux.MountLabel != "" && facts.SELinux(), ContextType: c.spec.Annotations[spec.AnnotationContextType],
+		Cgroups2: facts.Cgroup() == host.Unified, HostCgroup2: hostCgroup2(facts), JoinedCgroup: joinsCgroup(c.spec), Hierarchies: c.cgroups.Hierarchies(),
+		MountLabel: c.spec.Linux.MountLabel != "" && facts.SELinux(), ContextType: c.spec.Annotations[config.AnnotationContextType],
 	}
 	mounts.Console, mounts.Proc = c.console(o), c.proc
 	if c.spec.Linux.MountLabel != "" && !mounts.MountLabel {
@@ -215,11 +216,11 @@ func (c *compiled) compile(o CreateOptions, facts *spec.Facts, cache string) err
 }
 
 // hostCgroup2 returns where cgroup2 is mounted.
-func hostCgroup2(facts *spec.Facts) string {
+func hostCgroup2(facts *host.Facts) string {
 	switch facts.Cgroup() {
-	case spec.Unified:
+	case host.Unified:
 		return "/sys/fs/cgroup"
-	case spec.Hybrid:
+	case host.Hybrid:
 		return "/sys/fs/cgroup/unified"
 	}
 	return ""
@@ -275,7 +276,7 @@ func compileFilter(s *specs.Spec, cache string) (*process.Filter, error) {
 
 // enter adds the steps that lead into the container's namespaces, and says
 // whether it is in another user namespace than davit.
-func (c *compiled) enter(o CreateOptions, facts *spec.Facts) (userns bool) {
+func (c *compiled) enter(o CreateOptions, facts *host.Facts) (userns bool) {
 	p := c.plan
 	joined := c.joins(facts)
 	c.newUser = c.new&unix.CLONE_NEWUSER != 0
@@ -320,7 +321,7 @@ func (c *compiled) enter(o CreateOptions, facts *spec.Facts) (userns bool) {
 
 // joins adds the steps that join namespaces. A user namespace owns those after it; the others need privileges that it
 // takes away, and come first. It notes how they, and those that the container shares with davit, stand to the container's user namespace.
-func (c *compiled) joins(facts *spec.Facts) (joined uint64) {
+func (c *compiled) joins(facts *host.Facts) (joined uint64) {
 	p := c.plan
 	userns, inherited := "", true
 	for _, n := range c.spec.Linux.Namespaces {
@@ -433,7 +434,7 @@ func (c *compiled) names() {
 	}
 	slices.Sort(keys)
 	for _, k := range keys {
-		p.Add(jsonx.JoinKey("linux.sysctl", k), plan.Sysctl{Proc: c.proc(), Key: spec.SysctlPath(k), Value: s.Linux.Sysctl[k]})
+		p.Add(jsonx.JoinKey("linux.sysctl", k), plan.Sysctl{Proc: c.proc(), Key: config.SysctlPath(k), Value: s.Linux.Sysctl[k]})
 	}
 }
 
@@ -452,11 +453,11 @@ func (c *compiled) hooks(state string) {
 	}
 }
 
-func (c *compiled) process(o CreateOptions, facts *spec.Facts, filter *process.Filter, userns, lifted bool) error {
+func (c *compiled) process(o CreateOptions, facts *host.Facts, filter *process.Filter, userns, lifted bool) error {
 	s := c.spec
 	po := process.Options{
 		UserNamespace: userns, AppArmor: facts.AppArmor(), SELinux: facts.SELinux(), ReadOnlyRoot: rootfs.ReadOnly(s),
-		KeepOwnGroups: spec.AnnotationSet(s, spec.AnnotationKeepGroups),
+		KeepOwnGroups: config.AnnotationSet(s, config.AnnotationKeepGroups),
 		KeepGroups:    c.deniesSetgroups(facts),
 		Proc:          c.proc, Filter: filter, Grantable: grantable(s.Process, facts, userns), Wait: true, NoFileLifted: lifted, Preserve: uint64(o.PreserveFDs),
 	}
@@ -527,7 +528,7 @@ func personality(to *plan.Plan, p *specs.LinuxPersonality) error {
 
 // deniesSetgroups says whether setgroups(2) is denied in the container's user namespace, as it is in all that are made
 // below one that denies it (user_namespaces(7)).
-func (c *compiled) deniesSetgroups(facts *spec.Facts) bool {
+func (c *compiled) deniesSetgroups(facts *host.Facts) bool {
 	if !facts.InitialUserNS() && facts.DeniesSetgroups("/proc/self") {
 		return true
 	}
@@ -561,7 +562,7 @@ func (c *compiled) describe(o CreateOptions) {
 }
 
 // judge warns of what a check warns of, and returns the error for what it objects to.
-func judge(problems, warnings []spec.Problem) error {
+func judge(problems, warnings []config.Problem) error {
 	if len(problems) > 0 {
 		return invalid(problems)
 	}
@@ -571,6 +572,6 @@ func judge(problems, warnings []spec.Problem) error {
 	return nil
 }
 
-func invalid(problems []spec.Problem) error {
-	return spec.Lines(problems, func(p spec.Problem) string { return p.Hint })
+func invalid(problems []config.Problem) error {
+	return config.Lines(problems, func(p config.Problem) string { return p.Hint })
 }

@@ -1,9 +1,9 @@
 package libcontainer
 
 import (
+	"davit/internal/config"
+	"davit/internal/host"
 	"testing"
-
-	"davit/spec"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -16,7 +16,7 @@ func TestCgroupOwner(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		change func(*specs.Spec)
-		facts  spec.Known
+		facts  host.Known
 		want   int
 	}{
 		{"the process's user", func(*specs.Spec) {}, root2, 101000},
@@ -33,13 +33,13 @@ func TestCgroupOwner(t *testing.T) {
 		{"another source", func(s *specs.Spec) { s.Mounts[0].Source = "x" }, root2, 0},
 		{"of a user who is not root", func(*specs.Spec) {}, user2, 0},
 	} {
-		s := spec.Default()
+		s := config.Default()
 		s.Process.User.UID = 1000
 		s.Linux.Namespaces = []specs.LinuxNamespace{{Type: specs.CgroupNamespace}, {Type: specs.UserNamespace}}
 		s.Linux.UIDMappings = []specs.LinuxIDMapping{{ContainerID: 0, HostID: 100000, Size: 65536}}
 		writable(s)
 		c.change(s)
-		if got := cgroupOwner(s, spec.Fixed(c.facts)); got != c.want {
+		if got := cgroupOwner(s, host.Fixed(c.facts)); got != c.want {
 			t.Errorf("%s: %d, not %d", c.name, got, c.want)
 		}
 	}

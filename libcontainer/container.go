@@ -13,7 +13,8 @@ import (
 	"time"
 
 	"davit/cgroups"
-	"davit/spec"
+	"davit/internal/config"
+	"davit/internal/host"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -263,9 +264,9 @@ func readStartTime(pid int) (uint64, error) {
 
 // remember notes which process is the container's. What is kept at path may outlive the host's boot: below /run
 // there is a tmpfs, and it does not.
-func (s *State) remember(pid, pidfd int, facts *spec.Facts, path string) {
+func (s *State) remember(pid, pidfd int, facts *host.Facts, path string) {
 	s.Pid = pid
-	if !facts.Kernel().Less(spec.Version{Major: 6, Minor: 9}) {
+	if !facts.Kernel().Less(host.Version{Major: 6, Minor: 9}) {
 		s.Inode = pidfdInode(pidfd)
 	}
 	if s.Inode == 0 || !strings.HasPrefix(path, "/run/") {
@@ -326,7 +327,7 @@ func (c *Container) Spec() (*specs.Spec, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.path, err)
 	}
-	s, err := spec.Decode(data)
+	s, err := config.Decode(data)
 	if err == nil {
 		err = c.checkSpec(s)
 	}

@@ -12,12 +12,14 @@ import (
 	"time"
 
 	"davit/cgroups"
-	"davit/memfd"
-	"davit/netdev"
+	"davit/internal/config"
+	"davit/internal/host"
+	"davit/internal/memfd"
+	"davit/internal/netdev"
+	"davit/internal/plan"
+	"davit/internal/sys"
 	"davit/nsenter"
-	"davit/plan"
 	"davit/rootfs"
-	"davit/spec"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -32,7 +34,7 @@ type creation struct {
 	*compiled
 	CreateOptions
 	store Store
-	facts *spec.Facts
+	facts *host.Facts
 	path  string // of the state directory
 	dir   int    // of it, with the lock
 	hooks stageHooks
@@ -94,7 +96,7 @@ func (s Store) create(o CreateOptions, b *bundle) (c *creation, err error) {
 			return nil, err
 		}
 	}
-	c = &creation{CreateOptions: o, store: s, facts: spec.Host(), path: filepath.Join(s.Root, o.ID), dir: -1, raw: b.raw}
+	c = &creation{CreateOptions: o, store: s, facts: host.Host(), path: filepath.Join(s.Root, o.ID), dir: -1, raw: b.raw}
 	end := o.Trace.span("validate and compile")
 	c.compiled, err = s.compile(b.config, o, c.facts)
 	end()
@@ -128,24 +130,24 @@ func (o *CreateOptions) loadConfig() ([]byte, *specs.Spec, error) {
 	if o.Config == "" {
 		return LoadBundle(o.Bundle)
 	}
-	raw, err := spec.ReadSmall(unix.AT_FDCWD, o.Config, spec.MaxConfig, 0)
+	raw, err := sys.ReadSmall(unix.AT_FDCWD, o.Config, config.MaxConfig, 0)
 	if err != nil {
 		return nil, nil, fmt.Errorf("--config: %w", err)
 	}
-	config, err := spec.Decode(raw)
+	config, err := config.Decode(raw)
 	return raw, config, err
 }
 
 // LoadBundle reads a bundle's config.json.
 func LoadBundle(bundle string) ([]byte, *specs.Spec, error) {
-	raw, err := spec.Read(bundle)
+	raw, err := config.Read(bundle)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, withHint(err, "`davit spec` writes a config.json to begin with")
 	}
 	if err != nil {
 		return nil, nil, err
 	}
-	config, err := spec.Decode(raw)
+	config, err := config.Decode(raw)
 	return raw, config, err
 }
 

@@ -1,11 +1,10 @@
 package libcontainer
 
 import (
+	"davit/internal/resctrl"
 	"errors"
 	"fmt"
 	"time"
-
-	"davit/resctrl"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"

@@ -7,9 +7,9 @@ import (
 	"runtime"
 	"strings"
 
+	"davit/internal/config"
+	"davit/internal/plan"
 	"davit/nsenter"
-	"davit/plan"
-	"davit/spec"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -332,7 +332,7 @@ func (c *compiled) changes(flag uint64) string {
 		return "domainname"
 	}
 	for key := range c.spec.Linux.Sysctl {
-		if nsFlag(spec.SysctlNamespace(spec.SysctlPath(key))) == flag {
+		if nsFlag(config.SysctlNamespace(config.SysctlPath(key))) == flag {
 			return "linux.sysctl"
 		}
 	}

@@ -8,10 +8,10 @@ import (
 	"strings"
 
 	"davit/cgroups"
-	"davit/cli"
+	"davit/internal/cli"
+	"davit/internal/config"
+	"davit/internal/plan"
 	"davit/nsenter"
-	"davit/plan"
-	"davit/spec"
 
 	"golang.org/x/sys/unix"
 )
@@ -367,7 +367,7 @@ func hintPassage(path string) string {
 // suggestOption finds what is nearly an option of mount(8) among those that were left to the filesystem.
 func suggestOption(data string) string {
 	for o := range strings.SplitSeq(data, ",") {
-		if s := cli.Suggest(o, spec.MountOptions()); s != "" {
+		if s := cli.Suggest(o, config.MountOptions()); s != "" {
 			return s
 		}
 	}

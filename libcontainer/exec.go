@@ -10,10 +10,11 @@ import (
 	"strconv"
 
 	"davit/cgroups"
+	"davit/internal/config"
+	"davit/internal/host"
+	"davit/internal/plan"
+	"davit/internal/process"
 	"davit/nsenter"
-	"davit/plan"
-	"davit/process"
-	"davit/spec"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -119,7 +120,7 @@ func (c *Container) mayExec(o ExecOptions) error {
 	if err := checkPreserved(o.PreserveFDs); err != nil {
 		return err
 	}
-	if err := judge(spec.CheckProcess(o.Process, spec.Options{Exec: true})); err != nil {
+	if err := judge(config.CheckProcess(o.Process, config.Options{Exec: true})); err != nil {
 		return err
 	}
 	switch given := o.ConsoleSocket != ""; {
@@ -132,7 +133,7 @@ func (c *Container) mayExec(o ExecOptions) error {
 }
 
 func (e *execution) run(console int) error {
-	if err := e.compile(console, spec.Host()); err != nil {
+	if err := e.compile(console, host.Host()); err != nil {
 		return err
 	}
 	var err error
@@ -177,7 +178,7 @@ func (e *execution) checkPid() error {
 }
 
 // compile makes the plan: that of create without the filesystem part.
-func (e *execution) compile(console int, facts *spec.Facts) error {
+func (e *execution) compile(console int, facts *host.Facts) error {
 	p, s := e.plan, e.spec
 	e.inherits = e.Process.OOMScoreAdj != nil && facts.Rootless()
 	if err := adaptSeccomp(s); err != nil {
@@ -217,7 +218,7 @@ func (e *execution) compile(console int, facts *spec.Facts) error {
 	}
 	po := process.Options{
 		Exec: true, UserNamespace: userns, AppArmor: facts.AppArmor(), SELinux: facts.SELinux(),
-		KeepOwnGroups: spec.AnnotationSet(s, spec.AnnotationKeepGroups),
+		KeepOwnGroups: config.AnnotationSet(s, config.AnnotationKeepGroups),
 		KeepGroups:    (userns || !facts.InitialUserNS()) && facts.DeniesSetgroups("/proc/"+strconv.Itoa(e.Pid)),
 		Proc:          func() plan.FD { return procOf(p) }, Filter: filter, Grantable: grantable(e.Process, facts, userns), Preserve: uint64(e.PreserveFDs),
 		Wait: e.terminal != nil,

@@ -1,12 +1,11 @@
 package libcontainer
 
 import (
+	"davit/internal/plan"
 	"os"
 	"os/exec"
 	"strings"
 	"testing"
-
-	"davit/plan"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"

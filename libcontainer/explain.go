@@ -1,8 +1,8 @@
 package libcontainer
 
 import (
-	"davit/plan"
-	"davit/spec"
+	"davit/internal/host"
+	"davit/internal/plan"
 )
 
 // Explain returns the plan for a bundle on this host, without making anything.
@@ -11,7 +11,7 @@ func (s Store) Explain(o CreateOptions) (*plan.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := s.compile(config, o, spec.Host())
+	c, err := s.compile(config, o, host.Host())
 	if err != nil {
 		return nil, err
 	}

@@ -2,9 +2,9 @@ package libcontainer
 
 import (
 	"davit/cgroups"
-	"davit/process"
-	"davit/seccomp"
-	"davit/spec"
+	"davit/internal/config"
+	"davit/internal/process"
+	"davit/internal/seccomp"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/opencontainers/runtime-spec/specs-go/features"
@@ -17,9 +17,9 @@ func Features(version, commit string) *features.Features {
 		OCIVersionMin: "1.0.0",
 		OCIVersionMax: specs.Version,
 		Hooks:         []string{"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"},
-		MountOptions:  spec.MountOptions(),
+		MountOptions:  config.MountOptions(),
 		Linux: &features.Linux{
-			Capabilities: spec.CapabilityNames(),
+			Capabilities: config.CapabilityNames(),
 			Cgroup: &features.Cgroup{
 				V1: is(true), V2: is(true), Rdma: is(true), Systemd: is(cgroups.HasSystemd), SystemdUser: is(cgroups.HasSystemd),
 			},
@@ -38,7 +38,7 @@ func Features(version, commit string) *features.Features {
 			"davit.version":            version,
 			"davit.checkpoint.enabled": "false",
 		},
-		PotentiallyUnsafeConfigAnnotations: spec.Annotations(),
+		PotentiallyUnsafeConfigAnnotations: config.Annotations(),
 	}
 	if commit != "" {
 		f.Annotations["davit.commit"] = commit

@@ -1,12 +1,11 @@
 package libcontainer
 
 import (
+	"davit/internal/plan"
+	"davit/internal/process"
+	"davit/internal/seccomp"
 	"fmt"
 	"slices"
-
-	"davit/plan"
-	"davit/process"
-	"davit/seccomp"
 
 	"golang.org/x/sys/unix"
 )

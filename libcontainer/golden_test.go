@@ -8,8 +8,9 @@ import (
 	"testing"
 
 	"davit/cgroups"
-	"davit/plan"
-	"davit/spec"
+	"davit/internal/config"
+	"davit/internal/host"
+	"davit/internal/plan"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -19,13 +20,13 @@ var update = flag.Bool("update", false, "write the plans as they are now to test
 
 // Some hosts, none of them the one that the test runs on.
 var (
-	root2 = spec.Known{Kernel: spec.Version{Major: 6, Minor: 12}, Caps: 1<<41 - 1, InitialUserNS: true, Cgroup: spec.Unified}
-	root1 = spec.Known{Kernel: spec.Version{Major: 6, Minor: 12}, Caps: 1<<41 - 1, InitialUserNS: true, Cgroup: spec.Hybrid}
+	root2 = host.Known{Kernel: host.Version{Major: 6, Minor: 12}, Caps: 1<<41 - 1, InitialUserNS: true, Cgroup: host.Unified}
+	root1 = host.Known{Kernel: host.Version{Major: 6, Minor: 12}, Caps: 1<<41 - 1, InitialUserNS: true, Cgroup: host.Hybrid}
 	// A container network of the host's, as an engine makes it for a user namespace that somebody else made.
-	foreign2 = spec.Known{Kernel: spec.Version{Major: 6, Minor: 12}, Caps: 1<<41 - 1, InitialUserNS: true, Cgroup: spec.Unified, Foreign: []string{"/run/netns/x"}}
+	foreign2 = host.Known{Kernel: host.Version{Major: 6, Minor: 12}, Caps: 1<<41 - 1, InitialUserNS: true, Cgroup: host.Unified, Foreign: []string{"/run/netns/x"}}
 	// Root of a user namespace, as in rootless Podman or in a container.
-	inside2 = spec.Known{Kernel: spec.Version{Major: 6, Minor: 12}, Caps: 1<<41 - 1, Cgroup: spec.Unified}
-	user2   = spec.Known{Kernel: spec.Version{Major: 6, Minor: 12}, UID: 1000, InitialUserNS: true, Cgroup: spec.Unified}
+	inside2 = host.Known{Kernel: host.Version{Major: 6, Minor: 12}, Caps: 1<<41 - 1, Cgroup: host.Unified}
+	user2   = host.Known{Kernel: host.Version{Major: 6, Minor: 12}, UID: 1000, InitialUserNS: true, Cgroup: host.Unified}
 )
 
 var (
@@ -44,12 +45,12 @@ func TestGoldenPlans(t *testing.T) {
 	for _, g := range []struct {
 		name   string
 		config func() *specs.Spec
-		facts  spec.Known
+		facts  host.Known
 		cgroup cgroups.State
 		change func(*CreateOptions)
 	}{
-		{name: "default", config: spec.Default, facts: root2, cgroup: cgroup2},
-		{name: "default-v1", config: spec.Default, facts: root1, cgroup: cgroup1},
+		{name: "default", config: config.Default, facts: root2, cgroup: cgroup2},
+		{name: "default-v1", config: config.Default, facts: root1, cgroup: cgroup1},
 		{name: "default-run", config: noTerminal, facts: root2, cgroup: cgroup2, change: func(o *CreateOptions) { o.Run, o.NoPivot, o.NoNewKeyring, o.PreserveFDs = true, true, true, 2 }},
 		{name: "rootless", config: rootless, facts: user2, cgroup: noCgroup},
 		{name: "pod-container", config: podContainer, facts: root2, cgroup: cgroup2},
@@ -67,16 +68,16 @@ func TestGoldenPlans(t *testing.T) {
 				g.change(&o)
 			}
 			s := g.config()
-			if problems := spec.Validate(s, spec.Options{Rootless: g.facts.UID != 0}); len(problems) > 0 {
+			if problems := config.Validate(s, config.Options{Rootless: g.facts.UID != 0}); len(problems) > 0 {
 				t.Fatal(problems)
 			}
 			c := &compiled{plan: &plan.Plan{}, spec: s, cgroups: cgroups.Open(g.cgroup)}
-			c.rootless = spec.Fixed(g.facts).Rootless()
+			c.rootless = host.Fixed(g.facts).Rootless()
 			c.byPath = g.facts.Caps == 0
 			if s.Linux.Resources == nil {
 				s.Linux.Resources = &specs.LinuxResources{}
 			}
-			if err := c.compile(o, spec.Fixed(g.facts), t.TempDir()); err != nil {
+			if err := c.compile(o, host.Fixed(g.facts), t.TempDir()); err != nil {
 				t.Fatal(err)
 			}
 			compareGolden(t, g.name, c.plan)
@@ -91,7 +92,7 @@ func TestJoinedIsNotDumpable(t *testing.T) {
 	c := &compiled{plan: &plan.Plan{}, spec: s, cgroups: cgroups.Open(noCgroup), rootless: true, byPath: true}
 	s.Linux.Resources = &specs.LinuxResources{}
 	o := CreateOptions{ID: "c1", Bundle: "/bundle", ConsoleSocket: "/run/console.sock"}
-	if err := c.compile(o, spec.Fixed(user2), t.TempDir()); err != nil {
+	if err := c.compile(o, host.Fixed(user2), t.TempDir()); err != nil {
 		t.Fatal(err)
 	}
 	i := c.plan.ForkStep()
@@ -118,7 +119,7 @@ func TestGoldenExec(t *testing.T) {
 	} {
 		t.Run(g.name, func(t *testing.T) {
 			s := noTerminal()
-			if err := spec.ValidateProcess(g.process, spec.Options{Exec: true}); len(err) > 0 {
+			if err := config.ValidateProcess(g.process, config.Options{Exec: true}); len(err) > 0 {
 				t.Fatal(err)
 			}
 			e := &execution{
@@ -126,7 +127,7 @@ func TestGoldenExec(t *testing.T) {
 				Container:   &Container{State: State{ID: "c1", Bundle: "/bundle", Namespaces: g.namespaces, Cgroup: g.cgroup}, store: Store{Root: t.TempDir()}, dir: -1, pidfd: -1},
 				plan:        &plan.Plan{}, spec: s,
 			}
-			if err := e.compile(-1, spec.Fixed(root2)); err != nil {
+			if err := e.compile(-1, host.Fixed(root2)); err != nil {
 				t.Fatal(err)
 			}
 			compareGolden(t, g.name, e.plan)
@@ -162,14 +163,14 @@ func compareGolden(t *testing.T, name string, p *plan.Plan) {
 }
 
 func noTerminal() *specs.Spec {
-	s := spec.Default()
+	s := config.Default()
 	s.Process.Terminal = false
 	return s
 }
 
 func rootless() *specs.Spec {
 	s := noTerminal()
-	spec.Rootless(s, 1000, 1000)
+	config.Rootless(s, 1000, 1000)
 	return s
 }
 
@@ -197,7 +198,7 @@ func podContainer() *specs.Spec {
 	caps := []string{"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_NET_RAW", "CAP_SETGID", "CAP_SETUID", "CAP_KILL"}
 	score := 999
 	rw := "rw"
-	s := spec.Default()
+	s := config.Default()
 	s.Hostname = ""
 	s.Process = &specs.Process{
 		User: specs.User{UID: 1000, GID: 3000, AdditionalGids: []uint32{2000, 3000}}, Args: []string{"nginx", "-g", "daemon off;"},

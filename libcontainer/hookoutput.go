@@ -6,10 +6,10 @@ import (
 	"path/filepath"
 	"strings"
 
-	"davit/memfd"
+	"davit/internal/config"
+	"davit/internal/memfd"
+	"davit/internal/plan"
 	"davit/nsenter"
-	"davit/plan"
-	"davit/spec"
 
 	"golang.org/x/sys/unix"
 )
@@ -27,7 +27,7 @@ type hookOutput struct {
 // openHookOutput opens the files that annotations name; a relative path is one below the bundle.
 func openHookOutput(annotations map[string]string, bundle string) (*hookOutput, error) {
 	o := &hookOutput{}
-	for i, name := range [...]string{spec.AnnotationHooksStdout, spec.AnnotationHooksStderr} {
+	for i, name := range [...]string{config.AnnotationHooksStdout, config.AnnotationHooksStderr} {
 		path, ok := annotations[name]
 		if !ok {
 			continue

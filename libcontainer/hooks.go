@@ -1,10 +1,9 @@
 package libcontainer
 
 import (
+	"davit/internal/jsonx"
+	"davit/internal/plan"
 	"fmt"
-
-	"davit/plan"
-	"davit/spec/jsonx"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )

@@ -1,11 +1,11 @@
 package libcontainer
 
 import (
+	"davit/internal/config"
+	"davit/internal/host"
+	"davit/internal/resctrl"
 	"os"
 	"strings"
-
-	"davit/resctrl"
-	"davit/spec"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -19,11 +19,11 @@ type HostFact struct {
 
 // CheckHost says what this host can do.
 func CheckHost() []HostFact {
-	f := spec.Host()
+	f := host.Host()
 	k := f.Supported()
 	list := []HostFact{{"kernel", k == nil, text(k, "Linux "+f.Kernel().String())}}
 	mode := f.Cgroup()
-	list = append(list, HostFact{"cgroups", mode != spec.NoCgroups, mode.String() + controllers(mode)})
+	list = append(list, HostFact{"cgroups", mode != host.NoCgroups, mode.String() + controllers(mode)})
 	list = append(list, HostFact{"capabilities", true, capabilities(f.Caps())})
 	where := "the initial one"
 	if !f.InitialUserNS() {
@@ -39,7 +39,7 @@ func CheckHost() []HostFact {
 	}
 	list = append(list, HostFact{"AppArmor", f.AppArmor(), on(f.AppArmor())}, HostFact{"SELinux", f.SELinux(), on(f.SELinux())})
 	list = append(list, HostFact{"resctrl", resctrl.Mounted(), on(resctrl.Mounted())})
-	for _, ft := range spec.Features() {
+	for _, ft := range host.Features() {
 		err := f.Have(ft)
 		list = append(list, HostFact{ft.Name, err == nil, text(err, ft.Call)})
 	}
@@ -59,8 +59,8 @@ func text(err error, ok string) string {
 }
 
 // controllers are those of a cgroup mode.
-func controllers(mode spec.CgroupMode) string {
-	if mode == spec.Unified {
+func controllers(mode host.CgroupMode) string {
+	if mode == host.Unified {
 		data, _ := os.ReadFile("/sys/fs/cgroup/cgroup.controllers")
 		return ": " + strings.TrimSpace(string(data))
 	}
@@ -76,7 +76,7 @@ func controllers(mode spec.CgroupMode) string {
 
 func capabilities(have uint64) string {
 	var missing []string
-	for n, name := range spec.CapabilityNames() {
+	for n, name := range config.CapabilityNames() {
 		if have>>n&1 == 0 {
 			missing = append(missing, name)
 		}

@@ -5,9 +5,9 @@ import (
 	"io"
 	"strings"
 
+	"davit/internal/host"
+	"davit/internal/plan"
 	"davit/nsenter"
-	"davit/plan"
-	"davit/spec"
 
 	"golang.org/x/sys/unix"
 )
@@ -57,7 +57,7 @@ func (m idmaps) close() {
 // stage which does nothing but wait until it has been opened.
 func mappedNamespace(maps string) (int, error) {
 	var p plan.Plan
-	if spec.Host().InitialUserNS() {
+	if host.Host().InitialUserNS() {
 		p.Clone = unix.CLONE_NEWUSER
 	} else {
 		// The files of a process that is not dumpable are the initial namespace's root's.

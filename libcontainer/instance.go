@@ -6,7 +6,7 @@ import (
 	"runtime"
 	"strings"
 
-	"davit/plan"
+	"davit/internal/plan"
 	"davit/rootfs"
 
 	"golang.org/x/sys/unix"

@@ -1,10 +1,9 @@
 package libcontainer
 
 import (
+	"davit/internal/jsonx"
 	"errors"
 	"fmt"
-
-	"davit/spec/jsonx"
 
 	"golang.org/x/sys/unix"
 )

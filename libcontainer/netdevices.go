@@ -1,11 +1,10 @@
 package libcontainer
 
 import (
+	"davit/internal/jsonx"
+	"davit/internal/netdev"
 	"errors"
 	"fmt"
-
-	"davit/netdev"
-	"davit/spec/jsonx"
 
 	"golang.org/x/sys/unix"
 )

@@ -1,14 +1,13 @@
 package libcontainer
 
 import (
+	"davit/internal/plan"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"path"
 	"runtime"
 	"strings"
-
-	"davit/plan"
 
 	"golang.org/x/sys/unix"
 )

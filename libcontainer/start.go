@@ -8,10 +8,10 @@ import (
 	"strconv"
 
 	"davit/cgroups"
+	"davit/internal/host"
+	"davit/internal/jsonx"
+	"davit/internal/plan"
 	"davit/nsenter"
-	"davit/plan"
-	"davit/spec"
-	"davit/spec/jsonx"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -132,7 +132,7 @@ func (c *Container) plan() *plan.Plan {
 	if c.Cgroup.Rootless {
 		o.Rootless = "true"
 	}
-	again, err := c.store.compile(s, o, spec.Host())
+	again, err := c.store.compile(s, o, host.Host())
 	if err != nil {
 		return &plan.Plan{}
 	}

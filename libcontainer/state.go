@@ -9,15 +9,16 @@ import (
 	"slices"
 
 	"davit/cgroups"
-	"davit/memfd"
-	"davit/spec"
-	"davit/spec/jsonx"
+	"davit/internal/config"
+	"davit/internal/jsonx"
+	"davit/internal/memfd"
+	"davit/internal/sys"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
-//go:generate go run davit/spec/internal/gen -type State -out state_json.go
+//go:generate go run davit/build/jsongen -type State -out state_json.go
 
 // State is what is kept of a container in ROOT/ID/davit.json. It is written
 // before anything else is made, so that whatever was made can be found again.
@@ -144,11 +145,11 @@ func readWhole(path string) ([]byte, error) {
 
 // readSmall reads a file that davit keeps of a container, once it is known to be one.
 func readSmall(dir int, name string) ([]byte, error) {
-	return spec.ReadSmall(dir, name, maxKept, unix.O_NOFOLLOW)
+	return sys.ReadSmall(dir, name, maxKept, unix.O_NOFOLLOW)
 }
 
 // maxKept bounds the files of a state directory, in bytes: a config.json has at most half of that, and is written again by update.
-const maxKept = 2 * spec.MaxConfig
+const maxKept = 2 * config.MaxConfig
 
 // readState reads the state of a container, whose id is the name of the directory. It fails with a ForeignError if
 // something else has made the container.

@@ -1,11 +1,10 @@
 package libcontainer
 
 import (
+	"davit/internal/host"
 	"os"
 	"path/filepath"
 	"testing"
-
-	"davit/spec"
 
 	"golang.org/x/sys/unix"
 )
@@ -39,7 +38,7 @@ func TestAnotherBoot(t *testing.T) {
 	}
 	defer unix.Close(pidfd)
 	c := &Container{dir: -1}
-	c.remember(pid, pidfd, spec.Host(), "/var/lib/davit/c1")
+	c.remember(pid, pidfd, host.Host(), "/var/lib/davit/c1")
 	if c.pidfd, err = c.findProcess(); c.pidfd < 0 || err != nil {
 		t.Errorf("the process is not found: %v", err)
 	}
@@ -50,7 +49,7 @@ func TestAnotherBoot(t *testing.T) {
 	}
 	c.Close()
 	short := &State{}
-	short.remember(pid, pidfd, spec.Host(), "/run/davit/c1")
+	short.remember(pid, pidfd, host.Host(), "/run/davit/c1")
 	if short.Inode != 0 && short.StartTime != 0 {
 		t.Error("the start time is read for a state that does not outlive the boot")
 	}

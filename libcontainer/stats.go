@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"davit/cgroups"
-	"davit/resctrl"
+	"davit/internal/resctrl"
 
 	"golang.org/x/sys/unix"
 )

@@ -1,14 +1,13 @@
 package libcontainer
 
 import (
+	"davit/internal/host"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
-
-	"davit/spec"
 
 	"golang.org/x/sys/unix"
 )
@@ -136,7 +135,7 @@ func trustedOwner(uid uint32, parent bool) bool {
 	if uid == 0 || uid == uint32(os.Geteuid()) {
 		return true
 	}
-	if !parent || spec.Host().InitialUserNS() {
+	if !parent || host.Host().InitialUserNS() {
 		return false
 	}
 	overflow, err := readAt(unix.AT_FDCWD, "/proc/sys/kernel/overflowuid")

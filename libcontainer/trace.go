@@ -4,14 +4,14 @@ import (
 	"fmt"
 	"os"
 
+	"davit/internal/jsonx"
+	"davit/internal/plan"
 	"davit/nsenter"
-	"davit/plan"
-	"davit/spec/jsonx"
 
 	"golang.org/x/sys/unix"
 )
 
-//go:generate go run davit/spec/internal/gen -type Timeline -out trace_json.go
+//go:generate go run davit/build/jsongen -type Timeline -out trace_json.go
 
 // Trace is a timeline of what parent and stage do, being recorded or, for
 // --debug, logged. All methods of a nil Trace do nothing: without --trace,

@@ -6,10 +6,10 @@ import (
 	"slices"
 
 	"davit/cgroups"
-	"davit/resctrl"
-	"davit/spec"
-	"davit/spec/jsonx"
-	"davit/spec/specjson"
+	"davit/internal/config"
+	"davit/internal/config/specjson"
+	"davit/internal/jsonx"
+	"davit/internal/resctrl"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -42,7 +42,7 @@ func (c *Container) Update(change *specs.LinuxResources, l3, bandwidth string) e
 	keepSet(change)
 	liftSwap(old.Memory, change.Memory)
 	now := cgroups.Merge(old, change)
-	if problems := spec.ValidateResources(now); len(problems) > 0 {
+	if problems := config.ValidateResources(now); len(problems) > 0 {
 		return invalid(problems)
 	}
 	if change.Devices != nil {

@@ -9,9 +9,9 @@ import (
 	"strconv"
 	"strings"
 
-	"davit/process"
+	"davit/internal/config"
+	"davit/internal/process"
 	"davit/rootfs"
-	"davit/spec"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -330,7 +330,7 @@ func capList(m uint64) string {
 	var names []string
 	for n := range 64 {
 		if m>>n&1 != 0 {
-			names = append(names, spec.CapabilityName(n))
+			names = append(names, config.CapabilityName(n))
 		}
 	}
 	if len(names) == 0 {
@@ -379,7 +379,7 @@ func (v *verification) limits() error {
 		return strconv.FormatUint(n, 10)
 	}
 	for i, r := range v.spec.Process.Rlimits {
-		n, ok := spec.Rlimit(r.Type)
+		n, ok := config.Rlimit(r.Type)
 		if !ok || int(n) >= len(lines) || len(lines[n]) < 46 {
 			continue
 		}

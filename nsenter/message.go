@@ -37,7 +37,7 @@ type Message struct {
 }
 
 // record is how a message crosses, in the machine's byte order. The text of Detail follows it. The C
-// side is generated from it (`go generate ./plan`).
+// side is generated from it (`go generate ./internal/plan`).
 type record struct {
 	Kind  uint32
 	Step  uint32

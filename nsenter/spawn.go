@@ -8,13 +8,12 @@
 package nsenter
 
 import (
+	"davit/internal/memfd"
 	"errors"
 	"fmt"
 	"os"
 	"strconv"
 	"syscall"
-
-	"davit/memfd"
 
 	"golang.org/x/sys/unix"
 )

@@ -17,7 +17,7 @@ func TestStageIsForThisMachine(t *testing.T) {
 
 // TestElfsAreForTheMachinesInTheirNames looks at what other builds in this directory left, too.
 func TestElfsAreForTheMachinesInTheirNames(t *testing.T) {
-	for _, pattern := range []string{"stage_*.elf", "../seccomp/compiler_*.elf"} {
+	for _, pattern := range []string{"stage_*.elf", "../internal/seccomp/compiler_*.elf"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil || len(files) == 0 {
 			t.Fatalf("%s: %v, %v", pattern, files, err)

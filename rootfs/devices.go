@@ -1,12 +1,11 @@
 package rootfs
 
 import (
+	"davit/internal/plan"
 	"fmt"
 	"path"
 	"slices"
 	"strings"
-
-	"davit/plan"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"

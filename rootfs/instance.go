@@ -1,10 +1,9 @@
 package rootfs
 
 import (
+	"davit/internal/plan"
 	"fmt"
 	"strings"
-
-	"davit/plan"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"

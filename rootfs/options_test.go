@@ -1,15 +1,14 @@
 package rootfs
 
 import (
+	"davit/internal/config"
 	"slices"
 	"testing"
-
-	"davit/spec"
 )
 
 // What features tells engines is what parse knows.
 func TestMountOptions(t *testing.T) {
-	names := spec.MountOptions()
+	names := config.MountOptions()
 	if !slices.IsSorted(names) {
 		t.Error("not in order")
 	}

@@ -10,8 +10,8 @@ import (
 	"strings"
 
 	"davit/cgroups"
-	"davit/plan"
-	"davit/spec"
+	"davit/internal/config"
+	"davit/internal/plan"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -650,7 +650,7 @@ func (c *compiler) idmap(m *specs.Mount, o options) (string, error) {
 			linux = &specs.Linux{}
 		}
 		var err error
-		if uids, gids, err = spec.ParseIDMap(o.maps, linux.UIDMappings, linux.GIDMappings); err != nil {
+		if uids, gids, err = config.ParseIDMap(o.maps, linux.UIDMappings, linux.GIDMappings); err != nil {
 			return "", fmt.Errorf("option idmap=: %w", err)
 		}
 	}

@@ -1,13 +1,12 @@
 package main
 
 import (
+	"davit/internal/config"
 	"encoding/json"
 	"os"
 	"path/filepath"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
-
-	"davit/spec"
 )
 
 // view is how the host's cgroups look to the runtimes.
@@ -36,7 +35,7 @@ func newConfig(name string, v view, cgroup string) *specs.Spec {
 	case minimal:
 		s = minimalConfig()
 	case standard:
-		s = spec.Default()
+		s = config.Default()
 		s.Process.Terminal = false
 	case pod:
 		s = podConfig(v)

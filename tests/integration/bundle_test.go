@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"davit/internal/config"
 	"encoding/json"
 	"fmt"
 	"io/fs"
@@ -8,8 +9,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-
-	"davit/spec"
 )
 
 // makeBundle makes a bundle in dir: the default config, without a terminal and with a cgroup among the suite's, and a
@@ -18,7 +17,7 @@ func makeBundle(dir string) error {
 	if err := copyTree(rootfs, filepath.Join(dir, "rootfs")); err != nil {
 		return err
 	}
-	s := spec.Default()
+	s := config.Default()
 	s.Process.Terminal = false
 	s.Linux.CgroupsPath = subtree + "/" + filepath.Base(dir)
 	f, err := os.Create(filepath.Join(dir, "config.json"))
@@ -26,7 +25,7 @@ func makeBundle(dir string) error {
 		return err
 	}
 	defer f.Close()
-	return spec.Write(f, s)
+	return config.Write(f, s)
 }
 
 // copyTree copies directories and links; files are linked, and so not to be written in place.

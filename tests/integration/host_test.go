@@ -15,14 +15,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// host is what a test must leave as it found it.
-type host struct {
+// hostState is what a test must leave as it found it.
+type hostState struct {
 	mounts    []string
 	processes []int
 }
 
-func lookAtHost() host {
-	return host{mounts: mountTable(), processes: strangers()}
+func lookAtHost() hostState {
+	return hostState{mounts: mountTable(), processes: strangers()}
 }
 
 // mountTable is /proc/self/mountinfo without what differs from one reading to the next: nothing.
@@ -120,7 +120,7 @@ func pollIn(fd int, d time.Duration) bool {
 }
 
 // leaks says what is there now and was not before, and removes it, so that the next test begins clean.
-func (before host) leaks(root string) []string {
+func (before hostState) leaks(root string) []string {
 	var leaks []string
 	leak := func(format string, args ...any) { leaks = append(leaks, fmt.Sprintf(format, args...)) }
 	for _, pid := range strangers() {

@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"davit/internal/host"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,8 +14,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"davit/spec"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
@@ -89,14 +88,14 @@ func scriptCondition(cond string) (bool, error) {
 	case "v1":
 		return !isUnified(), nil
 	case "kernel":
-		var v spec.Version
+		var v host.Version
 		if _, err := fmt.Sscanf(arg, "%d.%d", &v.Major, &v.Minor); err != nil {
 			return false, err
 		}
-		return !spec.Host().Kernel().Less(v), nil
+		return !host.Host().Kernel().Less(v), nil
 	case "lsm":
 		// Modules without a policy do not count.
-		return arg == "apparmor" && spec.Host().AppArmor() || arg == "selinux" && spec.Host().SELinux(), nil
+		return arg == "apparmor" && host.Host().AppArmor() || arg == "selinux" && host.Host().SELinux(), nil
 	case "controller":
 		return hasController(arg), nil
 	}

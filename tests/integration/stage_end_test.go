@@ -1,11 +1,10 @@
 package integration
 
 import (
+	"davit/internal/plan"
 	"encoding/binary"
 	"runtime"
 	"testing"
-
-	"davit/plan"
 
 	"golang.org/x/sys/unix"
 )

@@ -17,8 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"davit/internal/plan"
 	"davit/nsenter"
-	"davit/plan"
 
 	"golang.org/x/sys/unix"
 )
@@ -291,7 +291,7 @@ func samplePlan() *plan.Plan {
 
 const planHeader = 32
 
-// planLayout is where a step's record has its numbers and its references, and its size, in bytes: as plan/gen has decided.
+// planLayout is where a step's record has its numbers and its references, and its size, in bytes: as internal/plan/gen has decided.
 func planLayout(t *testing.T) (nums, refs, size int) {
 	t.Helper()
 	header, err := os.ReadFile("../../nsenter/stage/plan.h")

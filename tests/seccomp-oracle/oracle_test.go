@@ -5,6 +5,7 @@
 package oracle
 
 import (
+	"davit/internal/seccomp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -12,8 +13,6 @@ import (
 	"os"
 	"slices"
 	"testing"
-
-	"davit/seccomp"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	lib "github.com/seccomp/libseccomp-golang"

@@ -4,11 +4,10 @@
 package main
 
 import (
+	"davit/internal/plan"
 	"fmt"
 	"os"
 	"path/filepath"
-
-	"davit/plan"
 )
 
 var steps = []plan.Step{

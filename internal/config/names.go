@@ -1,0 +1,87 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Names that the runtime-spec takes from the kernel. They are arrays, which cost
+// nothing at a start; a map would be built at each.
+
+// capabilities are the names of linux/capability.h by number, without CAP_.
+var capabilities = [...]string{
+	"CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP",
+	"LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "IPC_OWNER",
+	"SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN", "SYS_BOOT", "SYS_NICE",
+	"SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD", "LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP",
+	"MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG", "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF",
+	"CHECKPOINT_RESTORE",
+}
+
+// Capability returns the number of a capability by its name, in any case.
+func Capability(name string) (int, bool) {
+	if len(name) < 4 || !strings.EqualFold(name[:4], "CAP_") {
+		return 0, false
+	}
+	name = name[4:]
+	for i, known := range &capabilities {
+		if len(known) == len(name) && strings.EqualFold(known, name) {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+// CapabilityName returns the name of a capability's number, as "CAP_KILL".
+func CapabilityName(n int) string {
+	if n < len(capabilities) {
+		return "CAP_" + capabilities[n]
+	}
+	return fmt.Sprintf("capability %d", n)
+}
+
+// CapabilityNames returns the names of all capabilities that are known here, by number.
+func CapabilityNames() []string {
+	names := make([]string, len(capabilities))
+	for n := range names {
+		names[n] = CapabilityName(n)
+	}
+	return names
+}
+
+// rlimits are the names of resource limits by number (prlimit(2)).
+var rlimits = [...]string{
+	"RLIMIT_CPU", "RLIMIT_FSIZE", "RLIMIT_DATA", "RLIMIT_STACK", "RLIMIT_CORE", "RLIMIT_RSS", "RLIMIT_NPROC", "RLIMIT_NOFILE",
+	"RLIMIT_MEMLOCK", "RLIMIT_AS", "RLIMIT_LOCKS", "RLIMIT_SIGPENDING", "RLIMIT_MSGQUEUE", "RLIMIT_NICE", "RLIMIT_RTPRIO", "RLIMIT_RTTIME",
+}
+
+// Rlimit returns the number of a resource limit's name.
+func Rlimit(name string) (uint64, bool) {
+	i := slices.Index(rlimits[:], name)
+	return uint64(max(i, 0)), i >= 0
+}
+
+// mountOptions are those that davit itself carries out, in order: config.md,
+// "Linux mount options", and crun's copy-symlink, dest-nofollow and src-nofollow. Others are for the file system.
+var mountOptions = [...]string{
+	"acl", "async", "atime", "bind", "copy-symlink", "defaults", "dest-nofollow", "dev", "diratime", "dirsync", "exec", "idmap", "iversion", "lazytime",
+	"loud", "mand", "noacl", "noatime", "nodev", "nodiratime", "noexec", "noiversion", "nolazytime", "nomand",
+	"norelatime", "nostrictatime", "nosuid", "nosymfollow", "private", "ratime", "rbind", "rdev", "rdiratime",
+	"relatime", "remount", "rexec", "ridmap", "rnoatime", "rnodev", "rnodiratime", "rnoexec", "rnorelatime",
+	"rnostrictatime", "rnosuid", "rnosymfollow", "ro", "rprivate", "rrelatime", "rro", "rrw", "rshared", "rslave",
+	"rstrictatime", "rsuid", "rsymfollow", "runbindable", "rw", "shared", "silent", "slave", "src-nofollow", "strictatime", "suid",
+	"symfollow", "sync", "tmpcopyup", "unbindable",
+}
+
+// MountOptions returns the mount options that davit itself carries out.
+func MountOptions() []string { return mountOptions[:] }
+
+// IsMountOption says whether a mount option is one of those, or idmap or ridmap with mappings of its own.
+func IsMountOption(option string) bool {
+	if strings.HasPrefix(option, "idmap=") || strings.HasPrefix(option, "ridmap=") {
+		return true
+	}
+	_, found := slices.BinarySearch(mountOptions[:], option)
+	return found
+}

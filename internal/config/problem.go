@@ -1,0 +1,129 @@
+package config
+
+import (
+	"davit/internal/jsonx"
+	"davit/internal/show"
+	"fmt"
+	"path"
+	"strconv"
+	"strings"
+)
+
+// Problem is one thing that is wrong with a config.
+type Problem struct {
+	Field   string // where: `mounts[3].destination`, `linux.sysctl["net.ipv4.ip_forward"]`
+	Message string // what is wrong, with the value
+	Hint    string // the cure, or empty
+}
+
+// Error is field and message, without the hint.
+func (p Problem) Error() string { return p.Field + ": " + p.Message }
+
+// Lines is a line for each of several errors, and below it the hint of those that have one.
+func Lines[E error](list []E, hint func(E) string) show.Lines {
+	var lines show.Lines
+	for _, e := range list {
+		lines = append(lines, e.Error())
+		if h := hint(e); h != "" {
+			lines = append(lines, "  hint: "+h)
+		}
+	}
+	return lines
+}
+
+// checker collects problems. Checks name fields relative to the object that they
+// look at; whoever called them puts the object's name in front (in, at), which
+// costs nothing as long as there are no problems.
+type checker struct {
+	Options
+	problems []Problem // what makes the config unusable
+	warnings []Problem // what is better said
+}
+
+// mark is how far a checker had got.
+type mark struct{ problems, warnings int }
+
+func (c *checker) mark() mark { return mark{len(c.problems), len(c.warnings)} }
+
+// problem adds a problem. The message is made as by fmt.Sprintf.
+func (c *checker) problem(field, format string, args ...any) {
+	c.problems = append(c.problems, Problem{Field: field, Message: fmt.Sprintf(format, args...)})
+}
+
+// warn adds a warning.
+func (c *checker) warn(field, format string, args ...any) {
+	c.warnings = append(c.warnings, Problem{Field: field, Message: fmt.Sprintf(format, args...)})
+}
+
+// hint gives the last problem its cure.
+func (c *checker) hint(format string, args ...any) {
+	c.problems[len(c.problems)-1].Hint = fmt.Sprintf(format, args...)
+}
+
+// in says that what was found since m is inside the object of that name.
+func (c *checker) in(name string, m mark) {
+	for _, list := range [][]Problem{c.problems[m.problems:], c.warnings[m.warnings:]} {
+		for i := range list {
+			f := &list[i].Field
+			switch {
+			case *f == "":
+				*f = name
+			case (*f)[0] == '[':
+				*f = name + *f
+			default:
+				*f = name + "." + *f
+			}
+		}
+	}
+}
+
+// at is in for an element of an array.
+func (c *checker) at(name string, index int, m mark) {
+	if c.mark() != m {
+		c.in(name+"["+strconv.Itoa(index)+"]", m)
+	}
+}
+
+// key is in for an entry of a map.
+func (c *checker) key(name, key string, m mark) {
+	if c.mark() != m {
+		c.in(jsonx.JoinKey(name, key), m)
+	}
+}
+
+// element names an element of an array.
+func element(name string, index int) string { return name + "[" + strconv.Itoa(index) + "]" }
+
+// choice checks that a value is one of those there are; what says what it is: "namespace type".
+func (c *checker) choice(field, what, value string, known []string) bool {
+	for _, k := range known {
+		if k == value {
+			return true
+		}
+	}
+	if value == "" {
+		c.problem(field, "is missing: the %s must be one of %s", what, strings.Join(known, ", "))
+	} else {
+		c.problem(field, "unknown %s %q: must be one of %s", what, value, strings.Join(known, ", "))
+	}
+	return false
+}
+
+// text checks that a string can be handed to the kernel.
+func (c *checker) text(field, value string) {
+	if i := strings.IndexByte(value, 0); i >= 0 {
+		c.problem(field, "%q contains a NUL byte, where the kernel would end it", value)
+	}
+}
+
+// absolute checks a path that must be there and begin at the root.
+func (c *checker) absolute(field, value string) {
+	switch {
+	case value == "":
+		c.problem(field, "is missing: an absolute path is needed")
+	case !path.IsAbs(value):
+		c.problem(field, "%q is not an absolute path", value)
+	default:
+		c.text(field, value)
+	}
+}

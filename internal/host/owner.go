@@ -1,0 +1,59 @@
+package host
+
+import (
+	"errors"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// Owns says whether the namespace at path belongs to the user namespace at userns, or to one below that: only then may
+// a process join the one after the other. What cannot be opened is said to; whoever opens it next will say why not.
+// An empty userns is davit's own.
+func (f *Facts) Owns(userns, path string) bool {
+	if f.told != nil {
+		return !slices.Contains(f.told.Foreign, path)
+	}
+	if userns == "" {
+		userns = "/proc/self/ns/user"
+	}
+	var owner unix.Stat_t
+	if unix.Stat(userns, &owner) != nil {
+		return true
+	}
+	ns, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return true
+	}
+	above := uint(unix.NS_GET_USERNS)
+	for {
+		up, err := unix.IoctlRetInt(ns, above)
+		unix.Close(ns)
+		if err != nil { // EPERM: above this process's own user namespace
+			return !errors.Is(err, unix.EPERM)
+		}
+		var st unix.Stat_t
+		if unix.Fstat(up, &st) == nil && st.Ino == owner.Ino && st.Dev == owner.Dev {
+			unix.Close(up)
+			return true
+		}
+		ns, above = up, unix.NS_GET_PARENT
+	}
+}
+
+// IsIn says whether davit itself is in the namespace at path. kind is the name of its file in /proc/PID/ns.
+func (f *Facts) IsIn(path, kind string) bool {
+	if f.told != nil {
+		return slices.Contains(f.told.Own, path)
+	}
+	var other, own unix.Stat_t
+	return unix.Stat(path, &other) == nil && unix.Stat("/proc/self/ns/"+kind, &own) == nil && other.Ino == own.Ino && other.Dev == own.Dev
+}
+
+// DeniesSetgroups says whether the user namespace of a process, as in "/proc/self", denies setgroups(2) (user_namespaces(7)).
+func (f *Facts) DeniesSetgroups(process string) bool {
+	if f.told != nil {
+		return f.told.NoSetgroups
+	}
+	return firstBytes(process+"/setgroups") == "deny"
+}

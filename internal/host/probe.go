@@ -1,0 +1,133 @@
+package host
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// A probe makes one harmless system call and returns nil if the kernel knows it.
+// Calls with side effects are made with arguments that the kernel must refuse
+// after it has looked whether it knows the call: then any error but those of
+// absent will do.
+
+// absent returns err if it says that the kernel does not know the call, or may not be asked.
+func absent(err unix.Errno) error {
+	switch err {
+	case unix.ENOSYS, unix.EOPNOTSUPP, unix.EPERM, unix.EACCES:
+		return err
+	}
+	return nil
+}
+
+func probeOpenat2() error {
+	fd, err := unix.Openat2(unix.AT_FDCWD, "/", &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT})
+	if err != nil {
+		return err
+	}
+	return unix.Close(fd)
+}
+
+func probeOpenTree() error {
+	_, _, err := unix.Syscall(unix.SYS_OPEN_TREE, ^uintptr(0), 0, 0)
+	return absent(err)
+}
+
+func probeClone3() error {
+	_, _, err := unix.RawSyscall(unix.SYS_CLONE3, 0, 0, 0) // size 0: EINVAL
+	return absent(err)
+}
+
+func probeMountSetattr() error {
+	_, _, err := unix.Syscall6(unix.SYS_MOUNT_SETATTR, ^uintptr(0), 0, 0, 0, 0, 0) // size 0: EINVAL
+	return absent(err)
+}
+
+func probePidfd() error {
+	fd, err := unix.PidfdOpen(unix.Getpid(), 0)
+	if err != nil {
+		return err
+	}
+	return unix.Close(fd)
+}
+
+// pidFSMagic is PID_FS_MAGIC of linux/magic.h.
+const pidFSMagic = 0x50494446
+
+// probePidFS looks whether pidfds are inodes of their own file system, whose
+// number no other process ever gets, instead of all sharing one.
+func probePidFS() error {
+	fd, err := unix.PidfdOpen(unix.Getpid(), 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(fd, &st); err != nil {
+		return err
+	}
+	if st.Type != pidFSMagic {
+		return unix.EOPNOTSUPP
+	}
+	return nil
+}
+
+func probeTimeNamespace() error {
+	var st unix.Stat_t
+	return unix.Stat("/proc/self/ns/time", &st)
+}
+
+func probeCloseRange() error {
+	// The last descriptor there can be: nothing is open there.
+	return unix.CloseRange(1<<31-1, 1<<31-1, unix.CLOSE_RANGE_CLOEXEC)
+}
+
+func probeLandlock() error {
+	const version = 1 // LANDLOCK_CREATE_RULESET_VERSION: only ask
+	if _, _, err := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, version); err != 0 {
+		return err
+	}
+	return nil
+}
+
+func probeCoreScheduling() error {
+	var cookie uint64
+	err := unix.Prctl(unix.PR_SCHED_CORE, unix.PR_SCHED_CORE_GET, 0, 0, uintptr(unsafe.Pointer(&cookie)))
+	if err == unix.ENODEV { // the kernel knows it; this machine has no hyperthreads
+		return nil
+	}
+	return err
+}
+
+func probeHomeNode() error {
+	// Flags must be 0: EINVAL.
+	_, _, err := unix.Syscall6(unix.SYS_SET_MEMPOLICY_HOME_NODE, 0, 0, 0, ^uintptr(0), 0, 0)
+	return absent(err)
+}
+
+func probeSeccompNotify() error {
+	action := uint32(unix.SECCOMP_RET_USER_NOTIF)
+	_, _, err := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_GET_ACTION_AVAIL, 0, uintptr(unsafe.Pointer(&action)))
+	if err != 0 {
+		return err
+	}
+	return nil
+}
+
+func probeWaitKillable() error {
+	// Without a filter the kernel checks the flags (EINVAL) and then fails with EFAULT.
+	const flags = unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV | unix.SECCOMP_FILTER_FLAG_NEW_LISTENER
+	_, _, err := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, 0)
+	if err == unix.EFAULT {
+		return nil
+	}
+	return err
+}
+
+func probeMemfdExec() error {
+	fd, err := unix.MemfdCreate("probe", unix.MFD_CLOEXEC|unix.MFD_EXEC)
+	if err != nil {
+		return err
+	}
+	return unix.Close(fd)
+}

@@ -1,0 +1,150 @@
+// Package doctor reads the configuration of an engine and says whether davit is
+// set up in it, and what is wrong. docs/engines.md shows how it should look.
+package inspect
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sort"
+	"strings"
+)
+
+// Level says how bad a finding is.
+type Level string
+
+// The engine does not get davit (Error), or gets less of it (Warning).
+const (
+	OK      Level = "ok"
+	Warning Level = "warning"
+	Error   Level = "error"
+)
+
+// Finding is one thing to know about an engine's configuration.
+type Finding struct {
+	Level Level
+	Where string // file, with the line where there is one
+	Text  string
+	Hint  string
+}
+
+// Engines are the names that Check knows.
+var Engines = []string{"containerd", "crio", "docker", "podman"}
+
+// examination is one run of Check.
+type examination struct {
+	root     string // before every path, for tests; "" is the host
+	findings []Finding
+}
+
+// Check examines the configuration of an engine below root ("" is the host). The error is one of the question, not of the engine.
+func Check(engine, root string) ([]Finding, error) {
+	x := &examination{root: root}
+	switch engine {
+	case "containerd":
+		x.containerd()
+	case "docker":
+		x.docker()
+	case "podman":
+		x.podman()
+	case "crio":
+		x.crio()
+	default:
+		return nil, fmt.Errorf("unknown engine %q: one of %s", engine, strings.Join(Engines, ", "))
+	}
+	return x.findings, nil
+}
+
+func (x *examination) add(level Level, where, hint, format string, args ...any) {
+	x.findings = append(x.findings, Finding{level, where, fmt.Sprintf(format, args...), hint})
+}
+
+// read returns a file's text; false if there is none, or after a finding that it cannot be read.
+func (x *examination) read(path string) (string, bool) {
+	data, err := os.ReadFile(x.root + path)
+	if os.IsNotExist(err) {
+		return "", false
+	}
+	if err != nil {
+		x.add(Error, path, "run as the user that the engine runs as", "cannot be read: %v", err)
+		return "", false
+	}
+	return string(data), true
+}
+
+// toml returns the settings of a file, each with its place in Where's form.
+func (x *examination) toml(path string) []placed {
+	text, ok := x.read(path)
+	if !ok {
+		return nil
+	}
+	settings, err := parseTOML(text)
+	if err != nil {
+		x.add(Error, path, "", "%v", err)
+		return nil
+	}
+	out := make([]placed, len(settings))
+	for i := range settings {
+		out[i] = placed{settings[i], fmt.Sprintf("%s:%d", path, settings[i].line)}
+	}
+	return out
+}
+
+type placed struct {
+	setting
+	where string
+}
+
+// glob returns the files of a drop-in directory, in order.
+func (x *examination) glob(pattern string) []string {
+	found, _ := filepath.Glob(x.root + pattern)
+	for i := range found {
+		found[i] = strings.TrimPrefix(found[i], x.root)
+	}
+	sort.Strings(found)
+	return found
+}
+
+// runtime checks a runtime's path; it says whether the path is meant to be davit's.
+func (x *examination) runtime(where, name, path string) bool {
+	if name != "davit" && filepath.Base(path) != "davit" {
+		return false
+	}
+	if !strings.HasPrefix(path, "/") {
+		x.add(Warning, where, "give the absolute path", "runtime %s: %q is looked up in the engine's PATH", name, path)
+		return true
+	}
+	info, err := os.Stat(x.root + path)
+	switch {
+	case err != nil:
+		x.add(Error, where, "install davit there, or correct the path", "runtime %s: %s: no such file", name, path)
+	case info.Mode()&0o111 == 0 || !info.Mode().IsRegular():
+		x.add(Error, where, "chmod 755 "+path, "runtime %s: %s is not an executable file", name, path)
+	case info.Mode()&0o022 != 0:
+		x.add(Error, where, "chmod go-w "+path, "runtime %s: %s can be written by others than its owner, and engines run it as root", name, path)
+	default:
+		x.version(where, name, path)
+	}
+	return true
+}
+
+// version runs the runtime, which must say that it is davit.
+func (x *examination) version(where, name, path string) {
+	out, err := exec.Command(x.root+path, "--version").CombinedOutput()
+	first, _, _ := strings.Cut(string(out), "\n")
+	switch {
+	case err != nil:
+		x.add(Error, where, "", "runtime %s: %s --version: %v: %s", name, path, err, first)
+	case !strings.HasPrefix(first, "davit version "):
+		x.add(Error, where, "point it to davit, or give the runtime another name", "runtime %s: %s is not davit: %q", name, path, first)
+	default:
+		x.add(OK, where, "", "runtime %s: %s, %s", name, path, first)
+	}
+}
+
+// systemd says whether systemd is the init of this host.
+func (x *examination) systemd() bool {
+	_, err := os.Stat(x.root + "/run/systemd/system")
+	return err == nil
+}

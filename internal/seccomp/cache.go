@@ -1,0 +1,317 @@
+package seccomp
+
+import (
+	"davit/internal/memfd"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/bits"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// The cache is a directory of files, one a filter. Its writers are davit itself
+// only: a file counts if the caller owns it and nobody else may write to it. A
+// file's name is a hash of the key, its content starts with the whole key, so a
+// filter found is that of the same config and the same compiler, bit by bit.
+//
+//	uint32 magic, version, length of key, program, ignored names; flags, notify
+//	key, program, ignored names with a NUL behind each
+//	uint64 checksum of all that
+
+const (
+	cacheMagic = 0x31534344 // "DCS1"
+	// cacheVersion is raised when another program or another cache file is made
+	// of the same key; TestCacheVersion tells when.
+	cacheVersion = 2
+	cacheHeader  = 7 * 4
+	cacheSum     = 8
+	// cacheFiles is how many filters are kept; a host has a handful of profiles.
+	cacheFiles = 64
+	// cacheFileMax is more than any filter takes: its config, its program.
+	cacheFileMax = 4 << 20
+	// strayAge is the age at which a file that was never finished is removed.
+	strayAge = time.Minute
+)
+
+// mix is a 64-bit hash, a word at a time. It need not withstand anybody: it
+// spreads names and notices torn files.
+func mix(b []byte) uint64 {
+	const prime = 0x9e3779b97f4a7c15
+	h := uint64(len(b)) * prime
+	for ; len(b) >= 8; b = b[8:] {
+		h = bits.RotateLeft64((h^binary.LittleEndian.Uint64(b))*prime, 29)
+	}
+	var tail [8]byte
+	copy(tail[:], b)
+	h = (h ^ binary.LittleEndian.Uint64(tail[:])) * prime
+	return h ^ h>>32
+}
+
+// cacheKey returns all that a filter depends on, each value with its length.
+func cacheKey(c *specs.LinuxSeccomp) ([]byte, error) {
+	if c == nil {
+		return nil, errors.New("linux.seccomp: is missing")
+	}
+	k := keyWriter{b: make([]byte, 0, keySize(c))}
+	k.text(buildID(compilerELF))
+	k.text(string(c.DefaultAction))
+	k.optional(c.DefaultErrnoRet)
+	k.words(len(c.Architectures))
+	for _, a := range c.Architectures {
+		k.text(string(a))
+	}
+	if c.Flags == nil {
+		k.words(-1)
+	} else {
+		k.words(len(c.Flags))
+	}
+	for _, f := range c.Flags {
+		k.text(string(f))
+	}
+	// Where the listener is does not matter to the filter, whether there is one does.
+	k.words(min(1, len(c.ListenerPath)), min(1, len(c.ListenerMetadata)), len(c.Syscalls))
+	for i := range c.Syscalls {
+		s := &c.Syscalls[i]
+		k.text(string(s.Action))
+		k.optional(s.ErrnoRet)
+		k.words(len(s.Names), len(s.Args))
+		for _, n := range s.Names {
+			k.text(n)
+		}
+		for _, a := range s.Args {
+			k.words(int(a.Index))
+			k.text(string(a.Op))
+			k.b = binary.NativeEndian.AppendUint64(k.b, a.Value)
+			k.b = binary.NativeEndian.AppendUint64(k.b, a.ValueTwo)
+		}
+	}
+	return k.b, nil
+}
+
+// keySize is a little more than the length of c's key.
+func keySize(c *specs.LinuxSeccomp) int {
+	size := 256 + 48*(len(c.Architectures)+len(c.Flags))
+	for i := range c.Syscalls {
+		s := &c.Syscalls[i]
+		size += 64 + 56*len(s.Args) + 4*len(s.Names)
+		for _, n := range s.Names {
+			size += len(n)
+		}
+	}
+	return size
+}
+
+type keyWriter struct{ b []byte }
+
+func (k *keyWriter) words(values ...int) {
+	for _, v := range values {
+		k.b = binary.NativeEndian.AppendUint64(k.b, uint64(v))
+	}
+}
+
+func (k *keyWriter) text(s string) {
+	k.b = binary.NativeEndian.AppendUint32(k.b, uint32(len(s)))
+	k.b = append(k.b, s...)
+}
+
+func (k *keyWriter) optional(v *uint) {
+	if v == nil {
+		k.words(0)
+	} else {
+		k.words(1, int(*v))
+	}
+}
+
+func cacheName(key []byte) string {
+	name := strconv.FormatUint(mix(key), 16)
+	return "0000000000000000"[len(name):] + name
+}
+
+// readCache returns the filter of key, or nil if dir has no sound one.
+func readCache(dir string, key []byte) *Filter {
+	if dir == "" {
+		return nil
+	}
+	at, err := openCacheDir(dir)
+	if err != nil {
+		return nil
+	}
+	fd, err := unix.Openat(at, cacheName(key), unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	unix.Close(at)
+	if err != nil {
+		return nil
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || st.Mode&0o022 != 0 ||
+		int(st.Uid) != os.Geteuid() || st.Size > cacheFileMax {
+		return nil
+	}
+	b, err := readAll(fd, st.Size)
+	if err != nil {
+		return nil
+	}
+	return parseCache(b, key)
+}
+
+// parseCache returns the filter in a cache file's content if it is whole and
+// that of key.
+func parseCache(b, key []byte) *Filter {
+	if len(b) < cacheHeader+cacheSum {
+		return nil
+	}
+	end := len(b) - cacheSum
+	r := reader{b: b[:end]}
+	head := r.words(7)
+	if head[0] != cacheMagic || head[1] != cacheVersion || binary.NativeEndian.Uint64(b[end:]) != mix(b[:end]) {
+		return nil
+	}
+	stored := r.take(int(head[2]))
+	f := &Filter{Program: r.take(int(head[3])), Flags: head[5], Notify: head[6] != 0, Cached: true}
+	ignored := r.take(int(head[4]))
+	if r.bad || len(r.b) != 0 || string(stored) != string(key) {
+		return nil
+	}
+	if n := len(f.Program); n == 0 || n%insnSize != 0 || n > MaxInstructions*insnSize {
+		return nil
+	}
+	if len(ignored) > 0 {
+		f.Ignored = strings.Split(strings.TrimSuffix(string(ignored), "\x00"), "\x00")
+	}
+	return f
+}
+
+func formatCache(key []byte, f *Filter) []byte {
+	var ignored []byte
+	for _, name := range f.Ignored {
+		ignored = append(append(ignored, name...), 0) // parse refuses names with a NUL
+	}
+	notify := uint32(0)
+	if f.Notify {
+		notify = 1
+	}
+	b := put32(make([]byte, 0, cacheHeader+len(key)+len(f.Program)+len(ignored)+cacheSum), cacheMagic, cacheVersion,
+		uint32(len(key)), uint32(len(f.Program)), uint32(len(ignored)), f.Flags, notify)
+	b = append(append(append(b, key...), f.Program...), ignored...)
+	return binary.NativeEndian.AppendUint64(b, mix(b))
+}
+
+// writeCache keeps f under key, and no more than cacheFiles filters in all.
+func writeCache(dir string, key []byte, f *Filter) error {
+	if dir == "" {
+		return nil
+	}
+	if err := unix.Mkdir(dir, 0o700); err != nil && err != unix.EEXIST {
+		return fmt.Errorf("seccomp cache: mkdir %s: %w", dir, err)
+	}
+	fd, err := openCacheDir(dir)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	content := formatCache(key, f)
+	if len(content) > cacheFileMax {
+		return fmt.Errorf("seccomp cache %s: the filter takes %d bytes, %d are allowed", dir, len(content), cacheFileMax)
+	}
+	aside := ".new-" + strconv.Itoa(os.Getpid()) + "-" + strconv.FormatInt(time.Now().UnixNano(), 36)
+	file, err := unix.Openat(fd, aside, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return fmt.Errorf("seccomp cache: create %s/%s: %w", dir, aside, err)
+	}
+	err = memfd.WriteAll(file, content)
+	unix.Close(file)
+	if err == nil {
+		err = unix.Renameat(fd, aside, fd, cacheName(key))
+	}
+	if err != nil {
+		unix.Unlinkat(fd, aside, 0)
+		return fmt.Errorf("seccomp cache: write %s/%s: %w", dir, cacheName(key), err)
+	}
+	return evict(dir, fd)
+}
+
+// openCacheDir opens dir and checks that nobody but the caller can put anything
+// into it: a file's owner alone proves nothing, since its name could have been
+// moved, or linked, here by another.
+func openCacheDir(dir string) (int, error) {
+	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("seccomp cache: open %s: %w", dir, err)
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		unix.Close(fd)
+		return -1, fmt.Errorf("seccomp cache: fstat %s: %w", dir, err)
+	}
+	if int(st.Uid) != os.Geteuid() || st.Mode&0o077 != 0 {
+		unix.Close(fd)
+		return -1, fmt.Errorf("seccomp cache: %s belongs to user %d with mode %#o; it must be the caller's with mode 0700",
+			dir, st.Uid, st.Mode&0o7777)
+	}
+	return fd, nil
+}
+
+// evict removes the oldest filters beyond cacheFiles and what writers that died
+// left behind.
+func evict(dir string, fd int) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("seccomp cache: %w", err)
+	}
+	type file struct {
+		name string
+		time int64
+	}
+	var files []file
+	for _, e := range entries {
+		var st unix.Stat_t
+		if unix.Fstatat(fd, e.Name(), &st, unix.AT_SYMLINK_NOFOLLOW) != nil {
+			continue // another davit removed it
+		}
+		files = append(files, file{e.Name(), st.Mtim.Nano()})
+	}
+	slices.SortFunc(files, func(a, b file) int {
+		switch {
+		case a.time < b.time:
+			return -1
+		case a.time > b.time:
+			return 1
+		}
+		return strings.Compare(a.name, b.name)
+	})
+	stray := time.Now().Add(-strayAge).UnixNano()
+	for i, f := range files {
+		if len(files)-i > cacheFiles || strings.HasPrefix(f.name, ".new-") && f.time < stray {
+			if err := unix.Unlinkat(fd, f.name, 0); err != nil && err != unix.ENOENT {
+				return fmt.Errorf("seccomp cache: remove %s/%s: %w", dir, f.name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// readAll returns the content of the regular file fd from offset 0.
+func readAll(fd int, size int64) ([]byte, error) {
+	b := make([]byte, size)
+	for done := 0; done < len(b); {
+		n, err := unix.Pread(fd, b[done:], int64(done))
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if n == 0 {
+			return b[:done], nil
+		}
+		done += n
+	}
+	return b, nil
+}

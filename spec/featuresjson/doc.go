@@ -1,5 +1,0 @@
-// Package featuresjson encodes and decodes the features document of runtime-spec
-// (features.md, features-linux.md).
-package featuresjson
-
-//go:generate go run davit/spec/internal/gen -pkg github.com/opencontainers/runtime-spec/specs-go/features -type Features -export -package featuresjson -out features.go
