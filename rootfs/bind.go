@@ -1,0 +1,223 @@
+package rootfs
+
+import (
+	"fmt"
+	"path"
+	"strings"
+
+	"davit/internal/config"
+	"davit/internal/plan"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+func (c *compiler) bind(field string, m *specs.Mount, target string, o options) error {
+	switch {
+	case o.copyUp:
+		return fmt.Errorf("option tmpcopyup is for tmpfs, not for bind mounts")
+	case m.Source == "":
+		return fmt.Errorf("source: missing; a bind mount needs one")
+	}
+	from := m.Source
+	if !path.IsAbs(from) {
+		from = path.Join(c.Bundle, from) // config.md, "Mounts"
+	}
+	if o.copyLink {
+		if link, is, err := c.link(from); err != nil {
+			return err
+		} else if is {
+			c.plan.Add(field, plan.Symlink{Target: link, Link: target, Exact: true})
+			return nil
+		}
+		o.sourceLink = true // not what becomes a link meanwhile
+	}
+	c.hostSys = c.hostSys || o.recursive && target == "/sys"
+	step := plan.Bind{
+		Source: from, Target: target, Propagation: o.propagation &^ unix.MS_REC,
+		RecSet: o.recSet, RecClear: o.recClear,
+	}
+	step.Set, step.Clear = o.top()
+	step.Drop = o.dropped()
+	if o.recursive {
+		step.How |= plan.BindRecursive
+	}
+	if o.noFollow || target == "/proc" || target == "/sys" { // the host's, as a rule
+		step.How |= plan.BindNoLinks
+	}
+	if o.targetLink {
+		step.How |= plan.BindTargetLink
+	}
+	topAlone := o.recursive && o.propagation != 0 && o.propagation&unix.MS_REC == 0
+	if o.propagation == 0 || topAlone && !c.sharedRoot() {
+		// As if it were copied after "/" became a slave.
+		step.Propagation = unix.MS_SLAVE
+	} else if topAlone {
+		step.Propagation = 0
+	}
+	if err := c.bindSource(field, m, o, &step); err != nil {
+		return err
+	}
+	c.plan.Add(field, step)
+	if topAlone && o.propagation != step.Propagation {
+		c.plan.Add(field, plan.Remount{Target: target, Propagation: o.propagation})
+	}
+	return nil
+}
+
+// bindSource decides who copies the source of a bind mount, and whether it lies on the host or in the container.
+func (c *compiler) bindSource(field string, m *specs.Mount, o options, step *plan.Bind) error {
+	if o.idmap || len(m.UIDMappings) > 0 {
+		return c.mappedSource(field, m, o, step)
+	}
+	if inside, is := c.inside(step.Source); is {
+		step.Source, step.How = inside, step.How|plan.BindInRoot
+		if o.sourceLink {
+			step.How |= plan.BindSourceLink
+		}
+		return nil
+	}
+	if c.byStage() {
+		step.Tree = c.source(field+".source", plan.Source{Path: step.Source, Recursive: o.recursive, Link: o.sourceLink})
+		if step.Propagation == unix.MS_SLAVE && o.propagation == 0 && !c.ByPath { // it is one
+			step.Propagation = 0
+		}
+		return nil
+	}
+	step.Tree = c.plan.Open(c.tree(field, step, o))
+	return nil
+}
+
+func (c *compiler) tree(field string, step *plan.Bind, o options) plan.Descriptor {
+	d := plan.Descriptor{Kind: plan.Tree, Path: step.Source, Field: field + ".source", Within: c.Within, Link: o.sourceLink}
+	if o.recursive {
+		d.Kind = plan.TreeRecursive
+	}
+	return d
+}
+
+// mappedSource has davit copy a tree and map its ids, before the container's first mount.
+func (c *compiler) mappedSource(field string, m *specs.Mount, o options, step *plan.Bind) error {
+	tree := c.tree(field, step, o)
+	tree.MapsAll, tree.Within = o.ridmap, c.Within || c.New&unix.CLONE_NEWNS != 0 && !c.sharedRoot()
+	var err error
+	if tree.Maps, err = c.idmap(m, o); err != nil {
+		return err
+	}
+	if tree.Maps == "" {
+		tree.Namespace = c.UserNS
+	}
+	if inside, is := c.inside(step.Source); is {
+		if i := c.covering(field, inside, o.recursive); i >= 0 {
+			return fmt.Errorf("id mappings of a source that mounts[%d] shows in the container are not supported: give its source on the host", i)
+		}
+		tree.Path, tree.Below = inside, Path(c.spec, c.Bundle)
+	}
+	step.Source = ""
+	step.Tree = c.plan.Open(tree)
+	return nil
+}
+
+// covering returns which mount before field in the list may have what a path of the container leads to, -1 for none.
+func (c *compiler) covering(field, inside string, recursive bool) int {
+	for i := range c.spec.Mounts {
+		if fmt.Sprintf("mounts[%d]", i) == field {
+			break
+		}
+		at := path.Clean("/" + c.spec.Mounts[i].Destination)
+		if at == inside || strings.HasPrefix(inside, at+"/") || recursive && strings.HasPrefix(at, strings.TrimSuffix(inside, "/")+"/") {
+			return i
+		}
+	}
+	return -1
+}
+
+// link returns where the source of a bind mount points, if it is a symbolic link.
+func (c *compiler) link(source string) (text string, is bool, err error) {
+	if _, inside := c.inside(source); inside {
+		return "", false, fmt.Errorf("option copy-symlink is for links of the host: %s lies in the container's own root", source)
+	}
+	if c.ReadLink == nil {
+		return "", false, nil
+	}
+	return c.ReadLink(source)
+}
+
+// inside returns where in the container's root a source lies, if it does: a mount before it in the list may have made
+// it. A path of the host would lead where the image has it lead.
+func (c *compiler) inside(source string) (string, bool) {
+	root, source := Path(c.spec, c.Bundle), path.Clean(source)
+	if root == "/" {
+		return "", false
+	}
+	if rest, ok := strings.CutPrefix(source, root); ok && (rest == "" || rest[0] == '/') {
+		return "/" + strings.TrimPrefix(rest, "/"), true
+	}
+	if c.SameDir == nil {
+		return "", false
+	}
+	name := "/" + path.Base(root) // it has this name in other directories, too, that are links
+	for at := 0; ; {
+		i := strings.Index(source[at:], name)
+		if i < 0 {
+			return "", false
+		}
+		at += i + len(name)
+		if rest := source[at:]; (rest == "" || rest[0] == '/') && c.SameDir(source[:at], root) {
+			return "/" + strings.TrimPrefix(rest, "/"), true
+		}
+	}
+}
+
+// sharedRoot says whether the container's mounts are to be shared with the host's, as engines ask for with a shared bind.
+func (c *compiler) sharedRoot() bool {
+	if c.spec.Linux == nil {
+		return false
+	}
+	flags, _ := Propagation(c.spec.Linux.RootfsPropagation)
+	return flags&unix.MS_SHARED != 0
+}
+
+// idmap returns the mappings that a mount gets: its own, or the container's. If the container joins a user namespace by path,
+// they are that one's, and the result is empty.
+func (c *compiler) idmap(m *specs.Mount, o options) (string, error) {
+	if c.ByPath {
+		return "", fmt.Errorf("an idmapped mount needs root (CAP_SYS_ADMIN on the host)")
+	}
+	uids, gids := m.UIDMappings, m.GIDMappings
+	if o.maps != "" {
+		if len(uids) > 0 || len(gids) > 0 {
+			return "", fmt.Errorf("mappings both in option idmap= and in uidMappings and gidMappings")
+		}
+		linux := c.spec.Linux
+		if linux == nil {
+			linux = &specs.Linux{}
+		}
+		var err error
+		if uids, gids, err = config.ParseIDMap(o.maps, linux.UIDMappings, linux.GIDMappings); err != nil {
+			return "", fmt.Errorf("option idmap=: %w", err)
+		}
+	}
+	if len(uids) == 0 && len(gids) == 0 {
+		if c.UserNS != plan.NoFD {
+			return "", nil
+		}
+		if c.spec.Linux == nil || len(c.spec.Linux.UIDMappings) == 0 {
+			return "", fmt.Errorf("option idmap without uidMappings and gidMappings, and no user namespace to take them from")
+		}
+		uids, gids = c.spec.Linux.UIDMappings, c.spec.Linux.GIDMappings
+	}
+	if len(uids) == 0 || len(gids) == 0 {
+		return "", fmt.Errorf("uidMappings and gidMappings go together")
+	}
+	return IDMap(uids) + "\x00" + IDMap(gids), nil
+}
+
+// IDMap returns mappings in the form of /proc/PID/uid_map.
+func IDMap(maps []specs.LinuxIDMapping) string {
+	var b strings.Builder
+	for _, m := range maps {
+		fmt.Fprintf(&b, "%d %d %d\n", m.ContainerID, m.HostID, m.Size)
+	}
+	return b.String()
+}

@@ -1,0 +1,221 @@
+package rootfs
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"davit/internal/plan"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// remount changes what is mounted there, be it a bind mount or not. Only as a bind mount it has no filesystem's
+// options: those that mount(2) ignores then, package spec warns of.
+func (c *compiler) remount(field, target string, o options) error {
+	set, clear := o.top()
+	step := plan.Remount{Target: target, Set: set | o.recSet, Clear: clear | o.recClear, Propagation: o.propagation}
+	if o.bind {
+		c.plan.Add(field, step)
+		return nil
+	}
+	step.Options = filesystemOptions(nil, o.data)
+	for _, word := range o.words {
+		if word != "silent" && word != "loud" {
+			step.Options = append(step.Options, word)
+		}
+	}
+	own := c.ownFilesystem(target)
+	if o.clear&unix.MOUNT_ATTR_RDONLY != 0 && own && c.mountedReadOnly(target) {
+		step.Options = append(step.Options, "rw")
+	}
+	if len(step.Options) > 0 && !own {
+		return fmt.Errorf("options %q would change a file system of the host: with the option bind, a remount changes the mount alone", step.Options)
+	}
+	c.plan.Add(field, step)
+	return nil
+}
+
+// ownFilesystem reports whether the config mounts a filesystem there that nobody else has.
+func (c *compiler) ownFilesystem(target string) bool {
+	own := false
+	for i := range c.spec.Mounts {
+		m := &c.spec.Mounts[i]
+		if o, err := parse(m.Options); err == nil && !o.remount && path.Clean("/"+m.Destination) == target {
+			own = !o.bind && m.Type != "bind" && !c.shared(m.Type)
+		}
+	}
+	return own
+}
+
+// shared reports whether all mounts of a type of filesystem show the same one, that of the host or of a namespace
+// which the container has not for itself.
+func (c *compiler) shared(fstype string) bool {
+	switch fstype {
+	case "mqueue":
+		return (c.New|c.Owned)&unix.CLONE_NEWIPC == 0
+	case "sysfs":
+		return (c.New|c.Owned)&unix.CLONE_NEWNET == 0
+	case "proc": // each mount has options of its own since Linux 5.8, but for the one that is shown instead
+		return c.UserNamespace && (c.New|c.Owned)&unix.CLONE_NEWPID == 0
+	case "cgroup", "cgroup2", "debugfs", "tracefs", "securityfs", "configfs", "pstore", "efivarfs", "selinuxfs", "fusectl", "devtmpfs":
+		return true
+	}
+	return false
+}
+
+// mountedReadOnly says whether the config mounts a filesystem there that is read-only as a whole. Those of
+// the host stay as they are.
+func (c *compiler) mountedReadOnly(target string) bool {
+	for i := range c.spec.Mounts {
+		m := &c.spec.Mounts[i]
+		if o, err := parse(m.Options); err == nil && !o.bind && !o.remount && m.Type != "bind" && path.Clean("/"+m.Destination) == target && o.flags&unix.MS_RDONLY != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// filesystemOptions adds the options of a mount's data to list, one by one.
+func filesystemOptions(list []string, data string) []string {
+	for part := range strings.SplitSeq(data, ",") {
+		switch {
+		case part == "":
+		case part[0] >= '0' && part[0] <= '9' && len(list) > 0: // mpol=bind:0,2
+			list[len(list)-1] += "," + part
+		default:
+			list = append(list, part)
+		}
+	}
+	return list
+}
+
+// named says whether an option of list begins so.
+func named(list []string, prefix string) bool {
+	return slices.ContainsFunc(list, func(option string) bool { return strings.HasPrefix(option, prefix) })
+}
+
+func (c *compiler) filesystem(field string, m *specs.Mount, target string, o options) error {
+	switch {
+	case m.Type == "":
+		return fmt.Errorf("no type, and neither bind nor rbind among its options")
+	case o.copyUp && m.Type != "tmpfs":
+		return fmt.Errorf("option tmpcopyup is for tmpfs, not %s", m.Type)
+	case o.data != "" && (m.Type == "debugfs" || m.Type == "tracefs" || m.Type == "pstore"):
+		return fmt.Errorf("options %q would change the %s of the host, which has one for all", o.data, m.Type)
+	case o.idmap || len(m.UIDMappings) > 0:
+		return fmt.Errorf("id mappings are for bind mounts, not %s", m.Type)
+	}
+	if done, err := c.foreign(field, m, target, o); done {
+		return err
+	}
+	if o.copyUp {
+		return c.copyUp(field, m.Source, target, o)
+	}
+	step := plan.Mount{
+		Type: m.Type, Source: m.Source, Target: target, Data: o.data,
+		// mount(2) has no recursive attributes, and a new filesystem nothing below it.
+		Flags: o.flags | recursiveFlags(o), Propagation: o.propagation,
+		NoFollow: m.Type == "proc" || m.Type == "sysfs",
+		// As with runc and crun: /run of an image must not become writable for all.
+		KeepMode: m.Type == "tmpfs" && !strings.Contains(","+o.data, ",mode="),
+	}
+	if step.Source == "" {
+		step.Source = m.Type
+	}
+	if label := c.label(m.Type); label != "" {
+		step.Data = strings.TrimPrefix(step.Data+","+label, ",")
+	}
+	if (target == "/dev" || m.Type == "tmpfs") && step.Flags&unix.MS_RDONLY != 0 {
+		step.Flags &^= unix.MS_RDONLY
+		c.readOnlyLate(field, target)
+	}
+	c.plan.Add(field, step)
+	return nil
+}
+
+// readOnlyLate makes a mount read-only in the end: devices, and targets of other mounts, are still to be made in it.
+func (c *compiler) readOnlyLate(field, target string) {
+	c.late = append(c.late, plan.Entry{Field: field, Step: plan.Remount{Target: target, Set: unix.MOUNT_ATTR_RDONLY}})
+}
+
+// settle carries out at once, or drops, what would be done late to the wrong mount: the next one covers the
+// right one, or makes it writable.
+func (c *compiler) settle(target string, o options) {
+	c.late = slices.DeleteFunc(c.late, func(e plan.Entry) bool {
+		at := e.Step.(plan.Remount).Target
+		if o.remount {
+			return at == target && (o.clear|o.recClear)&unix.MOUNT_ATTR_RDONLY != 0
+		}
+		covered := at == target || strings.HasPrefix(at, target+"/")
+		if covered {
+			c.plan.Add(e.Field, e.Step)
+		}
+		return covered
+	})
+}
+
+// copyUp has its filesystem filled before it is mounted, by descriptor: the
+// target's name may lead elsewhere by then, if others write to a directory on the way.
+func (c *compiler) copyUp(field, source, target string, o options) error {
+	if source == "" {
+		source = "tmpfs"
+	}
+	set, _ := o.top()
+	step := plan.CopyUp{Proc: c.Proc(), Target: target, Set: (set | o.recSet) &^ unix.MOUNT_ATTR_RDONLY, Propagation: o.propagation}
+	if (set|o.recSet)&unix.MOUNT_ATTR_RDONLY != 0 {
+		c.readOnlyLate(field, target)
+	}
+	step.Options = filesystemOptions([]string{"source=" + source}, o.data)
+	step.OwnUID, step.OwnGID, step.OwnMode = named(step.Options, "uid="), named(step.Options, "gid="), named(step.Options, "mode=")
+	for _, f := range [...]struct {
+		flag uint64
+		name string
+	}{{unix.MS_SYNCHRONOUS, "sync"}, {unix.MS_DIRSYNC, "dirsync"}, {unix.MS_LAZYTIME, "lazytime"}, {unix.MS_MANDLOCK, "mand"}} {
+		if o.flags&f.flag != 0 {
+			step.Options = append(step.Options, f.name)
+		}
+	}
+	if c.label("tmpfs") != "" {
+		step.Options = append(step.Options, c.contextType()+"="+c.spec.Linux.MountLabel) // fsconfig(2) takes it without quotes
+	}
+	c.plan.Add(field, step)
+	return nil
+}
+
+// recursiveFlags returns the MS_* forms of the recursive attributes.
+func recursiveFlags(o options) uint64 {
+	var f uint64
+	for _, b := range [...]struct{ attr, flag uint64 }{
+		{unix.MOUNT_ATTR_RDONLY, unix.MS_RDONLY}, {unix.MOUNT_ATTR_NOSUID, unix.MS_NOSUID},
+		{unix.MOUNT_ATTR_NODEV, unix.MS_NODEV}, {unix.MOUNT_ATTR_NOEXEC, unix.MS_NOEXEC},
+		{unix.MOUNT_ATTR_NOATIME, unix.MS_NOATIME}, {unix.MOUNT_ATTR_STRICTATIME, unix.MS_STRICTATIME},
+		{unix.MOUNT_ATTR_NODIRATIME, unix.MS_NODIRATIME}, {unix.MOUNT_ATTR_NOSYMFOLLOW, unix.MS_NOSYMFOLLOW},
+	} {
+		if o.recSet&b.attr != 0 {
+			f |= b.flag
+		}
+	}
+	return f
+}
+
+func (c *compiler) contextType() string {
+	if c.ContextType == "" {
+		return "context"
+	}
+	return c.ContextType
+}
+
+// label returns the SELinux context option for filesystems that take one.
+func (c *compiler) label(fstype string) string {
+	if !c.MountLabel || c.spec.Linux == nil || c.spec.Linux.MountLabel == "" {
+		return ""
+	}
+	switch fstype {
+	case "tmpfs", "devpts", "mqueue": // proc and sysfs are labelled by policy
+		return fmt.Sprintf("%s=%q", c.contextType(), c.spec.Linux.MountLabel)
+	}
+	return ""
+}
