@@ -194,16 +194,14 @@ func (c *compiled) compile(o CreateOptions, facts *host.Facts, cache string) err
 	if c.spec.Linux.MountLabel != "" && !mounts.MountLabel {
 		warnf("linux.mountLabel: %q is ignored: SELinux is not enabled on this host", c.spec.Linux.MountLabel)
 	}
-	late, err := rootfs.Mounts(c.plan, c.spec, mounts)
-	if err != nil {
+	root := rootfs.New(c.plan, c.spec, mounts)
+	if err := root.Mounts(); err != nil {
 		return err
 	}
 	c.names()
 	state := hookState(c.spec, o, specs.StateCreating, plan.PIDMark)
 	c.hooks(state)
-	if err := rootfs.Finish(c.plan, c.spec, mounts, late); err != nil {
-		return err
-	}
+	root.Finish()
 	lifted := len(c.plan.Descriptors) >= manyDescriptors
 	if lifted {
 		c.plan.Steps = slices.Insert(c.plan.Steps, 0, plan.Entry{Step: plan.LiftNoFile{}})

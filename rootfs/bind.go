@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func (c *compiler) bind(field string, m *specs.Mount, target string, o options) error {
+func (c *Root) bind(field string, m *specs.Mount, target string, o options) error {
 	switch {
 	case o.copyUp:
 		return fmt.Errorf("option tmpcopyup is for tmpfs, not for bind mounts")
@@ -66,7 +66,7 @@ func (c *compiler) bind(field string, m *specs.Mount, target string, o options) 
 }
 
 // bindSource decides who copies the source of a bind mount, and whether it lies on the host or in the container.
-func (c *compiler) bindSource(field string, m *specs.Mount, o options, step *plan.Bind) error {
+func (c *Root) bindSource(field string, m *specs.Mount, o options, step *plan.Bind) error {
 	if o.idmap || len(m.UIDMappings) > 0 {
 		return c.mappedSource(field, m, o, step)
 	}
@@ -88,7 +88,7 @@ func (c *compiler) bindSource(field string, m *specs.Mount, o options, step *pla
 	return nil
 }
 
-func (c *compiler) tree(field string, step *plan.Bind, o options) plan.Descriptor {
+func (c *Root) tree(field string, step *plan.Bind, o options) plan.Descriptor {
 	d := plan.Descriptor{Kind: plan.Tree, Path: step.Source, Field: field + ".source", Within: c.Within, Link: o.sourceLink}
 	if o.recursive {
 		d.Kind = plan.TreeRecursive
@@ -97,7 +97,7 @@ func (c *compiler) tree(field string, step *plan.Bind, o options) plan.Descripto
 }
 
 // mappedSource has davit copy a tree and map its ids, before the container's first mount.
-func (c *compiler) mappedSource(field string, m *specs.Mount, o options, step *plan.Bind) error {
+func (c *Root) mappedSource(field string, m *specs.Mount, o options, step *plan.Bind) error {
 	tree := c.tree(field, step, o)
 	tree.MapsAll, tree.Within = o.ridmap, c.Within || c.New&unix.CLONE_NEWNS != 0 && !c.sharedRoot()
 	var err error
@@ -119,7 +119,7 @@ func (c *compiler) mappedSource(field string, m *specs.Mount, o options, step *p
 }
 
 // covering returns which mount before field in the list may have what a path of the container leads to, -1 for none.
-func (c *compiler) covering(field, inside string, recursive bool) int {
+func (c *Root) covering(field, inside string, recursive bool) int {
 	for i := range c.spec.Mounts {
 		if fmt.Sprintf("mounts[%d]", i) == field {
 			break
@@ -133,7 +133,7 @@ func (c *compiler) covering(field, inside string, recursive bool) int {
 }
 
 // link returns where the source of a bind mount points, if it is a symbolic link.
-func (c *compiler) link(source string) (text string, is bool, err error) {
+func (c *Root) link(source string) (text string, is bool, err error) {
 	if _, inside := c.inside(source); inside {
 		return "", false, fmt.Errorf("option copy-symlink is for links of the host: %s lies in the container's own root", source)
 	}
@@ -145,7 +145,7 @@ func (c *compiler) link(source string) (text string, is bool, err error) {
 
 // inside returns where in the container's root a source lies, if it does: a mount before it in the list may have made
 // it. A path of the host would lead where the image has it lead.
-func (c *compiler) inside(source string) (string, bool) {
+func (c *Root) inside(source string) (string, bool) {
 	root, source := Path(c.spec, c.Bundle), path.Clean(source)
 	if root == "/" {
 		return "", false
@@ -170,7 +170,7 @@ func (c *compiler) inside(source string) (string, bool) {
 }
 
 // sharedRoot says whether the container's mounts are to be shared with the host's, as engines ask for with a shared bind.
-func (c *compiler) sharedRoot() bool {
+func (c *Root) sharedRoot() bool {
 	if c.spec.Linux == nil {
 		return false
 	}
@@ -180,7 +180,7 @@ func (c *compiler) sharedRoot() bool {
 
 // idmap returns the mappings that a mount gets: its own, or the container's. If the container joins a user namespace by path,
 // they are that one's, and the result is empty.
-func (c *compiler) idmap(m *specs.Mount, o options) (string, error) {
+func (c *Root) idmap(m *specs.Mount, o options) (string, error) {
 	if c.ByPath {
 		return "", fmt.Errorf("an idmapped mount needs root (CAP_SYS_ADMIN on the host)")
 	}

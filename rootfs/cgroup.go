@@ -15,7 +15,7 @@ import (
 // confines the view; without one, only the container's own directories are
 // shown on v1, and on v2 the whole tree, as the config asks for by leaving
 // the namespace out. Type cgroup is whatever the host has, cgroup2 is v2 beside v1, too.
-func (c *compiler) cgroup(field, fstype, target string, o options) error {
+func (c *Root) cgroup(field, fstype, target string, o options) error {
 	o.flags |= recursiveFlags(o) // mount(2) has none of its own
 	own := c.New&unix.CLONE_NEWCGROUP != 0
 	if c.Cgroups2 || fstype == "cgroup2" {
@@ -68,7 +68,7 @@ func (c *compiler) cgroup(field, fstype, target string, o options) error {
 }
 
 // cgroup2 is the host's directory of the container's v2 cgroup; without one, what a v2 host has.
-func (c *compiler) cgroup2() string {
+func (c *Root) cgroup2() string {
 	for _, h := range c.Hierarchies {
 		if h.Options == "" {
 			return h.Dir
@@ -81,7 +81,7 @@ func (c *compiler) cgroup2() string {
 }
 
 // bindCgroup shows a directory that does not exist yet: the stage opens it, once it has been put there.
-func (c *compiler) bindCgroup(field, dir, target string, o options) error {
+func (c *Root) bindCgroup(field, dir, target string, o options) error {
 	byPath := *c
 	byPath.ByPath, o.noFollow, o.flagged = true, true, false
 	err := byPath.bind(field, &specs.Mount{Source: dir}, target, o)

@@ -32,7 +32,7 @@ const hostsNode = unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_A
 
 // devices adds device nodes and links. If /dev is a directory of the host, what is in it is as
 // the host has it, and only devices elsewhere are made.
-func (c *compiler) devices() error {
+func (c *Root) devices() error {
 	bound := false
 	for _, m := range c.spec.Mounts {
 		o, _ := parse(m.Options)
@@ -79,7 +79,7 @@ func (c *compiler) devices() error {
 
 // covered says whether the config mounts something in place of a default device, such as /dev/urandom on
 // /dev/random, and no other /dev over it.
-func (c *compiler) covered(device string) bool {
+func (c *Root) covered(device string) bool {
 	found := false
 	for i := range c.spec.Mounts {
 		switch m := &c.spec.Mounts[i]; {
@@ -93,7 +93,7 @@ func (c *compiler) covered(device string) bool {
 	return found
 }
 
-func (c *compiler) device(field string, d specs.LinuxDevice) {
+func (c *Root) device(field string, d specs.LinuxDevice) {
 	mode := uint64(unix.S_IFCHR) // c, u
 	switch d.Type {
 	case "b":

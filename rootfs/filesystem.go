@@ -14,7 +14,7 @@ import (
 
 // remount changes what is mounted there, be it a bind mount or not. Only as a bind mount it has no filesystem's
 // options: those that mount(2) ignores then, package spec warns of.
-func (c *compiler) remount(field, target string, o options) error {
+func (c *Root) remount(field, target string, o options) error {
 	set, clear := o.top()
 	step := plan.Remount{Target: target, Set: set | o.recSet, Clear: clear | o.recClear, Propagation: o.propagation}
 	if o.bind {
@@ -39,7 +39,7 @@ func (c *compiler) remount(field, target string, o options) error {
 }
 
 // ownFilesystem reports whether the config mounts a filesystem there that nobody else has.
-func (c *compiler) ownFilesystem(target string) bool {
+func (c *Root) ownFilesystem(target string) bool {
 	own := false
 	for i := range c.spec.Mounts {
 		m := &c.spec.Mounts[i]
@@ -52,7 +52,7 @@ func (c *compiler) ownFilesystem(target string) bool {
 
 // shared reports whether all mounts of a type of filesystem show the same one, that of the host or of a namespace
 // which the container has not for itself.
-func (c *compiler) shared(fstype string) bool {
+func (c *Root) shared(fstype string) bool {
 	switch fstype {
 	case "mqueue":
 		return (c.New|c.Owned)&unix.CLONE_NEWIPC == 0
@@ -68,7 +68,7 @@ func (c *compiler) shared(fstype string) bool {
 
 // mountedReadOnly says whether the config mounts a filesystem there that is read-only as a whole. Those of
 // the host stay as they are.
-func (c *compiler) mountedReadOnly(target string) bool {
+func (c *Root) mountedReadOnly(target string) bool {
 	for i := range c.spec.Mounts {
 		m := &c.spec.Mounts[i]
 		if o, err := parse(m.Options); err == nil && !o.bind && !o.remount && m.Type != "bind" && path.Clean("/"+m.Destination) == target && o.flags&unix.MS_RDONLY != 0 {
@@ -97,7 +97,7 @@ func named(list []string, prefix string) bool {
 	return slices.ContainsFunc(list, func(option string) bool { return strings.HasPrefix(option, prefix) })
 }
 
-func (c *compiler) filesystem(field string, m *specs.Mount, target string, o options) error {
+func (c *Root) filesystem(field string, m *specs.Mount, target string, o options) error {
 	switch {
 	case m.Type == "":
 		return fmt.Errorf("no type, and neither bind nor rbind among its options")
@@ -137,13 +137,13 @@ func (c *compiler) filesystem(field string, m *specs.Mount, target string, o opt
 }
 
 // readOnlyLate makes a mount read-only in the end: devices, and targets of other mounts, are still to be made in it.
-func (c *compiler) readOnlyLate(field, target string) {
+func (c *Root) readOnlyLate(field, target string) {
 	c.late = append(c.late, plan.Entry{Field: field, Step: plan.Remount{Target: target, Set: unix.MOUNT_ATTR_RDONLY}})
 }
 
 // settle carries out at once, or drops, what would be done late to the wrong mount: the next one covers the
 // right one, or makes it writable.
-func (c *compiler) settle(target string, o options) {
+func (c *Root) settle(target string, o options) {
 	c.late = slices.DeleteFunc(c.late, func(e plan.Entry) bool {
 		at := e.Step.(plan.Remount).Target
 		if o.remount {
@@ -159,7 +159,7 @@ func (c *compiler) settle(target string, o options) {
 
 // copyUp has its filesystem filled before it is mounted, by descriptor: the
 // target's name may lead elsewhere by then, if others write to a directory on the way.
-func (c *compiler) copyUp(field, source, target string, o options) error {
+func (c *Root) copyUp(field, source, target string, o options) error {
 	if source == "" {
 		source = "tmpfs"
 	}
@@ -201,7 +201,7 @@ func recursiveFlags(o options) uint64 {
 	return f
 }
 
-func (c *compiler) contextType() string {
+func (c *Root) contextType() string {
 	if c.ContextType == "" {
 		return "context"
 	}
@@ -209,7 +209,7 @@ func (c *compiler) contextType() string {
 }
 
 // label returns the SELinux context option for filesystems that take one.
-func (c *compiler) label(fstype string) string {
+func (c *Root) label(fstype string) string {
 	if !c.MountLabel || c.spec.Linux == nil || c.spec.Linux.MountLabel == "" {
 		return ""
 	}

@@ -29,7 +29,7 @@ func HostPath(fstype string) string { return shown[fstype].host }
 // A namespace that the container joins is shown by an instance that davit makes of it. One that the config does not list is
 // davit's own: the container sees the host's filesystem. That may be of another namespace, though, where davit was
 // started in new ones without new filesystems (as by `unshare -Urn`): there davit makes an instance, too.
-func (c *compiler) foreign(field string, m *specs.Mount, target string, o options) (done bool, err error) {
+func (c *Root) foreign(field string, m *specs.Mount, target string, o options) (done bool, err error) {
 	what, ok := shown[m.Type]
 	if !ok || !c.UserNamespace || (c.New|c.Owned)&what.namespace != 0 {
 		return false, nil

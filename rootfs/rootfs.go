@@ -58,52 +58,57 @@ type Options struct {
 	Proc func() plan.FD
 }
 
-type compiler struct {
+// Root compiles the container's view of files: first Mounts, then what hooks may do, then Finish.
+type Root struct {
 	Options
 	plan *plan.Plan
 	spec *specs.Spec
-	late []plan.Entry // steps for the end: what must stay writable until then
+	late []plan.Entry // steps that Finish adds: what must stay writable until then
 	// hostSys: /sys is a bind mount, with all that is mounted below.
 	hostSys bool
 	// sources are what the stage opens of the host, before the step that attaches the root filesystem.
 	sources []plan.Entry
 }
 
+// New returns the compiler of a config's root filesystem. It adds its steps to p.
+func New(p *plan.Plan, s *specs.Spec, o Options) *Root {
+	return &Root{Options: o, plan: p, spec: s}
+}
+
 // Mounts adds the steps that build the container's view of files, up to the
 // point where hooks may look at it.
-func Mounts(p *plan.Plan, s *specs.Spec, o Options) ([]plan.Entry, error) {
-	c := &compiler{Options: o, plan: p, spec: s}
-	if o.New&unix.CLONE_NEWNS != 0 {
-		p.Add("", plan.Propagation{Flags: unix.MS_SLAVE | unix.MS_REC})
+func (c *Root) Mounts() error {
+	if c.New&unix.CLONE_NEWNS != 0 {
+		c.plan.Add("", plan.Propagation{Flags: unix.MS_SLAVE | unix.MS_REC})
 	}
 	if err := c.root(); err != nil {
-		return nil, err
+		return err
 	}
-	for i := range s.Mounts {
+	for i := range c.spec.Mounts {
 		field := fmt.Sprintf("mounts[%d]", i)
-		if err := c.mount(field, &s.Mounts[i]); err != nil {
-			return nil, fmt.Errorf("%s (%s): %w", field, s.Mounts[i].Destination, err)
+		if err := c.mount(field, &c.spec.Mounts[i]); err != nil {
+			return fmt.Errorf("%s (%s): %w", field, c.spec.Mounts[i].Destination, err)
 		}
 	}
 	if err := c.devices(); err != nil {
-		return nil, err
+		return err
 	}
 	c.openFirst()
-	return c.late, nil
+	return nil
 }
 
-// Finish adds what closes the root filesystem off: masks, read-only paths, and
-// the change of root. late comes from Mounts.
-func Finish(p *plan.Plan, s *specs.Spec, o Options, late []plan.Entry) error {
+// Finish adds what closes the root filesystem off: masks, read-only paths, and the change of root.
+func (c *Root) Finish() {
+	p, s := c.plan, c.spec
 	if s.Process != nil && s.Process.Terminal {
 		p.Add("", plan.Setsid{})
-		t := plan.Console{Socket: o.Console, UID: uint64(s.Process.User.UID), Mount: true}
+		t := plan.Console{Socket: c.Console, UID: uint64(s.Process.User.UID), Mount: true}
 		if size := s.Process.ConsoleSize; size != nil {
 			t.Rows, t.Cols = uint64(size.Height), uint64(size.Width)
 		}
 		p.Add("process.terminal", t)
 	}
-	p.Steps = append(p.Steps, late...)
+	p.Steps = append(p.Steps, c.late...)
 	if s.Linux != nil {
 		eachPath("linux.readonlyPaths", s.Linux.ReadonlyPaths, func(field, path string) {
 			if path != "/" {
@@ -119,14 +124,13 @@ func Finish(p *plan.Plan, s *specs.Spec, o Options, late []plan.Entry) error {
 	if ReadOnly(s) {
 		p.Add("root.readonly", plan.RootReadOnly{})
 	}
-	own := o.New&unix.CLONE_NEWNS != 0
-	p.Add("", plan.Pivot{Move: o.NoPivot && own, Chroot: !own})
+	own := c.New&unix.CLONE_NEWNS != 0
+	p.Add("", plan.Pivot{Move: c.NoPivot && own, Chroot: !own})
 	if s.Linux != nil && s.Linux.RootfsPropagation != "" {
 		if flags, _ := Propagation(s.Linux.RootfsPropagation); flags&(unix.MS_SHARED|unix.MS_UNBINDABLE) != 0 {
 			p.Add("linux.rootfsPropagation", plan.RootPropagation{Flags: flags})
 		}
 	}
-	return nil
 }
 
 // source has the stage open what it needs of the host, before the step that attaches the root filesystem: then
@@ -142,7 +146,7 @@ func rootStep(p *plan.Plan) int {
 }
 
 // source is the same for one of many: openFirst puts them all in place.
-func (c *compiler) source(field string, s plan.Source) plan.FD {
+func (c *Root) source(field string, s plan.Source) plan.FD {
 	s.Tree = c.plan.Open(plan.Descriptor{Kind: plan.Own, Path: s.Path, Field: field})
 	c.sources = append(c.sources, plan.Entry{Field: field, Step: s})
 	return s.Tree
@@ -150,7 +154,7 @@ func (c *compiler) source(field string, s plan.Source) plan.FD {
 
 // openFirst has all of the host that the container gets opened once "/" is a slave, so that nothing is shared with the host
 // or unbindable any more, and before the first mount: by the parent what only that can open, and by the stage the rest.
-func (c *compiler) openFirst() {
+func (c *Root) openFirst() {
 	first := c.sources
 	if slices.ContainsFunc(c.plan.Descriptors, func(d plan.Descriptor) bool { return d.Within }) {
 		first = append([]plan.Entry{{Step: plan.Sync{Phase: plan.Sources}}}, first...)
@@ -160,7 +164,7 @@ func (c *compiler) openFirst() {
 
 // byStage reports whether the stage copies mounts of the host itself, which costs least. It does so in a mount namespace
 // of its own, in which nothing is shared with the host or unbindable any more.
-func (c *compiler) byStage() bool {
+func (c *Root) byStage() bool {
 	return c.ByPath || c.New&unix.CLONE_NEWNS != 0 && !c.Within && !c.sharedRoot()
 }
 
@@ -208,7 +212,7 @@ func Path(s *specs.Spec, bundle string) string {
 	return path.Join(bundle, s.Root.Path)
 }
 
-func (c *compiler) root() error {
+func (c *Root) root() error {
 	where := Path(c.spec, c.Bundle)
 	// Events travel from the host into the container, unless the config says
 	// otherwise: as runc's default.
@@ -232,7 +236,7 @@ func (c *compiler) root() error {
 }
 
 // mount compiles one entry of mounts.
-func (c *compiler) mount(field string, m *specs.Mount) error {
+func (c *Root) mount(field string, m *specs.Mount) error {
 	o, err := parse(m.Options)
 	if err != nil {
 		return err
