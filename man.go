@@ -6,7 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"davit/cli"
+	"davit/internal/cli"
 )
 
 // A davit that is built with the tag docs has one verb more, which writes the manual pages
