@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -98,30 +97,24 @@ func (e *examination) warn(field, format string, args ...any) {
 // compile does what create does before it makes anything, and goes on after the
 // first error where it can.
 func (e *examination) compile() {
-	quiet := Warn
-	Warn = func(text string) {
-		if field, rest, ok := strings.Cut(text, ": "); ok {
-			if f := (Finding{Warning: true, Field: field, Message: rest}); !slices.ContainsFunc(e.findings, func(g Finding) bool { return g.Field == f.Field && g.Message == f.Message }) {
-				e.findings = append(e.findings, f)
-			}
-		}
-	}
-	defer func() { Warn = quiet }()
 	if e.spec.Process != nil && e.spec.Process.Terminal && e.ConsoleSocket == "" {
 		e.ConsoleSocket = "/dev/null" // somebody will take it
 	}
 	c, err := e.store.compile(e.spec, e.CreateOptions, e.facts)
 	if err != nil {
 		e.failAll(err)
-		if e.store.checkRoot() != nil {
-			return
-		}
-		if _, err := compileFilter(e.spec, filepath.Join(e.store.Root, seccompCache)); err != nil {
-			e.fail("", err)
-		}
 		return
 	}
 	defer c.cgroups.Close()
+	for _, w := range c.warnings {
+		if !slices.ContainsFunc(e.findings, func(f Finding) bool { return f.Field == w.Field && f.Message == w.Text }) {
+			e.findings = append(e.findings, Finding{Warning: true, Field: w.Field, Message: w.Text, Hint: w.Hint})
+		}
+	}
+	if err := fillFilter(c.plan, c.filter, c.spec, ""); err != nil { // it keeps nothing in the cache
+		e.fail("", err)
+		return
+	}
 	for _, step := range c.plan.Steps {
 		if f, is := step.Step.(plan.Seccomp); is && seccomp.Of(f.Program, unix.SYS_EXIT_GROUP).Refused() {
 			e.warn("linux.seccomp", "forbids exit_group: a program can only end by a signal")

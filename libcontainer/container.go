@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"davit/cgroups"
+	"davit/internal/compile"
 	"davit/internal/config"
 	"davit/internal/host"
 
@@ -283,7 +284,7 @@ func (c *Container) Status() specs.ContainerState {
 		return specs.StateStopped
 	case c.frozen():
 		return statePaused
-	case c.exists(startFile) && !c.execed():
+	case c.exists(compile.StartFile) && !c.execed():
 		return specs.StateCreated
 	}
 	return specs.StateRunning

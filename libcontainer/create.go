@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"davit/cgroups"
+	"davit/internal/compile"
 	"davit/internal/config"
 	"davit/internal/host"
 	"davit/internal/memfd"
@@ -98,7 +99,12 @@ func (s Store) create(o CreateOptions, b *bundle) (c *creation, err error) {
 	}
 	c = &creation{CreateOptions: o, store: s, facts: host.Host(), path: filepath.Join(s.Root, o.ID), dir: -1, raw: b.raw}
 	end := o.Trace.span("validate and compile")
-	c.compiled, err = s.compile(b.config, o, c.facts)
+	if c.compiled, err = s.compile(b.config, o, c.facts); err == nil {
+		say(c.warnings)
+		if err = fillFilter(c.plan, c.filter, c.spec, filepath.Join(s.Root, seccompCache)); err != nil {
+			c.cgroups.Close()
+		}
+	}
 	end()
 	if err != nil {
 		return nil, err
@@ -243,7 +249,7 @@ func (c *creation) putInPlaceNow() error {
 // record writes down that the container is created.
 func (c *creation) record() error {
 	if c.hooksAtStart() {
-		if err := writeFile(c.dir, startFile, nil); err != nil {
+		if err := writeFile(c.dir, compile.StartFile, nil); err != nil {
 			return err
 		}
 	}
@@ -260,7 +266,7 @@ func (c *creation) openState() error {
 		var err error
 		switch d.Kind {
 		case plan.Listen:
-			c.fds[i], err = listen(filepath.Join(c.path, startFile))
+			c.fds[i], err = listen(filepath.Join(c.path, compile.StartFile))
 		case plan.StateTree:
 			c.fds[i], err = openTree(&d)
 		}
@@ -385,7 +391,7 @@ func (c *creation) putInPlace() error {
 	}
 	c.state.Cgroup = cg.State()
 	if offsets := s.Linux.TimeOffsets; len(offsets) > 0 {
-		if err := writeProc(fmt.Sprintf("/proc/%d/timens_offsets", c.stage.Pid), timeOffsets(offsets)); err != nil {
+		if err := writeProc(fmt.Sprintf("/proc/%d/timens_offsets", c.stage.Pid), compile.TimeOffsets(offsets)); err != nil {
 			return fmt.Errorf("linux.timeOffsets: %w", err)
 		}
 	}

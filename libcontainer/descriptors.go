@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strings"
 
+	"davit/internal/compile"
 	"davit/internal/config"
 	"davit/internal/plan"
 	"davit/nsenter"
@@ -79,7 +80,7 @@ func reserveLow(p *plan.Plan, preserved int) (descriptors, error) {
 			later++
 		}
 	}
-	if len(p.Descriptors)-later < manyDescriptors {
+	if len(p.Descriptors)-later < compile.ManyDescriptors {
 		return nil, nil
 	}
 	n := nsenter.Before + preserved + later
@@ -287,7 +288,7 @@ func openNamespace(path string, flag uint64) (int, error) {
 	if err != nil {
 		return -1, fmt.Errorf("%s is not a namespace", path)
 	}
-	return -1, fmt.Errorf("%s is a %s namespace, not a %s one", path, nsName(uint64(is)), nsName(flag))
+	return -1, fmt.Errorf("%s is a %s namespace, not a %s one", path, config.NamespaceName(uint64(is)), config.NamespaceName(flag))
 }
 
 // spareOwnNamespaces refuses to set names and sysctls, or to move network devices, in a namespace
@@ -315,7 +316,7 @@ func (c *compiled) spareOwn(d *plan.Descriptor, fd int) error {
 		return fmt.Errorf("%s: %w", d.Field, err)
 	}
 	if own {
-		return withHint(fmt.Errorf("%s: %s is the %s namespace that davit runs in: %s would change the host", d.Field, d.Path, nsName(d.Flags), changed),
+		return withHint(fmt.Errorf("%s: %s is the %s namespace that davit runs in: %s would change the host", d.Field, d.Path, config.NamespaceName(d.Flags), changed),
 			"give the container a namespace of its own, or remove "+changed)
 	}
 	return nil
@@ -332,7 +333,7 @@ func (c *compiled) changes(flag uint64) string {
 		return "domainname"
 	}
 	for key := range c.spec.Linux.Sysctl {
-		if nsFlag(config.SysctlNamespace(config.SysctlPath(key))) == flag {
+		if config.NamespaceFlag(config.SysctlNamespace(config.SysctlPath(key))) == flag {
 			return "linux.sysctl"
 		}
 	}
@@ -340,7 +341,7 @@ func (c *compiled) changes(flag uint64) string {
 }
 
 func isOwnNamespace(fd int, flag uint64) (bool, error) {
-	path := "/proc/self/ns/" + nsFile(specs.LinuxNamespaceType(nsName(flag)))
+	path := "/proc/self/ns/" + config.NamespaceFile(specs.LinuxNamespaceType(config.NamespaceName(flag)))
 	var joined, own unix.Stat_t
 	if err := unix.Fstat(fd, &joined); err != nil {
 		return false, fmt.Errorf("fstat: %w", err)
@@ -349,15 +350,6 @@ func isOwnNamespace(fd int, flag uint64) (bool, error) {
 		return false, fmt.Errorf("stat %s: %w", path, err)
 	}
 	return joined.Ino == own.Ino && joined.Dev == own.Dev, nil
-}
-
-func nsName(flag uint64) string {
-	for _, n := range nsFlags {
-		if n.flag == flag {
-			return string(n.name)
-		}
-	}
-	return "unknown"
 }
 
 // openProc opens the host's procfs, and checks that it is one (invariant 4).

@@ -9,7 +9,9 @@ import (
 
 	"davit/cgroups"
 	"davit/internal/cli"
+	"davit/internal/compile"
 	"davit/internal/config"
+	"davit/internal/fault"
 	"davit/internal/plan"
 	"davit/nsenter"
 
@@ -147,34 +149,20 @@ func stepError(p *plan.Plan, m nsenter.Message) error {
 		err.Call = "execve"
 		return withHint(err, hintForbidden(why))
 	}
-	hint := hintFilter(p, m.Step, m.Call, m.Errno)
+	hint := compile.HintFilter(p, m.Step, m.Call, m.Errno)
 	if hint == "" {
 		hint = hintStep(err)
 	}
 	return withHint(err, hint)
 }
 
-// Hinted is an error with a hint at the cure, which is printed on a line of its own.
-type Hinted struct {
-	error
-	Hint string
-}
-
-func (e *Hinted) Unwrap() error { return e.error }
-
-func withHint(err error, hint string) error {
-	if hint == "" {
-		return err
-	}
-	return &Hinted{err, hint}
-}
+func withHint(err error, hint string) error { return fault.WithHint(err, hint) }
 
 // Hint returns the cure of an error, or of what it wraps: "" if nobody knows one. No hint has words in it that
 // engines match (Matches): they read it, too.
 func Hint(err error) string {
-	var hinted *Hinted
-	if errors.As(err, &hinted) {
-		return hinted.Hint
+	if hint := fault.Hint(err); hint != "" {
+		return hint
 	}
 	if hint := cgroups.Hint(err); hint != "" {
 		return hint

@@ -10,6 +10,7 @@ import (
 	"strconv"
 
 	"davit/cgroups"
+	"davit/internal/compile"
 	"davit/internal/config"
 	"davit/internal/host"
 	"davit/internal/plan"
@@ -56,8 +57,7 @@ func (c *Container) Exec(o ExecOptions) (status int, err error) {
 	if err := c.mayExec(o); err != nil {
 		return -1, err
 	}
-	o.Process.Env = append(o.Process.Env, listenVariables(o.ListenFDs)...) // without a LISTEN_PID: nobody knows it yet
-	e := &execution{ExecOptions: o, Container: c, plan: &plan.Plan{Trace: o.Trace != nil}}
+	e := &execution{ExecOptions: o, Container: c, plan: &plan.Plan{}}
 	if e.spec, err = c.Spec(); err != nil {
 		return -1, err
 	}
@@ -177,99 +177,20 @@ func (e *execution) checkPid() error {
 	return nil
 }
 
-// compile makes the plan: that of create without the filesystem part.
+// compile makes the plan.
 func (e *execution) compile(console int, facts *host.Facts) error {
-	p, s := e.plan, e.spec
 	e.inherits = e.Process.OOMScoreAdj != nil && facts.Rootless()
-	if err := adaptSeccomp(s); err != nil {
-		return err
-	}
-	filter, err := compileFilter(s, filepath.Join(e.store.Root, seccompCache))
+	made, err := compile.NewExec(e.spec, compile.ExecOptions{
+		Process: e.Process, ConsoleSocket: e.ConsoleSocket, Console: console > 0, PreserveFDs: e.PreserveFDs, ListenFDs: e.ListenFDs, ListenNames: os.Getenv("LISTEN_FDNAMES"),
+		Receiver: os.Getenv(compile.ReceiverVariable), Wait: e.terminal != nil, Trace: e.Trace != nil,
+		ID: e.ID, Bundle: e.Bundle, Pid: e.Pid, Namespaces: e.Namespaces, SharedMounts: e.SharedMounts, NoKeyring: e.NoKeyring, Cgroup: e.Container.Cgroup,
+	}, facts)
 	if err != nil {
 		return err
 	}
-	notify := filter != nil && filter.Notify // which tells the pid, as only the parent knows it
-	if notify && s.Linux.Seccomp.ListenerPath == "" {
-		return withHint(errors.New("linux.seccomp.listenerPath: not set in config.json"), "set "+receiverVariable+" in exec's environment, as for create")
-	}
-	ns := e.Namespaces
-	if ns != 0 {
-		fd := p.Open(plan.Descriptor{Kind: plan.Given, Path: "container"})
-		p.Add("", plan.Join{FD: fd, Types: ns, Name: "namespaces of the container"})
-	}
-	userns := ns&unix.CLONE_NEWUSER != 0
-	if ns&(unix.CLONE_NEWPID|unix.CLONE_NEWUSER) != 0 {
-		p.Add("", plan.Fork{})
-	}
-	if userns {
-		p.Add("", plan.Identity{})
-	}
-	if e.SharedMounts { // no mount namespace leads to its root
-		root := p.Open(plan.Descriptor{Kind: plan.Path, Path: fmt.Sprintf("/proc/%d/root", e.Pid)})
-		p.Add("", plan.Pivot{Chroot: true, Root: root})
-	}
-	cgroup := &e.Container.Cgroup
-	// A user may not be allowed to clone into a scope: systemd moves the process there.
-	if cgroup.Mode != cgroups.Unified && cgroup.Mode != "" || cgroup.User || e.Process.OOMScoreAdj != nil || notify {
-		p.Add("", plan.Sync{Phase: plan.Placed})
-	}
-	if !e.NoKeyring {
-		p.Add("", plan.Keyring{})
-	}
-	po := process.Options{
-		Exec: true, UserNamespace: userns, AppArmor: facts.AppArmor(), SELinux: facts.SELinux(),
-		KeepOwnGroups: config.AnnotationSet(s, config.AnnotationKeepGroups),
-		KeepGroups:    (userns || !facts.InitialUserNS()) && facts.DeniesSetgroups("/proc/"+strconv.Itoa(e.Pid)),
-		Proc:          func() plan.FD { return procOf(p) }, Filter: filter, Grantable: grantable(e.Process, facts, userns), Preserve: uint64(e.PreserveFDs),
-		Wait: e.terminal != nil,
-	}
-	switch {
-	case !e.Process.Terminal:
-	case console > 0:
-		po.Console = p.Open(plan.Descriptor{Kind: plan.Given, Path: "console"})
-	default:
-		po.Console = p.Open(plan.Descriptor{Kind: plan.Connect, Path: e.ConsoleSocket, Field: "--console-socket"})
-	}
-	if notify {
-		filter.Connect = func() plan.FD {
-			return p.Open(plan.Descriptor{Kind: plan.Connect, Path: s.Linux.Seccomp.ListenerPath, Field: "linux.seccomp.listenerPath"})
-		}
-		filter.State = seccompState(s, e.stateNow(specs.StateRunning))
-	}
-	if !process.HasHome(e.Process.Env) {
-		if po.Home, err = homeInContainer(e.Pid, e.Process.User.UID); err != nil {
-			return err
-		}
-	}
-	if err := e.finalAffinity(); err != nil {
-		return err
-	}
-	if err := memoryPolicy(p, s.Linux.MemoryPolicy); err != nil {
-		return err
-	}
-	if err := personality(p, s.Linux.Personality); err != nil {
-		return err
-	}
-	if err := process.Compile(p, e.Process, po); err != nil {
-		return err
-	}
-	return judgeFilter(p, filter)
-}
-
-// finalAffinity adds the step that follows once the process is in the container's
-// cgroup. Without CPUs given, they are those of the cgroup, whatever davit's own are.
-func (e *execution) finalAffinity() error {
-	a := e.Process.ExecCPUAffinity
-	if a == nil || a.Final == "" {
-		e.plan.Add("", plan.Affinity{})
-		return nil
-	}
-	mask, err := process.ListMask(a.Final)
-	if err != nil {
-		return fmt.Errorf("process.execCPUAffinity.final: %w", err)
-	}
-	e.plan.Add("process.execCPUAffinity.final", plan.Affinity{Mask: mask})
-	return nil
+	e.plan = made.Plan
+	say(made.Warnings)
+	return fillFilter(e.plan, made.Filter, made.Config, filepath.Join(e.store.Root, seccompCache))
 }
 
 // spawn starts the stage, if the kernel lets it straight in the container's cgroup.

@@ -1,6 +1,7 @@
 package libcontainer
 
 import (
+	"davit/internal/config"
 	"davit/internal/plan"
 	"os"
 	"os/exec"
@@ -32,7 +33,7 @@ func TestExecWhereThePidIsAnothers(t *testing.T) {
 	e := &execution{
 		ExecOptions: ExecOptions{Process: &specs.Process{Args: []string{"/bin/true"}, Cwd: "/"}, Detach: true},
 		Container:   &Container{State: State{ID: "c1", Pid: os.Getpid(), SharedMounts: true, NoKeyring: true}, store: Store{Root: t.TempDir()}, dir: -1, pidfd: pidfd},
-		plan:        &plan.Plan{}, spec: noTerminal(),
+		plan:        &plan.Plan{}, spec: config.Default(),
 	}
 	defer e.close()
 	if err := e.run(-1); err == nil || !strings.Contains(err.Error(), textNotRunning) || e.stage != nil {

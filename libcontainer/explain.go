@@ -16,5 +16,6 @@ func (s Store) Explain(o CreateOptions) (*plan.Plan, error) {
 		return nil, err
 	}
 	c.cgroups.Close()
+	say(c.warnings)
 	return c.plan, nil
 }

@@ -43,8 +43,8 @@ func Features(version, commit string) *features.Features {
 	if commit != "" {
 		f.Annotations["davit.commit"] = commit
 	}
-	for _, n := range nsFlags {
-		f.Linux.Namespaces = append(f.Linux.Namespaces, string(n.name))
+	for _, n := range config.Namespaces {
+		f.Linux.Namespaces = append(f.Linux.Namespaces, string(n.Type))
 	}
 	return f
 }

@@ -94,9 +94,9 @@ func namespaceFacts() []HostFact {
 		specs.MountNamespace, specs.PIDNamespace, specs.NetworkNamespace, specs.IPCNamespace, specs.UTSNamespace, specs.UserNamespace,
 		specs.CgroupNamespace, specs.TimeNamespace,
 	} {
-		_, err := os.Stat("/proc/self/ns/" + nsFile(t))
+		_, err := os.Stat("/proc/self/ns/" + config.NamespaceFile(t))
 		f := HostFact{string(t) + " namespace", err == nil, text(err, "there")}
-		limit, _ := os.ReadFile("/proc/sys/user/max_" + nsFile(t) + "_namespaces")
+		limit, _ := os.ReadFile("/proc/sys/user/max_" + config.NamespaceFile(t) + "_namespaces")
 		if l := strings.TrimSpace(string(limit)); err == nil && l != "" {
 			f.Text, f.OK = "at most "+l, l != "0"
 		}

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strings"
 
+	"davit/internal/config"
 	"davit/internal/plan"
 	"davit/rootfs"
 
@@ -27,8 +28,8 @@ func openInstance(d *plan.Descriptor, joined int) (int, error) {
 	}
 	fd, err := inNamespaceOf(d, joined)
 	if err != nil {
-		hint := "it takes CAP_SYS_ADMIN over the joined " + nsName(d.Flags) + " namespace: let the container join the user namespace that owns that, too"
-		return -1, openFailed(d, fmt.Errorf("%s of the joined %s namespace: %w", d.Path, nsName(d.Flags), err), hint)
+		hint := "it takes CAP_SYS_ADMIN over the joined " + config.NamespaceName(d.Flags) + " namespace: let the container join the user namespace that owns that, too"
+		return -1, openFailed(d, fmt.Errorf("%s of the joined %s namespace: %w", d.Path, config.NamespaceName(d.Flags), err), hint)
 	}
 	return fd, nil
 }

@@ -2,14 +2,13 @@ package libcontainer
 
 import (
 	"bytes"
+	"davit/internal/compile"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
-	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
@@ -19,7 +18,6 @@ import (
 // there, tells the host's socket when the container is ready, and in whose name.
 
 const (
-	notifyDir         = "notify"
 	notifyFile        = "notify.sock"
 	notifyInContainer = "/run/notify/" + notifyFile
 	// maxNotification is what systemd takes in one message, in bytes.
@@ -28,30 +26,6 @@ const (
 	barrierTimeout = 30 * time.Second
 )
 
-// adapt adds to a config what comes from the environment that davit was called in.
-func (o *CreateOptions) adapt(s *specs.Spec, stateDir string) {
-	if o.Notify {
-		s.Mounts = append(s.Mounts, specs.Mount{Destination: filepath.Dir(notifyInContainer), Source: filepath.Join(stateDir, notifyDir),
-			Options: []string{"bind", "nosuid", "noexec", "nodev", "ro"}})
-		s.Process.Env = append(s.Process.Env, "NOTIFY_SOCKET="+notifyInContainer)
-	}
-	if o.ListenFDs > 0 { // sd_listen_fds(3)
-		s.Process.Env = append(append(s.Process.Env, "LISTEN_PID=1"), listenVariables(o.ListenFDs)...)
-	}
-}
-
-// listenVariables returns the environment variables that announce n sockets, from descriptor 3 on.
-func listenVariables(n int) []string {
-	if n == 0 {
-		return nil
-	}
-	list := []string{"LISTEN_FDS=" + strconv.Itoa(n)}
-	if names := os.Getenv("LISTEN_FDNAMES"); names != "" {
-		list = append(list, "LISTEN_FDNAMES="+names)
-	}
-	return list
-}
-
 // nobody owns the directory of a container with a user namespace. As good as no mapping has this id, so that the
 // container's root has no rights to the directory, even where 0 is mapped to 0 and CAP_SYS_ADMIN makes the mount
 // writable: it cannot put other files there, or fill the host's /run.
@@ -59,22 +33,22 @@ const nobody = 1<<32 - 2
 
 // mkdirNotify makes the directory in the state directory dir. foreign: the container's root is not davit's.
 func mkdirNotify(dir int, foreign bool) error {
-	if err := unix.Mkdirat(dir, notifyDir, 0o755); err != nil {
-		return fmt.Errorf("mkdir %s: %w", notifyDir, err)
+	if err := unix.Mkdirat(dir, compile.NotifyDir, 0o755); err != nil {
+		return fmt.Errorf("mkdir %s: %w", compile.NotifyDir, err)
 	}
-	fd, err := unix.Openat(dir, notifyDir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	fd, err := unix.Openat(dir, compile.NotifyDir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return fmt.Errorf("open %s: %w", notifyDir, err)
+		return fmt.Errorf("open %s: %w", compile.NotifyDir, err)
 	}
 	defer unix.Close(fd)
 	if err := unix.Fchmod(fd, 0o755); err != nil { // whatever the umask: the container's user goes through it
-		return fmt.Errorf("fchmod %s: %w", notifyDir, err)
+		return fmt.Errorf("fchmod %s: %w", compile.NotifyDir, err)
 	}
 	if !foreign {
 		return nil
 	}
 	if err := unix.Fchown(fd, nobody, nobody); err != nil {
-		return fmt.Errorf("fchown %s: %w", notifyDir, err)
+		return fmt.Errorf("fchown %s: %w", compile.NotifyDir, err)
 	}
 	return nil
 }
@@ -90,7 +64,7 @@ type notifier struct {
 // and the container was made with one; else it returns nil.
 func listenNotify(stateDir string) (*notifier, error) {
 	host := os.Getenv("NOTIFY_SOCKET")
-	dir := filepath.Join(stateDir, notifyDir)
+	dir := filepath.Join(stateDir, compile.NotifyDir)
 	if host == "" || unix.Access(dir, unix.F_OK) != nil {
 		return nil, nil
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 
+	"davit/internal/compile"
 	"davit/nsenter"
 
 	"golang.org/x/sys/unix"
@@ -182,7 +183,7 @@ func (c *creation) hooksAtStart() bool {
 // started runs the poststart hooks.
 func (c *creation) started() error {
 	if c.hooksAtStart() {
-		unix.Unlinkat(c.dir, startFile, 0)
+		unix.Unlinkat(c.dir, compile.StartFile, 0)
 	}
 	live := &Container{State: c.state, store: c.store, path: c.path, dir: c.dir, pidfd: c.stage.PidFD}
 	err := live.poststart()

@@ -8,8 +8,8 @@ import (
 	"strconv"
 
 	"davit/cgroups"
+	"davit/internal/compile"
 	"davit/internal/host"
-	"davit/internal/jsonx"
 	"davit/internal/plan"
 	"davit/nsenter"
 
@@ -54,9 +54,9 @@ func (c *Container) Start(trace *Trace) error {
 		return err
 	}
 	defer out.close()
-	fd, err := connect(filepath.Join(c.path, startFile), unix.SOCK_SEQPACKET)
+	fd, err := connect(filepath.Join(c.path, compile.StartFile), unix.SOCK_SEQPACKET)
 	if errors.Is(err, unix.ECONNREFUSED) { // a start before us was killed after its work was done
-		unix.Unlinkat(c.dir, startFile, 0)
+		unix.Unlinkat(c.dir, compile.StartFile, 0)
 		return errRunning
 	}
 	if err != nil {
@@ -70,7 +70,7 @@ func (c *Container) Start(trace *Trace) error {
 	if err != nil {
 		return err
 	}
-	unix.Unlinkat(c.dir, startFile, 0)
+	unix.Unlinkat(c.dir, compile.StartFile, 0)
 	if err := c.poststart(); err != nil || ready == nil {
 		return err
 	}
@@ -137,7 +137,7 @@ func (c *Container) plan() *plan.Plan {
 		return &plan.Plan{}
 	}
 	again.cgroups.Close()
-	if len(again.plan.Steps) != c.Steps {
+	if fillFilter(again.plan, again.filter, again.spec, filepath.Join(c.store.Root, seccompCache)) != nil || len(again.plan.Steps) != c.Steps {
 		return &plan.Plan{}
 	}
 	return again.plan
@@ -145,7 +145,7 @@ func (c *Container) plan() *plan.Plan {
 
 // stateNow returns the State that hooks get.
 func (c *Container) stateNow(status specs.ContainerState) string {
-	return stateJSON(new(jsonx.Encoder), c.ID, c.Bundle, c.Annotations, status, strconv.Itoa(c.Pid))
+	return compile.StateJSON(c.ID, c.Bundle, c.Annotations, status, strconv.Itoa(c.Pid))
 }
 
 // poststart runs those hooks, without the lock: they may call any verb. Their failure stops the container:

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"davit/cgroups"
+	"davit/internal/compile"
 	"davit/internal/config"
 	"davit/internal/jsonx"
 	"davit/internal/memfd"
@@ -64,7 +65,6 @@ type State struct {
 const (
 	stateFile  = "davit.json"
 	configFile = "config.json" // as it was when the container was created, with the limits of later updates; there once the cgroup is its own
-	startFile  = "start"       // socket, of run an empty file; there until the container is started
 )
 
 // write replaces the state on disk. The first version goes to a new directory,
@@ -291,7 +291,7 @@ func (s Store) keepRoot(root int) {
 
 // removeDir removes what a container's directory holds, and the directory.
 func removeDir(path string, dir int) error {
-	for _, name := range [...]string{startFile, configFile, runcFile, stateFile} {
+	for _, name := range [...]string{compile.StartFile, configFile, runcFile, stateFile} {
 		unix.Unlinkat(dir, name, 0)
 	}
 	err := unix.Rmdir(path)

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"davit/cgroups"
+	"davit/internal/compile"
 	"davit/internal/config"
 	"davit/internal/config/specjson"
 	"davit/internal/jsonx"
@@ -42,11 +43,11 @@ func (c *Container) Update(change *specs.LinuxResources, l3, bandwidth string) e
 	keepSet(change)
 	liftSwap(old.Memory, change.Memory)
 	now := cgroups.Merge(old, change)
-	if problems := config.ValidateResources(now); len(problems) > 0 {
-		return invalid(problems)
+	if err := compile.Judge(config.ValidateResources(now)); err != nil {
+		return err
 	}
 	if change.Devices != nil {
-		change.Devices = append(slices.Clip(change.Devices), allowedDevices()...)
+		change.Devices = append(slices.Clip(change.Devices), compile.AllowedDevices()...)
 	}
 	m := c.Cgroups()
 	defer m.Close()
@@ -63,7 +64,7 @@ func (c *Container) Update(change *specs.LinuxResources, l3, bandwidth string) e
 		return err
 	}
 	had := *old
-	had.Devices = append(slices.Clip(old.Devices), allowedDevices()...)
+	had.Devices = append(slices.Clip(old.Devices), compile.AllowedDevices()...)
 	s.Linux.Resources = now
 	// On a full disk, for example, what is not written down is not done either.
 	if err := c.writeSpecAside(s); err != nil {

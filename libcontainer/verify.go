@@ -86,27 +86,16 @@ func (v *verification) readStatus() error {
 	return nil
 }
 
-// nsFile is a namespace type's file in /proc/PID/ns.
-func nsFile(t specs.LinuxNamespaceType) string {
-	switch t {
-	case specs.NetworkNamespace:
-		return "net"
-	case specs.MountNamespace:
-		return "mnt"
-	}
-	return string(t)
-}
-
 func (v *verification) namespaces() error {
 	asked := map[specs.LinuxNamespaceType]bool{}
 	for i, n := range v.spec.Linux.Namespaces {
 		asked[n.Type] = true
 		field := fmt.Sprintf("linux.namespaces[%d]", i)
-		have, err := os.Readlink(v.proc + "ns/" + nsFile(n.Type))
+		have, err := os.Readlink(v.proc + "ns/" + config.NamespaceFile(n.Type))
 		if err != nil {
 			return err
 		}
-		own, err := os.Readlink("/proc/self/ns/" + nsFile(n.Type))
+		own, err := os.Readlink("/proc/self/ns/" + config.NamespaceFile(n.Type))
 		if err != nil {
 			return err
 		}
@@ -119,14 +108,14 @@ func (v *verification) namespaces() error {
 			}
 		}
 	}
-	for _, n := range nsFlags {
-		if asked[n.name] {
+	for _, n := range config.Namespaces {
+		if asked[n.Type] {
 			continue
 		}
-		have, err1 := os.Readlink(v.proc + "ns/" + nsFile(n.name))
-		own, err2 := os.Readlink("/proc/self/ns/" + nsFile(n.name))
+		have, err1 := os.Readlink(v.proc + "ns/" + config.NamespaceFile(n.Type))
+		own, err2 := os.Readlink("/proc/self/ns/" + config.NamespaceFile(n.Type))
 		if err1 == nil && err2 == nil && have != own {
-			v.drifts = append(v.drifts, Drift{"linux.namespaces", "the host's " + string(n.name) + " namespace " + own, have})
+			v.drifts = append(v.drifts, Drift{"linux.namespaces", "the host's " + string(n.Type) + " namespace " + own, have})
 		}
 	}
 	return nil

@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 // Names that the runtime-spec takes from the kernel. They are arrays, which cost
@@ -84,4 +87,46 @@ func IsMountOption(option string) bool {
 	}
 	_, found := slices.BinarySearch(mountOptions[:], option)
 	return found
+}
+
+// Namespaces are the types of namespaces in the order of the kernel's flags, each with its CLONE_NEW* flag.
+var Namespaces = [...]struct {
+	Type specs.LinuxNamespaceType
+	Flag uint64
+}{
+	{specs.UserNamespace, unix.CLONE_NEWUSER}, {specs.MountNamespace, unix.CLONE_NEWNS},
+	{specs.PIDNamespace, unix.CLONE_NEWPID}, {specs.NetworkNamespace, unix.CLONE_NEWNET},
+	{specs.IPCNamespace, unix.CLONE_NEWIPC}, {specs.UTSNamespace, unix.CLONE_NEWUTS},
+	{specs.CgroupNamespace, unix.CLONE_NEWCGROUP}, {specs.TimeNamespace, unix.CLONE_NEWTIME},
+}
+
+// NamespaceFlag returns the CLONE_NEW* flag of a type of namespace, 0 for one that is unknown.
+func NamespaceFlag(t specs.LinuxNamespaceType) uint64 {
+	for i := range Namespaces {
+		if Namespaces[i].Type == t {
+			return Namespaces[i].Flag
+		}
+	}
+	return 0
+}
+
+// NamespaceName returns the name that config.json has for the type of namespace with a CLONE_NEW* flag.
+func NamespaceName(flag uint64) string {
+	for i := range Namespaces {
+		if Namespaces[i].Flag == flag {
+			return string(Namespaces[i].Type)
+		}
+	}
+	return "unknown"
+}
+
+// NamespaceFile returns the name of the file in /proc/PID/ns for a type of namespace.
+func NamespaceFile(t specs.LinuxNamespaceType) string {
+	switch t {
+	case specs.NetworkNamespace:
+		return "net"
+	case specs.MountNamespace:
+		return "mnt"
+	}
+	return string(t)
 }

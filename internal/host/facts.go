@@ -31,16 +31,17 @@ type Facts struct {
 // Known is all that a Facts can say, for tests and for the plan of another host.
 type Known struct {
 	Kernel        Version
-	UID           int        // effective
-	Caps          uint64     // effective: bit n is capability n
-	InitialUserNS bool       // this process is in the initial user namespace
-	Cgroup        CgroupMode // how cgroups are mounted
-	AppArmor      bool       // enabled
-	SELinux       bool       // enabled, with a policy
-	Without       FeatureSet // features that are missing though Kernel is new enough
-	Foreign       []string   // namespaces that the container's user namespace does not own
-	Own           []string   // namespaces that this process is in
-	NoSetgroups   bool       // the user namespaces deny setgroups(2)
+	UID           int               // effective
+	Caps          uint64            // effective: bit n is capability n
+	InitialUserNS bool              // this process is in the initial user namespace
+	Cgroup        CgroupMode        // how cgroups are mounted
+	AppArmor      bool              // enabled
+	SELinux       bool              // enabled, with a policy
+	Without       FeatureSet        // features that are missing though Kernel is new enough
+	Foreign       []string          // namespaces that the container's user namespace does not own
+	Own           []string          // namespaces that this process is in
+	NoSetgroups   bool              // the user namespaces deny setgroups(2)
+	Links         map[string]string // symbolic links of the host, and where they point
 }
 
 // Host is the running host.

@@ -2,6 +2,7 @@ package host
 
 import (
 	"errors"
+	"os"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -56,4 +57,26 @@ func (f *Facts) DeniesSetgroups(process string) bool {
 		return f.told.NoSetgroups
 	}
 	return firstBytes(process+"/setgroups") == "deny"
+}
+
+// SameDir says whether two paths of the host lead to the same directory, or file.
+func (f *Facts) SameDir(a, b string) bool {
+	if f.told != nil {
+		return a == b
+	}
+	var x, y unix.Stat_t
+	return unix.Stat(a, &x) == nil && unix.Stat(b, &y) == nil && x.Ino == y.Ino && x.Dev == y.Dev
+}
+
+// ReadLink returns the text of a symbolic link of the host. is is false if the path leads to something else.
+func (f *Facts) ReadLink(path string) (text string, is bool, err error) {
+	if f.told != nil {
+		text, is = f.told.Links[path]
+		return text, is, nil
+	}
+	text, err = os.Readlink(path)
+	if errors.Is(err, unix.EINVAL) {
+		return "", false, nil
+	}
+	return text, err == nil, err
 }

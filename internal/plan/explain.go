@@ -26,7 +26,11 @@ func (p *Plan) Text() string {
 	line(&b, "clone", flagNames(p.Clone, cloneFlags), "linux.namespaces")
 	b.WriteString("stage\n")
 	for _, e := range p.Steps {
-		line(&b, e.Step.op().String(), Arguments(e.Step), e.Field)
+		arguments := Arguments(e.Step)
+		if e.Late != "" {
+			arguments = strings.TrimSpace(arguments + " <" + show.Line(e.Late) + ">")
+		}
+		line(&b, e.Step.op().String(), arguments, e.Field)
 	}
 	return b.String()
 }
@@ -147,6 +151,10 @@ func (p *Plan) JSON() []byte {
 			e.String(entry.Field)
 		}
 		entry.Step.visit(&jsoner{&e})
+		if entry.Late != "" {
+			e.Key("late")
+			e.String(entry.Late)
+		}
 		e.EndObject()
 	}
 	e.EndArray()

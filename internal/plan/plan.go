@@ -28,6 +28,8 @@ type Plan struct {
 type Entry struct {
 	Field string
 	Step  Step
+	// Late says in words what is filled in before the step is carried out: explain prints it. Empty if the step is whole.
+	Late string
 }
 
 // Step is one thing to do. The concrete types of this package are all there are.
@@ -110,7 +112,7 @@ type Descriptor struct {
 func (d *Descriptor) Mapped() bool { return d.Maps != "" || d.Namespace != NoFD && d.Kind != Instance }
 
 // Add appends a step.
-func (p *Plan) Add(field string, s Step) { p.Steps = append(p.Steps, Entry{field, s}) }
+func (p *Plan) Add(field string, s Step) { p.Steps = append(p.Steps, Entry{Field: field, Step: s}) }
 
 // Open appends a descriptor and returns the reference to it.
 func (p *Plan) Open(d Descriptor) FD {

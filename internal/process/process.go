@@ -15,9 +15,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Filter is a compiled seccomp filter.
+// Filter is a seccomp filter, as far as it is known before it is compiled.
 type Filter struct {
-	Program []byte
+	Program []byte // of a Raw one; else it is filled in once the plan is made
 	Flags   uint32
 	Notify  bool
 	// Raw: it comes from an annotation, not from linux.seccomp.

@@ -49,6 +49,7 @@ package seccomp
 import (
 	"fmt"
 	"runtime"
+	"slices"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -113,6 +114,50 @@ func Flags(c *specs.LinuxSeccomp, notify bool) (uint32, error) {
 	cfg := config{notify: notify}
 	err := cfg.parseFlags(c.Flags)
 	return cfg.flags, err
+}
+
+// Loading returns the flags that c's filter is loaded with, and whether the filter notifies, without compiling it. Its errors are
+// those that [Compile] has for wrong values.
+func Loading(c *specs.LinuxSeccomp) (flags uint32, notify bool, err error) {
+	cfg, err := parse(c)
+	if err != nil {
+		return 0, false, err
+	}
+	return cfg.flags, cfg.notify, nil
+}
+
+// Summary tells in words what the filter of c will do.
+func Summary(c *specs.LinuxSeccomp) string {
+	type group struct {
+		action string
+		names  map[string]bool
+	}
+	var groups []group
+	for i := range c.Syscalls {
+		s := &c.Syscalls[i]
+		action := actionText(s.Action, s.ErrnoRet)
+		at := slices.IndexFunc(groups, func(g group) bool { return g.action == action })
+		if at < 0 {
+			at = len(groups)
+			groups = append(groups, group{action, map[string]bool{}})
+		}
+		for _, name := range s.Names {
+			groups[at].names[name] = true
+		}
+	}
+	text := "default " + actionText(c.DefaultAction, c.DefaultErrnoRet)
+	for _, g := range groups {
+		text += fmt.Sprintf("; %s for %d system calls", g.action, len(g.names))
+	}
+	return text
+}
+
+// actionText returns an action as config.json has it, and its number where it has one.
+func actionText(action specs.LinuxSeccompAction, number *uint) string {
+	if number == nil {
+		return string(action)
+	}
+	return fmt.Sprintf("%s %d", action, *number)
 }
 
 func compile(c *specs.LinuxSeccomp) (*Filter, error) {

@@ -1,41 +1,24 @@
-package libcontainer
+package host
 
 import (
 	"errors"
 	"fmt"
-	"path"
 	"strconv"
 	"strings"
 
-	"davit/rootfs"
-
-	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
 // maxPasswd bounds what is read of a container's /etc/passwd, in bytes.
 const maxPasswd = 1 << 20
 
-// homeInBundle returns the home directory of the process's user as the
-// container's /etc/passwd will have it: in the bind mount that covers it, or
-// in the root filesystem. Without an entry it is "/".
-func homeInBundle(s *specs.Spec, bundle string) (string, error) {
-	dir, rest := rootfs.Path(s, bundle), "etc/passwd"
-	for _, m := range s.Mounts {
-		dest := path.Clean("/" + m.Destination)
-		if below, ok := strings.CutPrefix("/etc/passwd", dest); ok && m.Source != "" && (below == "" || below[0] == '/') && m.Type != "tmpfs" {
-			dir, rest = m.Source, strings.TrimPrefix(below, "/")
-			if !path.IsAbs(dir) {
-				dir = path.Join(bundle, dir)
-			}
-		}
-	}
-	return homeIn(dir, rest, s.Process.User.UID)
-}
-
-// homeIn fails only where davit itself lacks what it takes to look: what the container's files are like is no reason
+// Home returns the home directory of a user as the file of a root directory, such as "etc/passwd", has it (passwd(5)), "/" where
+// it has none. It fails only where davit itself lacks what it takes to look: what the container's files are like is no reason
 // not to start it.
-func homeIn(root, file string, uid uint32) (string, error) {
+func (f *Facts) Home(root, file string, uid uint32) (string, error) {
+	if f.told != nil {
+		return "/", nil
+	}
 	data, err := readInRoot(root, file)
 	for _, errno := range [...]unix.Errno{unix.EMFILE, unix.ENFILE, unix.ENOMEM} {
 		if errors.Is(err, errno) {
@@ -99,9 +82,4 @@ func homeOf(passwd string, uid uint32) string {
 		}
 	}
 	return ""
-}
-
-// homeInContainer is homeInBundle for a container that runs.
-func homeInContainer(pid int, uid uint32) (string, error) {
-	return homeIn(fmt.Sprintf("/proc/%d/root", pid), "etc/passwd", uid)
 }

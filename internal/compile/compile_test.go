@@ -1,4 +1,4 @@
-package libcontainer
+package compile
 
 import (
 	"davit/internal/config"

@@ -1,8 +1,8 @@
-package libcontainer
+package compile
 
 import specs "github.com/opencontainers/runtime-spec/specs-go"
 
-// allowedDevices are the rules that every container has, after its own: the
+// AllowedDevices are the rules that every container has, after its own: the
 // devices of config-linux.md "Default Devices" and the terminals, and making
 // any node, which gives no access to what is behind it. What no rule allows is
 // denied, as with runc.
@@ -10,7 +10,7 @@ import specs "github.com/opencontainers/runtime-spec/specs-go"
 // tun is no default device, but images of VPNs make its node themselves: runc 1.2.4
 // and crun 1.20 came back to allowing it after they had stopped (runc issue 4555).
 // Without CAP_NET_ADMIN it is of no use.
-func allowedDevices() []specs.LinuxDeviceCgroup {
+func AllowedDevices() []specs.LinuxDeviceCgroup {
 	rule := func(kind string, major, minor int64, access string) specs.LinuxDeviceCgroup {
 		r := specs.LinuxDeviceCgroup{Allow: true, Type: kind, Access: access}
 		if major >= 0 {

@@ -1,0 +1,145 @@
+package compile
+
+import (
+	"davit/internal/config"
+	"davit/internal/fault"
+	"davit/internal/plan"
+	"davit/internal/process"
+	"davit/internal/seccomp"
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// ReceiverVariable names, in davit's environment, the socket for seccomp notifications where neither
+// the config nor an annotation has one.
+const ReceiverVariable = "RUN_OCI_SECCOMP_RECEIVER"
+
+// adaptSeccomp fills in the socket for notifications from the annotation, or from the caller's environment (receiver). A config
+// that names one itself keeps it. It changes s.Linux.Seccomp.
+func adaptSeccomp(s *specs.Spec, receiver string) error {
+	c := s.Linux.Seccomp
+	if c == nil && s.Annotations[config.AnnotationBPF] != "" {
+		c = &specs.LinuxSeccomp{DefaultAction: specs.ActAllow}
+		s.Linux.Seccomp = c
+	}
+	if c == nil || c.ListenerPath != "" {
+		return nil
+	}
+	if c.ListenerPath = s.Annotations[config.AnnotationReceiver]; c.ListenerPath != "" {
+		return nil
+	}
+	notify := func(r specs.LinuxSyscall) bool { return r.Action == specs.ActNotify }
+	if receiver == "" || c.DefaultAction != specs.ActNotify && !slices.ContainsFunc(c.Syscalls, notify) {
+		return nil
+	}
+	if !filepath.IsAbs(receiver) {
+		return fmt.Errorf("%s in the environment: %q is not an absolute path", ReceiverVariable, receiver)
+	}
+	c.ListenerPath = receiver
+	return nil
+}
+
+// rawFilter returns the filter of an annotation, which takes the place of linux.seccomp's but for its flags;
+// nil without the annotation.
+func rawFilter(s *specs.Spec) (*process.Filter, error) {
+	text, ok := s.Annotations[config.AnnotationBPF]
+	if !ok {
+		return nil, nil
+	}
+	program, err := config.RawFilter(text)
+	if err != nil {
+		return nil, fmt.Errorf("annotations[%s]: %w", config.AnnotationBPF, err)
+	}
+	c := s.Linux.Seccomp
+	f := &process.Filter{Program: program, Raw: true, Notify: c.ListenerPath != ""}
+	f.Flags, err = seccomp.Flags(c, f.Notify)
+	return f, err
+}
+
+// filterOf returns what is known of linux.seccomp's filter before it is compiled, nil if there is none.
+func filterOf(s *specs.Spec) (*process.Filter, error) {
+	if f, err := rawFilter(s); f != nil || err != nil {
+		return f, err
+	}
+	if s.Linux.Seccomp == nil {
+		return nil, nil
+	}
+	flags, notify, err := seccomp.Loading(s.Linux.Seccomp)
+	return &process.Filter{Flags: flags, Notify: notify}, err
+}
+
+// describeFilter tells in each step that loads the filter what the filter will be.
+func describeFilter(p *plan.Plan, s *specs.Spec) error {
+	for i := range p.Steps {
+		if f, is := p.Steps[i].Step.(plan.Seccomp); is && f.Program == "" {
+			p.Steps[i].Late = seccomp.Summary(s.Linux.Seccomp)
+		}
+	}
+	return nil
+}
+
+// FillFilter gives the steps of a plan that load the filter its program. A filter that forbids a system call which follows its
+// loading could never let the container's program begin: that is an error. Where the filter may forbid what the stage needs to
+// report a failure, the step says so. A raw program comes from an annotation, and need not be of the kind that can be judged.
+func FillFilter(p *plan.Plan, program string, raw bool) error {
+	for i := range p.Steps {
+		f, is := p.Steps[i].Step.(plan.Seccomp)
+		if !is {
+			continue
+		}
+		f.Program = program
+		p.Steps[i].Late = ""
+		if raw {
+			f.Reporter = true
+			p.Steps[i].Step = f
+			continue
+		}
+		exec := seccomp.Of(f.Program, unix.SYS_EXECVE)
+		if exec.Refused() {
+			return fault.WithHint(fault.At("linux.seccomp", "forbids execve (%s): no program can be started", exec),
+				"allow execve in linux.seccomp.syscalls")
+		}
+		sure := exec.Allowed() && seccomp.Of(f.Program, unix.SYS_SENDMSG).Allowed() && seccomp.Of(f.Program, unix.SYS_EXIT_GROUP).Allowed()
+		if !f.ForHooks && hasCapabilities(p.Steps[i+1:]) {
+			capset := seccomp.Of(f.Program, unix.SYS_CAPSET)
+			if capset.Refused() {
+				return fault.WithHint(fault.At("linux.seccomp", "forbids capset (%s), by which the process gets its capabilities after the filter is loaded", capset),
+					"set process.noNewPrivileges to true, or allow capset in linux.seccomp.syscalls")
+			}
+			sure = sure && capset.Allowed()
+		}
+		f.Reporter = !sure
+		p.Steps[i].Step = f
+	}
+	return nil
+}
+
+func hasCapabilities(steps []plan.Entry) bool {
+	return slices.ContainsFunc(steps, func(e plan.Entry) bool {
+		_, is := e.Step.(plan.Capabilities)
+		return is
+	})
+}
+
+// HintFilter: a system call that failed after the filter was loaded may have failed because of it.
+func HintFilter(p *plan.Plan, failed int, call string, errno unix.Errno) string {
+	var number uint32
+	switch call {
+	case "execve":
+		number = unix.SYS_EXECVE
+	case "capset":
+		number = unix.SYS_CAPSET
+	default:
+		return ""
+	}
+	for _, e := range p.Steps[:failed] {
+		if f, is := e.Step.(plan.Seccomp); is && seccomp.Of(f.Program, number).Gives(errno) {
+			return fmt.Sprintf("the filter of linux.seccomp may forbid %s: allow it in linux.seccomp.syscalls", call)
+		}
+	}
+	return ""
+}
