@@ -2,7 +2,9 @@
 
 package cgroups
 
-import "davit/internal/jsonx"
+import (
+	"davit/internal/jsonx"
+)
 
 // DecodeStats reads an object into v, which it empties first.
 func DecodeStats(d *jsonx.Decoder, v *Stats) {
@@ -11,6 +13,7 @@ func DecodeStats(d *jsonx.Decoder, v *Stats) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "cpu":
 			DecodeCPUStats(d, &v.CPU)
@@ -49,6 +52,9 @@ func DecodeStats(d *jsonx.Decoder, v *Stats) {
 				v.NetworkInterfaces = s
 			}
 		default:
+			if d.Fold("cpu cpuset memory pids blkio hugetlb intel_rdt network_interfaces", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -106,6 +112,7 @@ func DecodeCPUStats(d *jsonx.Decoder, v *CPUStats) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "usage":
 			DecodeCPUUsage(d, &v.Usage)
@@ -119,6 +126,9 @@ func DecodeCPUStats(d *jsonx.Decoder, v *CPUStats) {
 				DecodePSI(d, v.PSI)
 			}
 		default:
+			if d.Fold("usage throttling psi", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -145,6 +155,7 @@ func DecodeCPUSetStats(d *jsonx.Decoder, v *CPUSetStats) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "cpus":
 			if v.CPUs = nil; d.Array() {
@@ -181,6 +192,9 @@ func DecodeCPUSetStats(d *jsonx.Decoder, v *CPUSetStats) {
 		case "sched_relax_domain_level":
 			v.SchedRelaxDomainLevel = d.Int(64)
 		default:
+			if d.Fold("cpus cpu_exclusive mems mem_hardwall mem_exclusive memory_migrate memory_spread_page memory_spread_slab memory_pressure sched_load_balance sched_relax_domain_level", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -235,6 +249,7 @@ func DecodeMemoryStats(d *jsonx.Decoder, v *MemoryStats) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "cache":
 			v.Cache = d.Uint(64)
@@ -272,6 +287,9 @@ func DecodeMemoryStats(d *jsonx.Decoder, v *MemoryStats) {
 				DecodeMemoryEvents(d, v.EventCount)
 			}
 		default:
+			if d.Fold("cache usage swap kernel kernelTCP raw psi event_count", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -320,12 +338,16 @@ func DecodePidsStats(d *jsonx.Decoder, v *PidsStats) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "current":
 			v.Current = d.Uint(64)
 		case "limit":
 			v.Limit = d.Uint(64)
 		default:
+			if d.Fold("current limit", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -361,6 +383,7 @@ func DecodeBlkioStats(d *jsonx.Decoder, v *BlkioStats) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "ioServiceBytesRecursive":
 			if v.IoServiceBytesRecursive = nil; d.Array() {
@@ -474,6 +497,9 @@ func DecodeBlkioStats(d *jsonx.Decoder, v *BlkioStats) {
 				DecodePSI(d, v.PSI)
 			}
 		default:
+			if d.Fold("ioServiceBytesRecursive ioServicedRecursive ioQueueRecursive ioServiceTimeRecursive ioWaitTimeRecursive ioMergedRecursive ioTimeRecursive sectorsRecursive psi", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -560,6 +586,7 @@ func DecodeHugetlbStats(d *jsonx.Decoder, v *HugetlbStats) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "usage":
 			v.Usage = d.Uint(64)
@@ -568,6 +595,9 @@ func DecodeHugetlbStats(d *jsonx.Decoder, v *HugetlbStats) {
 		case "failcnt":
 			v.Failcnt = d.Uint(64)
 		default:
+			if d.Fold("usage max failcnt", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -600,6 +630,7 @@ func DecodeIntelRdtStats(d *jsonx.Decoder, v *IntelRdtStats) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "l3_cache_info":
 			if v.L3CacheInfo = nil; !d.Null() {
@@ -650,6 +681,9 @@ func DecodeIntelRdtStats(d *jsonx.Decoder, v *IntelRdtStats) {
 				v.CMTStats = s
 			}
 		default:
+			if d.Fold("l3_cache_info l3_cache_schema_root l3_cache_schema mem_bw_info mem_bw_schema_root mem_bw_schema mbm_stats cmt_stats", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -708,6 +742,7 @@ func DecodeNetworkInterface(d *jsonx.Decoder, v *NetworkInterface) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "Name":
 			v.Name = d.String()
@@ -728,6 +763,9 @@ func DecodeNetworkInterface(d *jsonx.Decoder, v *NetworkInterface) {
 		case "TxDropped":
 			v.TxDropped = d.Uint(64)
 		default:
+			if d.Fold("Name RxBytes RxPackets RxErrors RxDropped TxBytes TxPackets TxErrors TxDropped", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -764,6 +802,7 @@ func DecodeCPUUsage(d *jsonx.Decoder, v *CPUUsage) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "total":
 			v.Total = d.Uint(64)
@@ -796,6 +835,9 @@ func DecodeCPUUsage(d *jsonx.Decoder, v *CPUUsage) {
 		case "user":
 			v.User = d.Uint(64)
 		default:
+			if d.Fold("total percpu percpu_kernel percpu_user kernel user", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -846,6 +888,7 @@ func DecodeThrottling(d *jsonx.Decoder, v *Throttling) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "periods":
 			v.Periods = d.Uint(64)
@@ -854,6 +897,9 @@ func DecodeThrottling(d *jsonx.Decoder, v *Throttling) {
 		case "throttledTime":
 			v.ThrottledTime = d.Uint(64)
 		default:
+			if d.Fold("periods throttledPeriods throttledTime", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -884,12 +930,16 @@ func DecodePSI(d *jsonx.Decoder, v *PSI) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "some":
 			DecodePressure(d, &v.Some)
 		case "full":
 			DecodePressure(d, &v.Full)
 		default:
+			if d.Fold("some full", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -912,6 +962,7 @@ func DecodeMemoryEntry(d *jsonx.Decoder, v *MemoryEntry) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "limit":
 			v.Limit = d.Uint(64)
@@ -922,6 +973,9 @@ func DecodeMemoryEntry(d *jsonx.Decoder, v *MemoryEntry) {
 		case "failcnt":
 			v.Failcnt = d.Uint(64)
 		default:
+			if d.Fold("limit usage max failcnt", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -952,6 +1006,7 @@ func DecodeMemoryEvents(d *jsonx.Decoder, v *MemoryEvents) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "low":
 			v.Low = d.Uint(64)
@@ -966,6 +1021,9 @@ func DecodeMemoryEvents(d *jsonx.Decoder, v *MemoryEvents) {
 		case "oom_group_kill":
 			v.OOMGroupKill = d.Uint(64)
 		default:
+			if d.Fold("low high max oom oom_kill oom_group_kill", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -996,6 +1054,7 @@ func DecodeBlkioEntry(d *jsonx.Decoder, v *BlkioEntry) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "major":
 			v.Major = d.Uint(64)
@@ -1006,6 +1065,9 @@ func DecodeBlkioEntry(d *jsonx.Decoder, v *BlkioEntry) {
 		case "value":
 			v.Value = d.Uint(64)
 		default:
+			if d.Fold("major minor op value", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -1040,6 +1102,7 @@ func DecodeL3CacheInfo(d *jsonx.Decoder, v *L3CacheInfo) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "cbm_mask":
 			v.CbmMask = d.String()
@@ -1048,6 +1111,9 @@ func DecodeL3CacheInfo(d *jsonx.Decoder, v *L3CacheInfo) {
 		case "num_closids":
 			v.NumClosids = d.Uint(64)
 		default:
+			if d.Fold("cbm_mask min_cbm_bits num_closids", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -1078,6 +1144,7 @@ func DecodeMemBwInfo(d *jsonx.Decoder, v *MemBwInfo) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "bandwidth_gran":
 			v.BandwidthGran = d.Uint(64)
@@ -1088,6 +1155,9 @@ func DecodeMemBwInfo(d *jsonx.Decoder, v *MemBwInfo) {
 		case "num_closids":
 			v.NumClosids = d.Uint(64)
 		default:
+			if d.Fold("bandwidth_gran delay_linear min_bandwidth num_closids", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -1122,12 +1192,16 @@ func DecodeMBMStats(d *jsonx.Decoder, v *MBMStats) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "mbm_total_bytes":
 			v.TotalBytes = d.Uint(64)
 		case "mbm_local_bytes":
 			v.LocalBytes = d.Uint(64)
 		default:
+			if d.Fold("mbm_total_bytes mbm_local_bytes", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -1150,10 +1224,14 @@ func DecodeCMTStats(d *jsonx.Decoder, v *CMTStats) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "llc_occupancy":
 			v.LLCOccupancy = d.Uint(64)
 		default:
+			if d.Fold("llc_occupancy", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -1174,6 +1252,7 @@ func DecodePressure(d *jsonx.Decoder, v *Pressure) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "avg10":
 			v.Avg10 = d.Float()
@@ -1184,6 +1263,9 @@ func DecodePressure(d *jsonx.Decoder, v *Pressure) {
 		case "total":
 			v.Total = d.Uint(64)
 		default:
+			if d.Fold("avg10 avg60 avg300 total", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}

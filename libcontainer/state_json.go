@@ -14,6 +14,7 @@ func decodeState(d *jsonx.Decoder, v *State) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "format":
 			v.Format = int(d.Int(64))
@@ -66,6 +67,9 @@ func decodeState(d *jsonx.Decoder, v *State) {
 		case "cgroup":
 			decodeCgroupsState(d, &v.Cgroup)
 		default:
+			if d.Fold("format ociVersion id bundle rootfs created pid inode startTime namespaces ownPid terminal noProcess poststart poststop poststopDone noKeyring notify annotations steps resctrl resctrlMon sharedMounts rootMount cgroup", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -164,6 +168,7 @@ func decodeCgroupsState(d *jsonx.Decoder, v *cgroups.State) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "driver":
 			v.Driver = d.String()
@@ -180,6 +185,9 @@ func decodeCgroupsState(d *jsonx.Decoder, v *cgroups.State) {
 		case "rootless":
 			v.Rootless = d.Bool()
 		default:
+			if d.Fold("driver mode dirs scope slice user rootless", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}

@@ -2,7 +2,9 @@
 
 package libcontainer
 
-import "davit/internal/jsonx"
+import (
+	"davit/internal/jsonx"
+)
 
 // decodeTimeline reads an object into v, which it empties first.
 func decodeTimeline(d *jsonx.Decoder, v *Timeline) {
@@ -12,6 +14,7 @@ func decodeTimeline(d *jsonx.Decoder, v *Timeline) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "traceEvents":
 			if v.Events = nil; d.Array() {
@@ -29,6 +32,9 @@ func decodeTimeline(d *jsonx.Decoder, v *Timeline) {
 		case "displayTimeUnit":
 			v.Unit = d.String()
 		default:
+			if d.Fold("traceEvents displayTimeUnit", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -59,6 +65,7 @@ func decodeEvent(d *jsonx.Decoder, v *Event) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "name":
 			v.Name = d.String()
@@ -75,6 +82,9 @@ func decodeEvent(d *jsonx.Decoder, v *Event) {
 		case "args":
 			decodeEventArgs(d, &v.Args)
 		default:
+			if d.Fold("name ph ts dur pid tid args", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -107,6 +117,7 @@ func decodeEventArgs(d *jsonx.Decoder, v *EventArgs) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "name":
 			v.Name = d.String()
@@ -115,6 +126,9 @@ func decodeEventArgs(d *jsonx.Decoder, v *EventArgs) {
 		case "step":
 			v.Step = d.String()
 		default:
+			if d.Fold("name field step", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}

@@ -51,6 +51,32 @@ func (g *generator) fields(s *types.Struct, prefix string) ([]field, error) {
 	return out, nil
 }
 
+// names are those of the properties, separated by blanks, as [jsonx.Decoder.Fold] takes them.
+func names(fields []field) (string, error) {
+	list := make([]string, len(fields))
+	for i, f := range fields {
+		if strings.Contains(f.name, " ") {
+			return "", fmt.Errorf("field %s: a blank in %q is not supported", f.path, f.name)
+		}
+		list[i] = f.name
+	}
+	return strings.Join(list, " "), nil
+}
+
+// elsewhere are the names of the properties of t that other platforms have.
+func (g *generator) elsewhere(t *types.Named) string {
+	s := t.Underlying().(*types.Struct)
+	var list []string
+	for i := range s.NumFields() {
+		tag := reflect.StructTag(s.Tag(i))
+		if platforms := tag.Get("platform"); platforms != "" && !slices.Contains(strings.Split(platforms, ","), g.platform) {
+			name, _, _ := strings.Cut(tag.Get("json"), ",")
+			list = append(list, name)
+		}
+	}
+	return strings.Join(list, " ")
+}
+
 // room is the name of the variable that keeps what the field pointed to before it was emptied.
 func (f field) room() string { return "room" + strings.ReplaceAll(f.path, ".", "") }
 

@@ -114,6 +114,10 @@ func (g *generator) structFuncs(b *bytes.Buffer, t *types.Named) error {
 	if err != nil {
 		return err
 	}
+	known, err := names(fields)
+	if err != nil {
+		return err
+	}
 	name := g.typeName(t)
 	fn := g.function("decode", t)
 	fmt.Fprintf(b, "\n// %s reads an object into v, which it empties first.\n", fn)
@@ -124,7 +128,7 @@ func (g *generator) structFuncs(b *bytes.Buffer, t *types.Named) error {
 		}
 	}
 	fmt.Fprintf(b, "\t*v = %s{}\n", name)
-	fmt.Fprintf(b, "\tif !d.Object() {\n\t\treturn\n\t}\n\tfor d.Next() {\n\t\tswitch d.Key() {\n")
+	fmt.Fprintf(b, "\tif !d.Object() {\n\t\treturn\n\t}\n\tfor d.Next() {\n\tagain:\n\t\tswitch d.Key() {\n")
 	for _, f := range fields {
 		g.locals = map[string]int{}
 		g.room = ""
@@ -137,7 +141,7 @@ func (g *generator) structFuncs(b *bytes.Buffer, t *types.Named) error {
 		}
 		fmt.Fprintf(b, "\t\tcase %q:\n%s", f.name, code)
 	}
-	fmt.Fprintf(b, "\t\tdefault:\n\t\t\td.Skip()\n\t\t}\n\t}\n}\n")
+	fmt.Fprintf(b, "\t\tdefault:\n\t\t\tif d.Fold(%q, %q) {\n\t\t\t\tgoto again\n\t\t\t}\n\t\t\td.Skip()\n\t\t}\n\t}\n}\n", known, g.elsewhere(t))
 
 	fn = g.function("encode", t)
 	fmt.Fprintf(b, "\n// %s writes v as an object.\n", fn)

@@ -25,6 +25,15 @@ func Decode(data []byte) (*specs.Spec, error) {
 	return &r.spec, nil
 }
 
+// Notes returns what is odd about the contents of a config.json that Decode takes all the same: names of properties that
+// are unknown, in another case, for other platforms, or there twice.
+func Notes(data []byte) []jsonx.Note {
+	d := jsonx.NewDecoder(ConfigFile, data)
+	d.Watch()
+	specjson.DecodeSpec(&d, new(specs.Spec))
+	return d.Notes()
+}
+
 // room is what most configs consist of, in one allocation: a page fault for each
 // page of it instead of one or two for each size of a struct. What few configs
 // have, or have much of, is at the end. What a config has more of is allocated as it comes.

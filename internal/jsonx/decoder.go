@@ -19,6 +19,7 @@ type Decoder struct {
 	depth int    // objects and arrays that are open
 	err   *Error
 	strs  []string // where Strings lays its slices, one behind the other
+	watch *watcher // gathers notes, if somebody wants them
 }
 
 // NewDecoder reads data; file names it in errors. What is decoded shares memory
@@ -87,6 +88,9 @@ func (d *Decoder) open(bracket byte, what string) bool {
 	}
 	d.pos++
 	d.first = true
+	if d.watch != nil {
+		d.watch.begin(d.depth)
+	}
 	return true
 }
 
@@ -106,6 +110,9 @@ func (d *Decoder) Next() bool {
 		return false
 	}
 	d.pos++
+	if d.watch != nil {
+		d.watchKey()
+	}
 	return true
 }
 

@@ -47,8 +47,9 @@
 // # What is read
 //
 // RFC 8259, stricter and clearer than encoding/json:
-//   - property names match exactly, not in any case; unknown ones are skipped
-//     (but must be well-formed); of duplicate ones the last wins, entirely;
+//   - generated functions take property names in any case, as encoding/json does (code by hand:
+//     in the very case); unknown ones are skipped (but must be well-formed); of duplicate ones
+//     the last wins, entirely. Notes tells of all three;
 //   - null is the same as an absent property;
 //   - text that is not UTF-8 and unpaired surrogates (\ud800) are refused, where
 //     encoding/json puts U+FFFD in their place;

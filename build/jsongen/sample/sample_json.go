@@ -18,6 +18,7 @@ func decodeSample(d *jsonx.Decoder, v *Sample) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "major":
 			v.Embedded.Major = d.Int(64)
@@ -163,6 +164,9 @@ func decodeSample(d *jsonx.Decoder, v *Sample) {
 		case "status":
 			v.Status = specs.ContainerState(d.String())
 		default:
+			if d.Fold("major text Untagged - word number flag float uintptr int8 words lines Grid pointers inner far maybe maybeText labels groups deep raw when later times Resources status", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -328,6 +332,7 @@ func decodeInner(d *jsonx.Decoder, v *inner) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "name":
 			v.Name = d.String()
@@ -341,6 +346,9 @@ func decodeInner(d *jsonx.Decoder, v *inner) {
 		case "count":
 			v.Count = uint8(d.Uint(8))
 		default:
+			if d.Fold("name next count", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}

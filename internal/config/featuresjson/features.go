@@ -15,6 +15,7 @@ func DecodeFeatures(d *jsonx.Decoder, v *features.Features) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "ociVersionMin":
 			v.OCIVersionMin = d.String()
@@ -36,6 +37,9 @@ func DecodeFeatures(d *jsonx.Decoder, v *features.Features) {
 		case "potentiallyUnsafeConfigAnnotations":
 			v.PotentiallyUnsafeConfigAnnotations = d.Strings()
 		default:
+			if d.Fold("ociVersionMin ociVersionMax hooks mountOptions linux annotations potentiallyUnsafeConfigAnnotations", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -90,6 +94,7 @@ func DecodeLinux(d *jsonx.Decoder, v *features.Linux) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "namespaces":
 			v.Namespaces = d.Strings()
@@ -152,6 +157,9 @@ func DecodeLinux(d *jsonx.Decoder, v *features.Linux) {
 				DecodeNetDevices(d, v.NetDevices)
 			}
 		default:
+			if d.Fold("namespaces capabilities cgroup seccomp apparmor selinux intelRdt memoryPolicy mountExtensions netDevices", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -210,6 +218,7 @@ func DecodeCgroup(d *jsonx.Decoder, v *features.Cgroup) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "v1":
 			if v.V1 = nil; !d.Null() {
@@ -237,6 +246,9 @@ func DecodeCgroup(d *jsonx.Decoder, v *features.Cgroup) {
 				v.Rdma = &x
 			}
 		default:
+			if d.Fold("v1 v2 systemd systemdUser rdma", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -275,6 +287,7 @@ func DecodeSeccomp(d *jsonx.Decoder, v *features.Seccomp) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "enabled":
 			if v.Enabled = nil; !d.Null() {
@@ -292,6 +305,9 @@ func DecodeSeccomp(d *jsonx.Decoder, v *features.Seccomp) {
 		case "supportedFlags":
 			v.SupportedFlags = d.Strings()
 		default:
+			if d.Fold("enabled actions operators archs knownFlags supportedFlags", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -334,6 +350,7 @@ func DecodeApparmor(d *jsonx.Decoder, v *features.Apparmor) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "enabled":
 			if v.Enabled = nil; !d.Null() {
@@ -341,6 +358,9 @@ func DecodeApparmor(d *jsonx.Decoder, v *features.Apparmor) {
 				v.Enabled = &x
 			}
 		default:
+			if d.Fold("enabled", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -363,6 +383,7 @@ func DecodeSelinux(d *jsonx.Decoder, v *features.Selinux) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "enabled":
 			if v.Enabled = nil; !d.Null() {
@@ -370,6 +391,9 @@ func DecodeSelinux(d *jsonx.Decoder, v *features.Selinux) {
 				v.Enabled = &x
 			}
 		default:
+			if d.Fold("enabled", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -392,6 +416,7 @@ func DecodeIntelRdt(d *jsonx.Decoder, v *features.IntelRdt) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "enabled":
 			if v.Enabled = nil; !d.Null() {
@@ -409,6 +434,9 @@ func DecodeIntelRdt(d *jsonx.Decoder, v *features.IntelRdt) {
 				v.Monitoring = &x
 			}
 		default:
+			if d.Fold("enabled schemata monitoring", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -439,12 +467,16 @@ func DecodeMemoryPolicy(d *jsonx.Decoder, v *features.MemoryPolicy) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "modes":
 			v.Modes = d.Strings()
 		case "flags":
 			v.Flags = d.Strings()
 		default:
+			if d.Fold("modes flags", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -472,6 +504,7 @@ func DecodeMountExtensions(d *jsonx.Decoder, v *features.MountExtensions) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "idmap":
 			if v.IDMap = nil; !d.Null() {
@@ -481,6 +514,9 @@ func DecodeMountExtensions(d *jsonx.Decoder, v *features.MountExtensions) {
 				DecodeIDMap(d, v.IDMap)
 			}
 		default:
+			if d.Fold("idmap", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -503,6 +539,7 @@ func DecodeNetDevices(d *jsonx.Decoder, v *features.NetDevices) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "enabled":
 			if v.Enabled = nil; !d.Null() {
@@ -510,6 +547,9 @@ func DecodeNetDevices(d *jsonx.Decoder, v *features.NetDevices) {
 				v.Enabled = &x
 			}
 		default:
+			if d.Fold("enabled", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -532,6 +572,7 @@ func DecodeIDMap(d *jsonx.Decoder, v *features.IDMap) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "enabled":
 			if v.Enabled = nil; !d.Null() {
@@ -539,6 +580,9 @@ func DecodeIDMap(d *jsonx.Decoder, v *features.IDMap) {
 				v.Enabled = &x
 			}
 		default:
+			if d.Fold("enabled", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}

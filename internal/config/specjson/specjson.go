@@ -20,6 +20,7 @@ func DecodeSpec(d *jsonx.Decoder, v *specs.Spec) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "ociVersion":
 			v.Version = d.String()
@@ -71,6 +72,9 @@ func DecodeSpec(d *jsonx.Decoder, v *specs.Spec) {
 				DecodeLinux(d, v.Linux)
 			}
 		default:
+			if d.Fold("ociVersion process root hostname domainname mounts hooks annotations linux", "solaris windows vm zos freebsd") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -127,6 +131,7 @@ func DecodeState(d *jsonx.Decoder, v *specs.State) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "ociVersion":
 			v.Version = d.String()
@@ -141,6 +146,9 @@ func DecodeState(d *jsonx.Decoder, v *specs.State) {
 		case "annotations":
 			v.Annotations = d.StringMap()
 		default:
+			if d.Fold("ociVersion id status pid bundle annotations", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -175,6 +183,7 @@ func DecodeContainerProcessState(d *jsonx.Decoder, v *specs.ContainerProcessStat
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "ociVersion":
 			v.Version = d.String()
@@ -187,6 +196,9 @@ func DecodeContainerProcessState(d *jsonx.Decoder, v *specs.ContainerProcessStat
 		case "state":
 			DecodeState(d, &v.State)
 		default:
+			if d.Fold("ociVersion fds pid metadata state", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -223,6 +235,7 @@ func DecodeProcess(d *jsonx.Decoder, v *specs.Process) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "terminal":
 			v.Terminal = d.Bool()
@@ -294,6 +307,9 @@ func DecodeProcess(d *jsonx.Decoder, v *specs.Process) {
 				DecodeCPUAffinity(d, v.ExecCPUAffinity)
 			}
 		default:
+			if d.Fold("terminal consoleSize user args env cwd capabilities rlimits noNewPrivileges apparmorProfile oomScoreAdj scheduler selinuxLabel ioPriority execCPUAffinity", "commandLine") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -372,12 +388,16 @@ func DecodeRoot(d *jsonx.Decoder, v *specs.Root) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "path":
 			v.Path = d.String()
 		case "readonly":
 			v.Readonly = d.Bool()
 		default:
+			if d.Fold("path readonly", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -404,6 +424,7 @@ func DecodeMount(d *jsonx.Decoder, v *specs.Mount) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "destination":
 			v.Destination = d.String()
@@ -440,6 +461,9 @@ func DecodeMount(d *jsonx.Decoder, v *specs.Mount) {
 				v.GIDMappings = s
 			}
 		default:
+			if d.Fold("destination type source options uidMappings gidMappings", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -494,6 +518,7 @@ func DecodeHooks(d *jsonx.Decoder, v *specs.Hooks) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "prestart":
 			if v.Prestart = nil; d.Array() {
@@ -574,6 +599,9 @@ func DecodeHooks(d *jsonx.Decoder, v *specs.Hooks) {
 				v.Poststop = s
 			}
 		default:
+			if d.Fold("prestart createRuntime createContainer startContainer poststart poststop", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -649,6 +677,7 @@ func DecodeLinux(d *jsonx.Decoder, v *specs.Linux) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "uidMappings":
 			if v.UIDMappings = nil; d.Array() {
@@ -772,6 +801,9 @@ func DecodeLinux(d *jsonx.Decoder, v *specs.Linux) {
 				v.TimeOffsets = m
 			}
 		default:
+			if d.Fold("uidMappings gidMappings sysctl resources cgroupsPath namespaces devices netDevices seccomp rootfsPropagation maskedPaths readonlyPaths mountLabel intelRdt memoryPolicy personality timeOffsets", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -886,12 +918,16 @@ func DecodeBox(d *jsonx.Decoder, v *specs.Box) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "height":
 			v.Height = uint(d.Uint(64))
 		case "width":
 			v.Width = uint(d.Uint(64))
 		default:
+			if d.Fold("height width", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -914,6 +950,7 @@ func DecodeUser(d *jsonx.Decoder, v *specs.User) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "uid":
 			v.UID = uint32(d.Uint(32))
@@ -933,6 +970,9 @@ func DecodeUser(d *jsonx.Decoder, v *specs.User) {
 				v.AdditionalGids = s
 			}
 		default:
+			if d.Fold("uid gid umask additionalGids", "username") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -967,6 +1007,7 @@ func DecodeLinuxCapabilities(d *jsonx.Decoder, v *specs.LinuxCapabilities) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "bounding":
 			v.Bounding = d.Strings()
@@ -979,6 +1020,9 @@ func DecodeLinuxCapabilities(d *jsonx.Decoder, v *specs.LinuxCapabilities) {
 		case "ambient":
 			v.Ambient = d.Strings()
 		default:
+			if d.Fold("bounding effective inheritable permitted ambient", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -1017,6 +1061,7 @@ func DecodePOSIXRlimit(d *jsonx.Decoder, v *specs.POSIXRlimit) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "type":
 			v.Type = d.String()
@@ -1025,6 +1070,9 @@ func DecodePOSIXRlimit(d *jsonx.Decoder, v *specs.POSIXRlimit) {
 		case "soft":
 			v.Soft = d.Uint(64)
 		default:
+			if d.Fold("type hard soft", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -1049,6 +1097,7 @@ func DecodeScheduler(d *jsonx.Decoder, v *specs.Scheduler) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "policy":
 			v.Policy = specs.LinuxSchedulerPolicy(d.String())
@@ -1071,6 +1120,9 @@ func DecodeScheduler(d *jsonx.Decoder, v *specs.Scheduler) {
 		case "period":
 			v.Period = d.Uint(64)
 		default:
+			if d.Fold("policy nice priority flags runtime deadline period", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -1119,12 +1171,16 @@ func DecodeLinuxIOPriority(d *jsonx.Decoder, v *specs.LinuxIOPriority) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "class":
 			v.Class = specs.IOPriorityClass(d.String())
 		case "priority":
 			v.Priority = int(d.Int(64))
 		default:
+			if d.Fold("class priority", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -1147,12 +1203,16 @@ func DecodeCPUAffinity(d *jsonx.Decoder, v *specs.CPUAffinity) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "initial":
 			v.Initial = d.String()
 		case "final":
 			v.Final = d.String()
 		default:
+			if d.Fold("initial final", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -1179,6 +1239,7 @@ func DecodeLinuxIDMapping(d *jsonx.Decoder, v *specs.LinuxIDMapping) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "containerID":
 			v.ContainerID = uint32(d.Uint(32))
@@ -1187,6 +1248,9 @@ func DecodeLinuxIDMapping(d *jsonx.Decoder, v *specs.LinuxIDMapping) {
 		case "size":
 			v.Size = uint32(d.Uint(32))
 		default:
+			if d.Fold("containerID hostID size", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -1211,6 +1275,7 @@ func DecodeHook(d *jsonx.Decoder, v *specs.Hook) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "path":
 			v.Path = d.String()
@@ -1224,6 +1289,9 @@ func DecodeHook(d *jsonx.Decoder, v *specs.Hook) {
 				v.Timeout = &x
 			}
 		default:
+			if d.Fold("path args env timeout", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -1263,6 +1331,7 @@ func DecodeLinuxResources(d *jsonx.Decoder, v *specs.LinuxResources) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "devices":
 			if v.Devices = nil; d.Array() {
@@ -1339,6 +1408,9 @@ func DecodeLinuxResources(d *jsonx.Decoder, v *specs.LinuxResources) {
 		case "unified":
 			v.Unified = d.StringMap()
 		default:
+			if d.Fold("devices memory cpu pids blockIO hugepageLimits network rdma unified", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -1407,12 +1479,16 @@ func DecodeLinuxNamespace(d *jsonx.Decoder, v *specs.LinuxNamespace) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "type":
 			v.Type = specs.LinuxNamespaceType(d.String())
 		case "path":
 			v.Path = d.String()
 		default:
+			if d.Fold("type path", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -1437,6 +1513,7 @@ func DecodeLinuxDevice(d *jsonx.Decoder, v *specs.LinuxDevice) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "path":
 			v.Path = d.String()
@@ -1462,6 +1539,9 @@ func DecodeLinuxDevice(d *jsonx.Decoder, v *specs.LinuxDevice) {
 				v.GID = &x
 			}
 		default:
+			if d.Fold("path type major minor fileMode uid gid", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -1500,10 +1580,14 @@ func DecodeLinuxNetDevice(d *jsonx.Decoder, v *specs.LinuxNetDevice) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "name":
 			v.Name = d.String()
 		default:
+			if d.Fold("name", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -1527,6 +1611,7 @@ func DecodeLinuxSeccomp(d *jsonx.Decoder, v *specs.LinuxSeccomp) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "defaultAction":
 			v.DefaultAction = specs.LinuxSeccompAction(d.String())
@@ -1569,6 +1654,9 @@ func DecodeLinuxSeccomp(d *jsonx.Decoder, v *specs.LinuxSeccomp) {
 				v.Syscalls = s
 			}
 		default:
+			if d.Fold("defaultAction defaultErrnoRet architectures flags listenerPath listenerMetadata syscalls", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -1625,6 +1713,7 @@ func DecodeLinuxIntelRdt(d *jsonx.Decoder, v *specs.LinuxIntelRdt) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "closID":
 			v.ClosID = d.String()
@@ -1637,6 +1726,9 @@ func DecodeLinuxIntelRdt(d *jsonx.Decoder, v *specs.LinuxIntelRdt) {
 		case "enableMonitoring":
 			v.EnableMonitoring = d.Bool()
 		default:
+			if d.Fold("closID schemata l3CacheSchema memBwSchema enableMonitoring", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -1675,6 +1767,7 @@ func DecodeLinuxMemoryPolicy(d *jsonx.Decoder, v *specs.LinuxMemoryPolicy) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "mode":
 			v.Mode = specs.MemoryPolicyModeType(d.String())
@@ -1689,6 +1782,9 @@ func DecodeLinuxMemoryPolicy(d *jsonx.Decoder, v *specs.LinuxMemoryPolicy) {
 				v.Flags = s
 			}
 		default:
+			if d.Fold("mode nodes flags", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -1719,6 +1815,7 @@ func DecodeLinuxPersonality(d *jsonx.Decoder, v *specs.LinuxPersonality) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "domain":
 			v.Domain = specs.LinuxPersonalityDomain(d.String())
@@ -1731,6 +1828,9 @@ func DecodeLinuxPersonality(d *jsonx.Decoder, v *specs.LinuxPersonality) {
 				v.Flags = s
 			}
 		default:
+			if d.Fold("domain flags", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -1759,12 +1859,16 @@ func DecodeLinuxTimeOffset(d *jsonx.Decoder, v *specs.LinuxTimeOffset) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "secs":
 			v.Secs = d.Int(64)
 		case "nanosecs":
 			v.Nanosecs = uint32(d.Uint(32))
 		default:
+			if d.Fold("secs nanosecs", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -1791,6 +1895,7 @@ func DecodeLinuxDeviceCgroup(d *jsonx.Decoder, v *specs.LinuxDeviceCgroup) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "allow":
 			v.Allow = d.Bool()
@@ -1809,6 +1914,9 @@ func DecodeLinuxDeviceCgroup(d *jsonx.Decoder, v *specs.LinuxDeviceCgroup) {
 		case "access":
 			v.Access = d.String()
 		default:
+			if d.Fold("allow type major minor access", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -1845,6 +1953,7 @@ func DecodeLinuxMemory(d *jsonx.Decoder, v *specs.LinuxMemory) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "limit":
 			if v.Limit = nil; !d.Null() {
@@ -1892,6 +2001,9 @@ func DecodeLinuxMemory(d *jsonx.Decoder, v *specs.LinuxMemory) {
 				v.CheckBeforeUpdate = &x
 			}
 		default:
+			if d.Fold("limit reservation swap kernel kernelTCP swappiness disableOOMKiller useHierarchy checkBeforeUpdate", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -1946,6 +2058,7 @@ func DecodeLinuxCPU(d *jsonx.Decoder, v *specs.LinuxCPU) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "shares":
 			if v.Shares = nil; !d.Null() {
@@ -1987,6 +2100,9 @@ func DecodeLinuxCPU(d *jsonx.Decoder, v *specs.LinuxCPU) {
 				v.Idle = &x
 			}
 		default:
+			if d.Fold("shares quota burst period realtimeRuntime realtimePeriod cpus mems idle", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -2041,6 +2157,7 @@ func DecodeLinuxPids(d *jsonx.Decoder, v *specs.LinuxPids) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "limit":
 			if v.Limit = nil; !d.Null() {
@@ -2048,6 +2165,9 @@ func DecodeLinuxPids(d *jsonx.Decoder, v *specs.LinuxPids) {
 				v.Limit = &x
 			}
 		default:
+			if d.Fold("limit", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -2075,6 +2195,7 @@ func DecodeLinuxBlockIO(d *jsonx.Decoder, v *specs.LinuxBlockIO) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "weight":
 			if v.Weight = nil; !d.Null() {
@@ -2152,6 +2273,9 @@ func DecodeLinuxBlockIO(d *jsonx.Decoder, v *specs.LinuxBlockIO) {
 				v.ThrottleWriteIOPSDevice = s
 			}
 		default:
+			if d.Fold("weight leafWeight weightDevice throttleReadBpsDevice throttleWriteBpsDevice throttleReadIOPSDevice throttleWriteIOPSDevice", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -2218,12 +2342,16 @@ func DecodeLinuxHugepageLimit(d *jsonx.Decoder, v *specs.LinuxHugepageLimit) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "pageSize":
 			v.Pagesize = d.String()
 		case "limit":
 			v.Limit = d.Uint(64)
 		default:
+			if d.Fold("pageSize limit", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -2247,6 +2375,7 @@ func DecodeLinuxNetwork(d *jsonx.Decoder, v *specs.LinuxNetwork) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "classID":
 			if v.ClassID = nil; !d.Null() {
@@ -2267,6 +2396,9 @@ func DecodeLinuxNetwork(d *jsonx.Decoder, v *specs.LinuxNetwork) {
 				v.Priorities = s
 			}
 		default:
+			if d.Fold("classID priorities", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -2297,6 +2429,7 @@ func DecodeLinuxRdma(d *jsonx.Decoder, v *specs.LinuxRdma) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "hcaHandles":
 			if v.HcaHandles = nil; !d.Null() {
@@ -2309,6 +2442,9 @@ func DecodeLinuxRdma(d *jsonx.Decoder, v *specs.LinuxRdma) {
 				v.HcaObjects = &x
 			}
 		default:
+			if d.Fold("hcaHandles hcaObjects", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -2336,6 +2472,7 @@ func DecodeLinuxSyscall(d *jsonx.Decoder, v *specs.LinuxSyscall) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "names":
 			v.Names = d.Strings()
@@ -2360,6 +2497,9 @@ func DecodeLinuxSyscall(d *jsonx.Decoder, v *specs.LinuxSyscall) {
 				v.Args = s
 			}
 		default:
+			if d.Fold("names action errnoRet args", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -2394,6 +2534,7 @@ func DecodeLinuxWeightDevice(d *jsonx.Decoder, v *specs.LinuxWeightDevice) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "major":
 			v.LinuxBlockIODevice.Major = d.Int(64)
@@ -2410,6 +2551,9 @@ func DecodeLinuxWeightDevice(d *jsonx.Decoder, v *specs.LinuxWeightDevice) {
 				v.LeafWeight = &x
 			}
 		default:
+			if d.Fold("major minor weight leafWeight", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -2440,6 +2584,7 @@ func DecodeLinuxThrottleDevice(d *jsonx.Decoder, v *specs.LinuxThrottleDevice) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "major":
 			v.LinuxBlockIODevice.Major = d.Int(64)
@@ -2448,6 +2593,9 @@ func DecodeLinuxThrottleDevice(d *jsonx.Decoder, v *specs.LinuxThrottleDevice) {
 		case "rate":
 			v.Rate = d.Uint(64)
 		default:
+			if d.Fold("major minor rate", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -2472,12 +2620,16 @@ func DecodeLinuxInterfacePriority(d *jsonx.Decoder, v *specs.LinuxInterfacePrior
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "name":
 			v.Name = d.String()
 		case "priority":
 			v.Priority = uint32(d.Uint(32))
 		default:
+			if d.Fold("name priority", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
@@ -2500,6 +2652,7 @@ func DecodeLinuxSeccompArg(d *jsonx.Decoder, v *specs.LinuxSeccompArg) {
 		return
 	}
 	for d.Next() {
+	again:
 		switch d.Key() {
 		case "index":
 			v.Index = uint(d.Uint(64))
@@ -2510,6 +2663,9 @@ func DecodeLinuxSeccompArg(d *jsonx.Decoder, v *specs.LinuxSeccompArg) {
 		case "op":
 			v.Op = specs.LinuxSeccompOperator(d.String())
 		default:
+			if d.Fold("index value valueTwo op", "") {
+				goto again
+			}
 			d.Skip()
 		}
 	}
