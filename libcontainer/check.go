@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path"
 	"slices"
 	"strings"
 
@@ -12,9 +11,7 @@ import (
 	"davit/internal/config"
 	"davit/internal/host"
 	"davit/internal/plan"
-	"davit/internal/process"
 	"davit/internal/seccomp"
-	"davit/rootfs"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -44,9 +41,13 @@ type examination struct {
 // looked at in a config that is valid.
 func (s Store) Check(o CreateOptions) ([]Finding, error) {
 	e := &examination{CreateOptions: o, store: s, facts: host.Host()}
-	_, given, err := o.loadConfig()
+	raw, given, err := o.loadConfig()
+	for _, n := range config.Notes(raw) {
+		e.findings = append(e.findings, Finding{Warning: true, Field: n.Path, Message: n.Message, Hint: n.Hint})
+	}
 	if err != nil {
 		e.fail("config.json", err)
+		e.incomplete("nothing else of it was looked at: davit cannot read on after that")
 		return e.findings, nil
 	}
 	e.spec = given
@@ -60,12 +61,19 @@ func (s Store) Check(o CreateOptions) ([]Finding, error) {
 	if err := e.facts.Supported(); err != nil {
 		e.fail("", err)
 	}
-	if len(problems) == 0 {
-		e.features()
-		e.host()
-		e.compile()
+	e.features()
+	e.host()
+	if len(problems) > 0 {
+		e.incomplete("whether this host can run the rest (cgroups, namespaces, sources of mounts, the filter) was not looked at, because of the errors above")
+		return e.findings, nil
 	}
+	e.compile()
 	return e.findings, nil
+}
+
+// incomplete says what Check has left out.
+func (e *examination) incomplete(text string) {
+	e.findings = append(e.findings, Finding{Warning: true, Message: text, Hint: "mend them, and check again"})
 }
 
 // fail adds an error, which may begin with its field and carry a hint.
@@ -306,29 +314,4 @@ func (e *examination) limits(p *specs.Process) {
 			e.fail("", withHint(fmt.Errorf("process.rlimits[%d].hard: %d is above davit's own limit, %d", i, r.Hard, have.Max), "raising it needs CAP_SYS_RESOURCE"))
 		}
 	}
-}
-
-// program looks for the program in the root filesystem; a mount may yet bring it.
-func (e *examination) program(p *specs.Process) {
-	root, err := unix.Open(rootfs.Path(e.spec, e.Bundle), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil || len(p.Args) == 0 {
-		return
-	}
-	defer unix.Close(root)
-	candidates, err := process.Candidates(p)
-	if err != nil {
-		e.fail("", err)
-		return
-	}
-	for _, name := range candidates {
-		if !path.IsAbs(name) {
-			name = path.Join(p.Cwd, name)
-		}
-		fd, err := unix.Openat2(root, name, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT})
-		if err == nil {
-			unix.Close(fd)
-			return
-		}
-	}
-	e.warn("process.args[0]", "%q is not in the root filesystem: a mount has to bring it", p.Args[0])
 }

@@ -1,0 +1,119 @@
+package libcontainer
+
+import (
+	"fmt"
+	"path"
+	"runtime"
+	"strings"
+
+	"davit/internal/process"
+	"davit/rootfs"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// program looks for the program in the root filesystem, and for what the kernel starts in its place: a script's
+// interpreter, a dynamic loader.
+func (e *examination) program(p *specs.Process) {
+	if e.spec.Root == nil || e.spec.Root.Path == "" || len(p.Args) == 0 {
+		return
+	}
+	root, err := unix.Open(rootfs.Path(e.spec, e.Bundle), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	defer unix.Close(root)
+	candidates, err := process.Candidates(p)
+	if err != nil {
+		e.fail("", err)
+		return
+	}
+	const field = "process.args[0]"
+	unusable := ""
+	for _, name := range candidates {
+		if !path.IsAbs(name) {
+			name = path.Join("/", p.Cwd, name)
+		}
+		mode, found := modeBelow(root, name)
+		switch {
+		case !found || mode&unix.S_IFMT == unix.S_IFDIR && len(candidates) > 1:
+			continue
+		case mode&unix.S_IFMT != unix.S_IFREG:
+			unusable = fmt.Sprintf("%s is no regular file", name)
+		case mode&0o111 == 0:
+			unusable = fmt.Sprintf("%s has no execute permission", name)
+		default:
+			e.image(root, p.Cwd, name)
+			return
+		}
+	}
+	if unusable == "" {
+		e.absent(field, fmt.Sprintf("%q is not in the root filesystem", p.Args[0]), "")
+		return
+	}
+	hint := "chmod +x it in the root filesystem, or correct process.args"
+	e.fail(field, withHint(fmt.Errorf("%s", unusable), hint))
+}
+
+// image looks at the file of a program that was found.
+func (e *examination) image(root int, cwd, name string) {
+	const field = "process.args[0]"
+	p := programAt(root, path.Join("/", cwd), name)
+	if p.machine != "" && p.machine != runtime.GOARCH && !(p.machine == "386" && runtime.GOARCH == "amd64") {
+		e.warn(field, "%s is for %s, this machine is %s: that needs an interpreter in binfmt_misc", name, p.machine, runtime.GOARCH)
+		return
+	}
+	if p.interpreter == "" {
+		return
+	}
+	at := p.interpreter
+	if strings.HasSuffix(at, "\r") {
+		e.fail(field, fmt.Errorf("%s: %s", name, p.hintInterpreter()))
+		return
+	}
+	if !path.IsAbs(at) {
+		at = path.Join("/", cwd, at)
+	}
+	if _, found := modeBelow(root, at); !found {
+		e.absent(field, name+": "+p.hintInterpreter(), "")
+	}
+}
+
+// absent adds that something is not in the root filesystem: an error, unless a mount or a hook may yet bring it.
+func (e *examination) absent(field, what, hint string) {
+	if e.mayBring() {
+		e.warn(field, "%s: a mount or a hook has to bring it", what)
+		return
+	}
+	e.findings = append(e.findings, Finding{Field: field, Message: what, Hint: hint})
+}
+
+// mayBring reports whether something of the config may put programs into the root filesystem.
+func (e *examination) mayBring() bool {
+	if h := e.spec.Hooks; h != nil && len(h.Prestart)+len(h.CreateRuntime)+len(h.CreateContainer) > 0 { //nolint:staticcheck // deprecated, but used
+		return true
+	}
+	for _, m := range e.spec.Mounts {
+		switch m.Type {
+		case "proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2", "devtmpfs", "securityfs":
+		default:
+			return true
+		}
+	}
+	return false
+}
+
+// modeBelow returns the mode of a file below root, which no link leaves.
+func modeBelow(root int, name string) (mode uint32, found bool) {
+	fd, err := unix.Openat2(root, name, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS})
+	if err != nil {
+		return 0, false
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return 0, false
+	}
+	return st.Mode, true
+}
