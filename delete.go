@@ -28,14 +28,14 @@ func deleteCommand() *cli.Command {
 	}
 }
 
-func deleteContainer(s libcontainer.Store, id string, force bool) error {
+func deleteContainer(s libcontainer.Runtime, id string, force bool) error {
 	find := s.OpenLocked
 	if force {
 		find = s.OpenForced
 	}
 	container, err := find(id)
 	if err != nil {
-		if force && errors.Is(err, libcontainer.ErrNotExist) {
+		if force && errors.Is(err, libcontainer.ErrNotFound) {
 			return nil
 		}
 		return err

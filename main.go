@@ -175,12 +175,12 @@ var verbs = [...]cli.Verb{
 	{Name: "completion", New: completionCommand, Group: selfGroup},
 }
 
-func store(c *cli.Context) libcontainer.Store {
+func store(c *cli.Context) libcontainer.Runtime {
 	root := c.String("root")
 	if abs, err := filepath.Abs(root); err == nil {
 		root = abs
 	}
-	return libcontainer.Store{Root: root}
+	return libcontainer.Runtime{Root: root}
 }
 
 // containerID returns the one argument of most verbs.

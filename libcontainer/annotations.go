@@ -1,8 +1,9 @@
 package libcontainer
 
 import (
-	"davit/internal/config"
 	"path/filepath"
+
+	"davit/internal/config"
 )
 
 // What crun's annotations mean. Package spec knows their names, and checks their values.

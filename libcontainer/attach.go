@@ -1,7 +1,6 @@
 package libcontainer
 
 import (
-	"davit/internal/memfd"
 	"fmt"
 	"io"
 	"os"
@@ -9,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"davit/internal/memfd"
 
 	"github.com/containerd/console"
 	"golang.org/x/sys/unix"

@@ -29,7 +29,7 @@ type Finding struct {
 // examination collects what is found about one bundle.
 type examination struct {
 	CreateOptions
-	store    Store
+	store    Runtime
 	facts    *host.Facts
 	spec     *specs.Spec
 	findings []Finding
@@ -39,8 +39,8 @@ type examination struct {
 // it. It makes nothing, and takes the steps of create up to where that begins to
 // make something, so that the two agree. What depends on the host is only
 // looked at in a config that is valid.
-func (s Store) Check(o CreateOptions) ([]Finding, error) {
-	e := &examination{CreateOptions: o, store: s, facts: host.Host()}
+func (rt Runtime) Check(o CreateOptions) ([]Finding, error) {
+	e := &examination{CreateOptions: o, store: rt, facts: host.Host()}
 	raw, given, err := o.loadConfig()
 	for _, n := range config.Notes(raw) {
 		e.findings = append(e.findings, Finding{Warning: true, Field: n.Path, Message: n.Message, Hint: n.Hint})

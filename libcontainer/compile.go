@@ -15,6 +15,7 @@ import (
 	"davit/internal/process"
 	"davit/internal/resctrl"
 	"davit/internal/seccomp"
+	"davit/internal/store"
 	"davit/rootfs"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -47,7 +48,7 @@ type CreateOptions struct {
 type compiled struct {
 	plan     *plan.Plan
 	spec     *specs.Spec
-	state    State
+	state    store.State
 	filter   *process.Filter
 	cgroups  *cgroups.Manager
 	rdt      *resctrl.Group // nil: none asked for
@@ -57,11 +58,11 @@ type compiled struct {
 }
 
 // compile decides everything about a new container. It changes nothing. The plan's filter is still to be filled in.
-func (store Store) compile(s *specs.Spec, o CreateOptions, facts *host.Facts) (*compiled, error) {
-	if err := store.checkRoot(); err != nil { // compiled filters are kept there
+func (rt Runtime) compile(s *specs.Spec, o CreateOptions, facts *host.Facts) (*compiled, error) {
+	if err := rt.checkRoot(); err != nil { // compiled filters are kept there
 		return nil, err
 	}
-	made, err := compile.New(s, o.compileOptions(filepath.Join(store.Root, o.ID)), facts)
+	made, err := compile.New(s, o.compileOptions(filepath.Join(rt.Root, o.ID)), facts)
 	if err != nil {
 		return nil, err
 	}
@@ -154,7 +155,7 @@ func judge(problems, warnings []config.Problem) error {
 // describe fills in the state as far as it is known beforehand.
 func (c *compiled) describe(o CreateOptions, made *compile.Container) {
 	s := c.spec
-	c.state = State{
+	c.state = store.State{
 		NoProcess:  made.NoProcess,
 		OCIVersion: specs.Version, ID: o.ID, Bundle: o.Bundle, Rootfs: rootfs.Path(s, o.Bundle),
 		OwnPid: made.New&unix.CLONE_NEWPID != 0, Terminal: s.Process.Terminal, NoKeyring: o.NoNewKeyring,

@@ -18,6 +18,7 @@ import (
 	"davit/internal/memfd"
 	"davit/internal/netdev"
 	"davit/internal/plan"
+	"davit/internal/store"
 	"davit/internal/sys"
 	"davit/nsenter"
 	"davit/rootfs"
@@ -34,7 +35,7 @@ const seccompCache = ".seccomp"
 type creation struct {
 	*compiled
 	CreateOptions
-	store Store
+	store Runtime
 	facts *host.Facts
 	path  string // of the state directory
 	dir   int    // of it, with the lock
@@ -53,12 +54,12 @@ type creation struct {
 
 // Create makes a container up to the point where its process waits for start.
 // On error nothing is left behind.
-func (s Store) Create(o CreateOptions) (err error) {
+func (rt Runtime) Create(o CreateOptions) (err error) {
 	b, err := o.load()
 	if err != nil {
 		return err
 	}
-	c, err := s.create(o, b)
+	c, err := rt.create(o, b)
 	if err != nil {
 		return err
 	}
@@ -79,7 +80,7 @@ func (b *bundle) terminal() bool {
 
 // load checks what can be checked without a config, and reads that.
 func (o *CreateOptions) load() (*bundle, error) {
-	if err := checkID(o.ID); err != nil {
+	if err := store.CheckID(o.ID); err != nil {
 		return nil, err
 	}
 	if err := checkPreserved(o.PreserveFDs + o.ListenFDs); err != nil {
@@ -90,18 +91,18 @@ func (o *CreateOptions) load() (*bundle, error) {
 	return &bundle{raw, config}, err
 }
 
-func (s Store) create(o CreateOptions, b *bundle) (c *creation, err error) {
+func (rt Runtime) create(o CreateOptions, b *bundle) (c *creation, err error) {
 	o.PreserveFDs += o.ListenFDs
 	if b.config.Process != nil {
 		if err := o.checkTerminal(b.terminal()); err != nil {
 			return nil, err
 		}
 	}
-	c = &creation{CreateOptions: o, store: s, facts: host.Host(), path: filepath.Join(s.Root, o.ID), dir: -1, raw: b.raw}
+	c = &creation{CreateOptions: o, store: rt, facts: host.Host(), path: filepath.Join(rt.Root, o.ID), dir: -1, raw: b.raw}
 	end := o.Trace.span("validate and compile")
-	if c.compiled, err = s.compile(b.config, o, c.facts); err == nil {
+	if c.compiled, err = rt.compile(b.config, o, c.facts); err == nil {
 		say(c.warnings)
-		if err = fillFilter(c.plan, c.filter, c.spec, filepath.Join(s.Root, seccompCache)); err != nil {
+		if err = fillFilter(c.plan, c.filter, c.spec, filepath.Join(rt.Root, seccompCache)); err != nil {
 			c.cgroups.Close()
 		}
 	}
@@ -193,19 +194,19 @@ func (c *creation) make() error {
 // claim makes the state directory with what is needed to undo the rest.
 func (c *creation) claim() error {
 	var err error
-	if c.dir, err = c.store.makeDir(c.ID); err != nil {
+	if c.dir, err = c.store.store().MakeDir(c.ID); err != nil {
 		return err
 	}
 	if c.state.SharedMounts {
-		if err := c.state.rememberMount(c.spec); err != nil {
+		if err := rememberMount(&c.state, c.spec); err != nil {
 			return err
 		}
 	}
 	c.state.Created = time.Now().UTC().Format(time.RFC3339Nano)
-	if err := c.state.write(c.dir, true); err != nil {
+	if err := c.state.Write(c.dir, true); err != nil {
 		return err
 	}
-	guard(c.dir)
+	c.store.store().Guard(c.dir)
 	if c.Notify {
 		if err := mkdirNotify(c.dir, !c.rootless && c.state.Namespaces&unix.CLONE_NEWUSER != 0); err != nil {
 			return err
@@ -232,11 +233,11 @@ func (c *creation) group() error {
 	}
 	// Known only now to be its own.
 	c.state.Resctrl, c.state.ResctrlMon = c.rdt.Dir, c.rdt.Mon
-	return c.state.write(c.dir, false)
+	return c.state.Write(c.dir, false)
 }
 
 // own writes the config as it is now, for exec and hooks, and by that down that the cgroup is the container's own.
-func (c *creation) own() error { return writeFile(c.dir, configFile, c.raw) }
+func (c *creation) own() error { return store.WriteFile(c.dir, store.ConfigFile, c.raw) }
 
 // putInPlaceNow is for a stage that does not wait for it.
 func (c *creation) putInPlaceNow() error {
@@ -249,12 +250,12 @@ func (c *creation) putInPlaceNow() error {
 // record writes down that the container is created.
 func (c *creation) record() error {
 	if c.hooksAtStart() {
-		if err := writeFile(c.dir, compile.StartFile, nil); err != nil {
+		if err := store.WriteFile(c.dir, compile.StartFile, nil); err != nil {
 			return err
 		}
 	}
-	c.state.remember(c.stage.Pid, c.stage.PidFD, c.facts, c.path)
-	if err := c.state.write(c.dir, false); err != nil {
+	c.state.Remember(c.stage.Pid, c.stage.PidFD, c.facts, c.path)
+	if err := c.state.Write(c.dir, false); err != nil {
 		return err
 	}
 	return announce(c.stage, c.PidFile, c.pidfdReceivers())
@@ -517,7 +518,7 @@ func (c *creation) undo() {
 		if err := c.remove(); err != nil {
 			warnf("create %s: clean up: %v: `davit delete --force %s` removes the rest", c.ID, err, c.ID)
 		} else {
-			c.sayNotUndone(removeDir(c.path, c.dir))
+			c.sayNotUndone(store.RemoveDir(c.path, c.dir))
 		}
 	}
 	c.close()
@@ -527,7 +528,7 @@ func (c *creation) undo() {
 func (c *creation) remove() error {
 	var errs []error
 	if c.state.SharedMounts {
-		errs = append(errs, c.state.unmount(c.spec))
+		errs = append(errs, unmount(&c.state, c.spec))
 	}
 	if c.rdt != nil {
 		errs = append(errs, c.rdt.Remove())
@@ -537,11 +538,11 @@ func (c *creation) remove() error {
 	}
 	if c.hooked { // runtime.md "Lifecycle" 3 to 9: the failure of a hook leads to 12 and 13
 		state := hookState(c.spec, c.CreateOptions, specs.StateStopped, strconv.Itoa(c.stage.Pid))
-		errs = append(errs, c.state.runPoststop("create", c.poststop(), state, c.dir))
+		errs = append(errs, runPoststop(&c.state, "create", c.poststop(), state, c.dir))
 	}
 	err := errors.Join(errs...)
 	if err != nil && c.hooked { // delete is not to run them again
-		err = errors.Join(err, c.state.write(c.dir, false))
+		err = errors.Join(err, c.state.Write(c.dir, false))
 	}
 	return err
 }

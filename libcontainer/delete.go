@@ -1,10 +1,12 @@
 package libcontainer
 
 import (
-	"davit/internal/resctrl"
 	"errors"
 	"fmt"
 	"time"
+
+	"davit/internal/resctrl"
+	"davit/internal/store"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -22,11 +24,11 @@ func (c *Container) Delete(force bool) error {
 	case force, status == specs.StateStopped, status == specs.StateCreated:
 	case status == specs.StateCreating:
 		// Whoever makes it would hold the lock: it was killed before it was done.
-	case status == specs.StateRunning && waitExit(c.pidfd, dying):
+	case status == specs.StateRunning && store.WaitExit(c.Pidfd, dying):
 	default:
 		return fmt.Errorf("cannot delete container %s that is not stopped: %s", c.ID, status)
 	}
-	if c.pidfd >= 0 || force || !c.OwnPid || status == specs.StateCreating {
+	if c.Pidfd >= 0 || force || !c.OwnPid || status == specs.StateCreating {
 		if err := c.killAll(); err != nil {
 			return err
 		}
@@ -44,7 +46,7 @@ func (c *Container) destroy(force bool) error {
 		defer m.Close()
 		logf("remove the cgroups")
 		remove := m.Destroy
-		if !c.grouped() {
+		if !c.OwnsCgroup() {
 			remove = m.RemoveEmpty
 		}
 		if err := remove(); err != nil {
@@ -66,9 +68,9 @@ func (c *Container) destroy(force bool) error {
 		return err
 	}
 	logf("remove the state directory")
-	err := removeDir(c.path, c.dir)
+	err := store.RemoveDir(c.Path, c.Dir)
 	if err != nil && had != c.Poststop { // another delete is not to run them again
-		err = errors.Join(err, c.State.write(c.dir, false))
+		err = errors.Join(err, c.State.Write(c.Dir, false))
 	}
 	return err
 }
@@ -85,11 +87,11 @@ func (c *Container) warnUnknown() {
 // poststop runs those hooks. If one cannot be started, the state stays, so that another delete runs it, and those that have run
 // are not run again. With force, hooks that are not known any more are given up.
 func (c *Container) poststop(force bool) error {
-	if !c.Poststop || !c.grouped() { // no hook runs before it is
+	if !c.Poststop || !c.OwnsCgroup() { // no hook runs before it is
 		return nil
 	}
 	hooks, err := c.poststopHooks()
-	if err != nil && force && !isTransient(err) {
+	if err != nil && force && !store.IsTransient(err) {
 		warnf("delete %s: %v: so its poststop hooks are not known, and do not run", c.ID, err)
 		return nil
 	}
@@ -97,10 +99,10 @@ func (c *Container) poststop(force bool) error {
 		return withHint(err, fmt.Sprintf("`davit delete --force %s` removes the container without its poststop hooks", c.ID))
 	}
 	// A state that cannot be removed afterwards would have them run again.
-	if err := unix.Faccessat(c.dir, ".", unix.W_OK, 0); err != nil {
-		return fmt.Errorf("the state directory %s: %w", c.path, err)
+	if err := unix.Faccessat(c.Dir, ".", unix.W_OK, 0); err != nil {
+		return fmt.Errorf("the state directory %s: %w", c.Path, err)
 	}
-	return c.State.runPoststop("delete", hooks, c.stateNow(specs.StateStopped), c.dir)
+	return runPoststop(&c.State, "delete", hooks, c.stateNow(specs.StateStopped), c.Dir)
 }
 
 func (c *Container) poststopHooks() ([]specs.Hook, error) {
@@ -109,7 +111,7 @@ func (c *Container) poststopHooks() ([]specs.Hook, error) {
 		return nil, err
 	}
 	if s.Hooks == nil || len(s.Hooks.Poststop) == 0 {
-		return nil, fmt.Errorf("%s: %s: hooks.poststop: not there, where the container was created with some", c.path, configFile)
+		return nil, fmt.Errorf("%s: %s: hooks.poststop: not there, where the container was created with some", c.Path, store.ConfigFile)
 	}
 	return s.Hooks.Poststop, nil
 }
@@ -117,14 +119,14 @@ func (c *Container) poststopHooks() ([]specs.Hook, error) {
 // runPoststop runs the poststop hooks that have not run yet. The failure of one is logged, and the rest goes on: runtime.md
 // "Lifecycle" 13. One that could not be started, for want of memory for example, has not run: that is an error, and
 // the state in dir tells which hooks are left.
-func (s *State) runPoststop(verb string, hooks []specs.Hook, state string, dir int) error {
+func runPoststop(s *store.State, verb string, hooks []specs.Hook, state string, dir int) error {
 	for ; s.PoststopDone < len(hooks); s.PoststopDone++ {
 		i := s.PoststopDone
 		err := runHooks("poststop", i, hooks[i:i+1], s.Bundle, state, s.Annotations)
 		var not *notStartedError
 		if errors.As(err, &not) {
 			if i > 0 {
-				err = errors.Join(err, s.write(dir, false))
+				err = errors.Join(err, s.Write(dir, false))
 			}
 			return withHint(err, fmt.Sprintf("the hook has not run and the container's state stays: `davit delete %s` tries again", s.ID))
 		}

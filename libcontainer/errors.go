@@ -164,6 +164,9 @@ func Hint(err error) string {
 	if hint := fault.Hint(err); hint != "" {
 		return hint
 	}
+	if hint := fault.Hint(err); hint != "" {
+		return hint
+	}
 	if hint := cgroups.Hint(err); hint != "" {
 		return hint
 	}

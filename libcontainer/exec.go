@@ -15,6 +15,7 @@ import (
 	"davit/internal/host"
 	"davit/internal/plan"
 	"davit/internal/process"
+	"davit/internal/store"
 	"davit/nsenter"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -113,8 +114,8 @@ func (c *Container) mayExec(o ExecOptions) error {
 	case c.Broken != nil:
 		return c.Broken
 	case status == specs.StateStopped || status == specs.StateCreating:
-		return fmt.Errorf("cannot exec in a %s container: %s", status, textNotRunning)
-	case status == statePaused && !o.IgnorePaused:
+		return fmt.Errorf("cannot exec in a %s container: %w", status, store.ErrNotRunning)
+	case status == store.Paused && !o.IgnorePaused:
 		return errors.New("cannot exec in a paused container (use --ignore-paused to have it run once the container is resumed)")
 	}
 	if err := checkPreserved(o.PreserveFDs); err != nil {
@@ -137,7 +138,7 @@ func (e *execution) run(console int) error {
 		return err
 	}
 	var err error
-	given := map[string]int{"container": e.pidfd, "console": console}
+	given := map[string]int{"container": e.Pidfd, "console": console}
 	if e.fds, err = openDescriptors(e.plan, given, e.PreserveFDs); err != nil {
 		return err
 	}
@@ -171,8 +172,8 @@ func (e *execution) stopped(err error) error {
 // checkPid is called after something was opened by the container's pid: it was the container's
 // as long as its process is there.
 func (e *execution) checkPid() error {
-	if hasExited(e.pidfd) {
-		return fmt.Errorf("cannot exec in a container that has stopped meanwhile: %s", textNotRunning)
+	if store.HasExited(e.Pidfd) {
+		return fmt.Errorf("cannot exec in a container that has stopped meanwhile: %w", store.ErrNotRunning)
 	}
 	return nil
 }
@@ -190,7 +191,7 @@ func (e *execution) compile(console int, facts *host.Facts) error {
 	}
 	e.plan = made.Plan
 	say(made.Warnings)
-	return fillFilter(e.plan, made.Filter, made.Config, filepath.Join(e.store.Root, seccompCache))
+	return fillFilter(e.plan, made.Filter, made.Config, filepath.Join(e.rt.Root, seccompCache))
 }
 
 // spawn starts the stage, if the kernel lets it straight in the container's cgroup.

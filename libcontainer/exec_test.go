@@ -1,12 +1,14 @@
 package libcontainer
 
 import (
-	"davit/internal/config"
-	"davit/internal/plan"
+	"errors"
 	"os"
 	"os/exec"
-	"strings"
 	"testing"
+
+	"davit/internal/config"
+	"davit/internal/plan"
+	"davit/internal/store"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -32,11 +34,11 @@ func TestExecWhereThePidIsAnothers(t *testing.T) {
 	ended.Wait()
 	e := &execution{
 		ExecOptions: ExecOptions{Process: &specs.Process{Args: []string{"/bin/true"}, Cwd: "/"}, Detach: true},
-		Container:   &Container{State: State{ID: "c1", Pid: os.Getpid(), SharedMounts: true, NoKeyring: true}, store: Store{Root: t.TempDir()}, dir: -1, pidfd: pidfd},
+		Container:   &Container{&store.Entry{State: store.State{ID: "c1", Pid: os.Getpid(), SharedMounts: true, NoKeyring: true}, Dir: -1, Pidfd: pidfd}, Runtime{Root: t.TempDir()}},
 		plan:        &plan.Plan{}, spec: config.Default(),
 	}
 	defer e.close()
-	if err := e.run(-1); err == nil || !strings.Contains(err.Error(), textNotRunning) || e.stage != nil {
+	if err := e.run(-1); err == nil || !errors.Is(err, store.ErrNotRunning) || e.stage != nil {
 		t.Errorf("exec beside %d: %v", os.Getpid(), err)
 	}
 }

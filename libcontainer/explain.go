@@ -6,12 +6,12 @@ import (
 )
 
 // Explain returns the plan for a bundle on this host, without making anything.
-func (s Store) Explain(o CreateOptions) (*plan.Plan, error) {
+func (rt Runtime) Explain(o CreateOptions) (*plan.Plan, error) {
 	_, config, err := o.loadConfig()
 	if err != nil {
 		return nil, err
 	}
-	c, err := s.compile(config, o, host.Host())
+	c, err := rt.compile(config, o, host.Host())
 	if err != nil {
 		return nil, err
 	}

@@ -1,8 +1,9 @@
 package libcontainer
 
 import (
-	"davit/internal/compile"
 	"fmt"
+
+	"davit/internal/compile"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )

@@ -1,11 +1,12 @@
 package libcontainer
 
 import (
+	"os"
+	"strings"
+
 	"davit/internal/config"
 	"davit/internal/host"
 	"davit/internal/resctrl"
-	"os"
-	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )

@@ -4,7 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
+
+	"davit/internal/store"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,13 +21,13 @@ func (c *Container) Kill(sig unix.Signal, all bool) error {
 	if all || sig == unix.SIGKILL && !c.OwnPid && c.Pid != 0 && len(c.Cgroup.Dirs) > 0 {
 		return c.signalAll(sig, all)
 	}
-	if c.pidfd < 0 {
-		return errors.New(textNotRunning)
+	if c.Pidfd < 0 {
+		return store.ErrNotRunning
 	}
 	logf("send signal %d to process %d", sig, c.Pid)
-	err := unix.PidfdSendSignal(c.pidfd, sig, nil, 0)
+	err := unix.PidfdSendSignal(c.Pidfd, sig, nil, 0)
 	if errors.Is(err, unix.ESRCH) {
-		return errors.New(textNotRunning)
+		return store.ErrNotRunning
 	}
 	if err != nil {
 		return fmt.Errorf("pidfd_send_signal %d: %w", c.Pid, err)
@@ -35,7 +36,7 @@ func (c *Container) Kill(sig unix.Signal, all bool) error {
 	if sig == unix.SIGKILL {
 		m := c.Cgroups()
 		defer m.Close()
-		if err := m.ThawAll(); err != nil && !waitExit(c.pidfd, dying) {
+		if err := m.ThawAll(); err != nil && !store.WaitExit(c.Pidfd, dying) {
 			return err
 		}
 	}
@@ -44,49 +45,45 @@ func (c *Container) Kill(sig unix.Signal, all bool) error {
 
 // signalAll signals every process of the container. mayLack: that there is none is no error.
 func (c *Container) signalAll(sig unix.Signal, mayLack bool) error {
-	none := errors.New(textNotRunning)
-	if mayLack && c.pidfd < 0 {
+	none := store.ErrNotRunning
+	if mayLack && c.Pidfd < 0 {
 		none = nil
 	}
-	if !c.grouped() || none == nil && len(c.Cgroup.Dirs) == 0 {
+	if !c.OwnsCgroup() || none == nil && len(c.Cgroup.Dirs) == 0 {
 		return none
 	}
 	m := c.Cgroups()
 	defer m.Close()
 	pids, err := m.Pids()
-	if err == nil && len(pids) == 0 && c.pidfd < 0 {
+	if err == nil && len(pids) == 0 && c.Pidfd < 0 {
 		return none
 	}
 	logf("send signal %d to every process in the container's cgroup: %v", sig, pids)
 	err = m.Kill(sig)
-	if err != nil && sig == unix.SIGKILL && (c.pidfd < 0 || waitExit(c.pidfd, dying)) {
+	if err != nil && sig == unix.SIGKILL && (c.Pidfd < 0 || store.WaitExit(c.Pidfd, dying)) {
 		if left, unknown := m.Pids(); unknown == nil && len(left) == 0 { // it was done, all the same
 			return nil
 		}
 	}
-	if err != nil || c.pidfd < 0 || slices.Contains(pids, c.Pid) {
+	if err != nil || c.Pidfd < 0 || slices.Contains(pids, c.Pid) {
 		return err
 	}
 	// It has moved to another cgroup; its own may be gone.
-	if err := unix.PidfdSendSignal(c.pidfd, sig, nil, 0); err != nil && err != unix.ESRCH {
+	if err := unix.PidfdSendSignal(c.Pidfd, sig, nil, 0); err != nil && err != unix.ESRCH {
 		return fmt.Errorf("pidfd_send_signal %d: %w", c.Pid, err)
 	}
 	return nil
 }
 
-// killTimeout is how long a killed process may take to go: it may have to come
-// out of an uninterruptible sleep.
-const killTimeout = 10 * time.Second
-
 // killAll ends every process of the container and waits until they are gone.
 func (c *Container) killAll() error {
 	logf("kill every process")
-	if c.pidfd >= 0 {
-		if err := unix.PidfdSendSignal(c.pidfd, unix.SIGKILL, nil, 0); err != nil && err != unix.ESRCH {
+	if c.Pidfd >= 0 {
+		if err := unix.PidfdSendSignal(c.Pidfd, unix.SIGKILL, nil, 0); err != nil && err != unix.ESRCH {
 			return fmt.Errorf("pidfd_send_signal %d: %w", c.Pid, err)
 		}
 	}
-	if !c.grouped() {
+	if !c.OwnsCgroup() {
 		return nil
 	}
 	m := c.Cgroups()
@@ -94,7 +91,7 @@ func (c *Container) killAll() error {
 	if err := m.ThawAll(); err != nil {
 		logf("%v", err) // it matters only if a process does not end
 	}
-	if len(c.Cgroup.Dirs) > 0 && (!c.OwnPid || c.pidfd < 0) {
+	if len(c.Cgroup.Dirs) > 0 && (!c.OwnPid || c.Pidfd < 0) {
 		err := m.Kill(unix.SIGKILL)
 		if err != nil { // which can be said twice
 			err = m.Kill(unix.SIGKILL)
@@ -103,8 +100,8 @@ func (c *Container) killAll() error {
 			return err
 		}
 	}
-	if c.pidfd >= 0 && !waitExit(c.pidfd, killTimeout) {
-		return fmt.Errorf("process %d is still there %s after SIGKILL: it may be stuck in the kernel", c.Pid, killTimeout)
+	if c.Pidfd >= 0 && !store.WaitExit(c.Pidfd, store.KillTimeout) {
+		return fmt.Errorf("process %d is still there %s after SIGKILL: it may be stuck in the kernel", c.Pid, store.KillTimeout)
 	}
 	return nil
 }

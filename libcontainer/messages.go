@@ -1,22 +1,10 @@
 package libcontainer
 
-import (
-	"errors"
-	"fmt"
-)
-
-// The words that engines look for in davit's messages. Nothing else in them is
+// The words that engines look for in davit's messages, beside those of the errors that a store has. Nothing else in them is
 // matched by anybody, as far as is known.
 const (
-	textNotExist   = "container does not exist"
-	textNotRunning = "container not running"
-	textNotFound   = "executable file not found in $PATH"
+	textNotFound = "executable file not found in $PATH"
 )
-
-// ErrNotExist is the error of Store.Open for an id that no container has.
-var ErrNotExist = errors.New(textNotExist)
-
-func notExist(id string) error { return fmt.Errorf("%w: %q", ErrNotExist, id) }
 
 // Situation is one in which davit's message has words that somebody matches.
 type Situation string

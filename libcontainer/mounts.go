@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"runtime"
 
+	"davit/internal/store"
+
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
@@ -15,7 +17,7 @@ import (
 
 // rememberMount notes what the root directory is part of before anything is
 // mounted over it.
-func (s *State) rememberMount(config *specs.Spec) error {
+func rememberMount(s *store.State, config *specs.Spec) error {
 	return inMountNamespace(config, func() (err error) {
 		s.RootMount, err = mountID(s.Rootfs)
 		return err
@@ -23,7 +25,7 @@ func (s *State) rememberMount(config *specs.Spec) error {
 }
 
 // unmount removes what covers that, if anything does.
-func (s *State) unmount(config *specs.Spec) error {
+func unmount(s *store.State, config *specs.Spec) error {
 	err := inMountNamespace(config, func() error {
 		id, err := mountID(s.Rootfs)
 		if err != nil || id == s.RootMount {
@@ -45,7 +47,7 @@ func (c *Container) unmountShared() error {
 	if err != nil {
 		return err
 	}
-	return c.unmount(config)
+	return unmount(&c.State, config)
 }
 
 func mountID(path string) (uint64, error) {

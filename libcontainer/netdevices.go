@@ -1,10 +1,11 @@
 package libcontainer
 
 import (
-	"davit/internal/jsonx"
-	"davit/internal/netdev"
 	"errors"
 	"fmt"
+
+	"davit/internal/jsonx"
+	"davit/internal/netdev"
 
 	"golang.org/x/sys/unix"
 )

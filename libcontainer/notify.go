@@ -2,12 +2,14 @@ package libcontainer
 
 import (
 	"bytes"
-	"davit/internal/compile"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"davit/internal/compile"
+	"davit/internal/store"
 
 	"golang.org/x/sys/unix"
 )
@@ -156,7 +158,7 @@ func (n *notifier) tell(pid int) error {
 	if err != nil {
 		return fmt.Errorf("NOTIFY_SOCKET: send the barrier: %w", err)
 	}
-	if !waitExit(pipe[0], barrierTimeout) { // it is readable once the other end is closed
+	if !store.WaitExit(pipe[0], barrierTimeout) { // it is readable once the other end is closed
 		return fmt.Errorf("NOTIFY_SOCKET: nobody has read from %s within %s", n.host, barrierTimeout)
 	}
 	return nil

@@ -3,6 +3,8 @@ package libcontainer
 import (
 	"fmt"
 	"strconv"
+
+	"davit/internal/store"
 )
 
 const oomScoreFile = "/oom_score_adj"
@@ -22,7 +24,7 @@ func setOOMScore(pid string, adj int) error {
 }
 
 func oomScore(pid string) (int, error) {
-	text, err := readWhole("/proc/" + pid + oomScoreFile)
+	text, err := store.ReadWhole("/proc/" + pid + oomScoreFile)
 	if err != nil {
 		return 0, err
 	}

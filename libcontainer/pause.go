@@ -4,11 +4,10 @@ import (
 	"errors"
 	"fmt"
 
+	"davit/internal/store"
+
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
-
-// statePaused is runc's addition to the states of runtime.md.
-const statePaused specs.ContainerState = "paused"
 
 // Pause stops every process of a container, and returns when all are stopped.
 func (c *Container) Pause() error {
@@ -32,7 +31,7 @@ func (c *Container) Resume() error {
 		return err
 	}
 	switch status := c.Status(); status {
-	case statePaused:
+	case store.Paused:
 	case specs.StateRunning, specs.StateCreated:
 		return fmt.Errorf("cannot resume a container in the %s state: container not paused", status)
 	default:
@@ -54,11 +53,11 @@ func (c *Container) Resume() error {
 }
 
 // wrongState is the answer to a verb that a container's state forbids. Engines
-// look for textNotRunning where there is no process any more.
+// look for ErrNotRunning where there is no process any more.
 func wrongState(verb string, status specs.ContainerState) error {
 	switch status {
 	case specs.StateStopped, specs.StateCreating:
-		return fmt.Errorf("cannot %s a container in the %s state: %s", verb, status, textNotRunning)
+		return fmt.Errorf("cannot %s a container in the %s state: %w", verb, status, store.ErrNotRunning)
 	}
 	return fmt.Errorf("cannot %s a container in the %s state", verb, status)
 }

@@ -1,13 +1,14 @@
 package libcontainer
 
 import (
-	"davit/internal/plan"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"path"
 	"runtime"
 	"strings"
+
+	"davit/internal/plan"
 
 	"golang.org/x/sys/unix"
 )

@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"davit/internal/compile"
+	"davit/internal/store"
 	"davit/nsenter"
 
 	"golang.org/x/sys/unix"
@@ -21,7 +22,7 @@ type RunOptions struct {
 
 // Run creates a container and starts it; unless detached it waits for the end,
 // removes the container, and returns the process's exit status.
-func (s Store) Run(o RunOptions) (status int, err error) {
+func (rt Runtime) Run(o RunOptions) (status int, err error) {
 	o.CreateOptions.Run = true
 	b, err := o.load()
 	if err != nil {
@@ -31,7 +32,7 @@ func (s Store) Run(o RunOptions) (status int, err error) {
 	case !o.Detach && b.terminal() && o.ConsoleSocket != "":
 		return -1, errors.New("--console-socket: only with --detach: without it, the terminal is davit's own")
 	case o.Detach:
-		c, err := s.create(o.CreateOptions, b)
+		c, err := rt.create(o.CreateOptions, b)
 		if err != nil {
 			return -1, err
 		}
@@ -49,7 +50,7 @@ func (s Store) Run(o RunOptions) (status int, err error) {
 	}
 	defer f.close()
 	o.Console = f.sockets[1]
-	c, err := s.create(o.CreateOptions, b)
+	c, err := rt.create(o.CreateOptions, b)
 	if err != nil {
 		return -1, err
 	}
@@ -185,11 +186,11 @@ func (c *creation) started() error {
 	if c.hooksAtStart() {
 		unix.Unlinkat(c.dir, compile.StartFile, 0)
 	}
-	live := &Container{State: c.state, store: c.store, path: c.path, dir: c.dir, pidfd: c.stage.PidFD}
+	live := &Container{&store.Entry{State: c.state, Path: c.path, Dir: c.dir, Pidfd: c.stage.PidFD}, c.store}
 	err := live.poststart()
 	switch {
 	case err == nil:
-	case isRemoved(c.dir): // by another davit, which left nothing to undo
+	case store.IsRemoved(c.dir): // by another davit, which left nothing to undo
 		c.stage.Kill()
 		c.close()
 	default:

@@ -54,9 +54,9 @@ func (c *Container) Start(trace *Trace) error {
 		return err
 	}
 	defer out.close()
-	fd, err := connect(filepath.Join(c.path, compile.StartFile), unix.SOCK_SEQPACKET)
+	fd, err := connect(filepath.Join(c.Path, compile.StartFile), unix.SOCK_SEQPACKET)
 	if errors.Is(err, unix.ECONNREFUSED) { // a start before us was killed after its work was done
-		unix.Unlinkat(c.dir, compile.StartFile, 0)
+		unix.Unlinkat(c.Dir, compile.StartFile, 0)
 		return errRunning
 	}
 	if err != nil {
@@ -70,19 +70,19 @@ func (c *Container) Start(trace *Trace) error {
 	if err != nil {
 		return err
 	}
-	unix.Unlinkat(c.dir, compile.StartFile, 0)
+	unix.Unlinkat(c.Dir, compile.StartFile, 0)
 	if err := c.poststart(); err != nil || ready == nil {
 		return err
 	}
-	c.unlock() // it may take long
-	return ready.forward(c.Pid, c.pidfd)
+	c.Unlock() // it may take long
+	return ready.forward(c.Pid, c.Pidfd)
 }
 
 func (c *Container) listenNotify() (*notifier, error) {
 	if !c.Notify {
 		return nil, nil
 	}
-	return listenNotify(c.path)
+	return listenNotify(c.Path)
 }
 
 // awaitExec reads what the stage says on its way from start to exec: nothing,
@@ -132,12 +132,12 @@ func (c *Container) plan() *plan.Plan {
 	if c.Cgroup.Rootless {
 		o.Rootless = "true"
 	}
-	again, err := c.store.compile(s, o, host.Host())
+	again, err := c.rt.compile(s, o, host.Host())
 	if err != nil {
 		return &plan.Plan{}
 	}
 	again.cgroups.Close()
-	if fillFilter(again.plan, again.filter, again.spec, filepath.Join(c.store.Root, seccompCache)) != nil || len(again.plan.Steps) != c.Steps {
+	if fillFilter(again.plan, again.filter, again.spec, filepath.Join(c.rt.Root, seccompCache)) != nil || len(again.plan.Steps) != c.Steps {
 		return &plan.Plan{}
 	}
 	return again.plan
@@ -158,9 +158,9 @@ func (c *Container) poststart() error {
 	if err != nil {
 		return err
 	}
-	c.unlock()
+	c.Unlock()
 	err = runHooks("poststart", 0, s.Hooks.Poststart, c.Bundle, c.stateNow(specs.StateRunning), c.Annotations)
-	if err != nil && c.relock() { // else what has its cgroup by now is another container
+	if err != nil && c.Relock() { // else what has its cgroup by now is another container
 		err = errors.Join(err, c.killAll())
 	}
 	return err

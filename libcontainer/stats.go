@@ -1,12 +1,12 @@
 package libcontainer
 
 import (
-	"errors"
 	"strconv"
 	"strings"
 
 	"davit/cgroups"
 	"davit/internal/resctrl"
+	"davit/internal/store"
 
 	"golang.org/x/sys/unix"
 )
@@ -28,10 +28,10 @@ func (c *Container) Stats() (*cgroups.Stats, error) {
 			s.IntelRdt = resctrl.Stats(spec.Linux.IntelRdt, c.ID, c.Resctrl, c.ResctrlMon)
 		}
 	}
-	if c.Namespaces&unix.CLONE_NEWNET != 0 && c.pidfd >= 0 {
+	if c.Namespaces&unix.CLONE_NEWNET != 0 && c.Pidfd >= 0 {
 		path := "/proc/" + strconv.Itoa(c.Pid) + "/net/dev"
-		data, err := readWhole(path)
-		if err == nil && !hasExited(c.pidfd) { // else it may have been another's
+		data, err := store.ReadWhole(path)
+		if err == nil && !store.HasExited(c.Pidfd) { // else it may have been another's
 			s.NetworkInterfaces = interfaces(string(data))
 		}
 	}
@@ -65,11 +65,11 @@ func (c *Container) Alive() error {
 	if c.Broken != nil {
 		return c.Broken
 	}
-	if c.pidfd < 0 {
-		return errors.New(textNotRunning)
+	if c.Pidfd < 0 {
+		return store.ErrNotRunning
 	}
 	return nil
 }
 
 // Ended says whether the process of an open container has ended since.
-func (c *Container) Ended() bool { return c.pidfd < 0 || hasExited(c.pidfd) }
+func (c *Container) Ended() bool { return c.Pidfd < 0 || store.HasExited(c.Pidfd) }

@@ -11,6 +11,7 @@ import (
 	"davit/internal/config/specjson"
 	"davit/internal/jsonx"
 	"davit/internal/resctrl"
+	"davit/internal/store"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -25,7 +26,7 @@ func (c *Container) Update(change *specs.LinuxResources, l3, bandwidth string) e
 		return c.Broken
 	}
 	switch status := c.Status(); status {
-	case specs.StateRunning, specs.StateCreated, statePaused:
+	case specs.StateRunning, specs.StateCreated, store.Paused:
 	default:
 		return wrongState("update", status)
 	}
@@ -115,11 +116,11 @@ func (c *Container) updateSchemata(s *specs.Spec, l3, bandwidth string, m *cgrou
 func (c *Container) makeClass(g *resctrl.Group, m *cgroups.Manager) (undo func() error, err error) {
 	undo = func() error {
 		c.Resctrl = ""
-		return errors.Join(g.Remove(), c.State.write(c.dir, false))
+		return errors.Join(g.Remove(), c.State.Write(c.Dir, false))
 	}
 	if err = g.Make(); err == nil {
 		c.Resctrl = g.Dir
-		err = c.State.write(c.dir, false)
+		err = c.State.Write(c.Dir, false)
 	}
 	if err == nil {
 		var pids []int
@@ -134,12 +135,12 @@ func (c *Container) makeClass(g *resctrl.Group, m *cgroups.Manager) (undo func()
 }
 
 // configAside is the config of an update that is not done yet.
-const configAside = configFile + ".new"
+const configAside = store.ConfigFile + ".new"
 
 func (c *Container) writeSpecAside(s *specs.Spec) error {
 	var e jsonx.Encoder
 	specjson.EncodeSpec(&e, s)
-	err := writeFile(c.dir, configAside, e.Bytes())
+	err := store.WriteFile(c.Dir, configAside, e.Bytes())
 	if err != nil {
 		err = errors.Join(err, c.dropSpecAside())
 	}
@@ -148,14 +149,14 @@ func (c *Container) writeSpecAside(s *specs.Spec) error {
 
 // takeSpecAside makes it the container's config.
 func (c *Container) takeSpecAside() error {
-	if err := unix.Renameat(c.dir, configAside, c.dir, configFile); err != nil {
+	if err := unix.Renameat(c.Dir, configAside, c.Dir, store.ConfigFile); err != nil {
 		return fmt.Errorf("rename %s: %w", configAside, err)
 	}
 	return nil
 }
 
 func (c *Container) dropSpecAside() error {
-	if err := unix.Unlinkat(c.dir, configAside, 0); err != nil && err != unix.ENOENT {
+	if err := unix.Unlinkat(c.Dir, configAside, 0); err != nil && err != unix.ENOENT {
 		return fmt.Errorf("unlink %s: %w", configAside, err)
 	}
 	return nil

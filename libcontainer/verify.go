@@ -1,7 +1,6 @@
 package libcontainer
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -11,6 +10,7 @@ import (
 
 	"davit/internal/config"
 	"davit/internal/process"
+	"davit/internal/store"
 	"davit/rootfs"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -42,8 +42,8 @@ func (c *Container) Verify() ([]Drift, error) {
 	if c.Broken != nil {
 		return nil, c.Broken
 	}
-	if c.pidfd < 0 {
-		return nil, errors.New(textNotRunning)
+	if c.Pidfd < 0 {
+		return nil, store.ErrNotRunning
 	}
 	s, err := c.Spec()
 	if err != nil {
@@ -59,8 +59,8 @@ func (c *Container) Verify() ([]Drift, error) {
 			return nil, err
 		}
 	}
-	if hasExited(c.pidfd) { // then what was read may be another process's
-		return nil, errors.New(textNotRunning)
+	if store.HasExited(c.Pidfd) { // then what was read may be another process's
+		return nil, store.ErrNotRunning
 	}
 	return v.drifts, nil
 }
@@ -73,7 +73,7 @@ func (v *verification) expect(field, want, have string) {
 
 // readStatus reads /proc/PID/status, proc_pid_status(5).
 func (v *verification) readStatus() error {
-	data, err := readWhole(v.proc + "status")
+	data, err := store.ReadWhole(v.proc + "status")
 	if err != nil {
 		return err
 	}
@@ -172,7 +172,7 @@ func (v *verification) mounts() error {
 
 // readMounts returns the topmost mount of each path, proc_pid_mountinfo(5).
 func readMounts(mountinfo string) (map[string]mountpoint, error) {
-	data, err := readWhole(mountinfo)
+	data, err := store.ReadWhole(mountinfo)
 	if err != nil {
 		return nil, err
 	}
@@ -281,7 +281,7 @@ func (v *verification) identity() error {
 		v.expect("process.user.umask", fmt.Sprintf("%04o", *p.User.Umask), have("Umask"))
 	}
 	if p.OOMScoreAdj != nil {
-		data, err := readWhole(v.proc + "oom_score_adj")
+		data, err := store.ReadWhole(v.proc + "oom_score_adj")
 		if err != nil {
 			return err
 		}
@@ -340,7 +340,7 @@ func (v *verification) confinement() error {
 		want = "2" // SECCOMP_MODE_FILTER
 	}
 	v.expect("linux.seccomp", want, v.status["Seccomp"])
-	label, err := readWhole(v.proc + "attr/current")
+	label, err := store.ReadWhole(v.proc + "attr/current")
 	have := strings.TrimRight(string(label), "\x00\n")
 	switch {
 	case err != nil:
@@ -356,7 +356,7 @@ func (v *verification) confinement() error {
 // limits reads /proc/PID/limits, where a line stands for each number of a
 // limit: prlimit(2) on another's process needs CAP_SYS_RESOURCE.
 func (v *verification) limits() error {
-	data, err := readWhole(v.proc + "limits")
+	data, err := store.ReadWhole(v.proc + "limits")
 	if err != nil {
 		return err
 	}

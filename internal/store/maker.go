@@ -1,9 +1,10 @@
-package libcontainer
+package store
 
 import (
-	"davit/internal/jsonx"
 	"errors"
 	"fmt"
+
+	"davit/internal/jsonx"
 
 	"golang.org/x/sys/unix"
 )
@@ -44,10 +45,10 @@ func (s Store) foreign(id string) error {
 	return nil
 }
 
-// guard keeps runc from a container's directory. That is not worth a failure.
-func guard(dir int) {
+// Guard keeps runc from a container's directory. That is not worth a failure.
+func (s Store) Guard(dir int) {
 	if err := unix.Symlinkat(runcGuard, dir, runcFile); err != nil {
-		logf("symlink %s: %v", runcFile, err)
+		s.Log.Debugf("symlink %s: %v", runcFile, err)
 	}
 }
 
@@ -60,12 +61,12 @@ func othersState(dir int) ([]byte, error) {
 			return nil, &ForeignError{maker}
 		}
 		return data, nil
-	case isTransient(err):
+	case IsTransient(err):
 		return nil, err
 	}
 	if _, err := readSmall(dir, crunFile); err == nil {
 		return nil, &ForeignError{"crun"}
-	} else if isTransient(err) {
+	} else if IsTransient(err) {
 		return nil, err
 	}
 	return nil, nil
@@ -119,8 +120,8 @@ func formatError(data []byte) error {
 	return nil
 }
 
-// isTransient says of an error of reading a file that it does not tell what is there: another try may read it.
-func isTransient(err error) bool {
+// IsTransient says of an error of reading a file that it does not tell what is there: another try may read it.
+func IsTransient(err error) bool {
 	var errno unix.Errno
 	if !errors.As(err, &errno) {
 		return false // what was found is no file of davit's

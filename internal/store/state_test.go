@@ -1,10 +1,11 @@
-package libcontainer
+package store
 
 import (
-	"davit/internal/host"
 	"os"
 	"path/filepath"
 	"testing"
+
+	"davit/internal/host"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,7 +18,7 @@ func TestStickyRoot(t *testing.T) {
 		filepath.Join(runtime, "davit"):    os.ModeDir | os.ModeSticky | 0o700,
 		filepath.Join(t.TempDir(), "root"): os.ModeDir | 0o700,
 	} {
-		dir, err := Store{root}.makeDir("c1")
+		dir, err := Store{Root: root}.MakeDir("c1")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -37,19 +38,19 @@ func TestAnotherBoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Close(pidfd)
-	c := &Container{dir: -1}
-	c.remember(pid, pidfd, host.Host(), "/var/lib/davit/c1")
-	if c.pidfd, err = c.findProcess(); c.pidfd < 0 || err != nil {
+	c := &Entry{Dir: -1}
+	c.Remember(pid, pidfd, host.Host(), "/var/lib/davit/c1")
+	if c.Pidfd, err = c.findProcess(); c.Pidfd < 0 || err != nil {
 		t.Errorf("the process is not found: %v", err)
 	}
 	c.Close()
 	c.StartTime--
-	if c.pidfd, err = c.findProcess(); c.pidfd >= 0 || err != nil {
+	if c.Pidfd, err = c.findProcess(); c.Pidfd >= 0 || err != nil {
 		t.Error("another boot's process is taken for the container's")
 	}
 	c.Close()
 	short := &State{}
-	short.remember(pid, pidfd, host.Host(), "/run/davit/c1")
+	short.Remember(pid, pidfd, host.Host(), "/run/davit/c1")
 	if short.Inode != 0 && short.StartTime != 0 {
 		t.Error("the start time is read for a state that does not outlive the boot")
 	}

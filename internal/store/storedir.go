@@ -1,13 +1,15 @@
-package libcontainer
+package store
 
 import (
-	"davit/internal/host"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"davit/internal/fault"
+	"davit/internal/host"
 
 	"golang.org/x/sys/unix"
 )
@@ -42,9 +44,9 @@ func (s Store) openRoot() (int, error) {
 	return fd, nil
 }
 
-// checkRoot is openRoot for what uses the directory by its path afterwards. A directory that does not
+// CheckRoot is openRoot for what uses the directory by its path afterwards. A directory that does not
 // exist is fine.
-func (s Store) checkRoot() error {
+func (s Store) CheckRoot() error {
 	fd, err := s.openRoot()
 	if err == nil {
 		unix.Close(fd)
@@ -111,7 +113,7 @@ func (s Store) trustParent(path string, st *unix.Stat_t) error {
 }
 
 func (s Store) untrustedParent(path, what string) error {
-	return withHint(fmt.Errorf("state directory %s: %s %s, who could put other states in its place: davit would run their hooks as user %d",
+	return fault.WithHint(fmt.Errorf("state directory %s: %s %s, who could put other states in its place: davit would run their hooks as user %d",
 		s.Root, path, what, os.Geteuid()), "give --root a directory whose parents are yours or root's alone")
 }
 
@@ -119,11 +121,11 @@ func (s Store) untrustedParent(path, what string) error {
 func trustDir(what, path string, st *unix.Stat_t) error {
 	me := os.Geteuid()
 	if !trustedOwner(st.Uid, false) {
-		return withHint(fmt.Errorf("%s belongs to user %d: davit would run the hooks of that user's states as user %d", what, st.Uid, me),
+		return fault.WithHint(fmt.Errorf("%s belongs to user %d: davit would run the hooks of that user's states as user %d", what, st.Uid, me),
 			fmt.Sprintf("call davit as user %d, or give --root a directory of your own", st.Uid))
 	}
 	if st.Mode&0o022 != 0 {
-		return withHint(fmt.Errorf("%s can be written by others (mode %#o): davit would run the hooks of their states as user %d", what, st.Mode&0o7777, me),
+		return fault.WithHint(fmt.Errorf("%s can be written by others (mode %#o): davit would run the hooks of their states as user %d", what, st.Mode&0o7777, me),
 			fmt.Sprintf("if you trust all that is in it: chmod go-w %s", path))
 	}
 	return nil

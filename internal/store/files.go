@@ -1,0 +1,76 @@
+package store
+
+import (
+	"fmt"
+	"slices"
+
+	"davit/internal/config"
+	"davit/internal/memfd"
+	"davit/internal/sys"
+
+	"golang.org/x/sys/unix"
+)
+
+func WriteFile(dir int, name string, data []byte) error {
+	fd, err := unix.Openat(dir, name, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", name, err)
+	}
+	defer unix.Close(fd)
+	if err := memfd.WriteAll(fd, data); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return nil
+}
+
+// readAt reads a small file of a directory in as few calls as it takes.
+func readAt(dir int, name string) ([]byte, error) {
+	fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	buf := make([]byte, 4096)
+	n := 0
+	for {
+		k, err := unix.Read(fd, buf[n:])
+		if err != nil {
+			return nil, err
+		}
+		if n += k; n < len(buf) {
+			return buf[:n], nil
+		}
+		buf = append(buf, make([]byte, len(buf))...)
+	}
+}
+
+// ReadWhole reads a file of the host's, such as one of procfs, whose size is not known and which may come in pieces. os.ReadFile
+// would set up Go's poller, which ends davit where there are no descriptors for it.
+func ReadWhole(path string) ([]byte, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	defer unix.Close(fd)
+	buf := make([]byte, 0, 4096)
+	for {
+		n, err := unix.Read(fd, buf[len(buf):cap(buf)])
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return nil, fmt.Errorf("read %s: %w", path, err)
+		case n == 0:
+			return buf, nil
+		default:
+			buf = slices.Grow(buf[:len(buf)+n], 512)
+		}
+	}
+}
+
+// readSmall reads a file that davit keeps of a container, once it is known to be one.
+func readSmall(dir int, name string) ([]byte, error) {
+	return sys.ReadSmall(dir, name, maxKept, unix.O_NOFOLLOW)
+}
+
+// maxKept bounds the files of a state directory, in bytes: a config.json has at most half of that, and is written again by update.
+const maxKept = 2 * config.MaxConfig

@@ -1,0 +1,94 @@
+package store
+
+import (
+	"fmt"
+	"time"
+
+	"davit/cgroups"
+	"davit/internal/fault"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// The lock of a container is a flock(2) on its directory, which closing the descriptor gives back.
+// It is not held while poststart hooks run, which may call any verb. It is held while
+// a container is being made, its hooks included.
+
+// flock is not interrupted by signals.
+func flock(dir, how int) error {
+	for {
+		if err := unix.Flock(dir, how); err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+// lock waits for the lock, but not for a container that is being made, and not long for one whose process has
+// ended: a hook may be who asks, and would wait for itself.
+func (c *Entry) lock() error {
+	err := flock(c.Dir, unix.LOCK_EX|unix.LOCK_NB)
+	if err == unix.EWOULDBLOCK {
+		switch c.statusUnlocked() {
+		case specs.StateCreating:
+			return fault.WithHint(fmt.Errorf("the container is being created: %w", ErrNotRunning),
+				"wait until create has returned; hooks.poststart are the hooks that may call any verb")
+		case specs.StateStopped:
+			return c.lockSoon(nil)
+		}
+		err = flock(c.Dir, unix.LOCK_EX)
+	}
+	if err != nil {
+		return fmt.Errorf("lock %s: %w", c.Path, err)
+	}
+	return nil
+}
+
+// lockTimeout is how long whoever holds the lock may take to let go when the container's processes are dead.
+const lockTimeout = KillTimeout
+
+// lockSoon waits for the lock, at the most for lockTimeout: flock has none. If kill is not nil, it is called once the
+// container's processes are known, to end them.
+func (c *Entry) lockSoon(kill func(*Entry) error) error {
+	for end := time.Now().Add(lockTimeout); ; cgroups.Sleep(5 * time.Millisecond) {
+		err := flock(c.Dir, unix.LOCK_EX|unix.LOCK_NB)
+		switch {
+		case err == nil:
+			return nil
+		case err != unix.EWOULDBLOCK:
+			return fmt.Errorf("lock %s: %w", c.Path, err)
+		case time.Now().After(end):
+			return fault.WithHint(fmt.Errorf("another davit has held the container's lock for %s: it may be waiting for a hook", lockTimeout),
+				"once the hook has ended, that davit removes the container, or delete can")
+		case kill != nil:
+			var failed error
+			c.unlocked(func(now *Entry) { failed, kill = kill(now), nil })
+			if failed != nil {
+				return failed
+			}
+		}
+	}
+}
+
+// unlocked calls do with the container as its state has it now, if that can be read.
+func (c *Entry) unlocked(do func(*Entry)) {
+	now := &Entry{State: State{ID: c.ID}, store: c.store, Path: c.Path, Dir: c.Dir, Pidfd: -1}
+	defer func() {
+		now.Dir = -1 // is c's
+		now.Close()
+	}()
+	if now.load(true) == nil && now.Broken == nil {
+		do(now)
+	}
+}
+
+func (c *Entry) statusUnlocked() (status specs.ContainerState) {
+	c.unlocked(func(now *Entry) { status = now.Status() })
+	return status
+}
+
+// Unlock gives the lock back before the container is closed.
+func (c *Entry) Unlock() { flock(c.Dir, unix.LOCK_UN) }
+
+// Relock takes the lock again, and says whether the container is still there.
+func (c *Entry) Relock() bool { return flock(c.Dir, unix.LOCK_EX) == nil && !IsRemoved(c.Dir) }

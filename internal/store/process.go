@@ -1,0 +1,120 @@
+package store
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"davit/internal/host"
+
+	"golang.org/x/sys/unix"
+)
+
+// findProcess returns a pidfd of the container process, or -1 if it has ended: its pid may be another's by now. An error, for
+// want of descriptors for example, says neither: a container that is taken for stopped can be deleted.
+func (c *Entry) findProcess() (int, error) {
+	if c.Pid <= 0 {
+		return -1, nil
+	}
+	fd, err := unix.PidfdOpen(c.Pid, 0)
+	if err == unix.ESRCH || err == unix.EINVAL { // EINVAL: it is a thread of another process by now
+		return -1, nil
+	}
+	if err != nil {
+		return -1, fmt.Errorf("pidfd_open %d: %w", c.Pid, err)
+	}
+	is, err := c.isProcess(fd)
+	if err != nil || !is || HasExited(fd) {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// isProcess says whether a pidfd of c.Pid is the container process's.
+func (c *Entry) isProcess(fd int) (bool, error) {
+	if c.Inode != 0 {
+		var st unix.Stat_t
+		if err := unix.Fstat(fd, &st); err != nil {
+			return false, fmt.Errorf("fstat of a pidfd: %w", err)
+		}
+		if st.Ino != c.Inode || c.StartTime == 0 {
+			return st.Ino == c.Inode, nil
+		}
+	}
+	now, err := readStartTime(c.Pid)
+	switch err {
+	case nil:
+		return now == c.StartTime, nil
+	case unix.ENOENT, unix.ESRCH, unix.EPERM, unix.EACCES: // it has ended; or hidepid= of proc(5) hides it from a user
+		return c.Inode != 0, nil
+	}
+	return false, fmt.Errorf("read /proc/%d/stat: %w", c.Pid, err)
+}
+
+// KillTimeout is how long a killed process may take to go: it may have to come
+// out of an uninterruptible sleep.
+const KillTimeout = 10 * time.Second
+
+// HasExited says whether a pidfd's process is gone or a zombie.
+func HasExited(pidfd int) bool {
+	p := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
+	n, err := unix.Poll(p, 0)
+	return err == nil && n == 1
+}
+
+// WaitExit waits for a pidfd's process to end, at the most for d.
+func WaitExit(pidfd int, d time.Duration) bool {
+	end := time.Now().Add(d)
+	for {
+		left := time.Until(end)
+		p := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
+		n, err := unix.Poll(p, int(max(left, 0).Milliseconds()))
+		if err == unix.EINTR {
+			continue
+		}
+		return n == 1
+	}
+}
+
+func pidfdInode(fd int) uint64 {
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) != nil {
+		return 0
+	}
+	return st.Ino
+}
+
+// startTime is readStartTime, and 0 if that fails.
+func startTime(pid int) uint64 {
+	t, _ := readStartTime(pid)
+	return t
+}
+
+// readStartTime reads field 22 of /proc/PID/stat, proc_pid_stat(5).
+func readStartTime(pid int) (uint64, error) {
+	data, err := readAt(unix.AT_FDCWD, "/proc/"+strconv.Itoa(pid)+"/stat")
+	if err != nil {
+		return 0, err
+	}
+	// The name before it may hold anything, but ends with the last parenthesis.
+	fields := strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:]))
+	if len(fields) < 20 {
+		return 0, nil
+	}
+	t, _ := strconv.ParseUint(fields[19], 10, 64)
+	return t, nil
+}
+
+// Remember notes which process is the container's. What is kept at path may outlive the host's boot: below /run
+// there is a tmpfs, and it does not.
+func (s *State) Remember(pid, pidfd int, facts *host.Facts, path string) {
+	s.Pid = pid
+	if !facts.Kernel().Less(host.Version{Major: 6, Minor: 9}) {
+		s.Inode = pidfdInode(pidfd)
+	}
+	if s.Inode == 0 || !strings.HasPrefix(path, "/run/") {
+		s.StartTime = startTime(pid)
+	}
+}
