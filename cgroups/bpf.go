@@ -158,32 +158,6 @@ func (r *deviceRule) compare() (reg uint8, number int64, some bool) {
 // progName tells davit's program from others' on the same cgroup (at most 15 bytes).
 const progName = "davit_devices"
 
-// setDevices2 attaches the program of the rules, in the place of davit's former one in one step if
-// there is one. Programs of others (systemd's) stay: the kernel asks all of them.
-func (m *Manager) setDevices2(rules []deviceRule, mayHaveOld bool) error {
-	dir, err := m.dir2()
-	if err != nil {
-		return err
-	}
-	old := -1
-	if mayHaveOld {
-		if old, err = findProgram(dir); err != nil {
-			return err
-		}
-		if old >= 0 {
-			defer unix.Close(old)
-		}
-	} else if len(rules) == 1 && rules[0].all() {
-		return nil // everything is allowed anyway
-	}
-	prog, err := loadProgram(assemble(rules), progName)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(prog)
-	return attachProgram(dir, prog, old)
-}
-
 func loadProgram(code []insn, name string) (int, error) {
 	buf := make([]byte, 0, 8*len(code))
 	for _, i := range code {

@@ -12,7 +12,6 @@ package cgroups
 
 import (
 	"os"
-	"sort"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -59,13 +58,6 @@ type Manager struct {
 	unit   *unit    // systemd's driver
 }
 
-// group is a v1 directory with the descriptor that writes go through.
-type group struct {
-	dir         string
-	controllers []string // of State.Dirs, sorted
-	fd          int      // -1 if not opened yet
-}
-
 // Open is the manager of an existing container. It does no I/O.
 func Open(s State) *Manager {
 	m := &Manager{state: s, v2: -1}
@@ -74,29 +66,6 @@ func Open(s State) *Manager {
 		m.unit = &unit{name: s.Scope, slice: s.Slice, user: s.User, started: true}
 	}
 	return m
-}
-
-// group fills m.dirs from the state: controllers that are mounted together share a directory.
-func (m *Manager) group() {
-	names := make([]string, 0, len(m.state.Dirs))
-	for name := range m.state.Dirs {
-		if name != "" {
-			names = append(names, name)
-		}
-	}
-	sort.Strings(names)
-	m.dirs = make([]group, 0, len(names))
-next:
-	for _, name := range names {
-		dir := m.state.Dirs[name]
-		for i := range m.dirs {
-			if g := &m.dirs[i]; g.dir == dir {
-				g.controllers = append(g.controllers, name)
-				continue next
-			}
-		}
-		m.dirs = append(m.dirs, group{dir, []string{name}, -1})
-	}
 }
 
 // State is what Open needs.
@@ -141,28 +110,6 @@ func (m *Manager) dir2() (int, error) {
 		m.v2 = fd
 	}
 	return m.v2, nil
-}
-
-// dir1 opens a controller's v1 directory, once.
-func (m *Manager) dir1(ctrl string) (int, error) {
-	dir := m.state.Dirs[ctrl]
-	for i := range m.dirs {
-		if g := &m.dirs[i]; g.dir == dir {
-			return g.open()
-		}
-	}
-	return -1, unix.ENOENT
-}
-
-func (g *group) open() (int, error) {
-	if g.fd < 0 {
-		fd, err := openDir(g.dir)
-		if err != nil {
-			return -1, openError(g.dir, err)
-		}
-		g.fd = fd
-	}
-	return g.fd, nil
 }
 
 // has2 says whether the container has a cgroup2 directory.
@@ -223,8 +170,11 @@ func (m *Manager) Hierarchies() []Hierarchy {
 	return out
 }
 
-// mountOf is the mount point of a hierarchy that dir is in: v1's are direct children of root.
-func mountOf(dir string) string {
-	name, _, _ := strings.Cut(dir[len(root)+1:], "/")
-	return root + "/" + name
+// openError is a directory of the container's that cannot be opened.
+func openError(dir string, err error) error {
+	e := &Error{What: "open " + dir, Err: err}
+	if gone(err) {
+		e.Hint = "the container's cgroup was removed, or its processes were moved out of it: davit cannot reach them through it"
+	}
+	return e
 }

@@ -126,25 +126,6 @@ func isFrozen(dir string, itself bool, value, file string) error {
 	return &Error{Field: "linux.cgroupsPath", What: "cgroup " + dir + " is frozen", Hint: hint}
 }
 
-// checkThawed1 refuses a frozen cgroup of v1's freezer, and one that would be when made.
-func checkThawed1(dir string) error {
-	for at := dir; at != mountOf(dir); at = path.Dir(at) {
-		s, err := readString(unix.AT_FDCWD, at+"/freezer.state")
-		if err == unix.ENOENT {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("read %s/freezer.state: %w", at, err)
-		}
-		if s == "THAWED" {
-			return nil
-		}
-		self, _ := readString(unix.AT_FDCWD, at+"/freezer.self_freezing")
-		return isFrozen(dir, at == dir && self == "1", "THAWED", "freezer.state")
-	}
-	return nil
-}
-
 // checkThawed2 refuses a cgroup2 directory that would be frozen when made, by an ancestor.
 func checkThawed2(dir, mount string) error {
 	for at := path.Dir(dir); len(at) > len(mount); at = path.Dir(at) {
@@ -169,63 +150,6 @@ func notEmpty(dir string, pids []int) error {
 	return &Error{Field: "linux.cgroupsPath",
 		What: fmt.Sprintf("container's cgroup is not empty: %d process(es) found in %s", len(pids), dir),
 		Hint: "another container or service uses this cgroup: choose another linux.cgroupsPath"}
-}
-
-// initialise is what a new directory of the hierarchy needs before a process can enter it.
-func (g *group) initialise() func(dir string) error {
-	for _, c := range g.controllers {
-		if c == "cpuset" {
-			return inheritCpuset
-		}
-	}
-	return func(string) error { return nil }
-}
-
-func (m *Manager) create1(g *group) error {
-	each := g.initialise()
-	fresh, err := m.mkdir(g.dir, mountOf(g.dir), each)
-	if err == nil && g.controllers[0] == "freezer" {
-		err = checkThawed1(g.dir)
-	}
-	if err != nil || fresh {
-		return err
-	}
-	pids, err := allPids(g.dir)
-	if err != nil {
-		return err
-	}
-	if len(pids) > 0 {
-		return notEmpty(g.dir, pids)
-	}
-	return each(g.dir)
-}
-
-// inheritCpuset copies the parent's CPUs and memory nodes: a v1 cpuset starts without any, and
-// no process can enter it. A parent that was made without any gets them first.
-func inheritCpuset(dir string) error {
-	for _, file := range [...]string{"cpuset.cpus", "cpuset.mems"} {
-		if err := inherit(dir, file); err != nil {
-			return fmt.Errorf("initialise %s/%s from its parent: %w", dir, file, err)
-		}
-	}
-	return nil
-}
-
-func inherit(dir, file string) error {
-	own, err := readString(unix.AT_FDCWD, dir+"/"+file)
-	if err != nil || own != "" {
-		return err
-	}
-	parent, err := readString(unix.AT_FDCWD, path.Dir(dir)+"/"+file)
-	if err == nil && parent == "" {
-		if err = inherit(path.Dir(dir), file); err == nil {
-			parent, err = readString(unix.AT_FDCWD, path.Dir(dir)+"/"+file)
-		}
-	}
-	if err != nil {
-		return err
-	}
-	return writeAt(unix.AT_FDCWD, dir+"/"+file, parent)
 }
 
 // What a container may make below its cgroup, which takes memory of the kernel's that no limit counts, and time of
@@ -296,16 +220,6 @@ func (m *Manager) Add(pid int, inV2 bool) error {
 		}
 	}
 	return m.add1(pid)
-}
-
-func (m *Manager) add1(pid int) error {
-	for i := range m.dirs {
-		g := &m.dirs[i]
-		if err := join(unix.AT_FDCWD, g.dir, pid); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // join moves a process to dir, whose descriptor may be at hand.

@@ -3,7 +3,6 @@ package cgroups
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -78,46 +77,4 @@ func (m *Manager) remove(dir string, v2 bool) error {
 		}
 	}
 	return removeAll(dir, deadline)
-}
-
-// awaitEmpty waits until nobody is in a cgroup2 directory and below.
-func awaitEmpty(dir string, timeout time.Duration) error {
-	fd, err := openDir(dir)
-	if err == nil {
-		defer unix.Close(fd)
-		err = awaitEvent(fd, "populated 0", timeout)
-	}
-	if err == nil || gone(err) {
-		return nil
-	}
-	return stillThere(dir, err)
-}
-
-func stillThere(dir string, err error) error {
-	pids, _ := allPids(dir)
-	return fmt.Errorf("remove cgroup %s: %d process(es) are still in it, %s: %w", shorten(dir), len(pids), some(pids), err)
-}
-
-// some is a list of processes that is not too long for an error.
-func some(pids []int) string {
-	if len(pids) > 10 {
-		return strings.TrimSuffix(fmt.Sprint(pids[:10]), "]") + " …]"
-	}
-	return fmt.Sprint(pids)
-}
-
-// awaitExit waits until the first of the processes is gone, or for a moment if there is none to
-// wait for (it is just leaving).
-func awaitExit(pids []int, timeout time.Duration) {
-	// Also after an exit: v1 lets go of a process a moment after it became a zombie.
-	defer Sleep(100 * time.Microsecond)
-	if len(pids) == 0 {
-		return
-	}
-	fd, err := unix.PidfdOpen(pids[0], 0)
-	if err != nil {
-		return // gone
-	}
-	defer unix.Close(fd)
-	_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(timeout/time.Millisecond)+1)
 }

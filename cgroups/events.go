@@ -103,27 +103,6 @@ func (w *watcher) watchParent(dir string) (err error) {
 	return nil
 }
 
-// watchMemory1 binds an eventfd to memory.oom_control (kernel, cgroup-v1/memory.rst, 9 and 10). The
-// kernel also signals it when the cgroup is removed.
-func (m *Manager) watchMemory1(w *watcher) error {
-	dir, err := m.dir1("memory")
-	if err != nil {
-		return err
-	}
-	w.v1, w.dir = true, m.state.Dirs["memory"]
-	if w.memory, err = openAt(dir, "memory.oom_control", unix.O_RDONLY); err != nil {
-		return fmt.Errorf("open %s/memory.oom_control: %w", w.dir, err)
-	}
-	if w.oom, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
-		return fmt.Errorf("eventfd: %w", err)
-	}
-	if err := writeAt(dir, "cgroup.event_control", itoa(int64(w.oom))+" "+itoa(int64(w.memory))); err != nil {
-		return fmt.Errorf("write %s/cgroup.event_control: %w", w.dir, err)
-	}
-	w.kills = w.count()
-	return nil
-}
-
 func (w *watcher) wake() {
 	var one [8]byte
 	binary.NativeEndian.PutUint64(one[:], 1)

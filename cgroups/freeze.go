@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // How long the kernel is given. A process in uninterruptible sleep (a dead NFS server) is neither
@@ -44,38 +42,6 @@ func (m *Manager) freeze2() error {
 	err = awaitEvent(fd, "frozen 1", freezeTimeout)
 	if err != nil {
 		return errors.Join(fmt.Errorf("freeze %s: %w", m.state.Dirs[""], err), m.unfreeze())
-	}
-	return nil
-}
-
-// freeze1 repeats the order: v1's freezer can miss a process that is being forked, and stays
-// FREEZING until it is told again.
-func (m *Manager) freeze1() error {
-	fd, err := m.dir1("freezer")
-	if err != nil {
-		return err
-	}
-	deadline := time.Now().Add(freezeTimeout)
-	for wait := 50 * time.Microsecond; ; wait = min(2*wait, 10*time.Millisecond) {
-		if err = writeAt(fd, "freezer.state", "FROZEN"); err != nil {
-			break
-		}
-		var s string
-		if s, err = readString(fd, "freezer.state"); err != nil || s == "FROZEN" {
-			break
-		}
-		if time.Now().After(deadline) {
-			err = fmt.Errorf("still %s after %v", s, freezeTimeout)
-			break
-		}
-		Sleep(wait)
-		if wait > 5*time.Millisecond { // a vfork's parent waits for a frozen child: let them run
-			_ = writeAt(fd, "freezer.state", "THAWED")
-			Sleep(10 * time.Microsecond)
-		}
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("freeze %s: %w", m.state.Dirs["freezer"], err), m.unfreeze())
 	}
 	return nil
 }
@@ -126,26 +92,6 @@ func (m *Manager) ThawAll() error {
 		}
 	}
 	return m.thawAll1()
-}
-
-// thawAll1 thaws the container's v1 freezer and all below it.
-func (m *Manager) thawAll1() error {
-	dir := m.state.Dirs["freezer"]
-	if dir == "" {
-		return nil
-	}
-	err := insist(func() error {
-		return walk(dir, func(at, _ int) (bool, error) {
-			if err := writeAt(at, "freezer.state", "THAWED"); err != nil {
-				return true, fmt.Errorf("thaw: write THAWED to freezer.state: %w", err)
-			}
-			return true, nil
-		})
-	})
-	if gone(err) {
-		return nil
-	}
-	return err
 }
 
 // Frozen says whether the container is frozen, by whomever. A cgroup that is gone is not. It tries again what fails for
@@ -210,35 +156,4 @@ func (m *Manager) Freezes() (bool, error) {
 	}
 	events, err := readString(fd, "cgroup.events")
 	return strings.Contains(events, "frozen 1"), err
-}
-
-// awaitEvent waits until cgroup.events in dir has a line; the kernel wakes poll at each change.
-func awaitEvent(dir int, line string, timeout time.Duration) error {
-	fd, err := openAt(dir, "cgroup.events", unix.O_RDONLY)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	deadline := time.Now().Add(timeout)
-	var buf [256]byte
-	for {
-		n, err := unix.Pread(fd, buf[:], 0)
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if strings.Contains(string(buf[:n]), line) {
-			return nil
-		}
-		left := time.Until(deadline)
-		if left <= 0 {
-			return fmt.Errorf("not %q in cgroup.events after %v", line, timeout)
-		}
-		_, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLPRI}}, int(left/time.Millisecond)+1)
-		if err != nil && err != unix.EINTR {
-			return err
-		}
-	}
 }

@@ -51,35 +51,6 @@ func (m *Manager) kill2() error {
 	return m.killStrays()
 }
 
-// killStrays kills on a hybrid host what left the cgroup2 directory but not those of v1.
-func (m *Manager) killStrays() error {
-	dir := m.leader1()
-	if dir == "" {
-		return nil
-	}
-	if err := m.thawAll1(); err != nil { // a v1-frozen process would not die
-		return err
-	}
-	in1, err := allPids(dir)
-	if err != nil || len(in1) == 0 {
-		return err
-	}
-	in2, err := allPids(m.state.Dirs[""])
-	if err != nil {
-		return err
-	}
-	killed := make(map[int]bool, len(in2))
-	for _, pid := range in2 {
-		killed[pid] = true
-	}
-	for _, pid := range in1 {
-		if !killed[pid] {
-			return m.signal(unix.SIGKILL)
-		}
-	}
-	return nil
-}
-
 // signal freezes, so that nobody forks unseen, signals every process, and thaws, whatever happens. Where nothing can be
 // frozen (no freezer; a process in uninterruptible sleep) it signals in rounds until nobody new appears.
 func (m *Manager) signal(sig unix.Signal) error {
@@ -130,9 +101,6 @@ func signalName(sig unix.Signal) string {
 	}
 	return "signal " + itoa(int64(sig))
 }
-
-// strays says that processes may be in v1 hierarchies only, which cgroup2's freezer does not stop.
-func (m *Manager) strays() bool { return m.has2() && len(m.dirs) > 0 }
 
 // signalNew signals the processes that are not in seen yet, and tells each.
 func (m *Manager) signalNew(sig unix.Signal, seen map[int]bool, tell func(pid int, err error)) error {
@@ -203,14 +171,4 @@ func (m *Manager) watched() []string {
 		dirs = append(dirs, dir)
 	}
 	return dirs
-}
-
-// leader1 is the v1 directory that is asked for processes, "" if there is none that counts.
-func (m *Manager) leader1() string {
-	for _, name := range [...]string{"freezer", "pids", "devices"} {
-		if dir := m.state.Dirs[name]; dir != "" {
-			return dir
-		}
-	}
-	return ""
 }

@@ -38,13 +38,6 @@ type layout struct {
 	avail string   // cgroup.controllers of v2's root, with blanks around, once asked for
 }
 
-// mount1 is a mounted v1 hierarchy.
-type mount1 struct {
-	controllers []string // "cpu", "cpuacct"; or "name=systemd"
-	dir         string   // mount point
-	own         string   // davit's own cgroup in it
-}
-
 // detect finds the host's layout; own: also davit's own cgroups, that a relative path starts from.
 func detect(own bool) (*layout, error) {
 	l := new(layout)
@@ -91,102 +84,6 @@ func (l *layout) read(proc string) error {
 		} else if l.mode != Unified {
 			if dir := findMount(list, names); dir != "" {
 				l.v1 = append(l.v1, mount1{strings.Split(list, ","), dir, own})
-			}
-		}
-	}
-	return nil
-}
-
-// mountNames are the names in /sys/fs/cgroup of a host with v1 hierarchies.
-func mountNames() ([]string, error) {
-	fd, err := openAt(unix.AT_FDCWD, root, unix.O_RDONLY|unix.O_DIRECTORY)
-	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", root, err)
-	}
-	defer unix.Close(fd)
-	var names []string
-	err = eachEntry(fd, func(name []byte, kind byte) {
-		if kind == unix.DT_DIR {
-			names = append(names, string(name))
-		}
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", root, err)
-	}
-	return names, nil
-}
-
-// probe is a file that only this controller's hierarchy has, "" if there is none.
-func probe(ctrl string) string {
-	switch ctrl {
-	case "cpu":
-		return "cpu.shares"
-	case "cpuacct":
-		return "cpuacct.usage"
-	case "cpuset":
-		return "cpuset.mems"
-	case "memory":
-		return "memory.limit_in_bytes"
-	case "devices":
-		return "devices.list"
-	case "blkio":
-		return "blkio.reset_stats"
-	case "net_cls":
-		return "net_cls.classid"
-	case "net_prio":
-		return "net_prio.ifpriomap"
-	}
-	return ""
-}
-
-// findMount is the mount point of a hierarchy, found by the name that it usually has: its
-// controllers in some order, one of them, or a named hierarchy's name. A hierarchy mounted under
-// another name is known by its files. "" means that it is not mounted there.
-func findMount(list string, names []string) string {
-	want := strings.Split(strings.TrimPrefix(list, "name="), ",")
-	for _, name := range names {
-		if sameSet(strings.Split(name, ","), want) {
-			return root + "/" + name
-		}
-	}
-	for _, name := range names {
-		for _, c := range want {
-			if name == c {
-				return root + "/" + name
-			}
-		}
-	}
-	file := probe(want[0])
-	for _, name := range names {
-		if file != "" && unix.Access(root+"/"+name+"/"+file, unix.F_OK) == nil {
-			return root + "/" + name
-		}
-	}
-	return ""
-}
-
-func sameSet(a, b []string) bool {
-	if len(a) != len(b) {
-		return false
-	}
-next:
-	for _, x := range a {
-		for _, y := range b {
-			if x == y {
-				continue next
-			}
-		}
-		return false
-	}
-	return true
-}
-
-// on1 is the v1 hierarchy of a controller.
-func (l *layout) on1(ctrl string) *mount1 {
-	for i := range l.v1 {
-		for _, c := range l.v1[i].controllers {
-			if c == ctrl {
-				return &l.v1[i]
 			}
 		}
 	}

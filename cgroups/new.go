@@ -132,23 +132,6 @@ func (m *Manager) plan(r *specs.LinuxResources) ([]write, error) {
 	return writes, err
 }
 
-// checkPageSizes refuses sizes that this host has no huge pages of, as the cgroup will have no file for them.
-func checkPageSizes(limits []specs.LinuxHugepageLimit) error {
-	const sizes = "/sys/kernel/mm/hugepages"
-	for i, l := range limits {
-		number, unit := strings.TrimRight(l.Pagesize, "KMGB"), strings.TrimLeft(l.Pagesize, "0123456789")
-		kib := utoa(parseNumber(number) << map[string]uint{"MB": 10, "GB": 20}[unit])
-		field := "hugepageLimits[" + itoa(int64(i)) + "]"
-		if unix.Access(sizes+"/hugepages-"+kib+"kB", unix.F_OK) == unix.ENOENT && unix.Access(sizes, unix.F_OK) == nil {
-			return refuse(field, "the sizes that there are: ls "+sizes, "this host has no huge pages of %s", l.Pagesize)
-		}
-		if name := pageSize(kib); name != l.Pagesize {
-			return refuse(field, "write it like that", "pageSize %q is called %s by the kernel", l.Pagesize, name)
-		}
-	}
-	return nil
-}
-
 // keepWritable drops the hierarchies where this user cannot make the cgroup, or cannot move a
 // process to it.
 func (m *Manager) keepWritable() error {

@@ -74,30 +74,6 @@ func (p *planner) cpu2(r *specs.LinuxCPU) {
 	p.add("cpu", "cpu.max", s, field, late)
 }
 
-func (p *planner) cpu1(r *specs.LinuxCPU) {
-	if p.idle(r) {
-		if v, ok := given(r.Shares); ok {
-			p.add("cpu", "cpu.shares", utoa(v), "cpu.shares", 0)
-		}
-	}
-	if v, ok := given(r.RealtimePeriod); ok {
-		p.add("cpu", "cpu.rt_period_us", utoa(v), "cpu.realtimePeriod", late)
-	}
-	if v, ok := given(r.RealtimeRuntime); ok {
-		p.add("cpu", "cpu.rt_runtime_us", itoa(v), "cpu.realtimeRuntime", late)
-	}
-	// The kernel compares each of the three with the others as they are at that moment.
-	if r.Burst != nil {
-		p.add("cpu", "cpu.cfs_burst_us", utoa(*r.Burst), "cpu.burst", late)
-	}
-	if v, ok := given(r.Period); ok {
-		p.add("cpu", "cpu.cfs_period_us", utoa(v), "cpu.period", late)
-	}
-	if v, ok := given(r.Quota); ok {
-		p.add("cpu", "cpu.cfs_quota_us", itoa(v), "cpu.quota", late)
-	}
-}
-
 // idle plans cpu.idle and says whether shares count: an idle cgroup has no weight, and refuses one.
 func (p *planner) idle(r *specs.LinuxCPU) bool {
 	if r.Idle == nil {

@@ -1,7 +1,10 @@
 package cgroups
 
 import (
+	"strings"
+
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 // ioWeight converts blkio's weight (10 to 1000) linearly to io.weight (1 to 10000), as runc does.
@@ -71,43 +74,6 @@ func (p *planner) throttle2(list []specs.LinuxThrottleDevice, key, field string)
 	}
 }
 
-func (p *planner) blkio1(r *specs.LinuxBlockIO) {
-	// blkio.weight was CFQ's, gone with Linux 5.0; bfq's has another name.
-	if v := r.Weight; v != nil && *v != 0 {
-		s := utoa(uint64(*v))
-		w := p.add("blkio", "blkio.weight", s, "blockIO.weight", 0)
-		w.alt = &write{ctrl: "blkio", file: "blkio.bfq.weight", value: s, field: w.field}
-	}
-	if v := r.LeafWeight; v != nil && *v != 0 {
-		p.add("blkio", "blkio.leaf_weight", utoa(uint64(*v)), "blockIO.leafWeight", 0)
-	}
-	for i, d := range r.WeightDevice {
-		field := "blockIO.weightDevice[" + itoa(int64(i)) + "]"
-		dev := device(d.LinuxBlockIODevice)
-		if d.Weight != nil {
-			s := dev + " " + utoa(uint64(*d.Weight))
-			w := p.add("blkio", "blkio.weight_device", s, field+".weight", keyed)
-			w.reset = "0"
-			w.alt = &write{ctrl: "blkio", file: "blkio.bfq.weight_device", value: s, field: w.field, flags: keyed, reset: "0"}
-		}
-		if d.LeafWeight != nil {
-			p.add("blkio", "blkio.leaf_weight_device", dev+" "+utoa(uint64(*d.LeafWeight)),
-				field+".leafWeight", keyed).reset = "0"
-		}
-	}
-	p.throttle1(r.ThrottleReadBpsDevice, "blkio.throttle.read_bps_device", "blockIO.throttleReadBpsDevice")
-	p.throttle1(r.ThrottleWriteBpsDevice, "blkio.throttle.write_bps_device", "blockIO.throttleWriteBpsDevice")
-	p.throttle1(r.ThrottleReadIOPSDevice, "blkio.throttle.read_iops_device", "blockIO.throttleReadIOPSDevice")
-	p.throttle1(r.ThrottleWriteIOPSDevice, "blkio.throttle.write_iops_device", "blockIO.throttleWriteIOPSDevice")
-}
-
-func (p *planner) throttle1(list []specs.LinuxThrottleDevice, file, field string) {
-	for i, d := range list {
-		p.add("blkio", file, device(d.LinuxBlockIODevice)+" "+utoa(d.Rate),
-			field+"["+itoa(int64(i))+"]", keyed).reset = "0"
-	}
-}
-
 func device(d specs.LinuxBlockIODevice) string { return itoa(d.Major) + ":" + itoa(d.Minor) }
 
 // hugetlb limits both the reservations, where the kernel accounts for them (5.7), and the usage.
@@ -123,24 +89,19 @@ func (p *planner) hugetlb(limits []specs.LinuxHugepageLimit) {
 	}
 }
 
-// network: net_cls and net_prio are v1's; v2 leaves it to netfilter and eBPF.
-func (p *planner) network(r *specs.LinuxNetwork) {
-	if r == nil {
-		return
-	}
-	if id := r.ClassID; id != nil && *id != 0 {
-		if p.v2("net_cls") {
-			p.fail(refuse("network.classID", "remove the field", "no cgroup v1 hierarchy with net_cls is mounted (cgroup v2 has none)"))
-			return
+// checkPageSizes refuses sizes that this host has no huge pages of, as the cgroup will have no file for them.
+func checkPageSizes(limits []specs.LinuxHugepageLimit) error {
+	const sizes = "/sys/kernel/mm/hugepages"
+	for i, l := range limits {
+		number, unit := strings.TrimRight(l.Pagesize, "KMGB"), strings.TrimLeft(l.Pagesize, "0123456789")
+		kib := utoa(parseNumber(number) << map[string]uint{"MB": 10, "GB": 20}[unit])
+		field := "hugepageLimits[" + itoa(int64(i)) + "]"
+		if unix.Access(sizes+"/hugepages-"+kib+"kB", unix.F_OK) == unix.ENOENT && unix.Access(sizes, unix.F_OK) == nil {
+			return refuse(field, "the sizes that there are: ls "+sizes, "this host has no huge pages of %s", l.Pagesize)
 		}
-		p.add("net_cls", "net_cls.classid", utoa(uint64(*id)), "network.classID", 0)
-	}
-	for i, prio := range r.Priorities {
-		field := "network.priorities[" + itoa(int64(i)) + "]"
-		if p.v2("net_prio") {
-			p.fail(refuse(field, "remove the field", "no cgroup v1 hierarchy with net_prio is mounted (cgroup v2 has none)"))
-			return
+		if name := pageSize(kib); name != l.Pagesize {
+			return refuse(field, "write it like that", "pageSize %q is called %s by the kernel", l.Pagesize, name)
 		}
-		p.add("net_prio", "net_prio.ifpriomap", prio.Name+" "+utoa(uint64(prio.Priority)), field, keyed).reset = "0"
 	}
+	return nil
 }

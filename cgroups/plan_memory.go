@@ -73,38 +73,6 @@ func swapOnly(r *specs.LinuxMemory) (string, *Error) {
 	return itoa(swap - limit), nil
 }
 
-func (p *planner) memory1(r *specs.LinuxMemory) {
-	limit, limited := given(r.Limit)
-	swap, swapped := given(r.Swap)
-	if limit < 0 && swap > 0 {
-		p.fail(refuse("memory.swap", "set memory.limit too, or remove swap",
-			"%d is memory plus swap on cgroup v1, which cannot be less than a memory.limit of -1 (none)", swap))
-		return
-	}
-	if limited {
-		// Limit must never exceed memory plus swap, whichever way both move.
-		p.add("memory", "memory.limit_in_bytes", itoa(limit), "memory.limit", late)
-	}
-	switch {
-	case swapped:
-		p.add("memory", "memory.memsw.limit_in_bytes", itoa(swap), "memory.swap", late)
-	case limit == -1:
-		p.add("memory", "memory.memsw.limit_in_bytes", "-1", "memory.swap", late|mayLack)
-	}
-	if v, ok := given(r.KernelTCP); ok { //nolint:staticcheck // not recommended, but there
-		p.add("memory", "memory.kmem.tcp.limit_in_bytes", itoa(v), "memory.kernelTCP", 0)
-	}
-	if v, ok := given(r.Reservation); ok {
-		p.add("memory", "memory.soft_limit_in_bytes", itoa(v), "memory.reservation", 0)
-	}
-	if r.Swappiness != nil {
-		p.add("memory", "memory.swappiness", utoa(*r.Swappiness), "memory.swappiness", 0)
-	}
-	if r.DisableOOMKiller != nil {
-		p.add("memory", "memory.oom_control", bit(*r.DisableOOMKiller), "memory.disableOOMKiller", 0)
-	}
-}
-
 func bit(b bool) string {
 	if b {
 		return "1"

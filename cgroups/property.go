@@ -8,7 +8,6 @@ import (
 
 	"davit/cgroups/systemd"
 
-	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
@@ -187,34 +186,6 @@ func (p *propertyList) bandwidth(version int) {
 		perSecond = (n*1000000/period + percent - 1) / percent * percent
 	}
 	p.add("CPUQuotaPerSecUSec", perSecond)
-}
-
-// deviceProperties tells systemd of device rules, nil being none. Systemd knows a list of what is allowed; if the rules
-// are more than that, on v2 it is told to allow everything, as davit's own program holds whatever systemd does; on
-// v1, where it would open everything when it writes the cgroup again, it is told what can be said.
-func (m *Manager) deviceProperties(list []specs.LinuxDeviceCgroup) ([]systemd.Property, error) {
-	if list == nil {
-		return nil, nil
-	}
-	v := m.version("devices")
-	l, e := deviceListOf(list)
-	if e != nil && v == 1 {
-		return nil, e
-	}
-	policy := "auto"
-	allow := []systemd.Pair{}
-	if e == nil && !l.allow {
-		if pairs, whole := deviceAllow(&l, procDevices); whole || v == 1 {
-			policy, allow = "strict", pairs
-		}
-	}
-	// Systemd wants a daemon-reload if the policy comes first (systemd #35710). An empty list
-	// forgets what was allowed before.
-	props := []systemd.Property{{Name: "DeviceAllow", Value: []systemd.Pair{}}}
-	if len(allow) > 0 {
-		props = append(props, systemd.Property{Name: "DeviceAllow", Value: allow})
-	}
-	return append(props, systemd.Property{Name: "DevicePolicy", Value: policy}), nil
 }
 
 // deviceAllow says what a list allows in DeviceAllow's terms, each node once, as the last one counts; and

@@ -79,14 +79,6 @@ func (r *reader) text(ctrl, file string) string {
 // number is a file with one number; "max" is the largest.
 func (r *reader) number(ctrl, file string) uint64 { return parseNumber(r.text(ctrl, file)) }
 
-func parseNumber(s string) uint64 {
-	if s == "max" {
-		return math.MaxUint64
-	}
-	n, _ := strconv.ParseUint(s, 10, 64)
-	return n
-}
-
 // each calls f for the lines "key value" of a file.
 func (r *reader) each(ctrl, file string, f func(key string, value uint64)) {
 	for line := range strings.Lines(r.text(ctrl, file)) {
@@ -116,39 +108,6 @@ func (r *reader) cpu2(s *Stats) {
 	})
 }
 
-func (r *reader) cpu1(s *Stats) {
-	r.each("cpu", "cpu.stat", func(key string, v uint64) {
-		switch key {
-		case "nr_periods":
-			s.CPU.Throttling.Periods = v
-		case "nr_throttled":
-			s.CPU.Throttling.ThrottledPeriods = v
-		case "throttled_time":
-			s.CPU.Throttling.ThrottledTime = v
-		}
-	})
-	u := &s.CPU.Usage
-	u.Total = r.number("cpuacct", "cpuacct.usage")
-	r.each("cpuacct", "cpuacct.stat", func(key string, v uint64) {
-		const tick = 1e9 / 100 // USER_HZ is 100 on every architecture with cgroups
-		switch key {
-		case "user":
-			u.User = v * tick
-		case "system":
-			u.Kernel = v * tick
-		}
-	})
-	for i, line := range strings.Split(r.text("cpuacct", "cpuacct.usage_all"), "\n") {
-		if f := strings.Fields(line); i > 0 && len(f) == 3 { // "cpu user system"
-			u.PercpuUser = append(u.PercpuUser, parseNumber(f[1]))
-			u.PercpuKernel = append(u.PercpuKernel, parseNumber(f[2]))
-		}
-	}
-	for _, f := range strings.Fields(r.text("cpuacct", "cpuacct.usage_percpu")) {
-		u.Percpu = append(u.Percpu, parseNumber(f))
-	}
-}
-
 func (r *reader) cpuset(s *Stats) {
 	c := &s.CPUSet
 	if r.m.version("cpuset") == 2 {
@@ -167,27 +126,6 @@ func (r *reader) cpuset(s *Stats) {
 	c.MemoryPressure = r.number("cpuset", "cpuset.memory_pressure")
 	c.SchedLoadBalance = r.number("cpuset", "cpuset.sched_load_balance")
 	c.SchedRelaxDomainLevel, _ = strconv.ParseInt(r.text("cpuset", "cpuset.sched_relax_domain_level"), 10, 64)
-}
-
-// parseList reads the kernel's lists, "0-3,7", also with blanks beside the commas.
-func parseList(s string) []uint16 {
-	var out []uint16
-	for part := range strings.SplitSeq(s, ",") {
-		part = strings.TrimSpace(part)
-		first, last, ranged := strings.Cut(part, "-")
-		if !ranged {
-			last = first
-		}
-		a, err1 := strconv.ParseUint(first, 10, 16)
-		b, err2 := strconv.ParseUint(last, 10, 16)
-		if err1 != nil || err2 != nil {
-			continue
-		}
-		for ; a <= b; a++ {
-			out = append(out, uint16(a))
-		}
-	}
-	return out
 }
 
 func (r *reader) memory2(s *MemoryStats) {
@@ -231,24 +169,6 @@ func (r *reader) memory2(s *MemoryStats) {
 	}
 }
 
-func (r *reader) memory1(s *MemoryStats) {
-	s.Raw = make(map[string]uint64, 64)
-	r.each("memory", "memory.stat", func(key string, v uint64) { s.Raw[key] = v })
-	s.Cache = s.Raw["cache"]
-	entry := func(name string) MemoryEntry {
-		return MemoryEntry{
-			Usage:   r.number("memory", name+"usage_in_bytes"),
-			Max:     r.number("memory", name+"max_usage_in_bytes"),
-			Limit:   r.number("memory", name+"limit_in_bytes"),
-			Failcnt: r.number("memory", name+"failcnt"),
-		}
-	}
-	s.Usage = entry("memory.")
-	s.Swap = entry("memory.memsw.")
-	s.Kernel = entry("memory.kmem.")
-	s.KernelTCP = entry("memory.kmem.tcp.")
-}
-
 // io2 reads io.stat: "259:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=0 dios=0"; the operations get v1's names. The figures
 // are those of the last device before them: the kernel writes no end of line after a device without any. It calls one
 // that is gone "(unknown)", which is left out.
@@ -287,45 +207,6 @@ func operation(key string) string {
 	return "Write"
 }
 
-// blkio1 reads the I/O scheduler's figures if a scheduler with cgroups is in use (bfq; cfq before
-// Linux 5.0), else those of throttling, which count every request.
-func (r *reader) blkio1(s *BlkioStats) {
-	for _, prefix := range [...]string{"blkio.bfq.", "blkio."} {
-		s.IoServicedRecursive = r.blkioEntries(prefix + "io_serviced_recursive")
-		if len(s.IoServicedRecursive) == 0 {
-			continue
-		}
-		s.IoServiceBytesRecursive = r.blkioEntries(prefix + "io_service_bytes_recursive")
-		s.IoQueuedRecursive = r.blkioEntries(prefix + "io_queued_recursive")
-		s.IoServiceTimeRecursive = r.blkioEntries(prefix + "io_service_time_recursive")
-		s.IoWaitTimeRecursive = r.blkioEntries(prefix + "io_wait_time_recursive")
-		s.IoMergedRecursive = r.blkioEntries(prefix + "io_merged_recursive")
-		s.IoTimeRecursive = r.blkioEntries(prefix + "time_recursive")
-		s.SectorsRecursive = r.blkioEntries(prefix + "sectors_recursive")
-		return
-	}
-	s.IoServiceBytesRecursive = r.blkioEntries("blkio.throttle.io_service_bytes_recursive")
-	s.IoServicedRecursive = r.blkioEntries("blkio.throttle.io_serviced_recursive")
-}
-
-// blkioEntries reads "8:0 Read 123" and "8:0 123"; the file's grand total is left out, as in runc.
-func (r *reader) blkioEntries(file string) []BlkioEntry {
-	var out []BlkioEntry
-	for line := range strings.Lines(r.text("blkio", file)) {
-		f := strings.Fields(line)
-		if len(f) < 2 || f[0] == "Total" {
-			continue
-		}
-		major, minor, _ := strings.Cut(f[0], ":")
-		e := BlkioEntry{Major: parseNumber(major), Minor: parseNumber(minor), Value: parseNumber(f[len(f)-1])}
-		if len(f) == 3 {
-			e.Op = f[1]
-		}
-		out = append(out, e)
-	}
-	return out
-}
-
 // hugetlb reads each page size that the cgroup has files for: the reservations, where the kernel accounts for them
 // (5.7), since it is those that the limit is first met by; else the usage. As in runc.
 func (r *reader) hugetlb(s *Stats) {
@@ -358,18 +239,6 @@ func (r *reader) hugetlb(s *Stats) {
 			s.Hugetlb[size] = h
 		}
 	}
-}
-
-// pageSize is what the kernel calls a huge page of so many KiB in its files: "2MB".
-func pageSize(kib string) string {
-	n := parseNumber(kib)
-	switch {
-	case n >= 1<<20:
-		return utoa(n>>20) + "GB"
-	case n >= 1<<10:
-		return utoa(n>>10) + "MB"
-	}
-	return utoa(n) + "KB"
 }
 
 // pressure reads "some avg10=0.00 avg60=0.00 avg300=0.00 total=0" and "full …"; nil if the kernel has PSI off.

@@ -3,7 +3,6 @@ package cgroups
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"davit/cgroups/systemd"
 
@@ -43,13 +42,6 @@ func (u *unit) dial() (*systemd.Conn, error) {
 		u.conn = c
 	}
 	return u.conn, nil
-}
-
-func dialHint(user bool) string {
-	if user {
-		return "there must be a systemd user session: log in through PAM, or `loginctl enable-linger`, and set XDG_RUNTIME_DIR"
-	}
-	return "systemd's sockets are /run/systemd/private and /run/dbus/system_bus_socket"
 }
 
 // placeUnit decides the unit and its directories from a cgroupsPath of the form slice:prefix:name.
@@ -99,63 +91,6 @@ func (m *Manager) placeUnit() error {
 		}
 	}
 	return nil
-}
-
-// unitName splits slice:prefix:name; an empty path means davit-ID.scope in the usual slice.
-func unitName(path, id string, user bool) (slice, name string, err error) {
-	slice = "system.slice"
-	if user {
-		slice = "user.slice"
-	}
-	if path == "" {
-		return slice, "davit-" + id + ".scope", nil
-	}
-	part := strings.Split(path, ":")
-	wrong := func(what string) error {
-		return &Error{Field: "linux.cgroupsPath", What: fmt.Sprintf("%q: %s", path, what),
-			Hint: `systemd's driver wants slice:prefix:name, as in "system.slice:davit:web"`}
-	}
-	if len(part) != 3 {
-		return "", "", wrong("expected the form slice:prefix:name")
-	}
-	if part[0] != "" {
-		slice = part[0]
-	}
-	name = part[2] + ".scope"
-	if part[1] != "" {
-		name = part[1] + "-" + name
-	}
-	switch {
-	case part[2] == "":
-		return "", "", wrong("the name is empty")
-	case strings.HasSuffix(part[2], ".slice"):
-		return "", "", wrong("a slice holds no processes")
-	case strings.IndexByte(name, '/') >= 0 || len(name) > 255:
-		return "", "", wrong("not the name of a unit")
-	}
-	return slice, name, nil
-}
-
-// expandSlice is a slice's path: a-b.slice is below a.slice (systemd.slice(5)).
-func expandSlice(slice string) (string, error) {
-	base, ok := strings.CutSuffix(slice, ".slice")
-	wrong := &Error{Field: "linux.cgroupsPath", What: fmt.Sprintf("%q is not the name of a slice", slice),
-		Hint: "as in system.slice or machine-web.slice"}
-	if !ok || strings.IndexByte(slice, '/') >= 0 {
-		return "", wrong
-	}
-	if base == "-" {
-		return "", nil // the root slice
-	}
-	path, prefix := "", ""
-	for part := range strings.SplitSeq(base, "-") {
-		if part == "" {
-			return "", wrong
-		}
-		path += "/" + prefix + part + ".slice"
-		prefix += part + "-"
-	}
-	return path, nil
 }
 
 // Start starts the scope with pid in it, unless it exists; Add is to follow. From then on, the unit is the container's
@@ -219,22 +154,6 @@ func (m *Manager) checkThawed() error {
 		return nil
 	}
 	return checkThawed2(m.state.Dirs[""], m.layout.v2)
-}
-
-func startHint(err error) string {
-	var e *systemd.Error
-	if !errors.As(err, &e) {
-		return ""
-	}
-	switch e.Name {
-	case "org.freedesktop.systemd1.UnitExists":
-		return "another container or service has a unit of this name: choose another linux.cgroupsPath"
-	case "org.freedesktop.DBus.Error.PropertyReadOnly", "org.freedesktop.DBus.Error.UnknownProperty", "org.freedesktop.DBus.Error.InvalidArgs":
-		return "check the annotations org.systemd.property.* against this systemd's version"
-	case "org.freedesktop.DBus.Error.AccessDenied", "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired":
-		return "only root may start units of the system's manager"
-	}
-	return ""
 }
 
 // finishUnit does for the scope's cgroups what systemd leaves undone: v1 hierarchies it does not use, controllers it
@@ -351,3 +270,31 @@ func (m *Manager) stopUnit() error {
 
 // HasSystemd says whether systemd's driver is linked in, for `davit features`.
 const HasSystemd = true
+
+// deviceProperties tells systemd of device rules, nil being none. Systemd knows a list of what is allowed; if the rules
+// are more than that, on v2 it is told to allow everything, as davit's own program holds whatever systemd does; on
+// v1, where it would open everything when it writes the cgroup again, it is told what can be said.
+func (m *Manager) deviceProperties(list []specs.LinuxDeviceCgroup) ([]systemd.Property, error) {
+	if list == nil {
+		return nil, nil
+	}
+	v := m.version("devices")
+	l, e := deviceListOf(list)
+	if e != nil && v == 1 {
+		return nil, e
+	}
+	policy := "auto"
+	allow := []systemd.Pair{}
+	if e == nil && !l.allow {
+		if pairs, whole := deviceAllow(&l, procDevices); whole || v == 1 {
+			policy, allow = "strict", pairs
+		}
+	}
+	// Systemd wants a daemon-reload if the policy comes first (systemd #35710). An empty list
+	// forgets what was allowed before.
+	props := []systemd.Property{{Name: "DeviceAllow", Value: []systemd.Pair{}}}
+	if len(allow) > 0 {
+		props = append(props, systemd.Property{Name: "DeviceAllow", Value: allow})
+	}
+	return append(props, systemd.Property{Name: "DevicePolicy", Value: policy}), nil
+}
