@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"unsafe"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
@@ -158,6 +159,33 @@ func (r *deviceRule) compare() (reg uint8, number int64, some bool) {
 // progName tells davit's program from others' on the same cgroup (at most 15 bytes).
 const progName = "davit_devices"
 
+// setDevices2 attaches the program of the rules, in the place of davit's former one in one step if
+// there is one. Programs of others (systemd's) stay: the kernel asks all of them.
+func setDevices2(dir int, list []specs.LinuxDeviceCgroup, mayHaveOld bool) error {
+	rules, e := deviceRules(list)
+	if e != nil {
+		return e
+	}
+	old := -1
+	if mayHaveOld {
+		var err error
+		if old, err = findProgram(dir); err != nil {
+			return err
+		}
+		if old >= 0 {
+			defer unix.Close(old)
+		}
+	} else if len(rules) == 1 && rules[0].all() {
+		return nil // everything is allowed anyway
+	}
+	prog, err := loadProgram(assemble(rules), progName)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(prog)
+	return attachProgram(dir, prog, old)
+}
+
 func loadProgram(code []insn, name string) (int, error) {
 	buf := make([]byte, 0, 8*len(code))
 	for _, i := range code {
@@ -256,7 +284,7 @@ func programName(fd int) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("bpf BPF_OBJ_GET_INFO_BY_FD: %w", err)
 	}
-	return string(cString(info[64:80])), nil
+	return unix.ByteSliceToString(info[64:80]), nil
 }
 
 // The kernel's pointers in bpf_attr have 64 bits whatever the machine; the structs here hold Go's, which the

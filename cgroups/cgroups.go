@@ -63,7 +63,7 @@ func Open(s State) *Manager {
 	m := &Manager{state: s, v2: -1}
 	m.group()
 	if s.Driver == Systemd {
-		m.unit = &unit{name: s.Scope, slice: s.Slice, user: s.User, started: true}
+		m.unit = &unit{scope: scope{name: s.Scope, slice: s.Slice, user: s.User}, started: true}
 	}
 	return m
 }
@@ -86,7 +86,9 @@ func (m *Manager) Close() {
 			m.dirs[i].fd = -1
 		}
 	}
-	m.unit.close()
+	if m.unit != nil {
+		m.unit.close()
+	}
 }
 
 // version says where a controller's files are: 1, 2, or 0 for nowhere.

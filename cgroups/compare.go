@@ -8,13 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// compare says whether the file of w has its value, or what it has. file is w, or w.alt if that has the file.
-func (m *Manager) compare(w *write) (file *write, have string, same bool, err error) {
-	dir, err := m.open(w)
-	if err != nil {
-		return nil, "", false, err
-	}
-	have, err = readValue(dir, w.file)
+// compare says whether the file of w in dir has its value, or what it has. file is w, or w.alt if that has the file.
+func compare(dir int, w *write) (file *write, have string, same bool) {
+	have, err := readValue(dir, w.file)
 	if errors.Is(err, unix.ENOENT) && w.alt != nil {
 		w = w.alt
 		have, err = readValue(dir, w.file)
@@ -22,9 +18,9 @@ func (m *Manager) compare(w *write) (file *write, have string, same bool, err er
 	switch {
 	case errors.Is(err, unix.ENOENT) && w.flags&mayLack != 0,
 		errors.Is(err, unix.EINVAL), errors.Is(err, unix.EACCES): // a file that is only written
-		return w, "", true, nil
+		return w, "", true
 	case err != nil:
-		return w, err.Error(), false, nil
+		return w, err.Error(), false
 	}
 	have = strings.TrimSpace(have)
 	if w.flags&keyed != 0 {
@@ -33,9 +29,9 @@ func (m *Manager) compare(w *write) (file *write, have string, same bool, err er
 		have, _, _ = strings.Cut(all, "\n") // a weight; single devices' follow
 	}
 	if w.ctrl == "cpuset" { // a list, which may have blanks
-		return w, have, sameWord(w.value, have), nil
+		return w, have, sameWord(w.value, have)
 	}
-	return w, have, sameValue(w.value, have), nil
+	return w, have, sameValue(w.value, have)
 }
 
 // lineOf finds the line of a keyed file that begins with the value's key.

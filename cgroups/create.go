@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -213,7 +214,7 @@ func (m *Manager) Add(pid int, inV2 bool) error {
 		}
 		err = join(fd, m.state.Dirs[""], pid)
 		if m.unit != nil && m.unit.user && (errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM)) {
-			return m.attach(pid, err)
+			return m.unit.attach(m.unit.sub, pid)
 		}
 		if err != nil {
 			return err
@@ -228,7 +229,7 @@ func join(fd int, dir string, pid int) error {
 	if fd == unix.AT_FDCWD {
 		file = dir + "/cgroup.procs"
 	}
-	err := writeAt(fd, file, itoa(int64(pid)))
+	err := writeAt(fd, file, strconv.Itoa(pid))
 	if err == nil {
 		return nil
 	}
@@ -253,7 +254,7 @@ func join(fd int, dir string, pid int) error {
 // InitFD is the cgroup2 directory that process pid is in now: where exec goes if FD's is
 // busy. The caller closes it.
 func (m *Manager) InitFD(pid int) (*os.File, error) {
-	file := "/proc/" + itoa(int64(pid)) + "/cgroup"
+	file := "/proc/" + strconv.Itoa(pid) + "/cgroup"
 	s, err := readString(unix.AT_FDCWD, file)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", file, err)

@@ -1,9 +1,12 @@
 package cgroups
 
 import (
+	"errors"
 	"fmt"
+	"strconv"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 // deviceRule is a rule of linux.resources.devices in the kernel's terms.
@@ -31,7 +34,7 @@ func deviceRules(list []specs.LinuxDeviceCgroup) ([]deviceRule, *Error) {
 	for i := range list {
 		r, err := deviceRuleOf(&list[i])
 		if err != "" {
-			return nil, refuse("devices["+itoa(int64(i))+"]", "", "%s", err)
+			return nil, refuse("devices["+strconv.Itoa(i)+"]", "", "%s", err)
 		}
 		if r.all() {
 			rules = rules[:0]
@@ -91,7 +94,7 @@ func number(n int64) string {
 	if n == anyDevice {
 		return "*"
 	}
-	return itoa(n)
+	return strconv.FormatInt(n, 10)
 }
 
 func accessString(a byte) string {
@@ -106,4 +109,48 @@ func accessString(a byte) string {
 		b = append(b, 'm')
 	}
 	return string(b)
+}
+
+// checkRules refuses rules that cannot be set where the devices controller is of that version; 0: nowhere.
+func checkRules(list []specs.LinuxDeviceCgroup, version int) error {
+	var e *Error
+	switch version {
+	case 0:
+		e = refuse("devices", "mount the devices hierarchy, or cgroup v2", "no hierarchy of this host can control devices")
+	case 1:
+		_, e = deviceListOf(list)
+	default:
+		_, e = deviceRules(list)
+	}
+	if e != nil {
+		return e
+	}
+	return nil
+}
+
+// setRules restricts devices to what the rules allow, in the directory dir of the devices controller. had are the rules
+// before an update, nil if they are not known; mayHaveOld: there may be a program of davit's already.
+func setRules(dir, version int, list, had []specs.LinuxDeviceCgroup, mayHaveOld bool) error {
+	var err error
+	if version == 1 {
+		err = setDevices1(dir, list, had)
+	} else {
+		err = setDevices2(dir, list, mayHaveOld)
+	}
+	if _, refused := err.(*Error); err == nil || refused {
+		return err
+	}
+	return &Error{Field: resources + "devices", What: "restrict devices", Err: err, Hint: deviceHint(err, version)}
+}
+
+func deviceHint(err error, version int) string {
+	switch {
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
+		return "a parent cgroup may forbid the device, or forbid programs below it; v2 takes CAP_BPF and CAP_NET_ADMIN"
+	case errors.Is(err, unix.EINVAL) && version == 1:
+		return "while the cgroup has sub-cgroups, v1's kernel neither changes the default nor forgets what was denied: remove them, or make the container anew"
+	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOSYS):
+		return "the kernel needs CONFIG_CGROUP_BPF and CONFIG_BPF_SYSCALL"
+	}
+	return ""
 }

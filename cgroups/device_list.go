@@ -1,6 +1,8 @@
 package cgroups
 
 import (
+	"strconv"
+
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
@@ -37,7 +39,7 @@ func deviceListOf(list []specs.LinuxDeviceCgroup) (deviceList, *Error) {
 			needed := one
 			needed.access &^= decidedLater(&one, rules[i+1:])
 			if whole, ok := l.remove(&needed); !ok {
-				return deviceList{}, refuse("devices["+itoa(int64(index+i))+"]",
+				return deviceList{}, refuse("devices["+strconv.Itoa(index+i)+"]",
 					"instead of the wildcard list the devices one by one, or use cgroup v2; what follows the config's own rules are davit's, for the default devices",
 					"%s is an exception to the rule before it, %s: cgroup v1 cannot take a part out of a wildcard", one.text(), whole.text())
 			}
@@ -153,8 +155,11 @@ func (r *deviceRule) meets(s *deviceRule) bool {
 
 // line is a rule as devices.allow takes it.
 func (r *deviceRule) line() string {
-	return string(r.kind) + " " + number(r.major) + ":" + number(r.minor) + " " + accessString(r.access)
+	return string(r.kind) + " " + r.number() + " " + accessString(r.access)
 }
+
+// number is the rule's device numbers as the kernel writes them: "1:3", "136:*".
+func (r *deviceRule) number() string { return number(r.major) + ":" + number(r.minor) }
 
 func (r *deviceRule) text() string {
 	if r.allow {

@@ -11,14 +11,10 @@ import (
 
 // v1 keeps a default and a list of exceptions, and forgets the list when the default is written. Where everything is
 // denied by default an update only adds and removes exceptions, so that no device is lost for a moment.
-func (m *Manager) setDevices1(list, had []specs.LinuxDeviceCgroup) error {
+func setDevices1(fd int, list, had []specs.LinuxDeviceCgroup) error {
 	want, e := deviceListOf(list)
 	if e != nil {
 		return e
-	}
-	fd, err := m.dir1("devices")
-	if err != nil {
-		return err
 	}
 	now, err := readString(fd, "devices.list")
 	if err != nil {

@@ -249,7 +249,7 @@ func (m *Manager) OOMKills() uint64 {
 	if m.version("memory") == 1 {
 		file = "memory.oom_control"
 	}
-	dir, err := m.open(&write{ctrl: "memory"})
+	dir, err := m.open("memory")
 	if err != nil {
 		return 0
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -99,7 +100,7 @@ func signalName(sig unix.Signal) string {
 	if name := unix.SignalName(sig); name != "" {
 		return name
 	}
-	return "signal " + itoa(int64(sig))
+	return "signal " + strconv.Itoa(int(sig))
 }
 
 // signalNew signals the processes that are not in seen yet, and tells each.

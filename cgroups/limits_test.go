@@ -102,7 +102,7 @@ func TestCheckBeforeUpdate(t *testing.T) {
 		{8192, 12288, true, ""}, {-1, -1, true, ""}, {4096, 4096, false, ""},
 		{8191, 20000, true, "linux.resources.memory.limit: "}, {8192, 12287, true, "linux.resources.memory.swap: "},
 	} {
-		err := m.checkUsage(&specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: &c.limit, Swap: &c.swap, CheckBeforeUpdate: &c.check}})
+		err := m.checkUsage(&specs.LinuxMemory{Limit: &c.limit, Swap: &c.swap, CheckBeforeUpdate: &c.check})
 		if (err == nil) != (c.want == "") || err != nil && !strings.HasPrefix(err.Error(), c.want) {
 			t.Errorf("%+v: %v", c, err)
 		}
@@ -120,7 +120,7 @@ func TestCPU(t *testing.T) {
 				t.Errorf("%s: cpu.max is %s", when, got)
 			}
 			n, _ := strconv.ParseUint(shares, 10, 64)
-			shares = utoa(Weight(n))
+			shares = strconv.FormatUint(Weight(n), 10)
 		} else {
 			if got := read(t, m, "cpu", "cpu.cfs_quota_us"); got != quota {
 				t.Errorf("%s: quota is %s", when, got)

@@ -40,9 +40,9 @@ func pageSize(kib string) string {
 	n := parseNumber(kib)
 	switch {
 	case n >= 1<<20:
-		return utoa(n>>20) + "GB"
+		return strconv.FormatUint(n>>20, 10) + "GB"
 	case n >= 1<<10:
-		return utoa(n>>10) + "MB"
+		return strconv.FormatUint(n>>10, 10) + "MB"
 	}
-	return utoa(n) + "KB"
+	return strconv.FormatUint(n, 10) + "KB"
 }

@@ -57,7 +57,7 @@ func readProcesses(at int) ([]int, error) {
 
 // processOf is the process that a thread belongs to, 0 if that has ended.
 func processOf(thread int) int {
-	s, _ := readString(unix.AT_FDCWD, "/proc/"+itoa(int64(thread))+"/status")
+	s, _ := readString(unix.AT_FDCWD, "/proc/"+strconv.Itoa(thread)+"/status")
 	for line := range strings.Lines(s) {
 		if id, ok := strings.CutPrefix(line, "Tgid:"); ok {
 			pid, _ := strconv.Atoi(strings.TrimSpace(id))

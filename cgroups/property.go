@@ -8,6 +8,7 @@ import (
 
 	"davit/cgroups/systemd"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
@@ -188,6 +189,33 @@ func (p *propertyList) bandwidth(version int) {
 	p.add("CPUQuotaPerSecUSec", perSecond)
 }
 
+// deviceProperties tells systemd of device rules, nil being none. Systemd knows a list of what is allowed; if the rules
+// are more than that, on v2 it is told to allow everything, as davit's own program holds whatever systemd does; on
+// v1, where it would open everything when it writes the cgroup again, it is told what can be said.
+func deviceProperties(list []specs.LinuxDeviceCgroup, on int) ([]systemd.Property, error) {
+	if list == nil {
+		return nil, nil
+	}
+	l, e := deviceListOf(list)
+	if e != nil && on == 1 {
+		return nil, e
+	}
+	policy := "auto"
+	allow := []systemd.Pair{}
+	if e == nil && !l.allow {
+		if pairs, whole := deviceAllow(&l, procDevices); whole || on == 1 {
+			policy, allow = "strict", pairs
+		}
+	}
+	// Systemd wants a daemon-reload if the policy comes first (systemd #35710). An empty list
+	// forgets what was allowed before.
+	props := []systemd.Property{{Name: "DeviceAllow", Value: []systemd.Pair{}}}
+	if len(allow) > 0 {
+		props = append(props, systemd.Property{Name: "DeviceAllow", Value: allow})
+	}
+	return append(props, systemd.Property{Name: "DevicePolicy", Value: policy}), nil
+}
+
 // deviceAllow says what a list allows in DeviceAllow's terms, each node once, as the last one counts; and
 // whether that is all of it. names maps the kind and number of a driver to its name.
 func deviceAllow(l *deviceList, names func(kind byte, major int64) string) (allow []systemd.Pair, whole bool) {
@@ -199,7 +227,7 @@ func deviceAllow(l *deviceList, names func(kind byte, major int64) string) (allo
 		node := ""
 		switch {
 		case r.major != anyDevice && r.minor != anyDevice:
-			node = "/dev/" + word + "/" + itoa(r.major) + ":" + itoa(r.minor)
+			node = "/dev/" + word + "/" + r.number()
 		case r.major != anyDevice:
 			if name := names(r.kind, r.major); name != "" {
 				node = word + "-" + name
@@ -233,7 +261,7 @@ func procDevices(kind byte, major int64) string {
 		char = block
 	}
 	for line := range strings.Lines(char) {
-		if f := strings.Fields(line); len(f) == 2 && f[0] == itoa(major) {
+		if f := strings.Fields(line); len(f) == 2 && f[0] == strconv.FormatInt(major, 10) {
 			return f[1]
 		}
 	}

@@ -143,10 +143,10 @@ func TestDeviceProperties(t *testing.T) {
 		return specs.LinuxDeviceCgroup{Allow: allow, Type: kind, Major: &major, Minor: &minor, Access: "rwm"}
 	}
 	all, deny := rule(true, "a", -1, -1), rule(false, "a", -1, -1)
-	v1, v2 := &Manager{state: State{Dirs: map[string]string{"devices": "/d"}}}, &Manager{state: State{Dirs: map[string]string{"": "/d"}}}
+	const v1, v2 = 1, 2
 	const open = "DeviceAllow=[] DevicePolicy=auto"
 	for _, c := range []struct {
-		m    *Manager
+		on   int
 		list []specs.LinuxDeviceCgroup
 		want string
 	}{
@@ -160,7 +160,7 @@ func TestDeviceProperties(t *testing.T) {
 		{v1, []specs.LinuxDeviceCgroup{all, rule(false, "c", 10, 229)}, open},
 		{v1, []specs.LinuxDeviceCgroup{rule(true, "c", 1, 3), rule(true, "c", -1, 7)}, "DeviceAllow=[] DeviceAllow=[[/dev/char/1:3 rwm]] DevicePolicy=strict"},
 	} {
-		props, err := c.m.deviceProperties(c.list)
+		props, err := deviceProperties(c.list, c.on)
 		if err != nil {
 			t.Fatal(err)
 		}

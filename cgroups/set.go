@@ -24,7 +24,7 @@ func (m *Manager) Set(r *specs.LinuxResources) error {
 			return err
 		}
 	}
-	if err := m.checkUsage(r); err != nil {
+	if err := m.checkUsage(r.Memory); err != nil {
 		return err
 	}
 	if err := (&applier{}).apply(writes, m.open); err != nil {
@@ -33,10 +33,10 @@ func (m *Manager) Set(r *specs.LinuxResources) error {
 	return m.setDevices(r.Devices, nil, false)
 }
 
-// open is the directory that a write goes to.
-func (m *Manager) open(w *write) (int, error) {
-	if m.version(w.ctrl) == 1 {
-		return m.dir1(w.ctrl)
+// open is the directory of a controller.
+func (m *Manager) open(ctrl string) (int, error) {
+	if m.version(ctrl) == 1 {
+		return m.dir1(ctrl)
 	}
 	return m.dir2()
 }
@@ -57,7 +57,7 @@ func (m *Manager) UpdateThen(old, change *specs.LinuxResources, then func() erro
 	if err != nil {
 		return err
 	}
-	if err := m.checkUsage(whole); err != nil {
+	if err := m.checkUsage(whole.Memory); err != nil {
 		return err
 	}
 	before, err := snapshot(writes, m.open)
@@ -73,7 +73,7 @@ func (m *Manager) UpdateThen(old, change *specs.LinuxResources, then func() erro
 
 func (m *Manager) update(old, change *specs.LinuxResources, writes []write, before []undo, then func() error) error {
 	if m.unit != nil {
-		if err := m.setUnit(writes, change.Devices); err != nil {
+		if err := m.unit.set(m.limited(writes, change.Devices)); err != nil {
 			return err
 		}
 	}
@@ -96,6 +96,18 @@ func (m *Manager) update(old, change *specs.LinuxResources, writes []write, befo
 	return nil
 }
 
+// checkUsage is memory.checkBeforeUpdate. v1's kernel refuses by itself a limit below what is in use.
+func (m *Manager) checkUsage(mem *specs.LinuxMemory) error {
+	if mem == nil || mem.CheckBeforeUpdate == nil || !*mem.CheckBeforeUpdate || m.version("memory") != 2 {
+		return nil
+	}
+	dir, err := m.dir2()
+	if err != nil {
+		return err
+	}
+	return checkUsage(dir, mem)
+}
+
 // redo writes what systemd has undone of r: told of one property it writes all that it knows of the unit again, as
 // it knows it (a quota in whole percents), and the default of some that it does not.
 func (m *Manager) redo(r *specs.LinuxResources) error {
@@ -108,11 +120,11 @@ func (m *Manager) redo(r *specs.LinuxResources) error {
 	}
 	var undone []write
 	for i := range all {
-		_, _, same, err := m.compare(&all[i])
+		dir, err := m.open(all[i].ctrl)
 		if err != nil {
 			return err
 		}
-		if !same {
+		if _, _, same := compare(dir, &all[i]); !same {
 			undone = append(undone, all[i])
 		}
 	}
@@ -155,7 +167,7 @@ func (m *Manager) back(refused error, before []undo, old, change *specs.LinuxRes
 		if change.Devices != nil {
 			devices = devicesOf(old)
 		}
-		errs = append(errs, m.setUnit(writes, devices))
+		errs = append(errs, m.unit.set(m.limited(writes, devices)))
 	}
 	errs = append(errs, rollback(before))
 	if m.unit != nil {

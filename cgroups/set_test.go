@@ -2,6 +2,7 @@ package cgroups
 
 import (
 	"fmt"
+	"strconv"
 	"testing"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -12,7 +13,7 @@ func TestRedo(t *testing.T) {
 	v := has(t, "cpu")
 	r := &specs.LinuxResources{CPU: &specs.LinuxCPU{Quota: ptr(int64(12345)), Period: ptr(uint64(90000)), Shares: ptr(uint64(512))}}
 	m := made(t, r)
-	fd, err := m.open(&write{ctrl: "cpu"})
+	fd, err := m.open("cpu")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +108,7 @@ func TestUpdateSharesOfIdle(t *testing.T) {
 	if err := m.Update(Merge(idle, shares), &specs.LinuxResources{CPU: &specs.LinuxCPU{Idle: ptr(int64(0))}}); err != nil {
 		t.Fatal(err)
 	}
-	if got := read(t, m, "cpu", either(v, "cpu.shares", "cpu.weight")); got != either(v, "512", utoa(Weight(512))) {
+	if got := read(t, m, "cpu", either(v, "cpu.shares", "cpu.weight")); got != either(v, "512", strconv.FormatUint(Weight(512), 10)) {
 		t.Errorf("shares are %s", got)
 	}
 }

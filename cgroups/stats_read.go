@@ -10,40 +10,37 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Stats reads the container's figures from whichever version has each controller. A file that this kernel
+// readStats reads a container's figures from whichever version has each controller. A file that this kernel
 // or controller does not have leaves its figures at zero.
-func (m *Manager) Stats() (*Stats, error) {
+func readStats(from source) (*Stats, error) {
 	s := &Stats{Hugetlb: map[string]HugetlbStats{}}
-	if len(m.state.Dirs) == 0 {
-		return nil, errNoCgroup
-	}
-	r := &reader{m: m}
-	if m.version("cpu") == 1 || m.version("cpuacct") == 1 {
+	r := &reader{source: from}
+	if r.on("cpu") == 1 || r.on("cpuacct") == 1 {
 		r.cpu1(s)
 	} else {
 		r.cpu2(s)
 	}
 	r.cpuset(s)
-	if m.version("memory") == 1 {
+	if r.on("memory") == 1 {
 		r.memory1(&s.Memory)
 	} else {
 		r.memory2(&s.Memory)
 	}
 	if current := r.text("pids", "pids.current"); current != "" {
 		s.Pids.Current = parseNumber(current)
-	} else if pids, err := m.Pids(); err == nil { // without the controller
+	} else if pids, err := r.pids(); err == nil { // without the controller
 		s.Pids.Current = uint64(len(pids))
 	}
 	if max := r.number("pids", "pids.max"); max != math.MaxUint64 {
 		s.Pids.Limit = max
 	}
-	if m.version("blkio") == 1 {
+	if r.on("blkio") == 1 {
 		r.blkio1(&s.Blkio)
 	} else {
 		r.io2(&s.Blkio)
 	}
 	r.hugetlb(s)
-	if m.has2() { // pressure is told by v2 alone, also for controllers that sit on v1
+	if r.unified { // pressure is told by v2 alone, also for controllers that sit on v1
 		s.CPU.PSI = r.pressure("cpu.pressure")
 		s.Memory.PSI = r.pressure("memory.pressure")
 		s.Blkio.PSI = r.pressure("io.pressure")
@@ -54,16 +51,24 @@ func (m *Manager) Stats() (*Stats, error) {
 // reader reads files of a container's controllers and keeps the first error that is more than
 // a missing file.
 type reader struct {
-	m   *Manager
+	source
 	err error
+}
+
+// source is where a container's figures are.
+type source struct {
+	on      func(ctrl string) int          // where a controller is
+	open    func(ctrl string) (int, error) // the directory of a controller
+	pids    func() ([]int, error)          // all processes, where there is no pids controller
+	unified bool                           // there is a cgroup2 directory
 }
 
 // text is a file's contents, "" if there is none.
 func (r *reader) text(ctrl, file string) string {
-	if r.m.version(ctrl) == 0 {
+	if r.on(ctrl) == 0 {
 		return ""
 	}
-	dir, err := r.m.open(&write{ctrl: ctrl})
+	dir, err := r.open(ctrl)
 	if err == nil {
 		var s string
 		if s, err = readString(dir, file); err == nil {
@@ -110,7 +115,7 @@ func (r *reader) cpu2(s *Stats) {
 
 func (r *reader) cpuset(s *Stats) {
 	c := &s.CPUSet
-	if r.m.version("cpuset") == 2 {
+	if r.on("cpuset") == 2 {
 		c.CPUs = parseList(r.text("cpuset", "cpuset.cpus.effective"))
 		c.Mems = parseList(r.text("cpuset", "cpuset.mems.effective"))
 		return
@@ -133,7 +138,7 @@ func (r *reader) memory2(s *MemoryStats) {
 	r.each("memory", "memory.stat", func(key string, v uint64) { s.Raw[key] = v })
 	s.Cache = s.Raw["file"]
 	s.Kernel.Usage = s.Raw["kernel"]
-	if r.m.version("memory") == 0 {
+	if r.on("memory") == 0 {
 		return
 	}
 	e := new(MemoryEvents)
@@ -210,7 +215,7 @@ func operation(key string) string {
 // hugetlb reads each page size that the cgroup has files for: the reservations, where the kernel accounts for them
 // (5.7), since it is those that the limit is first met by; else the usage. As in runc.
 func (r *reader) hugetlb(s *Stats) {
-	v := r.m.version("hugetlb")
+	v := r.on("hugetlb")
 	if v == 0 {
 		return
 	}

@@ -6,22 +6,13 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// checkUsage refuses a limit below what is in use, if memory.checkBeforeUpdate asks for it. v1's
-// kernel refuses by itself; v2's would reclaim, then kill.
-func (m *Manager) checkUsage(r *specs.LinuxResources) error {
-	mem := r.Memory
-	if mem == nil || mem.CheckBeforeUpdate == nil || !*mem.CheckBeforeUpdate || m.version("memory") != 2 {
-		return nil
-	}
-	fd, err := m.dir2()
-	if err != nil {
-		return err
-	}
+// checkUsage refuses a limit below what is in use in the cgroup2 directory dir: the kernel would reclaim, then kill.
+func checkUsage(dir int, mem *specs.LinuxMemory) error {
 	check := func(file, field, limit string) error {
 		if limit == "" || limit == "max" {
 			return nil
 		}
-		s, err := readString(fd, file)
+		s, err := readString(dir, file)
 		if err != nil {
 			return nil // no swap accounting
 		}

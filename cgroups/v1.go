@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 	"sort"
+	"strconv"
 	"strings"
 	"time"
 
@@ -366,7 +367,7 @@ func (m *Manager) watchMemory1(w *watcher) error {
 	if w.oom, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
 		return fmt.Errorf("eventfd: %w", err)
 	}
-	if err := writeAt(dir, "cgroup.event_control", itoa(int64(w.oom))+" "+itoa(int64(w.memory))); err != nil {
+	if err := writeAt(dir, "cgroup.event_control", strconv.Itoa(w.oom)+" "+strconv.Itoa(w.memory)); err != nil {
 		return fmt.Errorf("write %s/cgroup.event_control: %w", w.dir, err)
 	}
 	w.kills = w.count()

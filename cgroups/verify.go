@@ -24,10 +24,11 @@ func (m *Manager) Verify(r *specs.LinuxResources) ([]Drift, error) {
 	}
 	var drifts []Drift
 	for i := range writes {
-		w, have, same, err := m.compare(&writes[i])
+		dir, err := m.open(writes[i].ctrl)
 		if err != nil {
 			return nil, err
 		}
+		w, have, same := compare(dir, &writes[i])
 		if !same {
 			drifts = append(drifts, Drift{resources + w.field, w.file, w.value, have})
 		}

@@ -45,7 +45,7 @@ type applier struct {
 }
 
 // apply does all writes in order. open returns the directory of a write's controller.
-func (a *applier) apply(writes []write, open func(w *write) (int, error)) error {
+func (a *applier) apply(writes []write, open func(ctrl string) (int, error)) error {
 	for i := range writes {
 		w := &writes[i]
 		if len(a.later) > 0 && a.later[0].w.ctrl != w.ctrl {
@@ -53,7 +53,7 @@ func (a *applier) apply(writes []write, open func(w *write) (int, error)) error 
 				return err
 			}
 		}
-		dir, err := open(w)
+		dir, err := open(w.ctrl)
 		if err != nil {
 			return err
 		}
@@ -102,11 +102,11 @@ func readValue(dir int, file string) (string, error) {
 }
 
 // snapshot reads what the writes are going to replace.
-func snapshot(writes []write, open func(w *write) (int, error)) ([]undo, error) {
+func snapshot(writes []write, open func(ctrl string) (int, error)) ([]undo, error) {
 	before := make([]undo, 0, len(writes))
 	for i := range writes {
 		w := &writes[i]
-		dir, err := open(w)
+		dir, err := open(w.ctrl)
 		if err != nil {
 			return nil, err
 		}
