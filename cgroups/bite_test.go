@@ -136,7 +136,7 @@ func readDirect(path string) string {
 // onDevice is the device's node, or where that is closed to us a file of the file system on it.
 func onDevice(t *testing.T, d specs.LinuxBlockIODevice) string {
 	t.Helper()
-	target, err := os.Readlink("/sys/dev/block/" + device(d))
+	target, err := os.Readlink("/sys/dev/block/" + deviceNumber(d))
 	if err != nil {
 		t.Fatal(err)
 	}

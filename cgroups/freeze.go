@@ -12,8 +12,6 @@ import (
 const (
 	freezeTimeout = 10 * time.Second
 	emptyTimeout  = 10 * time.Second
-	// removeTimeout is for cgroups without processes, of which 10,000 take about a second.
-	removeTimeout = 60 * time.Second
 )
 
 // ErrNoFreezer is a container whose processes cannot be stopped.

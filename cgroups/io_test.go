@@ -1,6 +1,7 @@
 package cgroups
 
 import (
+	"fmt"
 	"os"
 	"strconv"
 	"strings"
@@ -73,14 +74,14 @@ func TestThrottle(t *testing.T) {
 	check := func(when, rbps, wiops string) {
 		t.Helper()
 		if v == 2 {
-			want := device(d) + " rbps=" + rbps + " wbps=max riops=max wiops=" + wiops
+			want := deviceNumber(d) + " rbps=" + rbps + " wbps=max riops=max wiops=" + wiops
 			if got := read(t, m, "io", "io.max"); got != want {
 				t.Errorf("%s: io.max is %q, want %q", when, got, want)
 			}
 			return
 		}
 		for file, want := range map[string]string{"read_bps": rbps, "write_iops": wiops} {
-			if got := read(t, m, "blkio", "blkio.throttle."+file+"_device"); got != device(d)+" "+want {
+			if got := read(t, m, "blkio", "blkio.throttle."+file+"_device"); got != deviceNumber(d)+" "+want {
 				t.Errorf("%s: %s is %q, want %s", when, file, got, want)
 			}
 		}
@@ -178,3 +179,6 @@ func TestHierarchies(t *testing.T) {
 		t.Errorf("%+v", one)
 	}
 }
+
+// deviceNumber is the number of a device as the kernel writes it: "8:0".
+func deviceNumber(d specs.LinuxBlockIODevice) string { return fmt.Sprintf("%d:%d", d.Major, d.Minor) }

@@ -27,7 +27,7 @@ func (m *Manager) Set(r *specs.LinuxResources) error {
 	if err := m.checkUsage(r.Memory); err != nil {
 		return err
 	}
-	if err := (&applier{}).apply(writes, m.open); err != nil {
+	if err := apply(writes, m.open); err != nil {
 		return err
 	}
 	return m.setDevices(r.Devices, nil, false)
@@ -80,7 +80,7 @@ func (m *Manager) update(old, change *specs.LinuxResources, writes []write, befo
 	now := Merge(old, change)
 	err := m.redo(now)
 	if err == nil {
-		err = (&applier{}).apply(writes, m.open)
+		err = apply(writes, m.open)
 	}
 	if err == nil {
 		err = m.setDevices(m.touched(now, change), devicesOf(old), true)
@@ -128,7 +128,7 @@ func (m *Manager) redo(r *specs.LinuxResources) error {
 			undone = append(undone, all[i])
 		}
 	}
-	return (&applier{}).apply(undone, m.open)
+	return apply(undone, m.open)
 }
 
 // touched are the rules of r if an update by change is to set devices: v1's systemd writes with every property.
@@ -158,10 +158,8 @@ func (m *Manager) back(refused error, before []undo, old, change *specs.LinuxRes
 	if m.unit != nil {
 		// What the files said is what systemd shall believe again.
 		writes := make([]write, 0, len(before))
-		for _, u := range before {
-			w := *u.w
-			w.value, w.alt = u.value, nil
-			writes = append(writes, w)
+		for i := range before {
+			writes = append(writes, before[i].restoring())
 		}
 		var devices []specs.LinuxDeviceCgroup
 		if change.Devices != nil {

@@ -10,13 +10,6 @@ import (
 // The raw system calls of this package. Descriptors are plain ints here: an os.File costs a
 // finalizer and more system calls than the reads and writes themselves.
 
-// Sleep is time.Sleep as a system call. Go's timers would set up its poller first, which ends davit where there are no
-// descriptors for it. A signal may end it early.
-func Sleep(d time.Duration) {
-	t := unix.NsecToTimespec(d.Nanoseconds())
-	_ = unix.Nanosleep(&t, nil)
-}
-
 // openDir opens a directory for openat and clone3 (CLONE_INTO_CGROUP takes O_PATH).
 func openDir(path string) (int, error) {
 	return openAt(unix.AT_FDCWD, path, unix.O_PATH|unix.O_DIRECTORY)

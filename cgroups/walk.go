@@ -126,6 +126,9 @@ func walk(dir string, visit func(at, depth int) (below bool, err error)) error {
 	}
 }
 
+// removeTimeout is for cgroups without processes, of which 10,000 take about a second.
+const removeTimeout = 60 * time.Second
+
 // removeAll removes dir and what is below it, whose processes are gone or about to go: it waits for them until the
 // deadline. Somebody who goes on making sub-cgroups is given up on after removeTimeout.
 func removeAll(dir string, deadline time.Time) error {

@@ -39,12 +39,23 @@ type undo struct {
 	value string
 }
 
+// restoring is the write that puts the old value back.
+func (u *undo) restoring() write {
+	w := *u.w
+	w.value, w.alt = u.value, nil
+	return w
+}
+
 // applier carries writes out.
 type applier struct {
 	later []target // to be tried again
 }
 
-// apply does all writes in order. open returns the directory of a write's controller.
+// apply does all writes in order. open returns the directory of a controller.
+func apply(writes []write, open func(ctrl string) (int, error)) error {
+	return (&applier{}).apply(writes, open)
+}
+
 func (a *applier) apply(writes []write, open func(ctrl string) (int, error)) error {
 	for i := range writes {
 		w := &writes[i]
