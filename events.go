@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"davit/cgroups"
+	"davit/cgroups/stats"
 	"davit/internal/cli"
 	"davit/internal/jsonx"
 	"davit/libcontainer"
@@ -53,8 +53,8 @@ func eventsCommand() *cli.Command {
 type reporter struct {
 	container *libcontainer.Container
 	table     bool
-	last      *cgroups.Stats // of the line before, and
-	at        time.Time      // when that was
+	last      *stats.Stats // of the line before, and
+	at        time.Time    // when that was
 }
 
 // watch goes on until no process of the container is left.
@@ -119,7 +119,7 @@ func (r *reporter) stats() error {
 	e.Key("id")
 	e.String(r.container.ID)
 	e.Key("data")
-	cgroups.EncodeStats(&e, s)
+	stats.EncodeStats(&e, s)
 	e.EndObject()
 	return printLine(&e)
 }
@@ -127,7 +127,7 @@ func (r *reporter) stats() error {
 // row prints one line for people. Of the CPU it shows what was used since the
 // line before, in percent of one CPU; of pressure, the share of the last ten seconds
 // in which some process waited.
-func (r *reporter) row(s *cgroups.Stats) error {
+func (r *reporter) row(s *stats.Stats) error {
 	now := time.Now()
 	cpu := "-"
 	if r.last == nil {
@@ -154,7 +154,7 @@ func ofLimit(limit uint64, show func(uint64) string) string {
 	return "/" + show(limit)
 }
 
-func transferred(list []cgroups.BlkioEntry) (read, written uint64) {
+func transferred(list []stats.BlkioEntry) (read, written uint64) {
 	for _, e := range list {
 		switch e.Op {
 		case "Read":
@@ -166,7 +166,7 @@ func transferred(list []cgroups.BlkioEntry) (read, written uint64) {
 	return read, written
 }
 
-func waited(p *cgroups.PSI) string {
+func waited(p *stats.PSI) string {
 	if p == nil {
 		return "-"
 	}

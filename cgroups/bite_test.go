@@ -10,6 +10,8 @@ import (
 	"time"
 	"unsafe"
 
+	"davit/cgroups/limits"
+
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
@@ -108,7 +110,7 @@ func TestCPUSharesBite(t *testing.T) {
 	a, b := group("few", few), group("many", many)
 	want := many / float64(few)
 	if v == 2 {
-		want = float64(Weight(many)) / float64(Weight(few))
+		want = float64(limits.Weight(many)) / float64(limits.Weight(few))
 	}
 	u := used(t, 1500*time.Millisecond, a, b)
 	if ratio := float64(u[1]) / float64(u[0]); ratio < 0.6*want || ratio > 1.7*want {

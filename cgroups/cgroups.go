@@ -14,6 +14,11 @@ import (
 	"os"
 	"strings"
 
+	"davit/cgroups/failure"
+	"davit/cgroups/fs"
+	"davit/cgroups/limits"
+	"davit/cgroups/systemd"
+
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
@@ -49,13 +54,13 @@ type Options struct {
 type Manager struct {
 	state  State
 	opts   Options
-	layout *layout  // of New; nil after Open
-	writes []write  // opts.Resources as planned by New
-	v2     int      // O_PATH descriptor of the cgroup2 directory, -1 if not opened yet
-	file   *os.File // v2 as FD returned it
-	dirs   []group  // the v1 hierarchies, one entry per directory
-	made   []string // what Create made, parents first
-	unit   *unit    // systemd's driver
+	layout *layout        // of New; nil after Open
+	writes []limits.Write // opts.Resources as planned by New
+	v2     int            // O_PATH descriptor of the cgroup2 directory, -1 if not opened yet
+	file   *os.File       // v2 as FD returned it
+	dirs   []group        // the v1 hierarchies, one entry per directory
+	made   []string       // what Create made, parents first
+	unit   *unit          // systemd's driver
 }
 
 // Open is the manager of an existing container. It does no I/O.
@@ -63,7 +68,7 @@ func Open(s State) *Manager {
 	m := &Manager{state: s, v2: -1}
 	m.group()
 	if s.Driver == Systemd {
-		m.unit = &unit{scope: scope{name: s.Scope, slice: s.Slice, user: s.User}, started: true}
+		m.unit = &unit{Scope: systemd.Scope{Name: s.Scope, Slice: s.Slice, User: s.User}, started: true}
 	}
 	return m
 }
@@ -87,7 +92,7 @@ func (m *Manager) Close() {
 		}
 	}
 	if m.unit != nil {
-		m.unit.close()
+		m.unit.Close()
 	}
 }
 
@@ -105,7 +110,7 @@ func (m *Manager) version(ctrl string) int {
 // dir2 opens the cgroup2 directory, once.
 func (m *Manager) dir2() (int, error) {
 	if m.v2 < 0 {
-		fd, err := openDir(m.state.Dirs[""])
+		fd, err := fs.OpenDir(m.state.Dirs[""])
 		if err != nil {
 			return -1, openError(m.state.Dirs[""], err)
 		}
@@ -174,8 +179,8 @@ func (m *Manager) Hierarchies() []Hierarchy {
 
 // openError is a directory of the container's that cannot be opened.
 func openError(dir string, err error) error {
-	e := &Error{What: "open " + dir, Err: err}
-	if gone(err) {
+	e := &failure.Error{What: "open " + dir, Err: err}
+	if fs.Gone(err) {
 		e.Hint = "the container's cgroup was removed, or its processes were moved out of it: davit cannot reach them through it"
 	}
 	return e

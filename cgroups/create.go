@@ -8,6 +8,9 @@ import (
 	"strconv"
 	"strings"
 
+	"davit/cgroups/failure"
+	"davit/cgroups/fs"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -25,7 +28,7 @@ func (m *Manager) Create() error {
 	err := m.create()
 	if err != nil {
 		for i := len(m.made) - 1; i >= 0; i-- {
-			_ = rmdir(m.made[i])
+			_ = fs.Rmdir(m.made[i])
 		}
 		m.made = nil
 	}
@@ -48,12 +51,12 @@ func (m *Manager) create() error {
 
 // mkdir makes dir and its parents below mount; fresh is false if dir was there already.
 func (m *Manager) mkdir(dir string, mount string, each func(dir string) error) (fresh bool, err error) {
-	err = mkdirAt(unix.AT_FDCWD, dir)
+	err = fs.Mkdir(unix.AT_FDCWD, dir)
 	if err == unix.ENOENT && dir != mount {
 		if _, err := m.mkdir(path.Dir(dir), mount, each); err != nil {
 			return false, err
 		}
-		err = mkdirAt(unix.AT_FDCWD, dir)
+		err = fs.Mkdir(unix.AT_FDCWD, dir)
 	}
 	switch err {
 	case nil:
@@ -62,7 +65,7 @@ func (m *Manager) mkdir(dir string, mount string, each func(dir string) error) (
 	case unix.EEXIST:
 		return false, nil
 	}
-	return false, &Error{Field: "linux.cgroupsPath", What: "mkdir " + dir, Err: err, Hint: mkdirHint(err)}
+	return false, &failure.Error{Field: "linux.cgroupsPath", What: "mkdir " + dir, Err: err, Hint: mkdirHint(err)}
 }
 
 func mkdirHint(err error) string {
@@ -104,18 +107,18 @@ func (m *Manager) create2() error {
 // checkEmpty2 refuses a cgroup with processes, its sub-cgroups included, and a frozen one, in which
 // the container would never start, and davit wait for it beyond the reach of signals. A fresh one is when an ancestor is.
 func checkEmpty2(fd int, dir string) error {
-	events, err := readString(fd, "cgroup.events")
+	events, err := fs.ReadString(fd, "cgroup.events")
 	if err != nil {
 		return fmt.Errorf("read %s/cgroup.events: %w", dir, err)
 	}
 	if strings.Contains(events, "populated 1") {
-		pids, _ := allPids(dir)
+		pids, _ := fs.AllPids(dir)
 		return notEmpty(dir, pids)
 	}
 	if !strings.Contains(events, "frozen 1") {
 		return nil
 	}
-	self, _ := readString(fd, "cgroup.freeze")
+	self, _ := fs.ReadString(fd, "cgroup.freeze")
 	return isFrozen(dir, self == "1", "0", "cgroup.freeze")
 }
 
@@ -124,13 +127,13 @@ func isFrozen(dir string, itself bool, value, file string) error {
 	if !itself {
 		hint = "write " + value + " to the " + file + " of the ancestor that is"
 	}
-	return &Error{Field: "linux.cgroupsPath", What: "cgroup " + dir + " is frozen", Hint: hint}
+	return &failure.Error{Field: "linux.cgroupsPath", What: "cgroup " + dir + " is frozen", Hint: hint}
 }
 
 // checkThawed2 refuses a cgroup2 directory that would be frozen when made, by an ancestor.
 func checkThawed2(dir, mount string) error {
 	for at := path.Dir(dir); len(at) > len(mount); at = path.Dir(at) {
-		self, err := readString(unix.AT_FDCWD, at+"/cgroup.freeze")
+		self, err := fs.ReadString(unix.AT_FDCWD, at+"/cgroup.freeze")
 		if err != nil && err != unix.ENOENT {
 			return fmt.Errorf("read %s/cgroup.freeze: %w", at, err)
 		}
@@ -144,11 +147,11 @@ func checkThawed2(dir, mount string) error {
 // notEmpty: runc's wording, "container's cgroup is not empty: N process(es) found", is kept.
 func notEmpty(dir string, pids []int) error {
 	if len(pids) == 0 {
-		return &Error{Field: "linux.cgroupsPath",
+		return &failure.Error{Field: "linux.cgroupsPath",
 			What: "container's cgroup is not empty: the processes in " + dir + " are not visible here: they are in another pid namespace",
 			Hint: "another container or service, seen from the host, uses this cgroup: choose another linux.cgroupsPath"}
 	}
-	return &Error{Field: "linux.cgroupsPath",
+	return &failure.Error{Field: "linux.cgroupsPath",
 		What: fmt.Sprintf("container's cgroup is not empty: %d process(es) found in %s", len(pids), dir),
 		Hint: "another container or service uses this cgroup: choose another linux.cgroupsPath"}
 }
@@ -168,7 +171,7 @@ func (m *Manager) bound(fd int) error {
 		return nil
 	}
 	for _, f := range [...]struct{ name, value string }{{"cgroup.max.depth", maxDepth}, {"cgroup.max.descendants", maxDescendants}} {
-		err := writeAt(fd, f.name, f.value)
+		err := fs.WriteAt(fd, f.name, f.value)
 		if err != nil && err != unix.EACCES && err != unix.EPERM {
 			return fmt.Errorf("write %s to %s/%s: %w", f.value, m.state.Dirs[""], f.name, err)
 		}
@@ -181,7 +184,7 @@ func chown(fd int, dir string, uid int) error {
 	if err := unix.Fchownat(fd, "", uid, -1, unix.AT_EMPTY_PATH); err != nil {
 		return fmt.Errorf("chown %s to %d: %w", dir, uid, err)
 	}
-	list, err := readString(unix.AT_FDCWD, "/sys/kernel/cgroup/delegate")
+	list, err := fs.ReadString(unix.AT_FDCWD, "/sys/kernel/cgroup/delegate")
 	if err != nil {
 		list = "cgroup.procs\ncgroup.subtree_control\ncgroup.threads" // what the spec prescribes then
 	}
@@ -213,8 +216,8 @@ func (m *Manager) Add(pid int, inV2 bool) error {
 			return err
 		}
 		err = join(fd, m.state.Dirs[""], pid)
-		if m.unit != nil && m.unit.user && (errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM)) {
-			return m.unit.attach(m.unit.sub, pid)
+		if m.unit != nil && m.unit.User && (errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM)) {
+			return m.unit.Attach(m.unit.sub, pid)
 		}
 		if err != nil {
 			return err
@@ -229,11 +232,11 @@ func join(fd int, dir string, pid int) error {
 	if fd == unix.AT_FDCWD {
 		file = dir + "/cgroup.procs"
 	}
-	err := writeAt(fd, file, strconv.Itoa(pid))
+	err := fs.WriteAt(fd, file, strconv.Itoa(pid))
 	if err == nil {
 		return nil
 	}
-	e := &Error{Field: "linux.cgroupsPath", What: fmt.Sprintf("move process %d to %s", pid, dir), Err: err}
+	e := &failure.Error{Field: "linux.cgroupsPath", What: fmt.Sprintf("move process %d to %s", pid, dir), Err: err}
 	switch err {
 	case unix.EBUSY:
 		e.Hint = "the cgroup gives controllers to its children, so it may have no process itself"
@@ -255,7 +258,7 @@ func join(fd int, dir string, pid int) error {
 // busy. The caller closes it.
 func (m *Manager) InitFD(pid int) (*os.File, error) {
 	file := "/proc/" + strconv.Itoa(pid) + "/cgroup"
-	s, err := readString(unix.AT_FDCWD, file)
+	s, err := fs.ReadString(unix.AT_FDCWD, file)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", file, err)
 	}
@@ -266,7 +269,7 @@ func (m *Manager) InitFD(pid int) (*os.File, error) {
 	for line := range strings.Lines(s) {
 		if own, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "0::"); ok {
 			dir := path.Join(mount, own)
-			fd, err := openDir(dir)
+			fd, err := fs.OpenDir(dir)
 			if err != nil {
 				return nil, fmt.Errorf("open cgroup %s of process %d: %w", dir, pid, err)
 			}

@@ -10,6 +10,9 @@ import (
 	"syscall"
 	"testing"
 
+	"davit/cgroups/failure"
+	"davit/cgroups/fs"
+
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
@@ -18,7 +21,7 @@ func TestLifeOfACgroup(t *testing.T) {
 	m := made(t, nil)
 	c := start(t, m, "wait")
 	for name, dir := range m.State().Dirs {
-		pids, err := allPids(dir)
+		pids, err := fs.AllPids(dir)
 		if err != nil || len(pids) != 1 || pids[0] != c.Process.Pid {
 			t.Errorf("hierarchy %q: processes %v, %v; want %d", name, pids, err, c.Process.Pid)
 		}
@@ -110,7 +113,7 @@ func TestCreateRefusesAFrozenCgroup(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := try(t, Options{})
-	if err == nil || !strings.Contains(err.Error(), "is frozen") || Hint(err) == "" {
+	if err == nil || !strings.Contains(err.Error(), "is frozen") || failure.Hint(err) == "" {
 		t.Fatalf("got %v", err)
 	}
 	if err := m.Thaw(); err != nil {
@@ -135,7 +138,7 @@ func TestCreateRefusesAFrozenAncestor(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, err := try(t, Options{CgroupsPath: m.opts.CgroupsPath + "/below"})
-			if err == nil || !strings.Contains(err.Error(), "/below is frozen") || !strings.Contains(Hint(err), "of the ancestor that is") {
+			if err == nil || !strings.Contains(err.Error(), "/below is frozen") || !strings.Contains(failure.Hint(err), "of the ancestor that is") {
 				t.Errorf("got %v", err)
 			}
 			// The same for a scope, which is not there yet.
@@ -166,11 +169,11 @@ func TestCreateUndoesWhatItMade(t *testing.T) {
 	}
 	path := parent() + "/" + m.opts.ID
 	_, err := try(t, Options{CgroupsPath: path + "/a/b"})
-	if !errors.Is(err, unix.EAGAIN) || Hint(err) == "" {
+	if !errors.Is(err, unix.EAGAIN) || failure.Hint(err) == "" {
 		t.Fatalf("got %v, want EAGAIN", err)
 	}
 	for _, dir := range m.State().Dirs {
-		if names, _ := subdirs(dir); len(names) > 0 {
+		if names, _ := fs.Subdirs(dir); len(names) > 0 {
 			t.Errorf("%s still has %v", dir, names)
 		}
 	}
@@ -234,7 +237,7 @@ func TestSub(t *testing.T) {
 	defer sub.Close()
 	c := start(t, sub, "wait")
 	for name, dir := range m.State().Dirs {
-		if pids, err := allPids(dir + "/sub"); err != nil || len(pids) != 1 || pids[0] != c.Process.Pid {
+		if pids, err := fs.AllPids(dir + "/sub"); err != nil || len(pids) != 1 || pids[0] != c.Process.Pid {
 			t.Errorf("%q: %v, %v", name, pids, err)
 		}
 	}
@@ -307,10 +310,10 @@ func TestNoInternalProcesses(t *testing.T) {
 	if !errors.Is(err, unix.EBUSY) || !strings.HasPrefix(err.Error(), "linux.resources.hugepageLimits[0]: ") {
 		t.Fatalf("%v", err)
 	}
-	if hint := Hint(err); !strings.Contains(hint, strconv.Itoa(c.Process.Pid)) {
+	if hint := failure.Hint(err); !strings.Contains(hint, strconv.Itoa(c.Process.Pid)) {
 		t.Errorf("hint: %s", hint)
 	}
-	if names, _ := subdirs(busy.State().Dirs[""]); len(names) > 0 {
+	if names, _ := fs.Subdirs(busy.State().Dirs[""]); len(names) > 0 {
 		t.Errorf("left %v", names)
 	}
 }

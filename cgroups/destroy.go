@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"davit/cgroups/fs"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -44,7 +46,7 @@ func (m *Manager) RemoveEmpty() error {
 	}
 	var errs []error
 	for _, dir := range m.state.Dirs {
-		err := rmdir(dir)
+		err := fs.Rmdir(dir)
 		if err != nil && err != unix.EBUSY && unix.Access(dir, unix.F_OK) != unix.ENOENT {
 			errs = append(errs, fmt.Errorf("rmdir %s: %w", dir, err))
 		}
@@ -54,7 +56,7 @@ func (m *Manager) RemoveEmpty() error {
 
 // remove tries rmdir alone first: it is all that an empty cgroup takes.
 func (m *Manager) remove(dir string, v2 bool) error {
-	err := rmdir(dir)
+	err := fs.Rmdir(dir)
 	if err == nil || err == unix.ENOENT {
 		return nil
 	}
@@ -66,15 +68,15 @@ func (m *Manager) remove(dir string, v2 bool) error {
 		return fmt.Errorf("rmdir %s: %w", dir, err)
 	}
 	if frozen, _ := m.Frozen(); frozen {
-		if err := m.Thaw(); err != nil && !gone(err) {
+		if err := m.Thaw(); err != nil && !fs.Gone(err) {
 			return err
 		}
 	}
 	deadline := time.Now().Add(emptyTimeout)
 	if v2 {
-		if err := awaitEmpty(dir, time.Until(deadline)); err != nil {
+		if err := fs.AwaitEmpty(dir, time.Until(deadline)); err != nil {
 			return err
 		}
 	}
-	return removeAll(dir, deadline)
+	return fs.RemoveAll(dir, deadline)
 }

@@ -5,6 +5,10 @@ import (
 	"path"
 	"strings"
 
+	"davit/cgroups/failure"
+	"davit/cgroups/fs"
+	"davit/cgroups/limits"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -30,12 +34,12 @@ func (m *Manager) enable(fd int) error {
 	have = " " + readControllers(fd, "cgroup.controllers") + " "
 	for i := range m.writes {
 		w := &m.writes[i]
-		if m.version(w.ctrl) != 2 || w.ctrl == "cgroup" || strings.Contains(have, " "+w.ctrl+" ") {
+		if m.version(w.Ctrl) != 2 || w.Ctrl == "cgroup" || strings.Contains(have, " "+w.Ctrl+" ") {
 			continue
 		}
-		e := missing(w)
+		e := limits.Missing(w)
 		if refused != nil {
-			e.Err, e.Hint = refused, Hint(refused)
+			e.Err, e.Hint = refused, failure.Hint(refused)
 		}
 		return e
 	}
@@ -54,7 +58,7 @@ func between(mount, dir string) []string {
 // giveAll enables for the children of dir what it has itself, all in one write; what the kernel refuses
 // together is tried one by one.
 func giveAll(dir, all string) error {
-	fd, err := openDir(dir)
+	fd, err := fs.OpenDir(dir)
 	if err != nil {
 		return fmt.Errorf("open %s: %w", dir, err)
 	}
@@ -73,11 +77,11 @@ func giveAll(dir, all string) error {
 	if crowded(fd) {
 		return refusedToGive(fd, dir, strings.Join(want, " "), unix.EBUSY)
 	}
-	if writeAt(fd, "cgroup.subtree_control", strings.Join(want, " ")) == nil {
+	if fs.WriteAt(fd, "cgroup.subtree_control", strings.Join(want, " ")) == nil {
 		return nil
 	}
 	for _, c := range want {
-		if e := writeAt(fd, "cgroup.subtree_control", c); e != nil && err == nil {
+		if e := fs.WriteAt(fd, "cgroup.subtree_control", c); e != nil && err == nil {
 			err = refusedToGive(fd, dir, c, e)
 		}
 	}
@@ -88,19 +92,19 @@ func giveAll(dir, all string) error {
 // controllers like memory with EBUSY, but accept those that work on threads, like cpu, and make the cgroup a threaded
 // domain by that, in which nothing but threads can be contained.
 func crowded(fd int) bool {
-	if _, err := readString(fd, "cgroup.type"); err != nil {
+	if _, err := fs.ReadString(fd, "cgroup.type"); err != nil {
 		return false
 	}
-	procs, err := readString(fd, "cgroup.procs")
+	procs, err := fs.ReadString(fd, "cgroup.procs")
 	return err == nil && procs != ""
 }
 
-func refusedToGive(fd int, dir, c string, err error) *Error {
-	e := &Error{What: fmt.Sprintf("write %q to %s/cgroup.subtree_control", c, dir), Err: err}
+func refusedToGive(fd int, dir, c string, err error) *failure.Error {
+	e := &failure.Error{What: fmt.Sprintf("write %q to %s/cgroup.subtree_control", c, dir), Err: err}
 	switch err {
 	case unix.EBUSY:
 		e.Hint = dir + " has processes itself, and so can give its children no controllers"
-		if procs, err := readString(fd, "cgroup.procs"); err == nil && procs != "" {
+		if procs, err := fs.ReadString(fd, "cgroup.procs"); err == nil && procs != "" {
 			e.Hint += ": move away " + strings.ReplaceAll(procs, "\n", ", ")
 		}
 	case unix.EACCES, unix.EPERM, unix.EROFS:
@@ -116,20 +120,20 @@ func refusedToGive(fd int, dir, c string, err error) *Error {
 // checkType makes a cgroup in a threaded subtree usable, or says why it cannot be: it can hold
 // threads, and only controllers that work on threads.
 func (m *Manager) checkType(fd int, dir string) error {
-	kind, err := readString(fd, "cgroup.type")
+	kind, err := fs.ReadString(fd, "cgroup.type")
 	if err != nil || kind == "domain" {
 		return nil // the kernel's root has no type
 	}
 	for i := range m.writes {
 		w := &m.writes[i]
-		if m.version(w.ctrl) == 2 && w.ctrl != "cpu" && w.ctrl != "cpuset" && w.ctrl != "pids" && w.ctrl != "cgroup" {
-			return &Error{Field: resources + w.field, What: fmt.Sprintf("cgroup %s is %q: controller %s needs a domain", dir, kind, w.ctrl),
+		if m.version(w.Ctrl) == 2 && w.Ctrl != "cpu" && w.Ctrl != "cpuset" && w.Ctrl != "pids" && w.Ctrl != "cgroup" {
+			return &failure.Error{Field: failure.Resources + w.Field, What: fmt.Sprintf("cgroup %s is %q: controller %s needs a domain", dir, kind, w.Ctrl),
 				Hint: "choose a linux.cgroupsPath outside the threaded subtree"}
 		}
 	}
 	if kind == "domain invalid" {
-		if err := writeAt(fd, "cgroup.type", "threaded"); err != nil {
-			return &Error{Field: "linux.cgroupsPath", What: "make " + dir + " threaded, like its parent", Err: err}
+		if err := fs.WriteAt(fd, "cgroup.type", "threaded"); err != nil {
+			return &failure.Error{Field: "linux.cgroupsPath", What: "make " + dir + " threaded, like its parent", Err: err}
 		}
 	}
 	return nil

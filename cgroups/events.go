@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 
+	"davit/cgroups/fs"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -61,7 +63,7 @@ func (m *Manager) watch(w *watcher) (err error) {
 		if err != nil {
 			return err
 		}
-		if w.events, err = openAt(dir, "cgroup.events", unix.O_RDONLY); err != nil {
+		if w.events, err = fs.OpenAt(dir, "cgroup.events", unix.O_RDONLY); err != nil {
 			return fmt.Errorf("open %s/cgroup.events: %w", m.state.Dirs[""], err)
 		}
 		if err := w.watchParent(m.state.Dirs[""]); err != nil {
@@ -79,7 +81,7 @@ func (m *Manager) watch(w *watcher) (err error) {
 		if err != nil {
 			return err
 		}
-		w.memory, err = openAt(dir, "memory.events", unix.O_RDONLY)
+		w.memory, err = fs.OpenAt(dir, "memory.events", unix.O_RDONLY)
 		if err != nil && err != unix.ENOENT { // without the controller nobody is killed for its limit
 			return fmt.Errorf("open %s/memory.events: %w", m.state.Dirs[""], err)
 		}
@@ -201,7 +203,7 @@ func (w *watcher) next() bool {
 			unix.Close(w.proc)
 			w.proc = -1
 		}
-		pids, err := allPids(w.procs)
+		pids, err := fs.AllPids(w.procs)
 		if err != nil || len(pids) == 0 {
 			return false
 		}
@@ -253,7 +255,7 @@ func (m *Manager) OOMKills() uint64 {
 	if err != nil {
 		return 0
 	}
-	fd, err := openAt(dir, file, unix.O_RDONLY)
+	fd, err := fs.OpenAt(dir, file, unix.O_RDONLY)
 	if err != nil {
 		return 0
 	}

@@ -9,6 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"davit/cgroups/fs"
+	"davit/cgroups/stats"
+
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
@@ -79,7 +82,7 @@ func TestEventsOfARemovedCgroup(t *testing.T) {
 	}
 	_ = c.Process.Kill()
 	_ = c.Wait()
-	for dir := m.State().Dirs[""]; rmdir(dir) != nil; {
+	for dir := m.State().Dirs[""]; fs.Rmdir(dir) != nil; {
 		if _, err := os.Stat(dir); err != nil {
 			t.Fatal(err)
 		}
@@ -157,10 +160,10 @@ func TestStatsOfFiles(t *testing.T) {
 	if !slices.Equal(s.CPUSet.CPUs, []uint16{0, 1, 3}) {
 		t.Errorf("cpus: %v", s.CPUSet.CPUs)
 	}
-	if want := []BlkioEntry{{7, 5, "Read", 1}, {7, 5, "Write", 2}}; !slices.Equal(s.Blkio.IoServiceBytesRecursive, want) {
+	if want := []stats.BlkioEntry{{Major: 7, Minor: 5, Op: "Read", Value: 1}, {Major: 7, Minor: 5, Op: "Write", Value: 2}}; !slices.Equal(s.Blkio.IoServiceBytesRecursive, want) {
 		t.Errorf("io.stat: %+v", s.Blkio.IoServiceBytesRecursive)
 	}
-	for size, want := range map[string]HugetlbStats{"2MB": {Usage: 4194304, Failcnt: 3}, "1GB": {Usage: 1 << 30, Failcnt: 7}} {
+	for size, want := range map[string]stats.HugetlbStats{"2MB": {Usage: 4194304, Failcnt: 3}, "1GB": {Usage: 1 << 30, Failcnt: 7}} {
 		kib := map[string]string{"2MB": "2048", "1GB": "1048576"}[size]
 		if _, err := os.Stat("/sys/kernel/mm/hugepages/hugepages-" + kib + "kB"); err == nil && s.Hugetlb[size] != want {
 			t.Errorf("%s: %+v, want %+v", size, s.Hugetlb[size], want)

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"davit/cgroups/fs"
 )
 
 // How long the kernel is given. A process in uninterruptible sleep (a dead NFS server) is neither
@@ -34,10 +36,10 @@ func (m *Manager) freeze2() error {
 	if err != nil {
 		return err
 	}
-	if err := writeAt(fd, "cgroup.freeze", "1"); err != nil {
+	if err := fs.WriteAt(fd, "cgroup.freeze", "1"); err != nil {
 		return fmt.Errorf("freeze: write 1 to %s/cgroup.freeze: %w", m.state.Dirs[""], err)
 	}
-	err = awaitEvent(fd, "frozen 1", freezeTimeout)
+	err = fs.AwaitEvent(fd, "frozen 1", freezeTimeout)
 	if err != nil {
 		return errors.Join(fmt.Errorf("freeze %s: %w", m.state.Dirs[""], err), m.unfreeze())
 	}
@@ -48,10 +50,10 @@ func (m *Manager) freeze2() error {
 func (m *Manager) Thaw() error {
 	var errs []error
 	if m.has2() {
-		err := insist(func() error {
+		err := fs.Retry(func() error {
 			fd, err := m.dir2()
 			if err == nil {
-				err = writeAt(fd, "cgroup.freeze", "0")
+				err = fs.WriteAt(fd, "cgroup.freeze", "0")
 			}
 			return err
 		})
@@ -60,10 +62,10 @@ func (m *Manager) Thaw() error {
 		}
 	}
 	if m.state.Dirs["freezer"] != "" {
-		err := insist(func() error {
+		err := fs.Retry(func() error {
 			fd, err := m.dir1("freezer")
 			if err == nil {
-				err = writeAt(fd, "freezer.state", "THAWED")
+				err = fs.WriteAt(fd, "freezer.state", "THAWED")
 			}
 			return err
 		})
@@ -76,7 +78,7 @@ func (m *Manager) Thaw() error {
 
 // unfreeze is Thaw of a container that may be gone by now.
 func (m *Manager) unfreeze() error {
-	if err := m.Thaw(); !gone(err) {
+	if err := m.Thaw(); !fs.Gone(err) {
 		return err
 	}
 	return nil
@@ -95,7 +97,7 @@ func (m *Manager) ThawAll() error {
 // Frozen says whether the container is frozen, by whomever. A cgroup that is gone is not. It tries again what fails for
 // a moment.
 func (m *Manager) Frozen() (frozen bool, err error) {
-	err = insist(func() error {
+	err = fs.Retry(func() error {
 		frozen, err = m.frozen()
 		return err
 	})
@@ -107,12 +109,12 @@ func (m *Manager) frozen() (bool, error) {
 		fd, err := m.dir2()
 		if err == nil {
 			var s string
-			if s, err = readString(fd, "cgroup.freeze"); err == nil && s == "1" {
+			if s, err = fs.ReadString(fd, "cgroup.freeze"); err == nil && s == "1" {
 				return true, nil
 			}
 		}
 		if err != nil {
-			if gone(err) {
+			if fs.Gone(err) {
 				return false, nil
 			}
 			return false, fmt.Errorf("read %s/cgroup.freeze: %w", m.state.Dirs[""], err)
@@ -124,11 +126,11 @@ func (m *Manager) frozen() (bool, error) {
 	fd, err := m.dir1("freezer")
 	if err == nil {
 		var s string
-		if s, err = readString(fd, "freezer.self_freezing"); err == nil {
+		if s, err = fs.ReadString(fd, "freezer.self_freezing"); err == nil {
 			return s == "1", nil
 		}
 	}
-	if gone(err) {
+	if fs.Gone(err) {
 		return false, nil
 	}
 	return false, fmt.Errorf("read %s/freezer.self_freezing: %w", m.state.Dirs["freezer"], err)
@@ -141,7 +143,7 @@ func (m *Manager) Freezes() (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		if s, err := readString(fd, "freezer.state"); err != nil || s != "THAWED" {
+		if s, err := fs.ReadString(fd, "freezer.state"); err != nil || s != "THAWED" {
 			return err == nil, err
 		}
 	}
@@ -152,6 +154,6 @@ func (m *Manager) Freezes() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	events, err := readString(fd, "cgroup.events")
+	events, err := fs.ReadString(fd, "cgroup.events")
 	return strings.Contains(events, "frozen 1"), err
 }

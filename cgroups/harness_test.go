@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"davit/cgroups/failure"
+
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
@@ -329,7 +331,7 @@ func lacks(t *testing.T, ctrl string, r *specs.LinuxResources, field string) boo
 		return false
 	}
 	_, err = New(Options{CgroupsPath: parent() + "/none", Resources: r})
-	if err == nil || !strings.HasPrefix(err.Error(), "linux.resources."+field+": ") || Hint(err) == "" {
+	if err == nil || !strings.HasPrefix(err.Error(), "linux.resources."+field+": ") || failure.Hint(err) == "" {
 		t.Errorf("without controller %s: %v", ctrl, err)
 	}
 	return true
@@ -342,3 +344,5 @@ func either(version int, v1, v2 string) string {
 	}
 	return v2
 }
+
+func ptr[T any](v T) *T { return &v }

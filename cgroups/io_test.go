@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"davit/cgroups/failure"
+
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
@@ -93,7 +95,7 @@ func TestThrottle(t *testing.T) {
 	}
 	check("updated", "2097152", "100")
 	err := m.Update(old, bad)
-	if err == nil || !strings.HasPrefix(err.Error(), "linux.resources.blockIO.throttleWriteIOPSDevice[1]: ") || Hint(err) == "" {
+	if err == nil || !strings.HasPrefix(err.Error(), "linux.resources.blockIO.throttleWriteIOPSDevice[1]: ") || failure.Hint(err) == "" {
 		t.Errorf("a device that is none: %v", err)
 	}
 	check("after a refused update", "2097152", "100")

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 
+	"davit/cgroups/fs"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -22,11 +24,11 @@ func (m *Manager) Kill(sig unix.Signal) error {
 	case sig != unix.SIGKILL:
 		err = m.signal(sig)
 	case m.has2():
-		err = insist(m.kill2) // a second SIGKILL does no harm
+		err = fs.Retry(m.kill2) // a second SIGKILL does no harm
 	default:
-		err = insist(func() error { return m.signal(sig) })
+		err = fs.Retry(func() error { return m.signal(sig) })
 	}
-	if err != nil && gone(err) {
+	if err != nil && fs.Gone(err) {
 		return nil
 	}
 	return err
@@ -39,7 +41,7 @@ func (m *Manager) kill2() error {
 	if err != nil {
 		return err
 	}
-	err = writeAt(fd, "cgroup.kill", "1")
+	err = fs.WriteAt(fd, "cgroup.kill", "1")
 	if err == unix.EOPNOTSUPP { // a threaded cgroup
 		return m.signal(unix.SIGKILL)
 	}
@@ -86,7 +88,7 @@ func (m *Manager) signalRounds(sig unix.Signal, frozen bool) error {
 	}
 	for round := 0; round < 100; round++ {
 		before := len(seen)
-		if err := insist(func() error { return m.signalNew(sig, seen, tell) }); err != nil {
+		if err := fs.Retry(func() error { return m.signalNew(sig, seen, tell) }); err != nil {
 			return errors.Join(refused, err)
 		}
 		if len(seen) == before || frozen && !m.strays() {
@@ -106,7 +108,7 @@ func signalName(sig unix.Signal) string {
 // signalNew signals the processes that are not in seen yet, and tells each.
 func (m *Manager) signalNew(sig unix.Signal, seen map[int]bool, tell func(pid int, err error)) error {
 	for _, dir := range m.watched() {
-		err := members(dir, func(at int, pids []int) error {
+		err := fs.Members(dir, func(at int, pids []int) error {
 			pids = slices.DeleteFunc(pids, func(pid int) bool { return seen[pid] })
 			for batch := range slices.Chunk(pids, signalBatch) {
 				if err := signalMembers(at, batch, sig, tell); err != nil {
@@ -115,7 +117,7 @@ func (m *Manager) signalNew(sig unix.Signal, seen map[int]bool, tell func(pid in
 			}
 			return nil
 		})
-		if err != nil && !gone(err) {
+		if err != nil && !fs.Gone(err) {
 			return err
 		}
 	}
@@ -145,7 +147,7 @@ func signalMembers(at int, pids []int, sig unix.Signal, tell func(pid int, err e
 		}
 		fds[pid] = fd
 	}
-	now, err := readPids(at)
+	now, err := fs.PidsIn(at)
 	if err != nil {
 		return err
 	}

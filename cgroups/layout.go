@@ -1,10 +1,12 @@
 package cgroups
 
 import (
-	"davit/internal/host"
 	"errors"
 	"fmt"
 	"strings"
+
+	"davit/cgroups/fs"
+	"davit/internal/host"
 
 	"golang.org/x/sys/unix"
 )
@@ -54,7 +56,7 @@ func detect(own bool) (*layout, error) {
 	default:
 		return nil, errNoCgroups
 	}
-	data, err := readAt(unix.AT_FDCWD, "/proc/self/cgroup", make([]byte, 4096))
+	data, err := fs.ReadAt(unix.AT_FDCWD, "/proc/self/cgroup", make([]byte, 4096))
 	if err != nil {
 		return nil, fmt.Errorf("read /proc/self/cgroup: %w", err)
 	}
@@ -112,7 +114,7 @@ func (l *layout) controllers() string {
 }
 
 func readControllers(dir int, name string) string {
-	s, err := readString(dir, name)
+	s, err := fs.ReadString(dir, name)
 	if err != nil {
 		return ""
 	}

@@ -5,6 +5,9 @@ import (
 	"path"
 	"strings"
 
+	"davit/cgroups/failure"
+	"davit/cgroups/limits"
+
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
@@ -54,7 +57,7 @@ func New(o Options) (*Manager, error) {
 // without is the manager of a container that shall have no cgroup.
 func without(o Options) (*Manager, error) {
 	if o.CgroupsPath != "" {
-		return nil, &Error{Field: "linux.cgroupsPath", What: fmt.Sprintf("%q, but cgroups are disabled", o.CgroupsPath),
+		return nil, &failure.Error{Field: "linux.cgroupsPath", What: fmt.Sprintf("%q, but cgroups are disabled", o.CgroupsPath),
 			Hint: "remove the field, or the flag --cgroup-manager disabled"}
 	}
 	m := &Manager{opts: o, v2: -1, layout: &layout{}}
@@ -78,7 +81,7 @@ func (m *Manager) place() error {
 	relative := !strings.HasPrefix(p, "/")
 	p = path.Clean("/" + p)
 	if p == "/" {
-		return &Error{Field: "linux.cgroupsPath", What: fmt.Sprintf("%q is the root cgroup", o.CgroupsPath),
+		return &failure.Error{Field: "linux.cgroupsPath", What: fmt.Sprintf("%q is the root cgroup", o.CgroupsPath),
 			Hint: "name a cgroup below it, as in /davit/web"}
 	}
 	own := func(mount, own string) string {
@@ -112,10 +115,10 @@ func base(mount, own string) string {
 }
 
 // plan is what r asks for, with the reason of a missing controller if there is no cgroup at all.
-func (m *Manager) plan(r *specs.LinuxResources) ([]write, error) {
-	writes, err := plan(r, m.version)
+func (m *Manager) plan(r *specs.LinuxResources) ([]limits.Write, error) {
+	writes, err := limits.Plan(r, m.version)
 	if len(m.state.Dirs) == 0 {
-		each(err, func(e *Error) {
+		failure.Each(err, func(e *failure.Error) {
 			e.What = "no cgroup is delegated to this user"
 			e.Hint = "run below a systemd user session with --systemd-cgroup, or remove the field"
 			if m.opts.Disabled {
@@ -124,7 +127,7 @@ func (m *Manager) plan(r *specs.LinuxResources) ([]write, error) {
 		})
 	}
 	if err == nil && r != nil {
-		err = checkPageSizes(r.HugepageLimits)
+		err = limits.CheckPageSizes(r.HugepageLimits)
 	}
 	if err == nil && r != nil {
 		err = m.checkDevices(r.Devices)
@@ -151,7 +154,7 @@ func (m *Manager) keepWritable() error {
 	}
 	m.state.Mode = ""
 	if m.opts.CgroupsPath != "" {
-		return &Error{Field: "linux.cgroupsPath", What: fmt.Sprintf("%q: no cgroup there is delegated to this user", m.opts.CgroupsPath),
+		return &failure.Error{Field: "linux.cgroupsPath", What: fmt.Sprintf("%q: no cgroup there is delegated to this user", m.opts.CgroupsPath),
 			Hint: "remove the field, or run below a systemd user session with --systemd-cgroup"}
 	}
 	return nil

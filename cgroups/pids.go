@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"davit/cgroups/fs"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -14,7 +16,7 @@ func (m *Manager) Pids() ([]int, error) {
 	if dir == "" {
 		return nil, nil
 	}
-	pids, err := allPids(dir)
+	pids, err := fs.AllPids(dir)
 	slices.Sort(pids)
 	return slices.Compact(pids), err // v1 lists a process wherever it has a thread
 }

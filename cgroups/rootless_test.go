@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 
+	"davit/cgroups/fs"
+
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
@@ -85,7 +87,7 @@ func unprivileged(t *testing.T, role, dir string) *child {
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: someone, Gid: someone}}
 	if dir != "" {
-		fd, err := openDir(dir)
+		fd, err := fs.OpenDir(dir)
 		if err != nil {
 			t.Fatal(err)
 		}

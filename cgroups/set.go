@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 
+	"davit/cgroups/limits"
+
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
@@ -27,7 +29,7 @@ func (m *Manager) Set(r *specs.LinuxResources) error {
 	if err := m.checkUsage(r.Memory); err != nil {
 		return err
 	}
-	if err := apply(writes, m.open); err != nil {
+	if err := limits.Apply(writes, m.open); err != nil {
 		return err
 	}
 	return m.setDevices(r.Devices, nil, false)
@@ -52,7 +54,7 @@ func (m *Manager) UpdateThen(old, change *specs.LinuxResources, then func() erro
 	if change == nil {
 		return then()
 	}
-	whole := complete(old, change)
+	whole := limits.Complete(old, change)
 	writes, err := m.plan(whole)
 	if err != nil {
 		return err
@@ -60,7 +62,7 @@ func (m *Manager) UpdateThen(old, change *specs.LinuxResources, then func() erro
 	if err := m.checkUsage(whole.Memory); err != nil {
 		return err
 	}
-	before, err := snapshot(writes, m.open)
+	before, err := limits.Snapshot(writes, m.open)
 	if err != nil {
 		return err
 	}
@@ -71,16 +73,16 @@ func (m *Manager) UpdateThen(old, change *specs.LinuxResources, then func() erro
 	return do()
 }
 
-func (m *Manager) update(old, change *specs.LinuxResources, writes []write, before []undo, then func() error) error {
+func (m *Manager) update(old, change *specs.LinuxResources, writes []limits.Write, before []limits.Undo, then func() error) error {
 	if m.unit != nil {
-		if err := m.unit.set(m.limited(writes, change.Devices)); err != nil {
+		if err := m.unit.Set(m.limited(writes, change.Devices)); err != nil {
 			return err
 		}
 	}
-	now := Merge(old, change)
+	now := limits.Merge(old, change)
 	err := m.redo(now)
 	if err == nil {
-		err = apply(writes, m.open)
+		err = limits.Apply(writes, m.open)
 	}
 	if err == nil {
 		err = m.setDevices(m.touched(now, change), devicesOf(old), true)
@@ -105,7 +107,7 @@ func (m *Manager) checkUsage(mem *specs.LinuxMemory) error {
 	if err != nil {
 		return err
 	}
-	return checkUsage(dir, mem)
+	return limits.CheckUsage(dir, mem)
 }
 
 // redo writes what systemd has undone of r: told of one property it writes all that it knows of the unit again, as
@@ -114,21 +116,21 @@ func (m *Manager) redo(r *specs.LinuxResources) error {
 	if m.unit == nil {
 		return nil
 	}
-	all, err := plan(r, m.version)
+	all, err := limits.Plan(r, m.version)
 	if err != nil {
 		return err
 	}
-	var undone []write
+	var undone []limits.Write
 	for i := range all {
-		dir, err := m.open(all[i].ctrl)
+		dir, err := m.open(all[i].Ctrl)
 		if err != nil {
 			return err
 		}
-		if _, _, same := compare(dir, &all[i]); !same {
+		if _, _, same := limits.Compare(dir, &all[i]); !same {
 			undone = append(undone, all[i])
 		}
 	}
-	return apply(undone, m.open)
+	return limits.Apply(undone, m.open)
 }
 
 // touched are the rules of r if an update by change is to set devices: v1's systemd writes with every property.
@@ -153,21 +155,21 @@ func (m *Manager) whileFrozen(f func() error) error {
 }
 
 // back undoes a refused update.
-func (m *Manager) back(refused error, before []undo, old, change *specs.LinuxResources) error {
+func (m *Manager) back(refused error, before []limits.Undo, old, change *specs.LinuxResources) error {
 	var errs []error
 	if m.unit != nil {
 		// What the files said is what systemd shall believe again.
-		writes := make([]write, 0, len(before))
+		writes := make([]limits.Write, 0, len(before))
 		for i := range before {
-			writes = append(writes, before[i].restoring())
+			writes = append(writes, before[i].Restoring())
 		}
 		var devices []specs.LinuxDeviceCgroup
 		if change.Devices != nil {
 			devices = devicesOf(old)
 		}
-		errs = append(errs, m.unit.set(m.limited(writes, devices)))
+		errs = append(errs, m.unit.Set(m.limited(writes, devices)))
 	}
-	errs = append(errs, rollback(before))
+	errs = append(errs, limits.Rollback(before))
 	if m.unit != nil {
 		errs = append(errs, m.redo(old), m.setDevices(m.touched(old, change), devicesOf(old), true))
 	}

@@ -5,6 +5,9 @@ import (
 	"strconv"
 	"testing"
 
+	"davit/cgroups/fs"
+	"davit/cgroups/limits"
+
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
@@ -18,11 +21,11 @@ func TestRedo(t *testing.T) {
 		t.Fatal(err)
 	}
 	quota, want := either(v, "cpu.cfs_quota_us", "cpu.max"), either(v, "12345", "12345 90000")
-	if err := writeAt(fd, quota, either(v, "13000", "13000 100000")); err != nil {
+	if err := fs.WriteAt(fd, quota, either(v, "13000", "13000 100000")); err != nil {
 		t.Fatal(err)
 	}
 	if v == 1 {
-		if err := writeAt(fd, "cpu.cfs_period_us", "100000"); err != nil {
+		if err := fs.WriteAt(fd, "cpu.cfs_period_us", "100000"); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -58,7 +61,7 @@ func TestTouched(t *testing.T) {
 		{v2, nil, change, fmt.Sprint(change.Devices)},
 	} {
 		m := &Manager{state: c.state, unit: c.driver}
-		if got := fmt.Sprint(m.touched(Merge(old, c.change), c.change)); got != c.want {
+		if got := fmt.Sprint(m.touched(limits.Merge(old, c.change), c.change)); got != c.want {
 			t.Errorf("%+v: %s, want %s", c, got, c.want)
 		}
 	}
@@ -105,10 +108,10 @@ func TestUpdateSharesOfIdle(t *testing.T) {
 	if got := read(t, m, "cpu", "cpu.idle"); got != "1" {
 		t.Errorf("cpu.idle is %s", got)
 	}
-	if err := m.Update(Merge(idle, shares), &specs.LinuxResources{CPU: &specs.LinuxCPU{Idle: ptr(int64(0))}}); err != nil {
+	if err := m.Update(limits.Merge(idle, shares), &specs.LinuxResources{CPU: &specs.LinuxCPU{Idle: ptr(int64(0))}}); err != nil {
 		t.Fatal(err)
 	}
-	if got := read(t, m, "cpu", either(v, "cpu.shares", "cpu.weight")); got != either(v, "512", strconv.FormatUint(Weight(512), 10)) {
+	if got := read(t, m, "cpu", either(v, "cpu.shares", "cpu.weight")); got != either(v, "512", strconv.FormatUint(limits.Weight(512), 10)) {
 		t.Errorf("shares are %s", got)
 	}
 }

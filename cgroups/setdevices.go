@@ -1,6 +1,9 @@
 package cgroups
 
 import (
+	"davit/cgroups/devices"
+	"davit/cgroups/failure"
+
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
@@ -9,7 +12,7 @@ func (m *Manager) checkDevices(list []specs.LinuxDeviceCgroup) error {
 	if list == nil || m.state.Rootless {
 		return nil
 	}
-	return checkRules(list, m.version("devices"))
+	return devices.Check(list, m.version("devices"))
 }
 
 // setDevices restricts devices to what the rules allow; nil leaves them as they are. had are the rules before an
@@ -20,9 +23,9 @@ func (m *Manager) setDevices(list, had []specs.LinuxDeviceCgroup, update bool) e
 	}
 	dir, err := m.open("devices")
 	if err != nil {
-		return &Error{Field: resources + "devices", What: "restrict devices", Err: err}
+		return &failure.Error{Field: failure.Resources + "devices", What: "restrict devices", Err: err}
 	}
-	return setRules(dir, m.version("devices"), list, had, update || len(m.made) == 0)
+	return devices.Set(dir, m.version("devices"), list, had, update || len(m.made) == 0)
 }
 
 func devicesOf(r *specs.LinuxResources) []specs.LinuxDeviceCgroup {

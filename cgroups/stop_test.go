@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"davit/cgroups/fs"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -172,7 +174,7 @@ func TestKillWhatHops(t *testing.T) {
 					}
 					dir, _ := m.dir2() // it must not outlive the signal by more than dying takes
 					if m.has2() {
-						if err := awaitEvent(dir, "populated 0", 5*time.Second); err != nil {
+						if err := fs.AwaitEvent(dir, "populated 0", 5*time.Second); err != nil {
 							t.Fatal(err)
 						}
 					}
@@ -297,7 +299,7 @@ func TestPidsOfThreads(t *testing.T) {
 		}
 	}
 	for _, dir := range []string{m.State().Dirs[""], sub} {
-		if pids, err := allPids(dir); err != nil || len(pids) != 1 || pids[0] != c.Process.Pid {
+		if pids, err := fs.AllPids(dir); err != nil || len(pids) != 1 || pids[0] != c.Process.Pid {
 			t.Errorf("%s: %v, %v; want %d", dir, pids, err, c.Process.Pid)
 		}
 	}

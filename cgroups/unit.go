@@ -3,6 +3,9 @@ package cgroups
 import (
 	"fmt"
 
+	"davit/cgroups/failure"
+	"davit/cgroups/fs"
+	"davit/cgroups/limits"
 	"davit/cgroups/systemd"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -15,7 +18,7 @@ import (
 
 // unit is the container's scope.
 type unit struct {
-	scope
+	systemd.Scope
 	started    bool   // it exists: after Start, or in a later verb
 	unfinished bool   // Add is to follow Start
 	sub        string // Manager.Sub: the sub-cgroup, with a leading slash
@@ -26,29 +29,29 @@ type unit struct {
 func (m *Manager) placeUnit() error {
 	o := &m.opts
 	if !systemd.Running() {
-		return &Error{What: "systemd is not the init system of this host (no /run/systemd/system)",
+		return &failure.Error{What: "systemd is not the init system of this host (no /run/systemd/system)",
 			Hint: "leave out --systemd-cgroup"}
 	}
 	extra, err := systemd.FromAnnotations(o.Annotations)
 	if err != nil {
 		return err
 	}
-	slice, name, err := unitName(o.CgroupsPath, o.ID, o.Rootless)
+	slice, name, err := systemd.UnitName(o.CgroupsPath, o.ID, o.Rootless)
 	if err != nil {
 		return err
 	}
-	inner, err := expandSlice(slice)
+	inner, err := systemd.SlicePath(slice)
 	if err != nil {
 		return err
 	}
-	u := &unit{scope: scope{name: name, slice: slice, user: o.Rootless, extra: extra}}
+	u := &unit{Scope: systemd.Scope{Name: name, Slice: slice, User: o.Rootless, Extra: extra}}
 	m.unit = u
-	m.state.Driver, m.state.Scope, m.state.Slice, m.state.User = Systemd, name, slice, u.user
-	if u.user {
+	m.state.Driver, m.state.Scope, m.state.Slice, m.state.User = Systemd, name, slice, u.User
+	if u.User {
 		if m.layout.mode != Unified {
-			return &Error{What: "without root, systemd's driver needs cgroup v2", Hint: "leave out --systemd-cgroup"}
+			return &failure.Error{What: "without root, systemd's driver needs cgroup v2", Hint: "leave out --systemd-cgroup"}
 		}
-		own, err := u.controlGroup()
+		own, err := u.ControlGroup()
 		if err != nil {
 			return err
 		}
@@ -77,7 +80,7 @@ func (m *Manager) Start(pid int) error {
 	if err := m.checkThawed(); err != nil {
 		return err
 	}
-	if err := u.start(m.opts.ID, pid, m.limited(m.writes, devicesOf(m.opts.Resources))); err != nil {
+	if err := u.Start(m.opts.ID, pid, m.limited(m.writes, devicesOf(m.opts.Resources))); err != nil {
 		return err
 	}
 	u.started, u.unfinished = true, true
@@ -144,7 +147,7 @@ func (m *Manager) fillUnit(pid int) error {
 // mayJoin says whether processes can be cloned into the scope: a user may only if davit itself runs
 // below the user's manager.
 func (m *Manager) mayJoin() bool {
-	if m.unit == nil || !m.unit.user {
+	if m.unit == nil || !m.unit.User {
 		return true
 	}
 	l, err := detect(true)
@@ -152,25 +155,25 @@ func (m *Manager) mayJoin() bool {
 }
 
 // limited is what systemd is told. A rootless container has no device rules.
-func (m *Manager) limited(writes []write, devices []specs.LinuxDeviceCgroup) limited {
+func (m *Manager) limited(writes []limits.Write, devices []specs.LinuxDeviceCgroup) systemd.Limits {
 	if m.state.Rootless {
 		devices = nil
 	}
-	return limited{writes, devices, m.version("devices")}
+	return systemd.Limits{Writes: writes, Devices: devices, DevicesOn: m.version("devices")}
 }
 
 // stopUnit stops the scope; its cgroups go with it. What systemd has collected already is fine.
 func (m *Manager) stopUnit() error {
 	if frozen, _ := m.Frozen(); frozen {
-		if err := m.Thaw(); err != nil && !gone(err) {
+		if err := m.Thaw(); err != nil && !fs.Gone(err) {
 			return err
 		}
 	}
-	err := m.unit.stop()
+	err := m.unit.Stop()
 	if err == nil || unix.Access(m.leader(), unix.F_OK) != nil {
 		return nil
 	}
-	return fmt.Errorf("stop systemd's unit %s: %w", m.unit.name, err)
+	return fmt.Errorf("stop systemd's unit %s: %w", m.unit.Name, err)
 }
 
 // HasSystemd says whether systemd's driver is linked in, for `davit features`.

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"davit/cgroups/failure"
+	"davit/cgroups/limits"
 	"davit/cgroups/systemd"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -153,7 +155,7 @@ func scopeUpdate(t *testing.T, m *Manager, old *specs.LinuxResources) {
 	if os.Geteuid() == 0 { // finer than what systemd knows, and writes with the others
 		wantRead(t, m, map[string]string{"cpu.max": "15501 50000"})
 	}
-	old = Merge(old, r)
+	old = limits.Merge(old, r)
 	bad := &specs.LinuxResources{Pids: &specs.LinuxPids{Limit: ptr(int64(7))}, Unified: map[string]string{"memory.low": "many", "memory.max": "1073741824"}}
 	if err := later.Update(old, bad); err == nil || !strings.HasPrefix(err.Error(), "linux.resources.unified[memory.low]: ") {
 		t.Errorf("%v", err)
@@ -209,7 +211,7 @@ func TestScopeNameTaken(t *testing.T) {
 	}
 	defer again.Close()
 	err = again.Add(os.Getpid(), false)
-	if err == nil || !strings.Contains(err.Error(), "UnitExists") || Hint(err) == "" {
+	if err == nil || !strings.Contains(err.Error(), "UnitExists") || failure.Hint(err) == "" {
 		t.Errorf("%v", err)
 	}
 	// The clean-up after that leaves the other's scope alone.
@@ -239,7 +241,7 @@ func TestScopeInAFrozenSlice(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = m.Add(start(t, nil, "wait").Process.Pid, false)
-	if err == nil || !strings.Contains(err.Error(), "is frozen") || Hint(err) == "" {
+	if err == nil || !strings.Contains(err.Error(), "is frozen") || failure.Hint(err) == "" {
 		t.Errorf("%v", err)
 	}
 }
@@ -255,7 +257,7 @@ func TestScopeAfterAFailedOne(t *testing.T) {
 	for show(t, m, "ActiveState")["ActiveState"] != "failed" {
 		time.Sleep(10 * time.Millisecond)
 	}
-	m.unit.started, m.unit.extra = false, nil
+	m.unit.started, m.unit.Extra = false, nil
 	c = start(t, m, "wait")
 	if pids, err := m.Pids(); err != nil || len(pids) != 1 || pids[0] != c.Process.Pid {
 		t.Errorf("Pids: %v, %v", pids, err)
@@ -271,21 +273,21 @@ func TestScopeRefused(t *testing.T) {
 		"a:c:d":               `linux.cgroupsPath: "a" is not the name of a slice`,
 		"a.slice:b/../../c:d": `linux.cgroupsPath: "a.slice:b/../../c:d": not the name of a unit`,
 	} {
-		slice, _, err := unitName(path, "id", false)
+		slice, _, err := systemd.UnitName(path, "id", false)
 		if err == nil {
-			_, err = expandSlice(slice)
+			_, err = systemd.SlicePath(slice)
 		}
 		if err == nil || err.Error() != want {
 			t.Errorf("%s: %v, want %s", path, err, want)
 		}
 	}
 	for slice, want := range map[string]string{"-.slice": "", "a.slice": "/a.slice", "a-b-c.slice": "/a.slice/a-b.slice/a-b-c.slice"} {
-		if got, err := expandSlice(slice); got != want || err != nil {
+		if got, err := systemd.SlicePath(slice); got != want || err != nil {
 			t.Errorf("%s: %s, %v", slice, got, err)
 		}
 	}
 	if !systemd.Running() {
-		if _, err := New(Options{Systemd: true, ID: "x"}); err == nil || Hint(err) == "" {
+		if _, err := New(Options{Systemd: true, ID: "x"}); err == nil || failure.Hint(err) == "" {
 			t.Errorf("without systemd: %v", err)
 		}
 		return

@@ -9,6 +9,9 @@ import (
 	"strings"
 	"time"
 
+	"davit/cgroups/fs"
+	"davit/internal/sys"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -55,7 +58,7 @@ func (m *Manager) dir1(ctrl string) (int, error) {
 
 func (g *group) open() (int, error) {
 	if g.fd < 0 {
-		fd, err := openDir(g.dir)
+		fd, err := fs.OpenDir(g.dir)
 		if err != nil {
 			return -1, openError(g.dir, err)
 		}
@@ -73,7 +76,7 @@ func mountOf(dir string) string {
 // checkThawed1 refuses a frozen cgroup of v1's freezer, and one that would be when made.
 func checkThawed1(dir string) error {
 	for at := dir; at != mountOf(dir); at = path.Dir(at) {
-		s, err := readString(unix.AT_FDCWD, at+"/freezer.state")
+		s, err := fs.ReadString(unix.AT_FDCWD, at+"/freezer.state")
 		if err == unix.ENOENT {
 			continue
 		}
@@ -83,7 +86,7 @@ func checkThawed1(dir string) error {
 		if s == "THAWED" {
 			return nil
 		}
-		self, _ := readString(unix.AT_FDCWD, at+"/freezer.self_freezing")
+		self, _ := fs.ReadString(unix.AT_FDCWD, at+"/freezer.self_freezing")
 		return isFrozen(dir, at == dir && self == "1", "THAWED", "freezer.state")
 	}
 	return nil
@@ -108,7 +111,7 @@ func (m *Manager) create1(g *group) error {
 	if err != nil || fresh {
 		return err
 	}
-	pids, err := allPids(g.dir)
+	pids, err := fs.AllPids(g.dir)
 	if err != nil {
 		return err
 	}
@@ -130,20 +133,20 @@ func inheritCpuset(dir string) error {
 }
 
 func inherit(dir, file string) error {
-	own, err := readString(unix.AT_FDCWD, dir+"/"+file)
+	own, err := fs.ReadString(unix.AT_FDCWD, dir+"/"+file)
 	if err != nil || own != "" {
 		return err
 	}
-	parent, err := readString(unix.AT_FDCWD, path.Dir(dir)+"/"+file)
+	parent, err := fs.ReadString(unix.AT_FDCWD, path.Dir(dir)+"/"+file)
 	if err == nil && parent == "" {
 		if err = inherit(path.Dir(dir), file); err == nil {
-			parent, err = readString(unix.AT_FDCWD, path.Dir(dir)+"/"+file)
+			parent, err = fs.ReadString(unix.AT_FDCWD, path.Dir(dir)+"/"+file)
 		}
 	}
 	if err != nil {
 		return err
 	}
-	return writeAt(unix.AT_FDCWD, dir+"/"+file, parent)
+	return fs.WriteAt(unix.AT_FDCWD, dir+"/"+file, parent)
 }
 
 func (m *Manager) add1(pid int) error {
@@ -165,21 +168,21 @@ func (m *Manager) freeze1() error {
 	}
 	deadline := time.Now().Add(freezeTimeout)
 	for wait := 50 * time.Microsecond; ; wait = min(2*wait, 10*time.Millisecond) {
-		if err = writeAt(fd, "freezer.state", "FROZEN"); err != nil {
+		if err = fs.WriteAt(fd, "freezer.state", "FROZEN"); err != nil {
 			break
 		}
 		var s string
-		if s, err = readString(fd, "freezer.state"); err != nil || s == "FROZEN" {
+		if s, err = fs.ReadString(fd, "freezer.state"); err != nil || s == "FROZEN" {
 			break
 		}
 		if time.Now().After(deadline) {
 			err = fmt.Errorf("still %s after %v", s, freezeTimeout)
 			break
 		}
-		Sleep(wait)
+		sys.Sleep(wait)
 		if wait > 5*time.Millisecond { // a vfork's parent waits for a frozen child: let them run
-			_ = writeAt(fd, "freezer.state", "THAWED")
-			Sleep(10 * time.Microsecond)
+			_ = fs.WriteAt(fd, "freezer.state", "THAWED")
+			sys.Sleep(10 * time.Microsecond)
 		}
 	}
 	if err != nil {
@@ -194,15 +197,15 @@ func (m *Manager) thawAll1() error {
 	if dir == "" {
 		return nil
 	}
-	err := insist(func() error {
-		return walk(dir, func(at, _ int) (bool, error) {
-			if err := writeAt(at, "freezer.state", "THAWED"); err != nil {
+	err := fs.Retry(func() error {
+		return fs.Walk(dir, func(at, _ int) (bool, error) {
+			if err := fs.WriteAt(at, "freezer.state", "THAWED"); err != nil {
 				return true, fmt.Errorf("thaw: write THAWED to freezer.state: %w", err)
 			}
 			return true, nil
 		})
 	})
-	if gone(err) {
+	if fs.Gone(err) {
 		return nil
 	}
 	return err
@@ -217,11 +220,11 @@ func (m *Manager) killStrays() error {
 	if err := m.thawAll1(); err != nil { // a v1-frozen process would not die
 		return err
 	}
-	in1, err := allPids(dir)
+	in1, err := fs.AllPids(dir)
 	if err != nil || len(in1) == 0 {
 		return err
 	}
-	in2, err := allPids(m.state.Dirs[""])
+	in2, err := fs.AllPids(m.state.Dirs[""])
 	if err != nil {
 		return err
 	}
@@ -259,13 +262,13 @@ type mount1 struct {
 
 // mountNames are the names in /sys/fs/cgroup of a host with v1 hierarchies.
 func mountNames() ([]string, error) {
-	fd, err := openAt(unix.AT_FDCWD, root, unix.O_RDONLY|unix.O_DIRECTORY)
+	fd, err := fs.OpenAt(unix.AT_FDCWD, root, unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", root, err)
 	}
 	defer unix.Close(fd)
 	var names []string
-	err = eachEntry(fd, func(name []byte, kind byte) {
+	err = fs.EachEntry(fd, func(name []byte, kind byte) {
 		if kind == unix.DT_DIR {
 			names = append(names, string(name))
 		}
@@ -361,13 +364,13 @@ func (m *Manager) watchMemory1(w *watcher) error {
 		return err
 	}
 	w.v1, w.dir = true, m.state.Dirs["memory"]
-	if w.memory, err = openAt(dir, "memory.oom_control", unix.O_RDONLY); err != nil {
+	if w.memory, err = fs.OpenAt(dir, "memory.oom_control", unix.O_RDONLY); err != nil {
 		return fmt.Errorf("open %s/memory.oom_control: %w", w.dir, err)
 	}
 	if w.oom, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
 		return fmt.Errorf("eventfd: %w", err)
 	}
-	if err := writeAt(dir, "cgroup.event_control", strconv.Itoa(w.oom)+" "+strconv.Itoa(w.memory)); err != nil {
+	if err := fs.WriteAt(dir, "cgroup.event_control", strconv.Itoa(w.oom)+" "+strconv.Itoa(w.memory)); err != nil {
 		return fmt.Errorf("write %s/cgroup.event_control: %w", w.dir, err)
 	}
 	w.kills = w.count()

@@ -1,6 +1,9 @@
 package cgroups
 
 import (
+	"davit/cgroups/failure"
+	"davit/cgroups/limits"
+
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
@@ -24,13 +27,13 @@ func (m *Manager) Verify(r *specs.LinuxResources) ([]Drift, error) {
 	}
 	var drifts []Drift
 	for i := range writes {
-		dir, err := m.open(writes[i].ctrl)
+		dir, err := m.open(writes[i].Ctrl)
 		if err != nil {
 			return nil, err
 		}
-		w, have, same := compare(dir, &writes[i])
+		w, have, same := limits.Compare(dir, &writes[i])
 		if !same {
-			drifts = append(drifts, Drift{resources + w.field, w.file, w.value, have})
+			drifts = append(drifts, Drift{failure.Resources + w.Field, w.File, w.Value, have})
 		}
 	}
 	return drifts, nil

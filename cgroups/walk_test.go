@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"davit/cgroups/fs"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -16,16 +18,16 @@ import (
 // deepest. Their names are as bad as names can be.
 func nest(t *testing.T, dir string, deep int, each func(at int)) int {
 	t.Helper()
-	at, err := openDir(dir)
+	at, err := fs.OpenDir(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	name := "\x1b[2J" + strings.Repeat("x", 240)
 	for range deep {
-		if err := mkdirAt(at, name); err != nil {
+		if err := fs.Mkdir(at, name); err != nil {
 			t.Fatal(err)
 		}
-		next, err := openAt(at, name, unix.O_RDONLY|unix.O_DIRECTORY)
+		next, err := fs.OpenAt(at, name, unix.O_RDONLY|unix.O_DIRECTORY)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -79,12 +81,12 @@ func TestDeepSubcgroups(t *testing.T) {
 					if _, err := os.Stat(dir + "/cpuset.mems"); err == nil {
 						continue // would first have to be given CPUs
 					}
-					entries, _ := subdirs(dir)
+					entries, _ := fs.Subdirs(dir)
 					if len(entries) > 0 { // controllers that share a directory
 						continue
 					}
 					at := nest(t, dir, 40, nil)
-					if err := writeAt(at, "cgroup.procs", strconv.Itoa(c.Process.Pid)); err != nil {
+					if err := fs.WriteAt(at, "cgroup.procs", strconv.Itoa(c.Process.Pid)); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -127,7 +129,7 @@ func TestDeepErrors(t *testing.T) {
 	m := made(t, nil)
 	for _, dir := range m.State().Dirs {
 		nest(t, dir, 40, nil)
-		err := walk(dir, func(_, depth int) (bool, error) {
+		err := fs.Walk(dir, func(_, depth int) (bool, error) {
 			if depth == 40 {
 				return false, unix.EIO
 			}
@@ -144,14 +146,14 @@ func TestDeepErrors(t *testing.T) {
 func TestManySubcgroups(t *testing.T) {
 	m := made(t, nil)
 	dir := m.State().Dirs[m.leaderName()]
-	at, err := openDir(dir)
+	at, err := fs.OpenDir(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer unix.Close(at)
 	for i := range 1000 {
 		for _, name := range []string{"", "/a", "/b"} {
-			if err := mkdirAt(at, strconv.Itoa(i)+name); err != nil {
+			if err := fs.Mkdir(at, strconv.Itoa(i)+name); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -177,11 +179,11 @@ func TestDeepThreads(t *testing.T) {
 	}
 	c := start(t, m, "wait")
 	at := nest(t, m.State().Dirs[""], 20, func(at int) {
-		if err := writeAt(at, "cgroup.type", "threaded"); err != nil {
+		if err := fs.WriteAt(at, "cgroup.type", "threaded"); err != nil {
 			t.Fatal(err)
 		}
 	})
-	if err := writeAt(at, "cgroup.threads", strconv.Itoa(c.Process.Pid)); err != nil {
+	if err := fs.WriteAt(at, "cgroup.threads", strconv.Itoa(c.Process.Pid)); err != nil {
 		t.Fatal(err)
 	}
 	if pids, err := m.Pids(); err != nil || len(pids) != 1 {
@@ -262,7 +264,7 @@ func TestSignalLooksAgain(t *testing.T) {
 	m := made(t, nil)
 	inside, outside := start(t, m, "wait"), start(t, nil, "wait")
 	dir := m.State().Dirs[m.leaderName()]
-	at, err := openDir(dir)
+	at, err := fs.OpenDir(dir)
 	if err != nil {
 		t.Fatal(err)
 	}

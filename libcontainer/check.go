@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"davit/cgroups"
+	"davit/cgroups/failure"
 	"davit/internal/config"
 	"davit/internal/host"
 	"davit/internal/plan"
@@ -89,7 +89,7 @@ func (e *examination) fail(field string, err error) {
 
 // failAll adds each of the errors that err may hold.
 func (e *examination) failAll(err error) {
-	var several cgroups.Errors
+	var several failure.Errors
 	if !errors.As(err, &several) {
 		e.fail("", err)
 	}

@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"davit/cgroups"
+	"davit/cgroups/failure"
 	"davit/internal/cli"
 	"davit/internal/compile"
 	"davit/internal/config"
@@ -164,10 +164,7 @@ func Hint(err error) string {
 	if hint := fault.Hint(err); hint != "" {
 		return hint
 	}
-	if hint := fault.Hint(err); hint != "" {
-		return hint
-	}
-	if hint := cgroups.Hint(err); hint != "" {
+	if hint := failure.Hint(err); hint != "" {
 		return hint
 	}
 	switch {

@@ -4,7 +4,7 @@ import (
 	"strconv"
 	"strings"
 
-	"davit/cgroups"
+	"davit/cgroups/stats"
 	"davit/internal/resctrl"
 	"davit/internal/store"
 
@@ -13,7 +13,7 @@ import (
 
 // Stats reads the container's figures. Those of its network interfaces are
 // there if it has a network namespace of its own.
-func (c *Container) Stats() (*cgroups.Stats, error) {
+func (c *Container) Stats() (*stats.Stats, error) {
 	if c.Broken != nil {
 		return nil, c.Broken
 	}
@@ -41,8 +41,8 @@ func (c *Container) Stats() (*cgroups.Stats, error) {
 // interfaces reads /proc/PID/net/dev: two lines of head, then for each interface its
 // name, eight figures of what was received and eight of what was sent (proc_pid_net(5)).
 // The loopback is left out.
-func interfaces(text string) []*cgroups.NetworkInterface {
-	var list []*cgroups.NetworkInterface
+func interfaces(text string) []*stats.NetworkInterface {
+	var list []*stats.NetworkInterface
 	for line := range strings.Lines(text) {
 		name, figures, ok := strings.Cut(line, ":")
 		f := strings.Fields(figures)
@@ -53,7 +53,7 @@ func interfaces(text string) []*cgroups.NetworkInterface {
 		for i := range n {
 			n[i], _ = strconv.ParseUint(f[i], 10, 64)
 		}
-		list = append(list, &cgroups.NetworkInterface{Name: name,
+		list = append(list, &stats.NetworkInterface{Name: name,
 			RxBytes: n[0], RxPackets: n[1], RxErrors: n[2], RxDropped: n[3],
 			TxBytes: n[8], TxPackets: n[9], TxErrors: n[10], TxDropped: n[11]})
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"davit/cgroups"
+	"davit/cgroups/limits"
 	"davit/internal/compile"
 	"davit/internal/config"
 	"davit/internal/config/specjson"
@@ -43,7 +44,7 @@ func (c *Container) Update(change *specs.LinuxResources, l3, bandwidth string) e
 	}
 	keepSet(change)
 	liftSwap(old.Memory, change.Memory)
-	now := cgroups.Merge(old, change)
+	now := limits.Merge(old, change)
 	if err := compile.Judge(config.ValidateResources(now)); err != nil {
 		return err
 	}

@@ -7,30 +7,30 @@ import (
 	"strconv"
 	"strings"
 
-	"davit/cgroups"
+	"davit/cgroups/stats"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // Stats reads what runc's statistics have of a container with such a config: what there is not stays empty. Only groups of
 // the container's own are monitored for it (dir and mon, or ""): in a class that it shares the figures are everybody's.
-func Stats(config *specs.LinuxIntelRdt, id, dir, mon string) cgroups.IntelRdtStats {
+func Stats(config *specs.LinuxIntelRdt, id, dir, mon string) stats.IntelRdtStats {
 	if !Mounted() {
-		return cgroups.IntelRdtStats{}
+		return stats.IntelRdtStats{}
 	}
-	return stats(Mountpoint, config, id, dir, mon)
+	return statsBelow(Mountpoint, config, id, dir, mon)
 }
 
-func stats(root string, config *specs.LinuxIntelRdt, id, dir, mon string) cgroups.IntelRdtStats {
-	var s cgroups.IntelRdtStats
+func statsBelow(root string, config *specs.LinuxIntelRdt, id, dir, mon string) stats.IntelRdtStats {
+	var s stats.IntelRdtStats
 	s.L3CacheSchemaRoot, s.MemBwSchemaRoot = lines(root)
 	s.L3CacheSchema, s.MemBwSchema = lines(group(root, config, id).class)
 	if mask := text(root, "info/L3/cbm_mask"); mask != "" {
-		s.L3CacheInfo = &cgroups.L3CacheInfo{CbmMask: mask,
+		s.L3CacheInfo = &stats.L3CacheInfo{CbmMask: mask,
 			MinCbmBits: number(root, "info/L3/min_cbm_bits"), NumClosids: number(root, "info/L3/num_closids")}
 	}
 	if text(root, "info/MB/num_closids") != "" {
-		s.MemBwInfo = &cgroups.MemBwInfo{
+		s.MemBwInfo = &stats.MemBwInfo{
 			BandwidthGran: number(root, "info/MB/bandwidth_gran"), DelayLinear: number(root, "info/MB/delay_linear"),
 			MinBandwidth: number(root, "info/MB/min_bandwidth"), NumClosids: number(root, "info/MB/num_closids")}
 	}
@@ -44,15 +44,15 @@ func stats(root string, config *specs.LinuxIntelRdt, id, dir, mon string) cgroup
 }
 
 // monitored reads the events that the host counts, for each domain.
-func monitored(dir, features string, s *cgroups.IntelRdtStats) {
+func monitored(dir, features string, s *stats.IntelRdtStats) {
 	counts := strings.Fields(features)
 	domains, _ := filepath.Glob(filepath.Join(dir, "mon_data", "mon_L3_*"))
 	for _, d := range domains {
 		if slices.Contains(counts, "mbm_total_bytes") || slices.Contains(counts, "mbm_local_bytes") {
-			s.MBMStats = append(s.MBMStats, cgroups.MBMStats{TotalBytes: number(d, "mbm_total_bytes"), LocalBytes: number(d, "mbm_local_bytes")})
+			s.MBMStats = append(s.MBMStats, stats.MBMStats{TotalBytes: number(d, "mbm_total_bytes"), LocalBytes: number(d, "mbm_local_bytes")})
 		}
 		if slices.Contains(counts, "llc_occupancy") {
-			s.CMTStats = append(s.CMTStats, cgroups.CMTStats{LLCOccupancy: number(d, "llc_occupancy")})
+			s.CMTStats = append(s.CMTStats, stats.CMTStats{LLCOccupancy: number(d, "llc_occupancy")})
 		}
 	}
 }

@@ -6,7 +6,7 @@ import (
 	"reflect"
 	"testing"
 
-	"davit/cgroups"
+	"davit/cgroups/stats"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -39,25 +39,25 @@ func TestStats(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	want := cgroups.IntelRdtStats{
-		L3CacheInfo:       &cgroups.L3CacheInfo{CbmMask: "fff", MinCbmBits: 2, NumClosids: 16},
+	want := stats.IntelRdtStats{
+		L3CacheInfo:       &stats.L3CacheInfo{CbmMask: "fff", MinCbmBits: 2, NumClosids: 16},
 		L3CacheSchemaRoot: "L3:0=fff;1=fff", L3CacheSchema: "L3:0=7f0;1=1f",
-		MemBwInfo:       &cgroups.MemBwInfo{BandwidthGran: 10, DelayLinear: 1, MinBandwidth: 20, NumClosids: 8},
+		MemBwInfo:       &stats.MemBwInfo{BandwidthGran: 10, DelayLinear: 1, MinBandwidth: 20, NumClosids: 8},
 		MemBwSchemaRoot: "MB:0=100;1=100", MemBwSchema: "MB:0=20;1=70",
 	}
 	gold := &specs.LinuxIntelRdt{ClosID: "gold"}
-	if got := stats(root, gold, "c1", "", ""); !reflect.DeepEqual(got, want) {
+	if got := statsBelow(root, gold, "c1", "", ""); !reflect.DeepEqual(got, want) {
 		t.Errorf("a shared class: %+v", got)
 	}
-	want.CMTStats = []cgroups.CMTStats{{LLCOccupancy: 4096}, {}}
-	want.MBMStats = []cgroups.MBMStats{{TotalBytes: 200, LocalBytes: 100}, {TotalBytes: 30}}
-	if got := stats(root, gold, "c1", "", filepath.Join(root, "mon")); !reflect.DeepEqual(got, want) {
+	want.CMTStats = []stats.CMTStats{{LLCOccupancy: 4096}, {}}
+	want.MBMStats = []stats.MBMStats{{TotalBytes: 200, LocalBytes: 100}, {TotalBytes: 30}}
+	if got := statsBelow(root, gold, "c1", "", filepath.Join(root, "mon")); !reflect.DeepEqual(got, want) {
 		t.Errorf("a monitoring group: %+v", got)
 	}
-	if got := stats(root, gold, "c1", filepath.Join(root, "gold"), ""); len(got.CMTStats) != 1 || got.CMTStats[0].LLCOccupancy != 1 {
+	if got := statsBelow(root, gold, "c1", filepath.Join(root, "gold"), ""); len(got.CMTStats) != 1 || got.CMTStats[0].LLCOccupancy != 1 {
 		t.Errorf("a class of its own: %+v", got.CMTStats)
 	}
-	if got := stats(t.TempDir(), gold, "c1", "", ""); !reflect.DeepEqual(got, cgroups.IntelRdtStats{}) {
+	if got := statsBelow(t.TempDir(), gold, "c1", "", ""); !reflect.DeepEqual(got, stats.IntelRdtStats{}) {
 		t.Errorf("nothing there: %+v", got)
 	}
 }

@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"time"
 
-	"davit/cgroups"
 	"davit/internal/fault"
+	"davit/internal/sys"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -50,7 +50,7 @@ const lockTimeout = KillTimeout
 // lockSoon waits for the lock, at the most for lockTimeout: flock has none. If kill is not nil, it is called once the
 // container's processes are known, to end them.
 func (c *Entry) lockSoon(kill func(*Entry) error) error {
-	for end := time.Now().Add(lockTimeout); ; cgroups.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(lockTimeout); ; sys.Sleep(5 * time.Millisecond) {
 		err := flock(c.Dir, unix.LOCK_EX|unix.LOCK_NB)
 		switch {
 		case err == nil:

@@ -1,0 +1,168 @@
+package limits
+
+import (
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// Merge is old with what change sets: what a container has after Update. Neither is altered.
+// Lists are merged by device, page size or interface; devices are replaced as a whole.
+func Merge(old, change *specs.LinuxResources) *specs.LinuxResources {
+	if old == nil {
+		old = &specs.LinuxResources{}
+	}
+	if change == nil {
+		change = &specs.LinuxResources{}
+	}
+	r := *old
+	if change.Devices != nil {
+		r.Devices = change.Devices
+	}
+	r.Memory = mergeMemory(old.Memory, change.Memory)
+	r.CPU = mergeCPU(old.CPU, change.CPU)
+	if change.Pids != nil {
+		r.Pids = change.Pids
+	}
+	r.BlockIO = mergeBlockIO(old.BlockIO, change.BlockIO)
+	r.HugepageLimits = mergeList(old.HugepageLimits, change.HugepageLimits, func(l *specs.LinuxHugepageLimit) string { return l.Pagesize })
+	if change.Network != nil {
+		n := specs.LinuxNetwork{}
+		if old.Network != nil {
+			n = *old.Network
+		}
+		n.ClassID = pick(n.ClassID, change.Network.ClassID)
+		n.Priorities = mergeList(n.Priorities, change.Network.Priorities, func(p *specs.LinuxInterfacePriority) string { return p.Name })
+		r.Network = &n
+	}
+	r.Rdma = mergeMap(old.Rdma, change.Rdma)
+	r.Unified = mergeMap(old.Unified, change.Unified)
+	return &r
+}
+
+// complete is change with those values of old that the kernel's files need beside the changed
+// ones: a limit to convert swap by, a quota to write beside a period.
+func Complete(old, change *specs.LinuxResources) *specs.LinuxResources {
+	r := *change
+	if old == nil {
+		return &r
+	}
+	if c, o := change.Memory, old.Memory; c != nil && o != nil {
+		m := *c
+		if m.Limit != nil || m.Swap != nil {
+			m.Limit, m.Swap = pick(o.Limit, m.Limit), pick(o.Swap, m.Swap)
+		}
+		m.CheckBeforeUpdate = pick(o.CheckBeforeUpdate, m.CheckBeforeUpdate)
+		r.Memory = &m
+	}
+	if c, o := change.CPU, old.CPU; c != nil && o != nil {
+		cpu := *c
+		if cpu.Quota != nil || cpu.Period != nil {
+			cpu.Quota, cpu.Period = pick(o.Quota, cpu.Quota), pick(o.Period, cpu.Period)
+		}
+		if cpu.Idle != nil && *cpu.Idle == 0 {
+			cpu.Shares = pick(o.Shares, cpu.Shares) // an idle cgroup has lost its weight
+		}
+		if cpu.Shares != nil {
+			cpu.Idle = pick(o.Idle, cpu.Idle) // and takes none
+		}
+		r.CPU = &cpu
+	}
+	return &r
+}
+
+func pick[T any](old, change *T) *T {
+	if change != nil {
+		return change
+	}
+	return old
+}
+
+func mergeMemory(old, change *specs.LinuxMemory) *specs.LinuxMemory {
+	if old == nil || change == nil {
+		return pick(old, change)
+	}
+	return &specs.LinuxMemory{
+		Limit:             pick(old.Limit, change.Limit),
+		Reservation:       pick(old.Reservation, change.Reservation),
+		Swap:              pick(old.Swap, change.Swap),
+		Kernel:            pick(old.Kernel, change.Kernel),       //nolint:staticcheck // kept as it came
+		KernelTCP:         pick(old.KernelTCP, change.KernelTCP), //nolint:staticcheck // kept as it came
+		Swappiness:        pick(old.Swappiness, change.Swappiness),
+		DisableOOMKiller:  pick(old.DisableOOMKiller, change.DisableOOMKiller),
+		UseHierarchy:      pick(old.UseHierarchy, change.UseHierarchy),
+		CheckBeforeUpdate: pick(old.CheckBeforeUpdate, change.CheckBeforeUpdate),
+	}
+}
+
+func mergeCPU(old, change *specs.LinuxCPU) *specs.LinuxCPU {
+	if old == nil || change == nil {
+		return pick(old, change)
+	}
+	c := &specs.LinuxCPU{
+		Shares:          pick(old.Shares, change.Shares),
+		Quota:           pick(old.Quota, change.Quota),
+		Burst:           pick(old.Burst, change.Burst),
+		Period:          pick(old.Period, change.Period),
+		RealtimeRuntime: pick(old.RealtimeRuntime, change.RealtimeRuntime),
+		RealtimePeriod:  pick(old.RealtimePeriod, change.RealtimePeriod),
+		Cpus:            old.Cpus,
+		Mems:            old.Mems,
+		Idle:            pick(old.Idle, change.Idle),
+	}
+	if change.Cpus != "" {
+		c.Cpus = change.Cpus
+	}
+	if change.Mems != "" {
+		c.Mems = change.Mems
+	}
+	return c
+}
+
+func mergeBlockIO(old, change *specs.LinuxBlockIO) *specs.LinuxBlockIO {
+	if old == nil || change == nil {
+		return pick(old, change)
+	}
+	weight := func(d *specs.LinuxWeightDevice) string { return device(d.LinuxBlockIODevice) }
+	rate := func(d *specs.LinuxThrottleDevice) string { return device(d.LinuxBlockIODevice) }
+	return &specs.LinuxBlockIO{
+		Weight:                  pick(old.Weight, change.Weight),
+		LeafWeight:              pick(old.LeafWeight, change.LeafWeight),
+		WeightDevice:            mergeList(old.WeightDevice, change.WeightDevice, weight),
+		ThrottleReadBpsDevice:   mergeList(old.ThrottleReadBpsDevice, change.ThrottleReadBpsDevice, rate),
+		ThrottleWriteBpsDevice:  mergeList(old.ThrottleWriteBpsDevice, change.ThrottleWriteBpsDevice, rate),
+		ThrottleReadIOPSDevice:  mergeList(old.ThrottleReadIOPSDevice, change.ThrottleReadIOPSDevice, rate),
+		ThrottleWriteIOPSDevice: mergeList(old.ThrottleWriteIOPSDevice, change.ThrottleWriteIOPSDevice, rate),
+	}
+}
+
+// mergeList is old with the entries of change in the place of those with the same key, or after them.
+func mergeList[T any](old, change []T, key func(*T) string) []T {
+	if len(change) == 0 {
+		return old
+	}
+	out := append([]T(nil), old...)
+next:
+	for i := range change {
+		for j := range out {
+			if key(&out[j]) == key(&change[i]) {
+				out[j] = change[i]
+				continue next
+			}
+		}
+		out = append(out, change[i])
+	}
+	return out
+}
+
+func mergeMap[V any](old, change map[string]V) map[string]V {
+	if len(change) == 0 {
+		return old
+	}
+	out := make(map[string]V, len(old)+len(change))
+	for k, v := range old {
+		out[k] = v
+	}
+	for k, v := range change {
+		out[k] = v
+	}
+	return out
+}

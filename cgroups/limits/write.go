@@ -1,0 +1,178 @@
+package limits
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"davit/cgroups/failure"
+	"davit/cgroups/fs"
+
+	"golang.org/x/sys/unix"
+)
+
+// write is one value for one file of a cgroup.
+type Write struct {
+	Ctrl  string // "memory"; "cgroup" for cgroup v2's core files
+	File  string // "memory.max"
+	Value string
+	Field string // of linux.resources: "memory.limit"
+	reset string // keyed: the value that puts back a key that had no line
+	Alt   *Write // instead, if file does not exist (bfq's weights)
+	Flags writeFlag
+}
+
+type writeFlag uint8
+
+const (
+	mayLack writeFlag = 1 << iota // without the file the kernel does what is asked anyway
+	late                          // refused with EINVAL or EBUSY: try again after the controller's other writes
+	Keyed                         // the file has a line per key, the value's first word
+)
+
+// target is where a write goes: an open cgroup directory.
+type target struct {
+	dir int
+	w   *Write
+}
+
+// undo is a target with the value that it had.
+type Undo struct {
+	target
+	value string
+}
+
+// restoring is the write that puts the old value back.
+func (u *Undo) Restoring() Write {
+	w := *u.w
+	w.Value, w.Alt = u.value, nil
+	return w
+}
+
+// applier carries writes out.
+type applier struct {
+	later []target // to be tried again
+}
+
+// apply does all writes in order. open returns the directory of a controller.
+func Apply(writes []Write, open func(ctrl string) (int, error)) error {
+	return (&applier{}).apply(writes, open)
+}
+
+func (a *applier) apply(writes []Write, open func(ctrl string) (int, error)) error {
+	for i := range writes {
+		w := &writes[i]
+		if len(a.later) > 0 && a.later[0].w.Ctrl != w.Ctrl {
+			if err := a.again(); err != nil {
+				return err
+			}
+		}
+		dir, err := open(w.Ctrl)
+		if err != nil {
+			return err
+		}
+		if err := a.one(target{dir, w}, true); err != nil {
+			return err
+		}
+	}
+	return a.again()
+}
+
+func (a *applier) again() error {
+	later := a.later
+	a.later = nil
+	for _, t := range later {
+		if err := a.one(t, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *applier) one(t target, first bool) error {
+	w := t.w
+	err := fs.WriteAt(t.dir, w.File, w.Value)
+	switch {
+	case err == nil:
+		return nil
+	case first && w.Flags&late != 0 && (err == unix.EINVAL || err == unix.EBUSY):
+		a.later = append(a.later, t)
+		return nil
+	case err == unix.ENOENT && w.Alt != nil:
+		return a.one(target{t.dir, w.Alt}, first)
+	case err == unix.ENOENT && w.Flags&mayLack != 0:
+		return nil
+	}
+	return &failure.Error{Field: failure.Resources + w.Field, What: fmt.Sprintf("write %q to %s", w.Value, w.File), Err: err, Hint: hint(w, err) + inUse(t.dir, w, err)}
+}
+
+// readValue reads a file in the form in which it is written.
+func readValue(dir int, file string) (string, error) {
+	s, err := fs.ReadString(dir, file)
+	if file == "memory.oom_control" {
+		s, _, _ = strings.Cut(strings.TrimPrefix(s, "oom_kill_disable "), "\n")
+	}
+	return s, err
+}
+
+// snapshot reads what the writes are going to replace.
+func Snapshot(writes []Write, open func(ctrl string) (int, error)) ([]Undo, error) {
+	before := make([]Undo, 0, len(writes))
+	for i := range writes {
+		w := &writes[i]
+		dir, err := open(w.Ctrl)
+		if err != nil {
+			return nil, err
+		}
+		old, err := readValue(dir, w.File)
+		if err == unix.ENOENT && w.Alt != nil {
+			w = w.Alt
+			old, err = readValue(dir, w.File)
+		}
+		if err == nil { // what cannot be read is not there, or will be refused
+			before = append(before, Undo{target{dir, w}, w.inverse(old)})
+		}
+	}
+	return before, nil
+}
+
+// rollback puts the values of a snapshot back, last first, as far as the kernel lets it. Values that
+// depend on each other (limit and swap) are tried twice.
+func Rollback(before []Undo) error {
+	var errs []error
+	for range 2 {
+		errs = nil
+		for i := len(before) - 1; i >= 0; i-- {
+			u := before[i]
+			for line := range strings.SplitSeq(u.value, "\n") {
+				if line == "" {
+					continue
+				}
+				if err := fs.WriteAt(u.dir, u.w.File, line); err != nil {
+					errs = append(errs, fmt.Errorf("put back %q in %s: %w", line, u.w.File, err))
+				}
+			}
+		}
+		if errs == nil {
+			break
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// inverse is what to write to undo w, given the file's contents before it.
+func (w *Write) inverse(old string) string {
+	if w.Flags&Keyed == 0 {
+		if old == "" && w.Ctrl == "cpuset" {
+			return " " // an empty write is no write; cpusets read a blank as "none"
+		}
+		return old
+	}
+	key, _, _ := strings.Cut(w.Value, " ")
+	for _, line := range strings.Split(old, "\n") {
+		if k, _, _ := strings.Cut(line, " "); k == key {
+			return line
+		}
+	}
+	return key + " " + w.reset
+}

@@ -1,0 +1,137 @@
+package systemd
+
+import (
+	"fmt"
+
+	"davit/cgroups/failure"
+	"davit/cgroups/limits"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// scope is a systemd scope.
+type Scope struct {
+	Name, Slice string
+	User        bool // of the user's manager
+	Extra       []Property
+	conn        *Conn
+}
+
+func (s *Scope) Close() {
+	s.conn.Close()
+	s.conn = nil
+}
+
+func (s *Scope) dial() (*Conn, error) {
+	if s.conn == nil {
+		c, err := Dial(s.User)
+		if err != nil {
+			return nil, &failure.Error{What: "reach systemd", Err: err, Hint: dialHint(s.User)}
+		}
+		s.conn = c
+	}
+	return s.conn, nil
+}
+
+// controlGroup is the cgroup of systemd's manager.
+func (s *Scope) ControlGroup() (string, error) {
+	c, err := s.dial()
+	if err != nil {
+		return "", err
+	}
+	own, err := c.ManagerProperty("ControlGroup")
+	if err != nil {
+		return "", fmt.Errorf("ask systemd for its ControlGroup: %w", err)
+	}
+	return own, nil
+}
+
+// limited is what a scope is told of limits.
+type Limits struct {
+	Writes    []limits.Write
+	Devices   []specs.LinuxDeviceCgroup // nil: none
+	DevicesOn int                       // version of the devices controller's hierarchy
+}
+
+// start starts the scope of container id with pid in it.
+func (s *Scope) Start(id string, pid int, l Limits) error {
+	c, err := s.dial()
+	if err != nil {
+		return err
+	}
+	limits, err := l.properties(c, true)
+	if err != nil {
+		return err
+	}
+	props := []Property{
+		{Name: "Description", Value: "davit container " + id},
+		{Name: "Slice", Value: s.Slice},
+		{Name: "Delegate", Value: true},
+		{Name: "DefaultDependencies", Value: false}, // shutdown is the engine's to order
+		{Name: "CollectMode", Value: "inactive-or-failed"},
+		{Name: "PIDs", Value: []uint32{uint32(pid)}},
+		{Name: "CPUAccounting", Value: true},
+		{Name: "MemoryAccounting", Value: true},
+		{Name: "IOAccounting", Value: true},
+		{Name: "TasksAccounting", Value: true},
+	}
+	props = append(props, limits...)
+	props = append(props, s.Extra...)
+	if err := c.StartTransientUnit(s.Name, props); err != nil {
+		return &failure.Error{Field: "linux.cgroupsPath", What: fmt.Sprintf("start systemd's unit %s in %s", s.Name, s.Slice), Err: err, Hint: startHint(err)}
+	}
+	return nil
+}
+
+// properties are those of the limits; start: the scope is being started.
+func (l *Limits) properties(c *Conn, start bool) ([]Property, error) {
+	version, err := c.Version()
+	if err != nil {
+		return nil, fmt.Errorf("ask systemd for its version: %w", err)
+	}
+	if err := lost(l.Writes, version, start); err != nil {
+		return nil, err
+	}
+	list, err := deviceProperties(l.Devices, l.DevicesOn)
+	if err != nil {
+		return nil, err
+	}
+	return append(properties(l.Writes, version, start), list...), nil
+}
+
+// set tells systemd of limits that are about to be written, so that it does not undo them later.
+func (s *Scope) Set(l Limits) error {
+	c, err := s.dial()
+	if err != nil {
+		return err
+	}
+	props, err := l.properties(c, false)
+	if err != nil || len(props) == 0 {
+		return err
+	}
+	if err := c.SetUnitProperties(s.Name, props); err != nil {
+		return &failure.Error{Field: "linux.resources", What: "set properties of systemd's unit " + s.Name, Err: err}
+	}
+	return nil
+}
+
+// attach moves a process to the scope, or to sub below it, for a user who may not do it.
+func (s *Scope) Attach(sub string, pid int) error {
+	c, err := s.dial()
+	if err != nil {
+		return err
+	}
+	if err := c.AttachProcess(s.Name, sub, pid); err != nil {
+		return &failure.Error{Field: "linux.cgroupsPath", What: fmt.Sprintf("move process %d to systemd's unit %s", pid, s.Name), Err: err}
+	}
+	return nil
+}
+
+// stop stops the scope; its cgroups go with it.
+func (s *Scope) Stop() error {
+	c, err := s.dial()
+	if err == nil {
+		err = c.StopUnit(s.Name)
+	}
+	return err
+}
