@@ -156,3 +156,17 @@ func deviceHint(err error, version int) string {
 	}
 	return ""
 }
+
+// Texts returns the rules as people read them, in their order: "allow c 1:3 rwm". Before the first, everything is denied; of
+// those that fit a device the last counts. Rules that Check refuses give nil.
+func Texts(list []specs.LinuxDeviceCgroup) []string {
+	rules, err := rulesOf(list)
+	if err != nil {
+		return nil
+	}
+	texts := make([]string, len(rules))
+	for i := range rules {
+		texts[i] = rules[i].text()
+	}
+	return texts
+}

@@ -3,37 +3,11 @@ package plan
 import (
 	"davit/internal/jsonx"
 	"davit/internal/show"
+	"encoding/binary"
 	"fmt"
 	"strconv"
 	"strings"
 )
-
-// Text prints the plan for people: what the parent opens, then every step with
-// the field of config.json that it comes from.
-func (p *Plan) Text() string {
-	var b strings.Builder
-	b.WriteString("parent\n")
-	for i, d := range p.Descriptors {
-		if d.Kind == Own { // see the step that opens it
-			continue
-		}
-		idmapped := ""
-		if d.Mapped() {
-			idmapped = ", idmapped"
-		}
-		line(&b, "open", fmt.Sprintf("%s %s (descriptor %d%s)", d.Kind, show.Line(d.Path), i+1, idmapped), d.Field)
-	}
-	line(&b, "clone", flagNames(p.Clone, cloneFlags), "linux.namespaces")
-	b.WriteString("stage\n")
-	for _, e := range p.Steps {
-		arguments := Arguments(e.Step)
-		if e.Late != "" {
-			arguments = strings.TrimSpace(arguments + " <" + show.Line(e.Late) + ">")
-		}
-		line(&b, e.Step.op().String(), arguments, e.Field)
-	}
-	return b.String()
-}
 
 // Arguments prints what a step is about.
 func Arguments(s Step) string {
@@ -67,13 +41,15 @@ func (t *texter) num(name string, v uint64, f format) {
 			t.b.WriteByte(' ')
 		}
 		t.b.WriteString(name)
-	case v != 0 || f == capSet:
+	case v != 0 || f == capSet || f == id:
 		t.add(name, formatNum(v, f))
 	}
 }
 
 func (t *texter) str(name, v string) {
-	if v != "" {
+	if v != "" && name == "groups" {
+		t.add(name, gids(v))
+	} else if v != "" {
 		t.add(name, quote(strings.ReplaceAll(v, PIDMark, "<pid>")))
 	}
 }
@@ -95,6 +71,15 @@ func (t *texter) fd(name string, v FD) {
 	}
 }
 
+// gids prints the groups of a step User.
+func gids(v string) string {
+	var list []string
+	for b := []byte(v); len(b) >= 4; b = b[4:] {
+		list = append(list, strconv.FormatUint(uint64(binary.NativeEndian.Uint32(b)), 10))
+	}
+	return "[" + strings.Join(list, " ") + "]"
+}
+
 // quote leaves plain words alone, and shortens what is for machines only.
 func quote(s string) string {
 	if isBinary(s) {
@@ -110,7 +95,10 @@ func quote(s string) string {
 func isBinary(s string) bool { return strings.Contains(strings.ReplaceAll(s, PIDMark, ""), "\x00") }
 
 // JSON is the plan for programs, in a stable form.
-func (p *Plan) JSON() []byte {
+func (p *Plan) JSON() []byte { return p.JSONWith(&Outline{}) }
+
+// JSONWith is JSON with all of an outline.
+func (p *Plan) JSONWith(o *Outline) []byte {
 	e := jsonx.Encoder{Indent: "  "}
 	e.Object()
 	e.Key("parent")
@@ -139,6 +127,7 @@ func (p *Plan) JSON() []byte {
 		e.EndObject()
 	}
 	e.EndArray()
+	o.encode(&e)
 	e.EndObject()
 	e.Key("stage")
 	e.Array()
@@ -158,6 +147,8 @@ func (p *Plan) JSON() []byte {
 		e.EndObject()
 	}
 	e.EndArray()
+	encodeActs(&e, "start", o.Start)
+	encodeActs(&e, "delete", o.Delete)
 	e.EndObject()
 	e.Newline()
 	return e.Bytes()
@@ -170,8 +161,8 @@ func (j *jsoner) num(name string, v uint64, f format) {
 	case f == boolean && v != 0:
 		j.e.Key(name)
 		j.e.Bool(true)
-	case f == boolean || v == 0 && f != decimal && f != octal && f != capSet:
-	case f == decimal:
+	case f == boolean || v == 0 && f != decimal && f != id && f != octal && f != capSet:
+	case f == decimal || f == id:
 		j.e.Key(name)
 		j.e.Uint(v)
 	default:
@@ -183,7 +174,9 @@ func (j *jsoner) num(name string, v uint64, f format) {
 func (j *jsoner) str(name, v string) {
 	if v != "" {
 		j.e.Key(name)
-		if isBinary(v) {
+		if name == "groups" {
+			v = gids(v)
+		} else if isBinary(v) {
 			v = fmt.Sprintf("<%d bytes>", len(v))
 		}
 		j.e.String(strings.ReplaceAll(v, PIDMark, "<pid>"))

@@ -270,7 +270,7 @@ type Bounding struct {
 
 // User sets groups and user, keeping the permitted capabilities.
 type User struct {
-	UID, GID uint64
+	UID, GID uint64 `plan:"id"`
 	Groups   string // an array of gid_t, in the machine's byte order
 	// KeepGroups leaves the supplementary groups (where setgroups is denied).
 	KeepGroups bool

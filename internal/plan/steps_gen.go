@@ -9,7 +9,7 @@ const (
 	maxFDs     = 1
 	recordSize = 112
 	// fingerprint is a hash of all definitions of the wire.
-	fingerprint = 0x86836457
+	fingerprint = 0x343a865
 )
 
 const (
@@ -383,8 +383,8 @@ func (s Bounding) visit(v visitor) {
 
 func (User) op() Op { return opUser }
 func (s User) visit(v visitor) {
-	v.num("uid", s.UID, decimal)
-	v.num("gid", s.GID, decimal)
+	v.num("uid", s.UID, id)
+	v.num("gid", s.GID, id)
 	v.str("groups", s.Groups)
 	v.num("keepgroups", flag(s.KeepGroups), boolean)
 }

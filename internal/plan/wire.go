@@ -80,6 +80,7 @@ const (
 	device // dev_t
 	bindHow
 	phase
+	id // a user's or group's: 0 is said, too
 )
 
 func flag(b bool) uint64 {

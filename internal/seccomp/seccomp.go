@@ -50,6 +50,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -130,7 +131,7 @@ func Loading(c *specs.LinuxSeccomp) (flags uint32, notify bool, err error) {
 func Summary(c *specs.LinuxSeccomp) string {
 	type group struct {
 		action string
-		names  map[string]bool
+		names  map[string]bool // the value: with conditions on the arguments
 	}
 	var groups []group
 	for i := range c.Syscalls {
@@ -142,12 +143,35 @@ func Summary(c *specs.LinuxSeccomp) string {
 			groups = append(groups, group{action, map[string]bool{}})
 		}
 		for _, name := range s.Names {
-			groups[at].names[name] = true
+			groups[at].names[name] = len(s.Args) > 0
 		}
 	}
 	text := "default " + actionText(c.DefaultAction, c.DefaultErrnoRet)
 	for _, g := range groups {
-		text += fmt.Sprintf("; %s for %d system calls", g.action, len(g.names))
+		text += "; " + g.action + " for " + summarize(g.names)
+	}
+	return text
+}
+
+// summarize names a few system calls, and counts many.
+func summarize(names map[string]bool) string {
+	const few = 12
+	var list []string
+	conditional := 0
+	for name, conditions := range names {
+		if conditions {
+			name += " (by its arguments)"
+			conditional++
+		}
+		list = append(list, name)
+	}
+	if len(list) <= few {
+		slices.Sort(list)
+		return strings.Join(list, ", ")
+	}
+	text := fmt.Sprintf("%d system calls", len(list))
+	if conditional > 0 {
+		text += fmt.Sprintf(", %d of them by their arguments", conditional)
 	}
 	return text
 }

@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PLAN_FINGERPRINT 0x86836457u
+#define PLAN_FINGERPRINT 0x343a865u
 #define PLAN_NUMS 9
 #define PLAN_REFS 4
 #define PLAN_FDS 1
