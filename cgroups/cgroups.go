@@ -14,10 +14,10 @@ import (
 	"os"
 	"strings"
 
-	"davit/cgroups/failure"
 	"davit/cgroups/fs"
 	"davit/cgroups/limits"
 	"davit/cgroups/systemd"
+	"davit/internal/fault"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -179,7 +179,7 @@ func (m *Manager) Hierarchies() []Hierarchy {
 
 // openError is a directory of the container's that cannot be opened.
 func openError(dir string, err error) error {
-	e := &failure.Error{What: "open " + dir, Err: err}
+	e := &fault.Error{Text: "open " + dir, Err: err}
 	if fs.Gone(err) {
 		e.Hint = "the container's cgroup was removed, or its processes were moved out of it: davit cannot reach them through it"
 	}

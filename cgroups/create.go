@@ -8,8 +8,8 @@ import (
 	"strconv"
 	"strings"
 
-	"davit/cgroups/failure"
 	"davit/cgroups/fs"
+	"davit/internal/fault"
 
 	"golang.org/x/sys/unix"
 )
@@ -65,7 +65,7 @@ func (m *Manager) mkdir(dir string, mount string, each func(dir string) error) (
 	case unix.EEXIST:
 		return false, nil
 	}
-	return false, &failure.Error{Field: "linux.cgroupsPath", What: "mkdir " + dir, Err: err, Hint: mkdirHint(err)}
+	return false, &fault.Error{Field: "linux.cgroupsPath", Text: "mkdir " + dir, Err: err, Hint: mkdirHint(err)}
 }
 
 func mkdirHint(err error) string {
@@ -127,7 +127,7 @@ func isFrozen(dir string, itself bool, value, file string) error {
 	if !itself {
 		hint = "write " + value + " to the " + file + " of the ancestor that is"
 	}
-	return &failure.Error{Field: "linux.cgroupsPath", What: "cgroup " + dir + " is frozen", Hint: hint}
+	return &fault.Error{Field: "linux.cgroupsPath", Text: "cgroup " + dir + " is frozen", Hint: hint}
 }
 
 // checkThawed2 refuses a cgroup2 directory that would be frozen when made, by an ancestor.
@@ -147,12 +147,12 @@ func checkThawed2(dir, mount string) error {
 // notEmpty: runc's wording, "container's cgroup is not empty: N process(es) found", is kept.
 func notEmpty(dir string, pids []int) error {
 	if len(pids) == 0 {
-		return &failure.Error{Field: "linux.cgroupsPath",
-			What: "container's cgroup is not empty: the processes in " + dir + " are not visible here: they are in another pid namespace",
+		return &fault.Error{Field: "linux.cgroupsPath",
+			Text: "container's cgroup is not empty: the processes in " + dir + " are not visible here: they are in another pid namespace",
 			Hint: "another container or service, seen from the host, uses this cgroup: choose another linux.cgroupsPath"}
 	}
-	return &failure.Error{Field: "linux.cgroupsPath",
-		What: fmt.Sprintf("container's cgroup is not empty: %d process(es) found in %s", len(pids), dir),
+	return &fault.Error{Field: "linux.cgroupsPath",
+		Text: fmt.Sprintf("container's cgroup is not empty: %d process(es) found in %s", len(pids), dir),
 		Hint: "another container or service uses this cgroup: choose another linux.cgroupsPath"}
 }
 
@@ -236,7 +236,7 @@ func join(fd int, dir string, pid int) error {
 	if err == nil {
 		return nil
 	}
-	e := &failure.Error{Field: "linux.cgroupsPath", What: fmt.Sprintf("move process %d to %s", pid, dir), Err: err}
+	e := &fault.Error{Field: "linux.cgroupsPath", Text: fmt.Sprintf("move process %d to %s", pid, dir), Err: err}
 	switch err {
 	case unix.EBUSY:
 		e.Hint = "the cgroup gives controllers to its children, so it may have no process itself"

@@ -10,8 +10,8 @@ import (
 	"syscall"
 	"testing"
 
-	"davit/cgroups/failure"
 	"davit/cgroups/fs"
+	"davit/internal/fault"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -113,7 +113,7 @@ func TestCreateRefusesAFrozenCgroup(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := try(t, Options{})
-	if err == nil || !strings.Contains(err.Error(), "is frozen") || failure.Hint(err) == "" {
+	if err == nil || !strings.Contains(err.Error(), "is frozen") || fault.Hint(err) == "" {
 		t.Fatalf("got %v", err)
 	}
 	if err := m.Thaw(); err != nil {
@@ -138,7 +138,7 @@ func TestCreateRefusesAFrozenAncestor(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, err := try(t, Options{CgroupsPath: m.opts.CgroupsPath + "/below"})
-			if err == nil || !strings.Contains(err.Error(), "/below is frozen") || !strings.Contains(failure.Hint(err), "of the ancestor that is") {
+			if err == nil || !strings.Contains(err.Error(), "/below is frozen") || !strings.Contains(fault.Hint(err), "of the ancestor that is") {
 				t.Errorf("got %v", err)
 			}
 			// The same for a scope, which is not there yet.
@@ -169,7 +169,7 @@ func TestCreateUndoesWhatItMade(t *testing.T) {
 	}
 	path := parent() + "/" + m.opts.ID
 	_, err := try(t, Options{CgroupsPath: path + "/a/b"})
-	if !errors.Is(err, unix.EAGAIN) || failure.Hint(err) == "" {
+	if !errors.Is(err, unix.EAGAIN) || fault.Hint(err) == "" {
 		t.Fatalf("got %v, want EAGAIN", err)
 	}
 	for _, dir := range m.State().Dirs {
@@ -310,7 +310,7 @@ func TestNoInternalProcesses(t *testing.T) {
 	if !errors.Is(err, unix.EBUSY) || !strings.HasPrefix(err.Error(), "linux.resources.hugepageLimits[0]: ") {
 		t.Fatalf("%v", err)
 	}
-	if hint := failure.Hint(err); !strings.Contains(hint, strconv.Itoa(c.Process.Pid)) {
+	if hint := fault.Hint(err); !strings.Contains(hint, strconv.Itoa(c.Process.Pid)) {
 		t.Errorf("hint: %s", hint)
 	}
 	if names, _ := fs.Subdirs(busy.State().Dirs[""]); len(names) > 0 {

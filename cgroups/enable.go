@@ -8,6 +8,7 @@ import (
 	"davit/cgroups/failure"
 	"davit/cgroups/fs"
 	"davit/cgroups/limits"
+	"davit/internal/fault"
 
 	"golang.org/x/sys/unix"
 )
@@ -39,7 +40,7 @@ func (m *Manager) enable(fd int) error {
 		}
 		e := limits.Missing(w)
 		if refused != nil {
-			e.Err, e.Hint = refused, failure.Hint(refused)
+			e.Err, e.Hint = refused, fault.Hint(refused)
 		}
 		return e
 	}
@@ -99,8 +100,8 @@ func crowded(fd int) bool {
 	return err == nil && procs != ""
 }
 
-func refusedToGive(fd int, dir, c string, err error) *failure.Error {
-	e := &failure.Error{What: fmt.Sprintf("write %q to %s/cgroup.subtree_control", c, dir), Err: err}
+func refusedToGive(fd int, dir, c string, err error) *fault.Error {
+	e := &fault.Error{Text: fmt.Sprintf("write %q to %s/cgroup.subtree_control", c, dir), Err: err}
 	switch err {
 	case unix.EBUSY:
 		e.Hint = dir + " has processes itself, and so can give its children no controllers"
@@ -127,13 +128,13 @@ func (m *Manager) checkType(fd int, dir string) error {
 	for i := range m.writes {
 		w := &m.writes[i]
 		if m.version(w.Ctrl) == 2 && w.Ctrl != "cpu" && w.Ctrl != "cpuset" && w.Ctrl != "pids" && w.Ctrl != "cgroup" {
-			return &failure.Error{Field: failure.Resources + w.Field, What: fmt.Sprintf("cgroup %s is %q: controller %s needs a domain", dir, kind, w.Ctrl),
+			return &fault.Error{Field: failure.Resources + w.Field, Text: fmt.Sprintf("cgroup %s is %q: controller %s needs a domain", dir, kind, w.Ctrl),
 				Hint: "choose a linux.cgroupsPath outside the threaded subtree"}
 		}
 	}
 	if kind == "domain invalid" {
 		if err := fs.WriteAt(fd, "cgroup.type", "threaded"); err != nil {
-			return &failure.Error{Field: "linux.cgroupsPath", What: "make " + dir + " threaded, like its parent", Err: err}
+			return &fault.Error{Field: "linux.cgroupsPath", Text: "make " + dir + " threaded, like its parent", Err: err}
 		}
 	}
 	return nil

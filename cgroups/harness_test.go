@@ -2,6 +2,7 @@ package cgroups
 
 import (
 	"bufio"
+	"davit/internal/fault"
 	"errors"
 	"fmt"
 	"io"
@@ -13,8 +14,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"davit/cgroups/failure"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -331,7 +330,7 @@ func lacks(t *testing.T, ctrl string, r *specs.LinuxResources, field string) boo
 		return false
 	}
 	_, err = New(Options{CgroupsPath: parent() + "/none", Resources: r})
-	if err == nil || !strings.HasPrefix(err.Error(), "linux.resources."+field+": ") || failure.Hint(err) == "" {
+	if err == nil || !strings.HasPrefix(err.Error(), "linux.resources."+field+": ") || fault.Hint(err) == "" {
 		t.Errorf("without controller %s: %v", ctrl, err)
 	}
 	return true

@@ -1,13 +1,12 @@
 package cgroups
 
 import (
+	"davit/internal/fault"
 	"fmt"
 	"os"
 	"strconv"
 	"strings"
 	"testing"
-
-	"davit/cgroups/failure"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -95,7 +94,7 @@ func TestThrottle(t *testing.T) {
 	}
 	check("updated", "2097152", "100")
 	err := m.Update(old, bad)
-	if err == nil || !strings.HasPrefix(err.Error(), "linux.resources.blockIO.throttleWriteIOPSDevice[1]: ") || failure.Hint(err) == "" {
+	if err == nil || !strings.HasPrefix(err.Error(), "linux.resources.blockIO.throttleWriteIOPSDevice[1]: ") || fault.Hint(err) == "" {
 		t.Errorf("a device that is none: %v", err)
 	}
 	check("after a refused update", "2097152", "100")

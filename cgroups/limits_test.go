@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"davit/cgroups/failure"
 	"davit/cgroups/limits"
+	"davit/internal/fault"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -74,7 +74,7 @@ func TestMemory(t *testing.T) {
 		t.Fatal(got)
 	}
 	err := update(specs.LinuxMemory{Reservation: ptr(int64(1 << 20)), Limit: ptr(int64(4096)), Swap: ptr(int64(8192)), CheckBeforeUpdate: ptr(true)})
-	if err == nil || !strings.HasPrefix(err.Error(), "linux.resources.memory.") || failure.Hint(err) == "" {
+	if err == nil || !strings.HasPrefix(err.Error(), "linux.resources.memory.") || fault.Hint(err) == "" {
 		t.Errorf("a limit below what is in use: %v", err)
 	}
 	check("refused", 40, 48, 32)
@@ -163,7 +163,7 @@ func TestCPU(t *testing.T) {
 		check(fmt.Sprint(step.want), step.want[0], step.want[1], step.want[2], step.want[3])
 	}
 	err := update(specs.LinuxCPU{Shares: ptr(uint64(100)), Quota: ptr(int64(6000)), Period: ptr(uint64(5))})
-	if err == nil || !strings.HasPrefix(err.Error(), "linux.resources.cpu.") || failure.Hint(err) == "" {
+	if err == nil || !strings.HasPrefix(err.Error(), "linux.resources.cpu.") || fault.Hint(err) == "" {
 		t.Errorf("a period of 5 µs: %v", err)
 	}
 	check("after a refused update", "2048", "5000", "100000", "1000")
@@ -221,7 +221,7 @@ func TestHugepages(t *testing.T) {
 		}
 	}
 	_, err := try(t, Options{CgroupsPath: parent() + "/none", Resources: &specs.LinuxResources{HugepageLimits: []specs.LinuxHugepageLimit{{Pagesize: "3MB", Limit: 1}}}})
-	if err == nil || !strings.HasPrefix(err.Error(), "linux.resources.hugepageLimits[0]: ") || failure.Hint(err) == "" {
+	if err == nil || !strings.HasPrefix(err.Error(), "linux.resources.hugepageLimits[0]: ") || fault.Hint(err) == "" {
 		t.Errorf("a page size that is none: %v", err)
 	}
 	s, err := m.Stats()
@@ -341,7 +341,7 @@ func TestDevicesRefused(t *testing.T) {
 	}
 	rules := []specs.LinuxDeviceCgroup{{Access: "rwm"}, {Allow: true, Type: "c"}, {Type: "c", Major: ptr(int64(10)), Minor: ptr(int64(232))}}
 	_, err := New(Options{CgroupsPath: parent() + "/none", Resources: &specs.LinuxResources{Devices: rules}})
-	if err == nil || !strings.HasPrefix(err.Error(), "linux.resources.devices[2]: deny c 10:232 rwm is an exception to the rule before it") || failure.Hint(err) == "" {
+	if err == nil || !strings.HasPrefix(err.Error(), "linux.resources.devices[2]: deny c 10:232 rwm is an exception to the rule before it") || fault.Hint(err) == "" {
 		t.Errorf("New: %v", err)
 	}
 }
@@ -377,7 +377,7 @@ func TestDevicesWithSubCgroup(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := m.Update(old, &specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{all}})
-	if err == nil || !strings.HasPrefix(err.Error(), "linux.resources.devices: ") || !strings.Contains(failure.Hint(err), "sub-cgroups") {
+	if err == nil || !strings.HasPrefix(err.Error(), "linux.resources.devices: ") || !strings.Contains(fault.Hint(err), "sub-cgroups") {
 		t.Errorf("forget: %v", err)
 	}
 	if err := m.Update(old, &specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{all, deny(3), deny(5)}}); err != nil {

@@ -5,8 +5,8 @@ import (
 	"path"
 	"strings"
 
-	"davit/cgroups/failure"
 	"davit/cgroups/limits"
+	"davit/internal/fault"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -57,7 +57,7 @@ func New(o Options) (*Manager, error) {
 // without is the manager of a container that shall have no cgroup.
 func without(o Options) (*Manager, error) {
 	if o.CgroupsPath != "" {
-		return nil, &failure.Error{Field: "linux.cgroupsPath", What: fmt.Sprintf("%q, but cgroups are disabled", o.CgroupsPath),
+		return nil, &fault.Error{Field: "linux.cgroupsPath", Text: fmt.Sprintf("%q, but cgroups are disabled", o.CgroupsPath),
 			Hint: "remove the field, or the flag --cgroup-manager disabled"}
 	}
 	m := &Manager{opts: o, v2: -1, layout: &layout{}}
@@ -81,7 +81,7 @@ func (m *Manager) place() error {
 	relative := !strings.HasPrefix(p, "/")
 	p = path.Clean("/" + p)
 	if p == "/" {
-		return &failure.Error{Field: "linux.cgroupsPath", What: fmt.Sprintf("%q is the root cgroup", o.CgroupsPath),
+		return &fault.Error{Field: "linux.cgroupsPath", Text: fmt.Sprintf("%q is the root cgroup", o.CgroupsPath),
 			Hint: "name a cgroup below it, as in /davit/web"}
 	}
 	own := func(mount, own string) string {
@@ -118,11 +118,11 @@ func base(mount, own string) string {
 func (m *Manager) plan(r *specs.LinuxResources) ([]limits.Write, error) {
 	writes, err := limits.Plan(r, m.version)
 	if len(m.state.Dirs) == 0 {
-		failure.Each(err, func(e *failure.Error) {
-			e.What = "no cgroup is delegated to this user"
+		fault.Each(err, func(e *fault.Error) {
+			e.Text = "no cgroup is delegated to this user"
 			e.Hint = "run below a systemd user session with --systemd-cgroup, or remove the field"
 			if m.opts.Disabled {
-				e.What, e.Hint = "cgroups are disabled", "remove the field, or the flag --cgroup-manager disabled"
+				e.Text, e.Hint = "cgroups are disabled", "remove the field, or the flag --cgroup-manager disabled"
 			}
 		})
 	}
@@ -154,7 +154,7 @@ func (m *Manager) keepWritable() error {
 	}
 	m.state.Mode = ""
 	if m.opts.CgroupsPath != "" {
-		return &failure.Error{Field: "linux.cgroupsPath", What: fmt.Sprintf("%q: no cgroup there is delegated to this user", m.opts.CgroupsPath),
+		return &fault.Error{Field: "linux.cgroupsPath", Text: fmt.Sprintf("%q: no cgroup there is delegated to this user", m.opts.CgroupsPath),
 			Hint: "remove the field, or run below a systemd user session with --systemd-cgroup"}
 	}
 	return nil

@@ -3,6 +3,7 @@ package cgroups
 import (
 	"davit/cgroups/devices"
 	"davit/cgroups/failure"
+	"davit/internal/fault"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -23,7 +24,7 @@ func (m *Manager) setDevices(list, had []specs.LinuxDeviceCgroup, update bool) e
 	}
 	dir, err := m.open("devices")
 	if err != nil {
-		return &failure.Error{Field: failure.Resources + "devices", What: "restrict devices", Err: err}
+		return &fault.Error{Field: failure.Resources + "devices", Text: "restrict devices", Err: err}
 	}
 	return devices.Set(dir, m.version("devices"), list, had, update || len(m.made) == 0)
 }

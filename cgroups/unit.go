@@ -3,10 +3,10 @@ package cgroups
 import (
 	"fmt"
 
-	"davit/cgroups/failure"
 	"davit/cgroups/fs"
 	"davit/cgroups/limits"
 	"davit/cgroups/systemd"
+	"davit/internal/fault"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -29,7 +29,7 @@ type unit struct {
 func (m *Manager) placeUnit() error {
 	o := &m.opts
 	if !systemd.Running() {
-		return &failure.Error{What: "systemd is not the init system of this host (no /run/systemd/system)",
+		return &fault.Error{Text: "systemd is not the init system of this host (no /run/systemd/system)",
 			Hint: "leave out --systemd-cgroup"}
 	}
 	extra, err := systemd.FromAnnotations(o.Annotations)
@@ -49,7 +49,7 @@ func (m *Manager) placeUnit() error {
 	m.state.Driver, m.state.Scope, m.state.Slice, m.state.User = Systemd, name, slice, u.User
 	if u.User {
 		if m.layout.mode != Unified {
-			return &failure.Error{What: "without root, systemd's driver needs cgroup v2", Hint: "leave out --systemd-cgroup"}
+			return &fault.Error{Text: "without root, systemd's driver needs cgroup v2", Hint: "leave out --systemd-cgroup"}
 		}
 		own, err := u.ControlGroup()
 		if err != nil {

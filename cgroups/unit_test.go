@@ -9,9 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"davit/cgroups/failure"
 	"davit/cgroups/limits"
 	"davit/cgroups/systemd"
+	"davit/internal/fault"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -211,7 +211,7 @@ func TestScopeNameTaken(t *testing.T) {
 	}
 	defer again.Close()
 	err = again.Add(os.Getpid(), false)
-	if err == nil || !strings.Contains(err.Error(), "UnitExists") || failure.Hint(err) == "" {
+	if err == nil || !strings.Contains(err.Error(), "UnitExists") || fault.Hint(err) == "" {
 		t.Errorf("%v", err)
 	}
 	// The clean-up after that leaves the other's scope alone.
@@ -241,7 +241,7 @@ func TestScopeInAFrozenSlice(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = m.Add(start(t, nil, "wait").Process.Pid, false)
-	if err == nil || !strings.Contains(err.Error(), "is frozen") || failure.Hint(err) == "" {
+	if err == nil || !strings.Contains(err.Error(), "is frozen") || fault.Hint(err) == "" {
 		t.Errorf("%v", err)
 	}
 }
@@ -287,7 +287,7 @@ func TestScopeRefused(t *testing.T) {
 		}
 	}
 	if !systemd.Running() {
-		if _, err := New(Options{Systemd: true, ID: "x"}); err == nil || failure.Hint(err) == "" {
+		if _, err := New(Options{Systemd: true, ID: "x"}); err == nil || fault.Hint(err) == "" {
 			t.Errorf("without systemd: %v", err)
 		}
 		return

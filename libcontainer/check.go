@@ -7,8 +7,9 @@ import (
 	"slices"
 	"strings"
 
-	"davit/cgroups/failure"
 	"davit/internal/config"
+	"davit/internal/diagnose"
+	"davit/internal/fault"
 	"davit/internal/host"
 	"davit/internal/plan"
 	"davit/internal/seccomp"
@@ -46,17 +47,17 @@ func (rt Runtime) Check(o CreateOptions) ([]Finding, error) {
 		e.findings = append(e.findings, Finding{Warning: true, Field: n.Path, Message: n.Message, Hint: n.Hint})
 	}
 	if err != nil {
-		e.fail("config.json", err)
+		e.fail("", err)
 		e.incomplete("nothing else of it was looked at: davit cannot read on after that")
 		return e.findings, nil
 	}
 	e.spec = given
 	problems, warnings := config.Check(given, config.Options{Start: true, Rootless: e.facts.UID() != 0, SystemdCgroup: o.SystemdCgroup})
 	for _, p := range problems {
-		e.findings = append(e.findings, Finding{Field: p.Field, Message: p.Message, Hint: p.Hint})
+		e.findings = append(e.findings, Finding{Field: p.Field, Message: p.Message(), Hint: p.Hint})
 	}
 	for _, p := range warnings {
-		e.findings = append(e.findings, Finding{Warning: true, Field: p.Field, Message: p.Message, Hint: p.Hint})
+		e.findings = append(e.findings, Finding{Warning: true, Field: p.Field, Message: p.Message(), Hint: p.Hint})
 	}
 	if err := e.facts.Supported(); err != nil {
 		e.fail("", err)
@@ -76,25 +77,25 @@ func (e *examination) incomplete(text string) {
 	e.findings = append(e.findings, Finding{Warning: true, Message: text, Hint: "mend them, and check again"})
 }
 
-// fail adds an error, which may begin with its field and carry a hint.
+// fail adds an error, which names its field itself, or else is about the field given.
 func (e *examination) fail(field string, err error) {
-	f := Finding{Field: field, Message: err.Error(), Hint: Hint(err)}
-	if name, rest, ok := strings.Cut(f.Message, ": "); ok && !strings.ContainsAny(name, " /") && (strings.Contains(name, ".") || strings.Contains(name, "[")) {
-		f.Field, f.Message = name, rest
-	}
-	if !slices.Contains(e.findings, f) {
-		e.findings = append(e.findings, f)
-	}
+	e.add(field, fault.Of(err))
 }
 
 // failAll adds each of the errors that err may hold.
 func (e *examination) failAll(err error) {
-	var several failure.Errors
-	if !errors.As(err, &several) {
-		e.fail("", err)
+	for _, one := range fault.All(err) {
+		e.add("", one)
 	}
-	for _, one := range several {
-		e.fail("", one)
+}
+
+func (e *examination) add(field string, err *fault.Error) {
+	f := Finding{Field: field, Message: err.Error(), Hint: Hint(err)}
+	if err.Field != "" {
+		f.Field, f.Message = err.Field, err.Message()
+	}
+	if !slices.Contains(e.findings, f) {
+		e.findings = append(e.findings, f)
 	}
 }
 
@@ -115,8 +116,8 @@ func (e *examination) compile() {
 	}
 	defer c.cgroups.Close()
 	for _, w := range c.warnings {
-		if !slices.ContainsFunc(e.findings, func(f Finding) bool { return f.Field == w.Field && f.Message == w.Text }) {
-			e.findings = append(e.findings, Finding{Warning: true, Field: w.Field, Message: w.Text, Hint: w.Hint})
+		if !slices.ContainsFunc(e.findings, func(f Finding) bool { return f.Field == w.Field && f.Message == w.Message() }) {
+			e.findings = append(e.findings, Finding{Warning: true, Field: w.Field, Message: w.Message(), Hint: w.Hint})
 		}
 	}
 	if err := fillFilter(c.plan, c.filter, c.spec, ""); err != nil { // it keeps nothing in the cache
@@ -158,7 +159,7 @@ func (e *examination) source(field, path string, link bool) {
 	fd, err := named("open_tree", path)(unix.Open(path, flags, 0))
 	if err != nil {
 		d := plan.Descriptor{Kind: plan.Tree, Field: field}
-		e.fail(field, openFailed(&d, err, hintOpen(&d, err)))
+		e.fail(field, openFailed(&d, err, diagnose.HintOpen(&d, err)))
 		return
 	}
 	unix.Close(fd)
@@ -194,7 +195,7 @@ func (c *compiled) tryOpen(d *plan.Descriptor, maps idmaps) error {
 			return nil
 		}
 		if err := hasListener(d.Path); err != nil {
-			return openFailed(d, err, hintOpen(d, err))
+			return openFailed(d, err, diagnose.HintOpen(d, err))
 		}
 	}
 	return nil
@@ -311,7 +312,7 @@ func (e *examination) limits(p *specs.Process) {
 		var have unix.Rlimit
 		n, _ := config.Rlimit(r.Type)
 		if err := unix.Getrlimit(int(n), &have); err == nil && r.Hard > have.Max {
-			e.fail("", withHint(fmt.Errorf("process.rlimits[%d].hard: %d is above davit's own limit, %d", i, r.Hard, have.Max), "raising it needs CAP_SYS_RESOURCE"))
+			e.fail("", withHint(fault.At(fmt.Sprintf("process.rlimits[%d].hard", i), "%d is above davit's own limit, %d", r.Hard, have.Max), "raising it needs CAP_SYS_RESOURCE"))
 		}
 	}
 }

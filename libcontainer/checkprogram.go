@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strings"
 
+	"davit/internal/diagnose"
 	"davit/internal/process"
 	"davit/rootfs"
 
@@ -59,24 +60,24 @@ func (e *examination) program(p *specs.Process) {
 // image looks at the file of a program that was found.
 func (e *examination) image(root int, cwd, name string) {
 	const field = "process.args[0]"
-	p := programAt(root, path.Join("/", cwd), name)
-	if p.machine != "" && p.machine != runtime.GOARCH && !(p.machine == "386" && runtime.GOARCH == "amd64") {
-		e.warn(field, "%s is for %s, this machine is %s: that needs an interpreter in binfmt_misc", name, p.machine, runtime.GOARCH)
+	p := diagnose.ImageAt(root, path.Join("/", cwd), name)
+	if p.Machine != "" && p.Machine != runtime.GOARCH && !(p.Machine == "386" && runtime.GOARCH == "amd64") {
+		e.warn(field, "%s is for %s, this machine is %s: that needs an interpreter in binfmt_misc", name, p.Machine, runtime.GOARCH)
 		return
 	}
-	if p.interpreter == "" {
+	if p.Interpreter == "" {
 		return
 	}
-	at := p.interpreter
+	at := p.Interpreter
 	if strings.HasSuffix(at, "\r") {
-		e.fail(field, fmt.Errorf("%s: %s", name, p.hintInterpreter()))
+		e.fail(field, fmt.Errorf("%s: %s", name, p.HintInterpreter()))
 		return
 	}
 	if !path.IsAbs(at) {
 		at = path.Join("/", cwd, at)
 	}
 	if _, found := modeBelow(root, at); !found {
-		e.absent(field, name+": "+p.hintInterpreter(), "")
+		e.absent(field, name+": "+p.HintInterpreter(), "")
 	}
 }
 

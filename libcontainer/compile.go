@@ -1,7 +1,6 @@
 package libcontainer
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -69,7 +68,7 @@ func (rt Runtime) compile(s *specs.Spec, o CreateOptions, facts *host.Facts) (*c
 	c := &compiled{plan: made.Plan, spec: made.Config, rootless: made.Unprivileged}
 	if rdt := c.spec.Linux.IntelRdt; rdt != nil {
 		if c.rdt, err = resctrl.New(rdt, o.ID); err != nil {
-			return nil, fmt.Errorf("linux.intelRdt: %w", err)
+			return nil, fault.In("linux.intelRdt", err)
 		}
 	}
 	if c.cgroups, err = cgroups.New(made.Cgroups()); err != nil {
@@ -130,7 +129,7 @@ func unknownSyscalls(s *specs.Spec, ignored []string) error {
 	if len(names) == 0 {
 		return nil
 	}
-	return withHint(fmt.Errorf("linux.seccomp.syscalls: unknown system calls: %s", strings.Join(names, ", ")),
+	return withHint(fault.At("linux.seccomp.syscalls", "unknown system calls: %s", strings.Join(names, ", ")),
 		"remove the annotation "+config.AnnotationUnknownSyscall+" to leave them out of the filter")
 }
 
@@ -142,13 +141,11 @@ func say(warnings []*fault.Error) {
 }
 
 // judge warns of what a check warns of, and returns the error for what it objects to.
-func judge(problems, warnings []config.Problem) error {
+func judge(problems, warnings []*fault.Error) error {
 	if err := compile.Judge(problems); err != nil {
 		return err
 	}
-	for _, w := range warnings {
-		warnf("%s", w.Error())
-	}
+	say(warnings)
 	return nil
 }
 

@@ -9,6 +9,8 @@ import (
 
 	"davit/internal/compile"
 	"davit/internal/config"
+	"davit/internal/diagnose"
+	"davit/internal/fault"
 	"davit/internal/plan"
 	"davit/nsenter"
 
@@ -102,7 +104,7 @@ func openWithin(p *plan.Plan, fds descriptors, stage *nsenter.Stage) error {
 	for i := range p.Descriptors {
 		if d := &p.Descriptors[i]; d.Within && d.Maps != "" {
 			if _, err := maps.namespace(d.Maps); err != nil {
-				return fmt.Errorf("%s: %w", d.Field, err)
+				return fault.In(d.Field, err)
 			}
 		}
 	}
@@ -157,10 +159,10 @@ func openInside(p *plan.Plan, fds descriptors, stage *nsenter.Stage, maps idmaps
 // openMapped opens a descriptor and gives it its mappings; joined is the user namespace that it may take them from.
 func openMapped(d *plan.Descriptor, joined int, given map[string]int, maps idmaps) (int, error) {
 	fd, err := openDescriptor(d, given)
-	hint := hintOpen(d, err)
+	hint := diagnose.HintOpen(d, err)
 	if err == nil && d.Mapped() {
 		err = maps.apply(fd, d, joined)
-		hint = hintMap(err)
+		hint = diagnose.HintMap(err)
 	}
 	if err == nil {
 		return fd, nil
@@ -174,7 +176,7 @@ func openMapped(d *plan.Descriptor, joined int, given map[string]int, maps idmap
 // openFailed names the field that asks for a descriptor.
 func openFailed(d *plan.Descriptor, err error, hint string) error {
 	if d.Field != "" {
-		err = fmt.Errorf("%s: %w", d.Field, err)
+		err = fault.In(d.Field, err)
 	}
 	return withHint(err, hint)
 }
@@ -313,10 +315,10 @@ func (c *compiled) spareOwn(d *plan.Descriptor, fd int) error {
 	}
 	own, err := isOwnNamespace(fd, d.Flags)
 	if err != nil {
-		return fmt.Errorf("%s: %w", d.Field, err)
+		return fault.In(d.Field, err)
 	}
 	if own {
-		return withHint(fmt.Errorf("%s: %s is the %s namespace that davit runs in: %s would change the host", d.Field, d.Path, config.NamespaceName(d.Flags), changed),
+		return withHint(fault.At(d.Field, "%s is the %s namespace that davit runs in: %s would change the host", d.Path, config.NamespaceName(d.Flags), changed),
 			"give the container a namespace of its own, or remove "+changed)
 	}
 	return nil

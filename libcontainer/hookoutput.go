@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"davit/internal/config"
+	"davit/internal/fault"
 	"davit/internal/memfd"
 	"davit/internal/plan"
 	"davit/nsenter"
@@ -39,7 +40,7 @@ func openHookOutput(annotations map[string]string, bundle string) (*hookOutput, 
 		fd, err := unix.Open(path, unix.O_CREAT|unix.O_WRONLY|unix.O_APPEND|unix.O_CLOEXEC|unix.O_NOCTTY|unix.O_NONBLOCK, 0o600)
 		if err != nil {
 			o.close()
-			return nil, fmt.Errorf("annotations[%s]: open %s: %w", name, path, err)
+			return nil, fault.In(fmt.Sprintf("annotations[%s]", name), fmt.Errorf("open %s: %w", path, err))
 		}
 		o.files[i] = fd
 	}
@@ -139,9 +140,11 @@ func (h *stageHooks) fail(p *plan.Plan, m nsenter.Message) error {
 		h.flush(p)
 	}
 	err := stepError(p, m)
-	var step *StepError
-	if h.hookOutput != nil && errors.As(err, &step) {
-		step.Output = h.take()
+	var e *fault.Error
+	if h.hookOutput != nil && errors.As(err, &e) && strings.HasPrefix(m.Call, "hook") {
+		if text := h.take(); text != "" {
+			e.Err = told(text)
+		}
 	}
 	return err
 }

@@ -1,6 +1,7 @@
 package libcontainer
 
 import (
+	"davit/internal/diagnose"
 	"errors"
 	"fmt"
 	"os"
@@ -55,7 +56,7 @@ func runHook(h *specs.Hook, bundle, state string, out *hookOutput) error {
 	r.serve(time.Now().Add(hookLinger), false)
 	switch {
 	case overdue && status.Signaled(): // else it ended right then
-		return errors.New(hookTimeout(*h.Timeout))
+		return errors.New(diagnose.HookTimeout(*h.Timeout))
 	case status.Signaled():
 		return fmt.Errorf("signal: %s", status.Signal())
 	case status.ExitStatus() != 0:

@@ -36,5 +36,3 @@ func runHooks(kind string, from int, hooks []specs.Hook, bundle, state string, a
 	}
 	return nil
 }
-
-func hookTimeout(seconds int) string { return fmt.Sprintf("no end after its timeout of %d s", seconds) }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"davit/cgroups"
+	"davit/internal/fault"
 	"davit/internal/plan"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -87,7 +88,7 @@ func (c *Root) Mounts() error {
 	for i := range c.spec.Mounts {
 		field := fmt.Sprintf("mounts[%d]", i)
 		if err := c.mount(field, &c.spec.Mounts[i]); err != nil {
-			return fmt.Errorf("%s (%s): %w", field, c.spec.Mounts[i].Destination, err)
+			return &fault.Error{Field: field, Value: c.spec.Mounts[i].Destination, Err: err}
 		}
 	}
 	if err := c.devices(); err != nil {
@@ -220,7 +221,7 @@ func (c *Root) root() error {
 	if c.spec.Linux != nil && c.spec.Linux.RootfsPropagation != "" {
 		flags, ok := Propagation(c.spec.Linux.RootfsPropagation)
 		if !ok {
-			return fmt.Errorf("linux.rootfsPropagation: unknown value %q: one of shared, slave, private, unbindable", c.spec.Linux.RootfsPropagation)
+			return fault.At("linux.rootfsPropagation", "unknown value %q: one of shared, slave, private, unbindable", c.spec.Linux.RootfsPropagation)
 		}
 		switch flags &^ unix.MS_REC {
 		case unix.MS_SHARED, unix.MS_PRIVATE, unix.MS_UNBINDABLE:

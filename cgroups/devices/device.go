@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"davit/cgroups/failure"
+	"davit/internal/fault"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -31,7 +32,7 @@ const (
 
 // deviceRules converts the spec's rules, in their order, and drops those before the last
 // one that decides everything. Before the first rule everything is denied.
-func rulesOf(list []specs.LinuxDeviceCgroup) ([]Rule, *failure.Error) {
+func rulesOf(list []specs.LinuxDeviceCgroup) ([]Rule, *fault.Error) {
 	rules := make([]Rule, 0, len(list))
 	for i := range list {
 		r, err := ruleOf(&list[i])
@@ -115,7 +116,7 @@ func AccessString(a byte) string {
 
 // checkRules refuses rules that cannot be set where the devices controller is of that version; 0: nowhere.
 func Check(list []specs.LinuxDeviceCgroup, version int) error {
-	var e *failure.Error
+	var e *fault.Error
 	switch version {
 	case 0:
 		e = failure.Refuse("devices", "mount the devices hierarchy, or cgroup v2", "no hierarchy of this host can control devices")
@@ -139,10 +140,10 @@ func Set(dir, version int, list, had []specs.LinuxDeviceCgroup, mayHaveOld bool)
 	} else {
 		err = set2(dir, list, mayHaveOld)
 	}
-	if _, refused := err.(*failure.Error); err == nil || refused {
+	if _, refused := err.(*fault.Error); err == nil || refused {
 		return err
 	}
-	return &failure.Error{Field: failure.Resources + "devices", What: "restrict devices", Err: err, Hint: deviceHint(err, version)}
+	return &fault.Error{Field: failure.Resources + "devices", Text: "restrict devices", Err: err, Hint: deviceHint(err, version)}
 }
 
 func deviceHint(err error, version int) string {

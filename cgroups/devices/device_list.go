@@ -4,6 +4,7 @@ import (
 	"strconv"
 
 	"davit/cgroups/failure"
+	"davit/internal/fault"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -16,7 +17,7 @@ type List struct {
 }
 
 // deviceListOf refuses rules that are no such list. A pure function.
-func ListOf(list []specs.LinuxDeviceCgroup) (List, *failure.Error) {
+func ListOf(list []specs.LinuxDeviceCgroup) (List, *fault.Error) {
 	rules, e := rulesOf(list)
 	if e != nil {
 		return List{}, e

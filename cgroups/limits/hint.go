@@ -7,12 +7,13 @@ import (
 
 	"davit/cgroups/failure"
 	"davit/cgroups/fs"
+	"davit/internal/fault"
 
 	"golang.org/x/sys/unix"
 )
 
 // missing is a field whose controller this host does not have.
-func Missing(w *Write) *failure.Error {
+func Missing(w *Write) *fault.Error {
 	e := failure.Refuse(w.Field, "enable the controller (kernel command line, cgroup.subtree_control of the parents), or remove the field",
 		"controller %s is not available in the container's cgroup", w.Ctrl)
 	if i := strings.IndexByte(w.Field, ' '); i >= 0 { // `unified "x.y"` needs no second look at its name

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"davit/cgroups/failure"
+	"davit/internal/fault"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -38,7 +39,7 @@ func Plan(r *specs.LinuxResources, on Version) ([]Write, error) {
 			p.fail(Missing(w))
 		}
 	}
-	if err := failure.Together(p.errs); err != nil {
+	if err := fault.Join(p.errs); err != nil {
 		return nil, err
 	}
 	return p.out, nil
@@ -47,7 +48,7 @@ func Plan(r *specs.LinuxResources, on Version) ([]Write, error) {
 type planner struct {
 	on   Version
 	out  []Write
-	errs []*failure.Error
+	errs []*fault.Error
 }
 
 func (p *planner) add(ctrl, file, value, field string, flags writeFlag) *Write {
@@ -55,7 +56,7 @@ func (p *planner) add(ctrl, file, value, field string, flags writeFlag) *Write {
 	return &p.out[len(p.out)-1]
 }
 
-func (p *planner) fail(err *failure.Error) { p.errs = append(p.errs, err) }
+func (p *planner) fail(err *fault.Error) { p.errs = append(p.errs, err) }
 
 // v2 says whether a controller's files are cgroup v2's. A controller that nobody has is
 // planned as v2, to have a field to name in the error.

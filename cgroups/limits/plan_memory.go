@@ -2,6 +2,7 @@ package limits
 
 import (
 	"davit/cgroups/failure"
+	"davit/internal/fault"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -55,7 +56,7 @@ func (p *planner) memory2(r *specs.LinuxMemory) {
 
 // swapOnly converts the spec's swap, which counts memory and swap, to cgroup v2's, which counts
 // swap only: "" if unset, else bytes or "max".
-func swapOnly(r *specs.LinuxMemory) (string, *failure.Error) {
+func swapOnly(r *specs.LinuxMemory) (string, *fault.Error) {
 	limit, limited := given(r.Limit)
 	swap, ok := given(r.Swap)
 	switch {

@@ -1,10 +1,9 @@
 package limits
 
 import (
+	"davit/internal/fault"
 	"strings"
 	"testing"
-
-	"davit/cgroups/failure"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -151,7 +150,7 @@ func TestPlan(t *testing.T) {
 			}
 			writes, err := Plan(c.r, on)
 			got := planned(writes)
-			failure.Each(err, func(e *failure.Error) { got += "!" + e.Error() })
+			fault.Each(err, func(e *fault.Error) { got += "!" + e.Error() })
 			if got != want {
 				t.Errorf("%s on %s:\n got %s\nwant %s", name, v, got, want)
 			}
@@ -174,8 +173,8 @@ func TestPlanMissingControllers(t *testing.T) {
 		"blockIO.throttleReadBpsDevice[0]": {BlockIO: &specs.LinuxBlockIO{ThrottleReadBpsDevice: []specs.LinuxThrottleDevice{{Rate: 1}}}},
 	} {
 		_, err := Plan(r, none)
-		if err == nil || !strings.HasPrefix(err.Error(), "linux.resources."+field+": ") || failure.Hint(err) == "" {
-			t.Errorf("%s: %v (hint %q)", field, err, failure.Hint(err))
+		if err == nil || !strings.HasPrefix(err.Error(), "linux.resources."+field+": ") || fault.Hint(err) == "" {
+			t.Errorf("%s: %v (hint %q)", field, err, fault.Hint(err))
 		}
 	}
 }

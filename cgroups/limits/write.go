@@ -7,6 +7,7 @@ import (
 
 	"davit/cgroups/failure"
 	"davit/cgroups/fs"
+	"davit/internal/fault"
 
 	"golang.org/x/sys/unix"
 )
@@ -103,7 +104,7 @@ func (a *applier) one(t target, first bool) error {
 	case err == unix.ENOENT && w.Flags&mayLack != 0:
 		return nil
 	}
-	return &failure.Error{Field: failure.Resources + w.Field, What: fmt.Sprintf("write %q to %s", w.Value, w.File), Err: err, Hint: hint(w, err) + inUse(t.dir, w, err)}
+	return &fault.Error{Field: failure.Resources + w.Field, Text: fmt.Sprintf("write %q to %s", w.Value, w.File), Err: err, Hint: hint(w, err) + inUse(t.dir, w, err)}
 }
 
 // readValue reads a file in the form in which it is written.

@@ -3,8 +3,8 @@ package systemd
 import (
 	"fmt"
 
-	"davit/cgroups/failure"
 	"davit/cgroups/limits"
+	"davit/internal/fault"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -26,7 +26,7 @@ func (s *Scope) dial() (*Conn, error) {
 	if s.conn == nil {
 		c, err := Dial(s.User)
 		if err != nil {
-			return nil, &failure.Error{What: "reach systemd", Err: err, Hint: dialHint(s.User)}
+			return nil, &fault.Error{Text: "reach systemd", Err: err, Hint: dialHint(s.User)}
 		}
 		s.conn = c
 	}
@@ -78,7 +78,7 @@ func (s *Scope) Start(id string, pid int, l Limits) error {
 	props = append(props, limits...)
 	props = append(props, s.Extra...)
 	if err := c.StartTransientUnit(s.Name, props); err != nil {
-		return &failure.Error{Field: "linux.cgroupsPath", What: fmt.Sprintf("start systemd's unit %s in %s", s.Name, s.Slice), Err: err, Hint: startHint(err)}
+		return &fault.Error{Field: "linux.cgroupsPath", Text: fmt.Sprintf("start systemd's unit %s in %s", s.Name, s.Slice), Err: err, Hint: startHint(err)}
 	}
 	return nil
 }
@@ -110,7 +110,7 @@ func (s *Scope) Set(l Limits) error {
 		return err
 	}
 	if err := c.SetUnitProperties(s.Name, props); err != nil {
-		return &failure.Error{Field: "linux.resources", What: "set properties of systemd's unit " + s.Name, Err: err}
+		return &fault.Error{Field: "linux.resources", Text: "set properties of systemd's unit " + s.Name, Err: err}
 	}
 	return nil
 }
@@ -122,7 +122,7 @@ func (s *Scope) Attach(sub string, pid int) error {
 		return err
 	}
 	if err := c.AttachProcess(s.Name, sub, pid); err != nil {
-		return &failure.Error{Field: "linux.cgroupsPath", What: fmt.Sprintf("move process %d to systemd's unit %s", pid, s.Name), Err: err}
+		return &fault.Error{Field: "linux.cgroupsPath", Text: fmt.Sprintf("move process %d to systemd's unit %s", pid, s.Name), Err: err}
 	}
 	return nil
 }

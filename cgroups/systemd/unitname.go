@@ -1,11 +1,10 @@
 package systemd
 
 import (
+	"davit/internal/fault"
 	"errors"
 	"fmt"
 	"strings"
-
-	"davit/cgroups/failure"
 )
 
 // unitName splits slice:prefix:name; an empty path means davit-ID.scope in the usual slice.
@@ -19,7 +18,7 @@ func UnitName(path, id string, user bool) (slice, name string, err error) {
 	}
 	part := strings.Split(path, ":")
 	wrong := func(what string) error {
-		return &failure.Error{Field: "linux.cgroupsPath", What: fmt.Sprintf("%q: %s", path, what),
+		return &fault.Error{Field: "linux.cgroupsPath", Text: fmt.Sprintf("%q: %s", path, what),
 			Hint: `systemd's driver wants slice:prefix:name, as in "system.slice:davit:web"`}
 	}
 	if len(part) != 3 {
@@ -46,7 +45,7 @@ func UnitName(path, id string, user bool) (slice, name string, err error) {
 // expandSlice is a slice's path: a-b.slice is below a.slice (systemd.slice(5)).
 func SlicePath(slice string) (string, error) {
 	base, ok := strings.CutSuffix(slice, ".slice")
-	wrong := &failure.Error{Field: "linux.cgroupsPath", What: fmt.Sprintf("%q is not the name of a slice", slice),
+	wrong := &fault.Error{Field: "linux.cgroupsPath", Text: fmt.Sprintf("%q is not the name of a slice", slice),
 		Hint: "as in system.slice or machine-web.slice"}
 	if !ok || strings.IndexByte(slice, '/') >= 0 {
 		return "", wrong

@@ -92,7 +92,7 @@ func New(s *specs.Spec, o Options, facts *host.Facts) (*Container, error) {
 	if err := Judge(problems); err != nil {
 		return nil, err
 	}
-	c.warnOf(warnings)
+	c.Warnings = warnings
 	if c.NoProcess {
 		c.Config.Process = &specs.Process{Cwd: "/"}
 	}
@@ -153,18 +153,12 @@ func ListenVariables(n int, names string) []string {
 	return list
 }
 
-// Judge returns the error for what a check objects to, nil for nothing.
-func Judge(problems []config.Problem) error {
+// Judge returns what a check objects to as one error, in lines of its own, nil for nothing.
+func Judge(problems []*fault.Error) error {
 	if len(problems) == 0 {
 		return nil
 	}
-	return config.Lines(problems, func(p config.Problem) string { return p.Hint })
-}
-
-func (c *Container) warnOf(list []config.Problem) {
-	for _, p := range list {
-		c.Warnings = append(c.Warnings, &fault.Error{Field: p.Field, Text: p.Message, Hint: p.Hint})
-	}
+	return fault.List(problems)
 }
 
 func (c *Container) warn(field, format string, args ...any) {

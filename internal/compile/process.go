@@ -2,6 +2,7 @@ package compile
 
 import (
 	"davit/internal/config"
+	"davit/internal/fault"
 	"davit/internal/host"
 	"davit/internal/jsonx"
 	"davit/internal/plan"
@@ -118,10 +119,10 @@ func personality(to *plan.Plan, p *specs.LinuxPersonality) error {
 	case specs.PerLinux32:
 		value = 8 // PER_LINUX32
 	default:
-		return fmt.Errorf("linux.personality.domain: unknown domain %q: one of LINUX, LINUX32", p.Domain)
+		return fault.At("linux.personality.domain", "unknown domain %q: one of LINUX, LINUX32", p.Domain)
 	}
 	if len(p.Flags) > 0 {
-		return fmt.Errorf("linux.personality.flags: %q: no flags are defined yet", p.Flags)
+		return fault.At("linux.personality.flags", "%q: no flags are defined yet", p.Flags)
 	}
 	to.Add("linux.personality", plan.Personality{Value: value})
 	return nil

@@ -52,7 +52,7 @@ func rawFilter(s *specs.Spec) (*process.Filter, error) {
 	}
 	program, err := config.RawFilter(text)
 	if err != nil {
-		return nil, fmt.Errorf("annotations[%s]: %w", config.AnnotationBPF, err)
+		return nil, fault.In(fmt.Sprintf("annotations[%s]", config.AnnotationBPF), err)
 	}
 	c := s.Linux.Seccomp
 	f := &process.Filter{Program: program, Raw: true, Notify: c.ListenerPath != ""}
@@ -123,23 +123,4 @@ func hasCapabilities(steps []plan.Entry) bool {
 		_, is := e.Step.(plan.Capabilities)
 		return is
 	})
-}
-
-// HintFilter: a system call that failed after the filter was loaded may have failed because of it.
-func HintFilter(p *plan.Plan, failed int, call string, errno unix.Errno) string {
-	var number uint32
-	switch call {
-	case "execve":
-		number = unix.SYS_EXECVE
-	case "capset":
-		number = unix.SYS_CAPSET
-	default:
-		return ""
-	}
-	for _, e := range p.Steps[:failed] {
-		if f, is := e.Step.(plan.Seccomp); is && seccomp.Of(f.Program, number).Gives(errno) {
-			return fmt.Sprintf("the filter of linux.seccomp may forbid %s: allow it in linux.seccomp.syscalls", call)
-		}
-	}
-	return ""
 }

@@ -3,6 +3,7 @@ package config
 import (
 	"davit/internal/config/specjson"
 	"davit/internal/jsonx"
+
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 

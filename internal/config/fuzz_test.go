@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"davit/internal/fault"
 	"slices"
 	"testing"
 )
@@ -20,11 +21,11 @@ func FuzzValidate(f *testing.F) {
 		o := Options{Rootless: options&1 != 0, Exec: options&2 != 0, SystemdCgroup: options&4 != 0}
 		problems, warnings := Check(s, o)
 		again, warnedAgain := Check(s, o)
-		if !slices.Equal(problems, again) || !slices.Equal(warnings, warnedAgain) {
+		if !slices.EqualFunc(problems, again, func(a, b *fault.Error) bool { return *a == *b }) || !slices.Equal(warnings, warnedAgain) {
 			t.Fatalf("first\n%v\nthen\n%v", problems, again)
 		}
 		for _, p := range slices.Concat(problems, warnings) {
-			if p.Field == "" || p.Message == "" {
+			if p.Field == "" || p.Text == "" {
 				t.Fatalf("a problem without words: %#v", p)
 			}
 		}

@@ -1,43 +1,21 @@
 package config
 
 import (
+	"davit/internal/fault"
 	"davit/internal/jsonx"
-	"davit/internal/show"
 	"fmt"
 	"path"
 	"strconv"
 	"strings"
 )
 
-// Problem is one thing that is wrong with a config.
-type Problem struct {
-	Field   string // where: `mounts[3].destination`, `linux.sysctl["net.ipv4.ip_forward"]`
-	Message string // what is wrong, with the value
-	Hint    string // the cure, or empty
-}
-
-// Error is field and message, without the hint.
-func (p Problem) Error() string { return p.Field + ": " + p.Message }
-
-// Lines is a line for each of several errors, and below it the hint of those that have one.
-func Lines[E error](list []E, hint func(E) string) show.Lines {
-	var lines show.Lines
-	for _, e := range list {
-		lines = append(lines, e.Error())
-		if h := hint(e); h != "" {
-			lines = append(lines, "  hint: "+h)
-		}
-	}
-	return lines
-}
-
 // checker collects problems. Checks name fields relative to the object that they
 // look at; whoever called them puts the object's name in front (in, at), which
 // costs nothing as long as there are no problems.
 type checker struct {
 	Options
-	problems []Problem // what makes the config unusable
-	warnings []Problem // what is better said
+	problems []*fault.Error // what makes the config unusable
+	warnings []*fault.Error // what is better said
 }
 
 // mark is how far a checker had got.
@@ -47,12 +25,12 @@ func (c *checker) mark() mark { return mark{len(c.problems), len(c.warnings)} }
 
 // problem adds a problem. The message is made as by fmt.Sprintf.
 func (c *checker) problem(field, format string, args ...any) {
-	c.problems = append(c.problems, Problem{Field: field, Message: fmt.Sprintf(format, args...)})
+	c.problems = append(c.problems, fault.At(field, format, args...))
 }
 
 // warn adds a warning.
 func (c *checker) warn(field, format string, args ...any) {
-	c.warnings = append(c.warnings, Problem{Field: field, Message: fmt.Sprintf(format, args...)})
+	c.warnings = append(c.warnings, fault.At(field, format, args...))
 }
 
 // hint gives the last problem its cure.
@@ -62,7 +40,7 @@ func (c *checker) hint(format string, args ...any) {
 
 // in says that what was found since m is inside the object of that name.
 func (c *checker) in(name string, m mark) {
-	for _, list := range [][]Problem{c.problems[m.problems:], c.warnings[m.warnings:]} {
+	for _, list := range [][]*fault.Error{c.problems[m.problems:], c.warnings[m.warnings:]} {
 		for i := range list {
 			f := &list[i].Field
 			switch {

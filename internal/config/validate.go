@@ -1,6 +1,7 @@
 package config
 
 import (
+	"davit/internal/fault"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -19,14 +20,14 @@ type Options struct {
 // with. It does no I/O. No problems mean that the config can be compiled.
 //
 // The sections of other platforms and unknown properties are ignored.
-func Validate(s *specs.Spec, o Options) []Problem {
+func Validate(s *specs.Spec, o Options) []*fault.Error {
 	problems, _ := Check(s, o)
 	return problems
 }
 
 // ValidateProcess is Validate for a process object on its own (`exec --process`),
 // whose fields are named `process.…`.
-func ValidateProcess(p *specs.Process, o Options) []Problem {
+func ValidateProcess(p *specs.Process, o Options) []*fault.Error {
 	problems, _ := CheckProcess(p, o)
 	return problems
 }
@@ -34,21 +35,21 @@ func ValidateProcess(p *specs.Process, o Options) []Problem {
 // ValidateResources is Validate for a resources object on its own (`update
 // --resources`), whose fields are named `linux.resources.…`. Some rules concern two
 // fields (swap and limit), so an update is merged into what was set before it is validated.
-func ValidateResources(r *specs.LinuxResources) []Problem {
+func ValidateResources(r *specs.LinuxResources) []*fault.Error {
 	problems, _ := CheckResources(r)
 	return problems
 }
 
 // Check is Validate, with warnings as well: what davit does in another way
 // than the config may mean, or the spec calls deprecated. The spec asks for some of them to be logged.
-func Check(s *specs.Spec, o Options) (problems, warnings []Problem) {
+func Check(s *specs.Spec, o Options) (problems, warnings []*fault.Error) {
 	c := checker{Options: o}
 	c.spec(s)
 	return c.problems, c.warnings
 }
 
 // CheckProcess is ValidateProcess with warnings.
-func CheckProcess(p *specs.Process, o Options) (problems, warnings []Problem) {
+func CheckProcess(p *specs.Process, o Options) (problems, warnings []*fault.Error) {
 	c := checker{Options: o}
 	c.process(p, nil)
 	c.in("process", mark{})
@@ -56,7 +57,7 @@ func CheckProcess(p *specs.Process, o Options) (problems, warnings []Problem) {
 }
 
 // CheckResources is ValidateResources with warnings.
-func CheckResources(r *specs.LinuxResources) (problems, warnings []Problem) {
+func CheckResources(r *specs.LinuxResources) (problems, warnings []*fault.Error) {
 	var c checker
 	if r != nil {
 		c.resources(r)

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"davit/internal/fault"
 	"davit/internal/jsonx"
 	"os"
 	"path"
@@ -206,7 +207,7 @@ func SysctlPath(name string) string {
 
 // sort puts what was found since m, in the random order of a map, in the order of its fields.
 func (c *checker) sort(m mark) {
-	byField := func(a, b Problem) int { return strings.Compare(a.Field, b.Field) }
+	byField := func(a, b *fault.Error) int { return strings.Compare(a.Field, b.Field) }
 	slices.SortStableFunc(c.problems[m.problems:], byField)
 	slices.SortStableFunc(c.warnings[m.warnings:], byField)
 }

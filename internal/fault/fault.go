@@ -4,44 +4,56 @@ package fault
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Error says what failed, on which value, why, and what cures it. Each part may be empty. A warning has the same form.
 //
 // Its text is
 //
-//	FIELD (VALUE): TEXT: CALL SUBJECT: ERR
+//	FIELD (VALUE): TEXT: ERR
 //
-// without the parts that are empty. The hint is no part of the text: whoever prints the error prints the hint on a line of its
-// own (see [Hint]).
+// without the parts that are empty. An error without a text has CALL SUBJECT in its place. The hint is no part of the text:
+// whoever prints the error prints the hint on a line of its own (see [Hint]).
 type Error struct {
 	Field   string // of config.json: `mounts[3].destination`, `linux.sysctl["net.ipv4.ip_forward"]`
 	Value   string // what the field is about, in a few words: "/data, tmpfs"
-	Text    string // what is wrong, in words
+	Text    string // what is wrong, in words; without it, Call and Subject say what failed
 	Call    string // the system call that failed
 	Subject string // what it was called for: a path
 	Err     error  // why: the call's errno, or the error that this one wraps
 	Hint    string // what cures it
 }
 
-func (e *Error) Error() string {
-	s := e.Field
-	add := func(separator, part string) {
+func (e *Error) Error() string { return e.text(e.Field) }
+
+// Message returns the text without the field.
+func (e *Error) Message() string { return e.text("") }
+
+func (e *Error) text(field string) string {
+	s := field
+	add := func(part string) {
 		if part != "" && s != "" {
-			s += separator
+			s += ": "
 		}
 		s += part
 	}
-	if e.Value != "" {
-		add(" ", "("+e.Value+")")
+	switch {
+	case e.Value != "" && field != "":
+		s += " (" + e.Value + ")"
+	case e.Value != "":
+		s = e.Value
 	}
-	add(": ", e.Text)
-	add(": ", e.Call)
-	if e.Subject != "" {
-		add(" ", e.Subject)
+	switch {
+	case e.Text != "":
+		add(e.Text)
+	case e.Subject != "":
+		add(e.Call + " " + e.Subject)
+	default:
+		add(e.Call)
 	}
 	if e.Err != nil {
-		add(": ", e.Err.Error())
+		add(e.Err.Error())
 	}
 	return s
 }
@@ -53,10 +65,23 @@ func At(field, format string, args ...any) *Error {
 	return &Error{Field: field, Text: fmt.Sprintf(format, args...)}
 }
 
+// In returns an error that names the field which err is about; nil if err is nil.
+func In(field string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &Error{Field: field, Err: err}
+}
+
 // WithHint returns err with a cure. An empty hint adds nothing.
 func WithHint(err error, hint string) error {
 	if hint == "" {
 		return err
+	}
+	if e, is := err.(*Error); is {
+		with := *e
+		with.Hint = hint
+		return &with
 	}
 	return &Error{Err: err, Hint: hint}
 }
@@ -74,4 +99,69 @@ func Hint(err error) string {
 		err = e.Err
 	}
 	return ""
+}
+
+// Of returns err in parts: the field that it begins with, its text without that, and its hint.
+func Of(err error) *Error {
+	var e *Error
+	if errors.As(err, &e) && e.Field != "" {
+		switch rest, is := strings.CutPrefix(err.Error(), e.Error()); {
+		case is && rest == "":
+			whole := *e
+			whole.Hint = Hint(err)
+			return &whole
+		case is:
+			return &Error{Field: e.Field, Text: e.Message() + rest, Hint: Hint(err)}
+		}
+	}
+	return &Error{Text: err.Error(), Hint: Hint(err)}
+}
+
+// List is several errors that were found together.
+type List []*Error
+
+// Join returns the errors of a list as one: nil of none, and the only one as it is.
+func Join(list []*Error) error {
+	switch len(list) {
+	case 0:
+		return nil
+	case 1:
+		return list[0]
+	}
+	return List(list)
+}
+
+// Each calls f for each error of a List, and for an Error itself; for no other.
+func Each(err error, f func(*Error)) {
+	switch err := err.(type) {
+	case *Error:
+		f(err)
+	case List:
+		for _, e := range err {
+			f(e)
+		}
+	}
+}
+
+// All returns each of the errors that err holds, in parts as by [Of].
+func All(err error) []*Error {
+	var list List
+	if errors.As(err, &list) {
+		return list
+	}
+	return []*Error{Of(err)}
+}
+
+func (l List) Error() string { return strings.Join(l.Lines(), "\n") }
+
+// Lines returns a line for each error, and below it its hint if it has one.
+func (l List) Lines() []string {
+	lines := make([]string, 0, 2*len(l))
+	for _, e := range l {
+		lines = append(lines, e.Error())
+		if hint := Hint(e); hint != "" {
+			lines = append(lines, "  hint: "+hint)
+		}
+	}
+	return lines
 }

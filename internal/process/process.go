@@ -5,6 +5,7 @@ package process
 
 import (
 	"davit/internal/config"
+	"davit/internal/fault"
 	"davit/internal/plan"
 	"encoding/binary"
 	"fmt"
@@ -143,7 +144,7 @@ func resources(p *plan.Plan, s *specs.Process) error {
 	for i, r := range s.Rlimits {
 		n, ok := config.Rlimit(r.Type)
 		if !ok {
-			return fmt.Errorf("process.rlimits[%d].type: unknown limit %q", i, r.Type)
+			return fault.At(fmt.Sprintf("process.rlimits[%d].type", i), "unknown limit %q", r.Type)
 		}
 		p.Add(fmt.Sprintf("process.rlimits[%d]", i), plan.Rlimit{Name: r.Type, Resource: n, Soft: r.Soft, Hard: r.Hard})
 	}
@@ -172,13 +173,13 @@ func resources(p *plan.Plan, s *specs.Process) error {
 func labels(p *plan.Plan, s *specs.Process, o Options) error {
 	if s.SelinuxLabel != "" {
 		if !o.SELinux {
-			return fmt.Errorf("process.selinuxLabel: %q: SELinux is not enabled on this host", s.SelinuxLabel)
+			return fault.At("process.selinuxLabel", "%q: SELinux is not enabled on this host", s.SelinuxLabel)
 		}
 		p.Add("process.selinuxLabel", plan.Label{Proc: o.Proc(), File: "thread-self/attr/exec", Text: s.SelinuxLabel})
 	}
 	if s.ApparmorProfile != "" && s.ApparmorProfile != "unconfined" || s.ApparmorProfile != "" && o.AppArmor {
 		if !o.AppArmor {
-			return fmt.Errorf("process.apparmorProfile: %q: AppArmor is not enabled on this host", s.ApparmorProfile)
+			return fault.At("process.apparmorProfile", "%q: AppArmor is not enabled on this host", s.ApparmorProfile)
 		}
 		p.Add("process.apparmorProfile", plan.Label{Proc: o.Proc(), File: "thread-self/attr/apparmor/exec", Text: "exec " + s.ApparmorProfile})
 	}
@@ -201,7 +202,7 @@ func identity(p *plan.Plan, s *specs.Process, o Options) error {
 		groups = nil
 	}
 	if o.KeepGroups && len(groups) > 0 {
-		return fmt.Errorf("process.user.additionalGids: setgroups(2) is denied in this user namespace: without root, give the user a range in /etc/subgid")
+		return fault.At("process.user.additionalGids", "setgroups(2) is denied in this user namespace: without root, give the user a range in /etc/subgid")
 	}
 	p.Add("process.user", plan.User{UID: uint64(s.User.UID), GID: uint64(s.User.GID), Groups: string(groups), KeepGroups: o.KeepGroups || o.KeepOwnGroups})
 	if o.NoFileLifted && !slices.ContainsFunc(s.Rlimits, func(r specs.POSIXRlimit) bool { return r.Type == "RLIMIT_NOFILE" }) {
@@ -267,7 +268,7 @@ func Candidates(s *specs.Process) ([]string, error) {
 			paths = append(paths, strings.TrimSuffix(dir, "/")+"/"+s.Args[0])
 		}
 	}
-	if len(paths) == 0 { // in the words that engines match: textNotFound of libcontainer/messages.go
+	if len(paths) == 0 { // in the words that engines match: diagnose.NotFound
 		return nil, fmt.Errorf("process.args[0]: exec: %q: executable file not found in $PATH: PATH=%q has no absolute directory", s.Args[0], search)
 	}
 	return paths, nil

@@ -1,6 +1,7 @@
 package process
 
 import (
+	"davit/internal/fault"
 	"davit/internal/plan"
 	"encoding/binary"
 	"fmt"
@@ -18,7 +19,7 @@ func schedAttr(s *specs.Scheduler) (string, error) {
 		specs.SchedISO: 4, specs.SchedIdle: 5, specs.SchedDeadline: 6,
 	}[s.Policy]
 	if !ok {
-		return "", fmt.Errorf("process.scheduler.policy: unknown policy %q", s.Policy)
+		return "", fault.At("process.scheduler.policy", "unknown policy %q", s.Policy)
 	}
 	var flags uint64
 	for i, f := range s.Flags {
@@ -28,7 +29,7 @@ func schedAttr(s *specs.Scheduler) (string, error) {
 			specs.SchedFlagUtilClampMin: 0x20, specs.SchedFlagUtilClampMax: 0x40,
 		}[f]
 		if !ok {
-			return "", fmt.Errorf("process.scheduler.flags[%d]: unknown flag %q", i, f)
+			return "", fault.At(fmt.Sprintf("process.scheduler.flags[%d]", i), "unknown flag %q", f)
 		}
 		flags |= bit
 	}
@@ -53,10 +54,10 @@ func ioPriority(p *specs.LinuxIOPriority) (uint64, error) {
 		specs.IOPRIO_CLASS_RT: 1, specs.IOPRIO_CLASS_BE: 2, specs.IOPRIO_CLASS_IDLE: 3,
 	}[p.Class]
 	if !ok {
-		return 0, fmt.Errorf("process.ioPriority.class: unknown class %q", p.Class)
+		return 0, fault.At("process.ioPriority.class", "unknown class %q", p.Class)
 	}
 	if p.Priority < 0 || p.Priority > 7 {
-		return 0, fmt.Errorf("process.ioPriority.priority: %d is not in 0..7", p.Priority)
+		return 0, fault.At("process.ioPriority.priority", "%d is not in 0..7", p.Priority)
 	}
 	return class<<13 | uint64(p.Priority), nil
 }
@@ -69,20 +70,20 @@ func MemoryPolicy(m *specs.LinuxMemoryPolicy) (plan.MemoryPolicy, error) {
 		specs.MpolLocal: 4, specs.MpolPreferredMany: 5, specs.MpolWeightedInterleave: 6,
 	}[m.Mode]
 	if !ok {
-		return step, fmt.Errorf("linux.memoryPolicy.mode: unknown mode %q", m.Mode)
+		return step, fault.At("linux.memoryPolicy.mode", "unknown mode %q", m.Mode)
 	}
 	for i, f := range m.Flags {
 		bit, ok := map[specs.MemoryPolicyFlagType]uint64{
 			specs.MpolFNumaBalancing: 1 << 13, specs.MpolFRelativeNodes: 1 << 14, specs.MpolFStaticNodes: 1 << 15,
 		}[f]
 		if !ok {
-			return step, fmt.Errorf("linux.memoryPolicy.flags[%d]: unknown flag %q", i, f)
+			return step, fault.At(fmt.Sprintf("linux.memoryPolicy.flags[%d]", i), "unknown flag %q", f)
 		}
 		mode |= bit
 	}
 	nodes, err := ListMask(m.Nodes)
 	if err != nil {
-		return step, fmt.Errorf("linux.memoryPolicy.nodes: %w", err)
+		return step, fault.In("linux.memoryPolicy.nodes", err)
 	}
 	step.Mode, step.Nodes = mode, nodes
 	if nodes != "" {

@@ -1,7 +1,7 @@
 package seccomp
 
 import (
-	"fmt"
+	"davit/internal/fault"
 	"slices"
 )
 
@@ -10,13 +10,12 @@ func optimize(cfg *config, ans *answer) ([]byte, error) {
 	g := newGraph()
 	list, err := tables(g, cfg, ans)
 	if err != nil {
-		return nil, fmt.Errorf("linux.seccomp: %w", err)
+		return nil, fault.In("linux.seccomp", err)
 	}
 	root := g.dispatch(list)
 	prog := assemble(g, root)
 	if len(prog) > MaxInstructions {
-		return nil, fmt.Errorf("linux.seccomp.syscalls: the filter takes %d instructions, the kernel loads %d at most; fewer rules with args make it shorter",
-			len(prog), MaxInstructions)
+		return nil, fault.At("linux.seccomp.syscalls", "the filter takes %d instructions, the kernel loads %d at most; fewer rules with args make it shorter", len(prog), MaxInstructions)
 	}
 	return encode(prog), nil
 }

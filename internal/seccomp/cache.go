@@ -1,9 +1,9 @@
 package seccomp
 
 import (
+	"davit/internal/fault"
 	"davit/internal/memfd"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math/bits"
 	"os"
@@ -57,7 +57,7 @@ func mix(b []byte) uint64 {
 // cacheKey returns all that a filter depends on, each value with its length.
 func cacheKey(c *specs.LinuxSeccomp) ([]byte, error) {
 	if c == nil {
-		return nil, errors.New("linux.seccomp: is missing")
+		return nil, fault.At("linux.seccomp", "is missing")
 	}
 	k := keyWriter{b: make([]byte, 0, keySize(c))}
 	k.text(buildID(compilerELF))

@@ -1,7 +1,7 @@
 package seccomp
 
 import (
-	"errors"
+	"davit/internal/fault"
 	"fmt"
 	"slices"
 	"strings"
@@ -101,16 +101,16 @@ func parse(c *specs.LinuxSeccomp) (*config, error) {
 		return nil, err
 	}
 	if c.ListenerMetadata != "" && c.ListenerPath == "" {
-		return nil, errors.New("linux.seccomp.listenerMetadata: needs linux.seccomp.listenerPath")
+		return nil, fault.At("linux.seccomp.listenerMetadata", "needs linux.seccomp.listenerPath")
 	}
 	if cfg.notify && c.ListenerPath == "" {
-		return nil, errors.New("linux.seccomp.listenerPath: SCMP_ACT_NOTIFY needs one, or nobody would answer")
+		return nil, fault.At("linux.seccomp.listenerPath", "SCMP_ACT_NOTIFY needs one, or nobody would answer")
 	}
 	return cfg, nil
 }
 
 func unknown(field, what, value string, list []named) error {
-	return fmt.Errorf("%s: unknown %s %q; one of %s", field, what, value, strings.Join(names(list), ", "))
+	return fault.At(field, "unknown %s %q; one of %s", what, value, strings.Join(names(list), ", "))
 }
 
 // parseAction returns the filter's return value for action. errnoRet is allowed
@@ -130,13 +130,13 @@ func parseAction(field, retField string, action specs.LinuxSeccompAction, errnoR
 	}
 	switch {
 	case most == 0 && errnoRet != nil:
-		return 0, fmt.Errorf("%s: %s takes no errno, only SCMP_ACT_ERRNO and SCMP_ACT_TRACE do", retField, action)
+		return 0, fault.At(retField, "%s takes no errno, only SCMP_ACT_ERRNO and SCMP_ACT_TRACE do", action)
 	case most == 0:
 		return value, nil
 	case errnoRet == nil:
 		return value | uint32(unix.EPERM), nil
 	case *errnoRet > most:
-		return 0, fmt.Errorf("%s: %d is out of range, %s takes 0 to %d", retField, *errnoRet, action, most)
+		return 0, fault.At(retField, "%d is out of range, %s takes 0 to %d", *errnoRet, action, most)
 	}
 	return value | uint32(*errnoRet), nil
 }
@@ -206,11 +206,11 @@ func (cfg *config) parseEntry(field string, entry int, s *specs.LinuxSyscall) ([
 		return nil, err
 	}
 	if len(s.Names) == 0 {
-		return nil, fmt.Errorf("%s.names: must name at least one system call", field)
+		return nil, fault.At(field+".names", "must name at least one system call")
 	}
 	for i, name := range s.Names {
 		if name == "" || len(name) > wireNameMax || strings.IndexByte(name, 0) >= 0 {
-			return nil, fmt.Errorf("%s.names[%d]: %q is no name of a system call", field, i, name)
+			return nil, fault.At(fmt.Sprintf("%s.names[%d]", field, i), "%q is no name of a system call", name)
 		}
 	}
 	// A rule that does what happens anyway is none; libseccomp refuses it.
@@ -241,8 +241,7 @@ next:
 				continue
 			}
 			if h.action != r.action {
-				return nil, fmt.Errorf("linux.seccomp.syscalls[%d]: %s has the same args in syscalls[%d] with a different action",
-					r.entry, cfg.names[name], h.entry)
+				return nil, fault.At(fmt.Sprintf("linux.seccomp.syscalls[%d]", r.entry), "%s has the same args in syscalls[%d] with a different action", cfg.names[name], h.entry)
 			}
 			continue next
 		}
@@ -259,8 +258,7 @@ func (cfg *config) parseArgs(field string, list []specs.LinuxSeccompArg) ([]rule
 	split := false
 	for i, a := range list {
 		if a.Index >= argsMax {
-			return nil, fmt.Errorf("%s.args[%d].index: %d is out of range, a system call has arguments 0 to %d",
-				field, i, a.Index, argsMax-1)
+			return nil, fault.At(fmt.Sprintf("%s.args[%d].index", field, i), "%d is out of range, a system call has arguments 0 to %d", a.Index, argsMax-1)
 		}
 		op, ok := lookup(operators(), string(a.Op))
 		if !ok {
@@ -290,7 +288,7 @@ func (cfg *config) parseFlags(list []specs.LinuxSeccompFlag) error {
 			return unknown(fmt.Sprintf("linux.seccomp.flags[%d]", i), "flag", string(f), flags())
 		}
 		if value == FlagWaitKillableRecv && !cfg.notify {
-			return fmt.Errorf("linux.seccomp.flags[%d]: %s needs a rule with SCMP_ACT_NOTIFY", i, f)
+			return fault.At(fmt.Sprintf("linux.seccomp.flags[%d]", i), "%s needs a rule with SCMP_ACT_NOTIFY", f)
 		}
 		cfg.flags |= value
 	}

@@ -1,6 +1,7 @@
 package seccomp
 
 import (
+	"davit/internal/fault"
 	"fmt"
 	"unsafe"
 
@@ -64,7 +65,7 @@ func checkKernel(c *specs.LinuxSeccomp, set uint32) error {
 	}
 	for i, f := range c.Flags {
 		if f == specs.LinuxSeccompFlagWaitKillableRecv {
-			return fmt.Errorf("linux.seccomp.flags[%d]: %s: this kernel does not have it, it came with Linux 5.19", i, f)
+			return fault.At(fmt.Sprintf("linux.seccomp.flags[%d]", i), "%s: this kernel does not have it, it came with Linux 5.19", f)
 		}
 	}
 	return nil

@@ -1,6 +1,7 @@
 package seccomp
 
 import (
+	"davit/internal/fault"
 	"davit/internal/memfd"
 	"fmt"
 	"strconv"
@@ -14,7 +15,7 @@ import (
 func runCompiler(request []byte) ([]byte, error) {
 	answer, err := tryCompiler(request)
 	if err != nil {
-		return nil, fmt.Errorf("linux.seccomp: run the seccomp compiler: %w", err)
+		return nil, fault.In("linux.seccomp", fmt.Errorf("run the seccomp compiler: %w", err))
 	}
 	return answer, nil
 }

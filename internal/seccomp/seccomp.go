@@ -47,6 +47,7 @@
 package seccomp
 
 import (
+	"davit/internal/fault"
 	"fmt"
 	"runtime"
 	"slices"
@@ -90,7 +91,7 @@ type Filter struct {
 // found whether or not the filter is in the cache.
 func Compile(c *specs.LinuxSeccomp, cacheDir string) (*Filter, error) {
 	if runtime.GOARCH != "amd64" && runtime.GOARCH != "arm64" {
-		return nil, fmt.Errorf("linux.seccomp: not supported on %s", runtime.GOARCH)
+		return nil, fault.At("linux.seccomp", "not supported on %s", runtime.GOARCH)
 	}
 	key, err := cacheKey(c)
 	if err != nil {

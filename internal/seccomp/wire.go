@@ -1,6 +1,7 @@
 package seccomp
 
 import (
+	"davit/internal/fault"
 	"encoding/binary"
 	"fmt"
 
@@ -48,7 +49,7 @@ func (cfg *config) request() ([]byte, error) {
 	size := requestSize + len(cfg.args)*requestArgSize + len(cfg.names)*requestNameSize +
 		len(cfg.rules)*requestRuleSize + len(cfg.arches)*4 + text
 	if size > wireRequestMax {
-		return nil, fmt.Errorf("linux.seccomp.syscalls: too many rules: they take %d bytes, %d are allowed", size, wireRequestMax)
+		return nil, fault.At("linux.seccomp.syscalls", "too many rules: they take %d bytes, %d are allowed", size, wireRequestMax)
 	}
 	b := put32(make([]byte, 0, size), wireRequest, uint32(size), cfg.defaultAction, uint32(len(cfg.args)),
 		uint32(len(cfg.names)), uint32(len(cfg.rules)), uint32(len(cfg.arches)), uint32(text), uint32(cfg.programs), 0)
@@ -85,16 +86,16 @@ func parseAnswer(b []byte, cfg *config) (*answer, error) {
 	magic, step, errno, at := r.word(), r.word(), r.word(), r.word()
 	arches, names, programs, native := r.word(), r.word(), r.word(), r.word()
 	if r.bad || magic != wireAnswer {
-		return nil, fmt.Errorf("linux.seccomp: the seccomp compiler gave no answer (%d bytes)", len(b))
+		return nil, fault.At("linux.seccomp", "the seccomp compiler gave no answer (%d bytes)", len(b))
 	}
 	if step != stepDone {
 		return nil, cfg.stepError(step, unix.Errno(errno), int(at))
 	}
 	if native != nativeArch() {
-		return nil, fmt.Errorf("linux.seccomp: the seccomp compiler was built for another machine (%#x)", native)
+		return nil, fault.At("linux.seccomp", "the seccomp compiler was built for another machine (%#x)", native)
 	}
 	if int(arches) != len(cfg.arches) || int(names) != len(cfg.names) || int(programs) != len(cfg.arches)*cfg.programs {
-		return nil, fmt.Errorf("linux.seccomp: the seccomp compiler answered another question")
+		return nil, fault.At("linux.seccomp", "the seccomp compiler answered another question")
 	}
 	ans := &answer{above: r.words(int(arches)), known: make([]bool, names)}
 	for i := range ans.known {
@@ -105,13 +106,13 @@ func parseAnswer(b []byte, cfg *config) (*answer, error) {
 	for i, length := range lengths {
 		prog, err := decode(r.take(int(length) * insnSize))
 		if err != nil {
-			return nil, fmt.Errorf("linux.seccomp: program of the seccomp compiler: %w", err)
+			return nil, fault.In("linux.seccomp", fmt.Errorf("program of the seccomp compiler: %w", err))
 		}
 		a := i / cfg.programs
 		ans.programs[a] = append(ans.programs[a], prog)
 	}
 	if r.bad || len(r.b) != 0 {
-		return nil, fmt.Errorf("linux.seccomp: the seccomp compiler's answer has a wrong length")
+		return nil, fault.At("linux.seccomp", "the seccomp compiler's answer has a wrong length")
 	}
 	return ans, nil
 }
@@ -120,10 +121,10 @@ func parseAnswer(b []byte, cfg *config) (*answer, error) {
 func (cfg *config) stepError(step uint32, errno unix.Errno, at int) error {
 	switch step {
 	case stepInit:
-		return fmt.Errorf("linux.seccomp.defaultAction: libseccomp refuses it: %w", errno)
+		return fault.In("linux.seccomp.defaultAction", fmt.Errorf("libseccomp refuses it: %w", errno))
 	case stepArch:
 		if at < len(cfg.arches) {
-			return fmt.Errorf("linux.seccomp.architectures: libseccomp does not know %#x: %w", cfg.arches[at], errno)
+			return fault.In("linux.seccomp.architectures", fmt.Errorf("libseccomp does not know %#x: %w", cfg.arches[at], errno))
 		}
 	case stepRule:
 		if at < len(cfg.rules) {
@@ -131,9 +132,9 @@ func (cfg *config) stepError(step uint32, errno unix.Errno, at int) error {
 			return fmt.Errorf("linux.seccomp.syscalls[%d] (%s): libseccomp refuses the rule: %w", r.entry, cfg.names[r.name], errno)
 		}
 	case stepExport:
-		return fmt.Errorf("linux.seccomp: libseccomp cannot make a program of the rules: %w", errno)
+		return fault.In("linux.seccomp", fmt.Errorf("libseccomp cannot make a program of the rules: %w", errno))
 	}
-	return fmt.Errorf("linux.seccomp: the seccomp compiler failed in step %d: %w", step, errno)
+	return fault.In("linux.seccomp", fmt.Errorf("the seccomp compiler failed in step %d: %w", step, errno))
 }
 
 // reader takes words from a byte slice; bad is set when there are too few.

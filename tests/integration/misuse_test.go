@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-
-	"davit/libcontainer"
 )
 
 var update = flag.Bool("update", false, "write what davit says now into testdata/misuses.txt")
@@ -68,9 +66,9 @@ func (m *misuse) try(t *testing.T) {
 			said += line
 		}
 	}
-	for _, match := range libcontainer.Matches() { // engines read hints, too
-		if strings.Contains(hints, match.Text) && !strings.Contains(said, match.Text) {
-			t.Errorf("only the hint has %q, which %s matches: %s", match.Text, match.Who, hints)
+	for _, match := range matches() { // engines read hints, too
+		if strings.Contains(hints, match.text) && !strings.Contains(said, match.text) {
+			t.Errorf("only the hint has %q, which %s matches: %s", match.text, match.who, hints)
 		}
 	}
 	if *update {

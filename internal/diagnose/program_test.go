@@ -1,4 +1,4 @@
-package libcontainer
+package diagnose
 
 import (
 	"os"
@@ -47,16 +47,16 @@ func TestProgramAt(t *testing.T) {
 		{"/dir/bin/x", "/outside", `the script's interpreter "/outside" (its #! line) is not in the container`},
 		{"/empty", "", ""}, {"/text", "", ""}, {"/elf", "", ""}, {"/lies", "", ""}, {"/fifo", "", ""}, {"/out", "", ""}, {"/magic", "", ""}, {"/nope", "", ""}, {"/", "", ""},
 	} {
-		p := programAt(fd, "/", c.name)
-		if p.interpreter != c.interpreter || p.hintInterpreter() != c.hint {
-			t.Errorf("%s: %+v, %q", c.name, p, p.hintInterpreter())
+		p := ImageAt(fd, "/", c.name)
+		if p.Interpreter != c.interpreter || p.HintInterpreter() != c.hint {
+			t.Errorf("%s: %+v, %q", c.name, p, p.HintInterpreter())
 		}
 	}
 	sh, err := os.ReadFile("/usr/bin/env") // which is linked dynamically on Debian
 	if err != nil {
 		t.Skip(err)
 	}
-	if p := parseProgram(sh[:4096]); !p.binary || !strings.HasPrefix(p.interpreter, "/lib") || p.machine == "" {
+	if p := parseProgram(sh[:4096]); !p.Binary || !strings.HasPrefix(p.Interpreter, "/lib") || p.Machine == "" {
 		t.Errorf("/usr/bin/env: %+v", p)
 	}
 	for n := range 512 { // cut off anywhere
