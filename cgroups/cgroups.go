@@ -12,7 +12,6 @@ package cgroups
 
 import (
 	"os"
-	"strings"
 
 	"davit/cgroups/fs"
 	"davit/cgroups/limits"
@@ -151,22 +150,7 @@ type Hierarchy struct {
 
 // Hierarchies are what a mount of type cgroup has to show, cgroup2's last.
 func (m *Manager) Hierarchies() []Hierarchy {
-	var out []Hierarchy
-	for i := range m.dirs {
-		g := &m.dirs[i]
-		h := Hierarchy{Dir: g.dir, Mountpoint: mountOf(g.dir)}
-		h.Name = h.Mountpoint[len(root)+1:]
-		h.Options = strings.Join(g.controllers, ",")
-		if strings.HasPrefix(h.Options, "name=") {
-			h.Options = "none," + h.Options
-		}
-		for _, c := range g.controllers {
-			if c = strings.TrimPrefix(c, "name="); c != h.Name {
-				h.Links = append(h.Links, c)
-			}
-		}
-		out = append(out, h)
-	}
+	out := m.hierarchies1()
 	switch dir := m.state.Dirs[""]; {
 	case dir == "":
 	case m.state.Mode == Unified:

@@ -160,16 +160,8 @@ func (w *watcher) run(ctx context.Context) {
 
 // look reads what changed; end: there will be nothing more.
 func (w *watcher) look(oom bool) (e Event, end bool) {
-	if w.v1 && oom {
-		var n [8]byte
-		_, _ = unix.Read(w.oom, n[:])
-		if unix.Access(w.dir+"/cgroup.procs", unix.F_OK) != nil {
-			return e, true // that was the cgroup's removal
-		}
-	}
-	// v1 announces before it kills, and tells nothing after.
-	if w.v1 && oom {
-		w.again = 10
+	if w.v1 && oom && w.removed1() {
+		return e, true
 	}
 	if n := w.count(); n > w.kills {
 		e.OOM, w.kills, w.again = n-w.kills, n, 0
@@ -191,39 +183,6 @@ func (w *watcher) look(oom bool) (e Event, end bool) {
 		e.Empty = !w.next()
 	}
 	return e, e.Empty
-}
-
-// next finds a living process to watch, and says whether there is one.
-func (w *watcher) next() bool {
-	if w.proc >= 0 && !ended(w.proc) {
-		return true
-	}
-	for {
-		if w.proc >= 0 {
-			unix.Close(w.proc)
-			w.proc = -1
-		}
-		pids, err := fs.AllPids(w.procs)
-		if err != nil || len(pids) == 0 {
-			return false
-		}
-		for _, pid := range pids {
-			fd, err := unix.PidfdOpen(pid, 0)
-			if err != nil {
-				continue
-			}
-			if !ended(fd) {
-				w.proc = fd
-				return true
-			}
-			unix.Close(fd)
-		}
-	}
-}
-
-func ended(pidfd int) bool {
-	n, _ := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, 0)
-	return n == 1
 }
 
 // count is how many processes the OOM killer has ended in the cgroup so far.

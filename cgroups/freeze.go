@@ -25,9 +25,6 @@ func (m *Manager) Freeze() error {
 	if m.has2() {
 		return m.freeze2()
 	}
-	if m.state.Dirs["freezer"] == "" {
-		return ErrNoFreezer
-	}
 	return m.freeze1()
 }
 
@@ -61,17 +58,8 @@ func (m *Manager) Thaw() error {
 			errs = append(errs, fmt.Errorf("thaw: write 0 to %s/cgroup.freeze: %w", m.state.Dirs[""], err))
 		}
 	}
-	if m.state.Dirs["freezer"] != "" {
-		err := fs.Retry(func() error {
-			fd, err := m.dir1("freezer")
-			if err == nil {
-				err = fs.WriteAt(fd, "freezer.state", "THAWED")
-			}
-			return err
-		})
-		if err != nil {
-			errs = append(errs, fmt.Errorf("thaw: write THAWED to %s/freezer.state: %w", m.state.Dirs["freezer"], err))
-		}
+	if err := m.thaw1(); err != nil {
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
@@ -106,49 +94,32 @@ func (m *Manager) Frozen() (frozen bool, err error) {
 
 func (m *Manager) frozen() (bool, error) {
 	if m.has2() {
-		fd, err := m.dir2()
-		if err == nil {
-			var s string
-			if s, err = fs.ReadString(fd, "cgroup.freeze"); err == nil && s == "1" {
-				return true, nil
-			}
-		}
-		if err != nil {
-			if fs.Gone(err) {
-				return false, nil
-			}
-			return false, fmt.Errorf("read %s/cgroup.freeze: %w", m.state.Dirs[""], err)
+		if frozen, err := m.frozen2(); frozen || err != nil {
+			return frozen, err
 		}
 	}
-	if m.state.Dirs["freezer"] == "" {
-		return false, nil
-	}
-	fd, err := m.dir1("freezer")
+	return m.frozen1()
+}
+
+// frozen2 says whether the container is frozen by cgroup2's freezer.
+func (m *Manager) frozen2() (bool, error) {
+	fd, err := m.dir2()
 	if err == nil {
 		var s string
-		if s, err = fs.ReadString(fd, "freezer.self_freezing"); err == nil {
+		if s, err = fs.ReadString(fd, "cgroup.freeze"); err == nil {
 			return s == "1", nil
 		}
 	}
 	if fs.Gone(err) {
 		return false, nil
 	}
-	return false, fmt.Errorf("read %s/freezer.self_freezing: %w", m.state.Dirs["freezer"], err)
+	return false, fmt.Errorf("read %s/cgroup.freeze: %w", m.state.Dirs[""], err)
 }
 
 // Freezes says whether the container's cgroup is frozen, by itself or by an ancestor, of which Frozen does not know.
 func (m *Manager) Freezes() (bool, error) {
-	if m.state.Dirs["freezer"] != "" {
-		fd, err := m.dir1("freezer")
-		if err != nil {
-			return false, err
-		}
-		if s, err := fs.ReadString(fd, "freezer.state"); err != nil || s != "THAWED" {
-			return err == nil, err
-		}
-	}
-	if !m.has2() {
-		return false, nil
+	if frozen, err := m.freezes1(); frozen || err != nil || !m.has2() {
+		return frozen, err
 	}
 	fd, err := m.dir2()
 	if err != nil {

@@ -141,19 +141,6 @@ func (m *Manager) touched(r, change *specs.LinuxResources) []specs.LinuxDeviceCg
 	return nil
 }
 
-// whileFrozen keeps processes from missing a device that is taken away for a moment. That they cannot
-// be frozen is no reason to leave their limits as they are.
-func (m *Manager) whileFrozen(f func() error) error {
-	if frozen, err := m.Frozen(); err != nil || frozen || m.Freeze() != nil {
-		return f()
-	}
-	err := f()
-	if thaw := m.Thaw(); thaw != nil {
-		return errors.Join(err, thaw)
-	}
-	return err
-}
-
 // back undoes a refused update.
 func (m *Manager) back(refused error, before []limits.Undo, old, change *specs.LinuxResources) error {
 	var errs []error

@@ -162,6 +162,9 @@ func (m *Manager) add1(pid int) error {
 // freeze1 repeats the order: v1's freezer can miss a process that is being forked, and stays
 // FREEZING until it is told again.
 func (m *Manager) freeze1() error {
+	if m.state.Dirs["freezer"] == "" {
+		return ErrNoFreezer
+	}
 	fd, err := m.dir1("freezer")
 	if err != nil {
 		return err
@@ -189,6 +192,55 @@ func (m *Manager) freeze1() error {
 		return errors.Join(fmt.Errorf("freeze %s: %w", m.state.Dirs["freezer"], err), m.unfreeze())
 	}
 	return nil
+}
+
+// thaw1 undoes freeze1.
+func (m *Manager) thaw1() error {
+	if m.state.Dirs["freezer"] == "" {
+		return nil
+	}
+	err := fs.Retry(func() error {
+		fd, err := m.dir1("freezer")
+		if err == nil {
+			err = fs.WriteAt(fd, "freezer.state", "THAWED")
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("thaw: write THAWED to %s/freezer.state: %w", m.state.Dirs["freezer"], err)
+	}
+	return nil
+}
+
+// frozen1 says whether the container is frozen by v1's freezer.
+func (m *Manager) frozen1() (bool, error) {
+	if m.state.Dirs["freezer"] == "" {
+		return false, nil
+	}
+	fd, err := m.dir1("freezer")
+	if err == nil {
+		var s string
+		if s, err = fs.ReadString(fd, "freezer.self_freezing"); err == nil {
+			return s == "1", nil
+		}
+	}
+	if fs.Gone(err) {
+		return false, nil
+	}
+	return false, fmt.Errorf("read %s/freezer.self_freezing: %w", m.state.Dirs["freezer"], err)
+}
+
+// freezes1 is Freezes for v1's freezer.
+func (m *Manager) freezes1() (bool, error) {
+	if m.state.Dirs["freezer"] == "" {
+		return false, nil
+	}
+	fd, err := m.dir1("freezer")
+	if err != nil {
+		return false, err
+	}
+	s, err := fs.ReadString(fd, "freezer.state")
+	return err == nil && s != "THAWED", err
 }
 
 // thawAll1 thaws the container's v1 freezer and all below it.
@@ -375,4 +427,82 @@ func (m *Manager) watchMemory1(w *watcher) error {
 	}
 	w.kills = w.count()
 	return nil
+}
+
+// hierarchies1 are those of v1.
+func (m *Manager) hierarchies1() []Hierarchy {
+	var out []Hierarchy
+	for i := range m.dirs {
+		g := &m.dirs[i]
+		h := Hierarchy{Dir: g.dir, Mountpoint: mountOf(g.dir)}
+		h.Name = h.Mountpoint[len(root)+1:]
+		h.Options = strings.Join(g.controllers, ",")
+		if strings.HasPrefix(h.Options, "name=") {
+			h.Options = "none," + h.Options
+		}
+		for _, c := range g.controllers {
+			if c = strings.TrimPrefix(c, "name="); c != h.Name {
+				h.Links = append(h.Links, c)
+			}
+		}
+		out = append(out, h)
+	}
+	return out
+}
+
+// whileFrozen keeps processes from missing a device that is taken away for a moment. That they cannot
+// be frozen is no reason to leave their limits as they are.
+func (m *Manager) whileFrozen(f func() error) error {
+	if frozen, err := m.Frozen(); err != nil || frozen || m.Freeze() != nil {
+		return f()
+	}
+	err := f()
+	if thaw := m.Thaw(); thaw != nil {
+		return errors.Join(err, thaw)
+	}
+	return err
+}
+
+// next finds a living process to watch, and says whether there is one.
+func (w *watcher) next() bool {
+	if w.proc >= 0 && !ended(w.proc) {
+		return true
+	}
+	for {
+		if w.proc >= 0 {
+			unix.Close(w.proc)
+			w.proc = -1
+		}
+		pids, err := fs.AllPids(w.procs)
+		if err != nil || len(pids) == 0 {
+			return false
+		}
+		for _, pid := range pids {
+			fd, err := unix.PidfdOpen(pid, 0)
+			if err != nil {
+				continue
+			}
+			if !ended(fd) {
+				w.proc = fd
+				return true
+			}
+			unix.Close(fd)
+		}
+	}
+}
+
+func ended(pidfd int) bool {
+	n, _ := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, 0)
+	return n == 1
+}
+
+// removed1 takes what v1's eventfd announces: that memory ran out, or that the cgroup was removed, which it returns.
+func (w *watcher) removed1() bool {
+	var n [8]byte
+	_, _ = unix.Read(w.oom, n[:])
+	if unix.Access(w.dir+"/cgroup.procs", unix.F_OK) != nil {
+		return true
+	}
+	w.again = 10 // v1 announces before it kills, and tells nothing after
+	return false
 }

@@ -2,11 +2,9 @@ package limits
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 
 	"davit/cgroups/failure"
-	"davit/cgroups/fs"
 	"davit/internal/fault"
 
 	"golang.org/x/sys/unix"
@@ -20,19 +18,6 @@ func Missing(w *Write) *fault.Error {
 		e.Hint = "the key's first part names a controller of cgroup v2: see cgroup.controllers"
 	}
 	return e
-}
-
-// inUse adds to the hint for a limit that is too low how much is in use.
-func inUse(dir int, w *Write, err error) string {
-	if !errors.Is(err, unix.EBUSY) {
-		return ""
-	}
-	file := strings.TrimSuffix(w.File, "limit_in_bytes") + "usage_in_bytes" // of v1; v2 has no such answer
-	used, err := fs.ReadString(dir, file)
-	if err != nil {
-		return ""
-	}
-	return fmt.Sprintf(": %s (%s); free some, or raise the limit", used, file)
 }
 
 // hint explains the answers of cgroup files that mislead.

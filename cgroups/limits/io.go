@@ -108,3 +108,25 @@ func CheckPageSizes(limits []specs.LinuxHugepageLimit) error {
 	}
 	return nil
 }
+
+// network: net_cls and net_prio are v1's; v2 leaves it to netfilter and eBPF.
+func (p *planner) network(r *specs.LinuxNetwork) {
+	if r == nil {
+		return
+	}
+	if id := r.ClassID; id != nil && *id != 0 {
+		if p.v2("net_cls") {
+			p.fail(failure.Refuse("network.classID", "remove the field", "no cgroup v1 hierarchy with net_cls is mounted (cgroup v2 has none)"))
+			return
+		}
+		p.classID1(*id)
+	}
+	for i := range r.Priorities {
+		field := "network.priorities[" + itoa(int64(i)) + "]"
+		if p.v2("net_prio") {
+			p.fail(failure.Refuse(field, "remove the field", "no cgroup v1 hierarchy with net_prio is mounted (cgroup v2 has none)"))
+			return
+		}
+		p.priority1(&r.Priorities[i], field)
+	}
+}

@@ -75,10 +75,3 @@ func swapOnly(r *specs.LinuxMemory) (string, *fault.Error) {
 	}
 	return itoa(swap - limit), nil
 }
-
-func bit(b bool) string {
-	if b {
-		return "1"
-	}
-	return "0"
-}

@@ -1,9 +1,15 @@
 package limits
 
 import (
+	"errors"
+	"fmt"
+	"strings"
+
 	"davit/cgroups/failure"
+	"davit/cgroups/fs"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 func (p *planner) cpu1(r *specs.LinuxCPU) {
@@ -99,24 +105,36 @@ func (p *planner) throttle1(list []specs.LinuxThrottleDevice, file, field string
 	}
 }
 
-// network: net_cls and net_prio are v1's; v2 leaves it to netfilter and eBPF.
-func (p *planner) network(r *specs.LinuxNetwork) {
-	if r == nil {
-		return
+func (p *planner) classID1(id uint32) {
+	p.add("net_cls", "net_cls.classid", utoa(uint64(id)), "network.classID", 0)
+}
+
+func (p *planner) priority1(prio *specs.LinuxInterfacePriority, field string) {
+	p.add("net_prio", "net_prio.ifpriomap", prio.Name+" "+utoa(uint64(prio.Priority)), field, Keyed).reset = "0"
+}
+
+// inUse adds to the hint for a limit that is too low how much is in use.
+func inUse(dir int, w *Write, err error) string {
+	if !errors.Is(err, unix.EBUSY) {
+		return ""
 	}
-	if id := r.ClassID; id != nil && *id != 0 {
-		if p.v2("net_cls") {
-			p.fail(failure.Refuse("network.classID", "remove the field", "no cgroup v1 hierarchy with net_cls is mounted (cgroup v2 has none)"))
-			return
-		}
-		p.add("net_cls", "net_cls.classid", utoa(uint64(*id)), "network.classID", 0)
+	file := strings.TrimSuffix(w.File, "limit_in_bytes") + "usage_in_bytes" // of v1; v2 has no such answer
+	used, err := fs.ReadString(dir, file)
+	if err != nil {
+		return ""
 	}
-	for i, prio := range r.Priorities {
-		field := "network.priorities[" + itoa(int64(i)) + "]"
-		if p.v2("net_prio") {
-			p.fail(failure.Refuse(field, "remove the field", "no cgroup v1 hierarchy with net_prio is mounted (cgroup v2 has none)"))
-			return
-		}
-		p.add("net_prio", "net_prio.ifpriomap", prio.Name+" "+utoa(uint64(prio.Priority)), field, Keyed).reset = "0"
+	return fmt.Sprintf(": %s (%s); free some, or raise the limit", used, file)
+}
+
+// oomKillDisabled is the value that memory.oom_control takes, from what it shows.
+func oomKillDisabled(text string) string {
+	value, _, _ := strings.Cut(strings.TrimPrefix(text, "oom_kill_disable "), "\n")
+	return value
+}
+
+func bit(b bool) string {
+	if b {
+		return "1"
 	}
+	return "0"
 }

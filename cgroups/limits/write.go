@@ -111,7 +111,7 @@ func (a *applier) one(t target, first bool) error {
 func readValue(dir int, file string) (string, error) {
 	s, err := fs.ReadString(dir, file)
 	if file == "memory.oom_control" {
-		s, _, _ = strings.Cut(strings.TrimPrefix(s, "oom_kill_disable "), "\n")
+		s = oomKillDisabled(s)
 	}
 	return s, err
 }

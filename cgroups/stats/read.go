@@ -117,22 +117,12 @@ func (r *reader) cpu2(s *Stats) {
 
 func (r *reader) cpuset(s *Stats) {
 	c := &s.CPUSet
-	if r.On("cpuset") == 2 {
-		c.CPUs = fs.ParseList(r.text("cpuset", "cpuset.cpus.effective"))
-		c.Mems = fs.ParseList(r.text("cpuset", "cpuset.mems.effective"))
+	if r.On("cpuset") == 1 {
+		r.cpuset1(c)
 		return
 	}
-	c.CPUs = fs.ParseList(r.text("cpuset", "cpuset.cpus"))
-	c.Mems = fs.ParseList(r.text("cpuset", "cpuset.mems"))
-	c.CPUExclusive = r.number("cpuset", "cpuset.cpu_exclusive")
-	c.MemHardwall = r.number("cpuset", "cpuset.mem_hardwall")
-	c.MemExclusive = r.number("cpuset", "cpuset.mem_exclusive")
-	c.MemoryMigrate = r.number("cpuset", "cpuset.memory_migrate")
-	c.MemorySpreadPage = r.number("cpuset", "cpuset.memory_spread_page")
-	c.MemorySpreadSlab = r.number("cpuset", "cpuset.memory_spread_slab")
-	c.MemoryPressure = r.number("cpuset", "cpuset.memory_pressure")
-	c.SchedLoadBalance = r.number("cpuset", "cpuset.sched_load_balance")
-	c.SchedRelaxDomainLevel, _ = strconv.ParseInt(r.text("cpuset", "cpuset.sched_relax_domain_level"), 10, 64)
+	c.CPUs = fs.ParseList(r.text("cpuset", "cpuset.cpus.effective"))
+	c.Mems = fs.ParseList(r.text("cpuset", "cpuset.mems.effective"))
 }
 
 func (r *reader) memory2(s *MemoryStats) {
@@ -224,28 +214,31 @@ func (r *reader) hugetlb(s *Stats) {
 	sizes, _ := fs.Subdirs("/sys/kernel/mm/hugepages")
 	for _, name := range sizes {
 		size := fs.PageSize(strings.TrimSuffix(strings.TrimPrefix(name, "hugepages-"), "kB"))
-		file := "hugetlb." + size + ".rsvd."
-		if r.text("hugetlb", file+[...]string{1: "usage_in_bytes", 2: "current"}[v]) == "" {
-			file = "hugetlb." + size + "."
-		}
+		read := r.hugetlb2
 		if v == 1 {
-			if usage := r.text("hugetlb", file+"usage_in_bytes"); usage != "" {
-				s.Hugetlb[size] = HugetlbStats{fs.ParseNumber(usage),
-					r.number("hugetlb", file+"max_usage_in_bytes"), r.number("hugetlb", file+"failcnt")}
-			}
-			continue
+			read = r.hugetlb1
 		}
-		if usage := r.text("hugetlb", file+"current"); usage != "" {
-			h := HugetlbStats{Usage: fs.ParseNumber(usage)}
-			file = "hugetlb." + size + ".events" // counts for both limits
-			r.each("hugetlb", file, func(key string, v uint64) {
-				if key == "max" {
-					h.Failcnt = v
-				}
-			})
+		if h, has := read("hugetlb." + size + "."); has {
 			s.Hugetlb[size] = h
 		}
 	}
+}
+
+func (r *reader) hugetlb2(file string) (h HugetlbStats, has bool) {
+	usage := r.text("hugetlb", file+"rsvd.current")
+	if usage == "" {
+		usage = r.text("hugetlb", file+"current")
+	}
+	if usage == "" {
+		return h, false
+	}
+	h.Usage = fs.ParseNumber(usage)
+	r.each("hugetlb", file+"events", func(key string, v uint64) { // counts for both limits
+		if key == "max" {
+			h.Failcnt = v
+		}
+	})
+	return h, true
 }
 
 // pressure reads "some avg10=0.00 avg60=0.00 avg300=0.00 total=0" and "full …"; nil if the kernel has PSI off.

@@ -1,6 +1,7 @@
 package stats
 
 import (
+	"strconv"
 	"strings"
 
 	"davit/cgroups/fs"
@@ -94,4 +95,31 @@ func (r *reader) blkioEntries(file string) []BlkioEntry {
 		out = append(out, e)
 	}
 	return out
+}
+
+func (r *reader) cpuset1(c *CPUSetStats) {
+	c.CPUs = fs.ParseList(r.text("cpuset", "cpuset.cpus"))
+	c.Mems = fs.ParseList(r.text("cpuset", "cpuset.mems"))
+	c.CPUExclusive = r.number("cpuset", "cpuset.cpu_exclusive")
+	c.MemHardwall = r.number("cpuset", "cpuset.mem_hardwall")
+	c.MemExclusive = r.number("cpuset", "cpuset.mem_exclusive")
+	c.MemoryMigrate = r.number("cpuset", "cpuset.memory_migrate")
+	c.MemorySpreadPage = r.number("cpuset", "cpuset.memory_spread_page")
+	c.MemorySpreadSlab = r.number("cpuset", "cpuset.memory_spread_slab")
+	c.MemoryPressure = r.number("cpuset", "cpuset.memory_pressure")
+	c.SchedLoadBalance = r.number("cpuset", "cpuset.sched_load_balance")
+	c.SchedRelaxDomainLevel, _ = strconv.ParseInt(r.text("cpuset", "cpuset.sched_relax_domain_level"), 10, 64)
+}
+
+func (r *reader) hugetlb1(file string) (h HugetlbStats, has bool) {
+	usage := r.text("hugetlb", file+"rsvd.usage_in_bytes")
+	if usage == "" {
+		usage = r.text("hugetlb", file+"usage_in_bytes")
+	} else {
+		file += "rsvd."
+	}
+	if usage == "" {
+		return h, false
+	}
+	return HugetlbStats{fs.ParseNumber(usage), r.number("hugetlb", file+"max_usage_in_bytes"), r.number("hugetlb", file+"failcnt")}, true
 }

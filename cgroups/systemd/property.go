@@ -34,8 +34,6 @@ func properties(writes []limits.Write, version int, start bool) []Property {
 			if !idle {
 				p.number("CPUWeight", w.Value, w.File)
 			}
-		case "cpu.shares":
-			p.number("CPUShares", w.Value, w.File)
 		case "cpu.max":
 			if f := strings.Fields(w.Value); len(f) > 0 {
 				p.quota = f[0]
@@ -43,10 +41,6 @@ func properties(writes []limits.Write, version int, start bool) []Property {
 					p.period = f[1]
 				}
 			}
-		case "cpu.cfs_quota_us":
-			p.quota = w.Value
-		case "cpu.cfs_period_us":
-			p.period = w.Value
 		case "cpuset.cpus", "cpuset.mems":
 			if version >= 244 {
 				p.set(w)
@@ -138,12 +132,8 @@ func (p *propertyList) plain(w *limits.Write) {
 		p.number("MemoryMin", w.Value, w.File)
 	case "memory.swap.max":
 		p.number("MemorySwapMax", w.Value, w.File)
-	case "memory.limit_in_bytes":
-		p.number("MemoryLimit", w.Value, w.File)
 	case "pids.max":
 		p.number("TasksMax", w.Value, w.File)
-	case "blkio.weight":
-		p.number("BlockIOWeight", w.Value, w.File)
 	case "io.weight":
 		if w.Flags&limits.Keyed == 0 {
 			p.number("IOWeight", strings.TrimPrefix(w.Value, "default "), w.File)
@@ -152,6 +142,8 @@ func (p *propertyList) plain(w *limits.Write) {
 		if w.Alt != nil {
 			p.plain(w.Alt)
 		}
+	default:
+		p.plain1(w)
 	}
 }
 
