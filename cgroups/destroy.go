@@ -68,7 +68,7 @@ func (m *Manager) remove(dir string, v2 bool) error {
 		return fmt.Errorf("rmdir %s: %w", dir, err)
 	}
 	if frozen, _ := m.Frozen(); frozen {
-		if err := m.Thaw(); err != nil && !fs.Gone(err) {
+		if err := m.Thaw(); err != nil {
 			return err
 		}
 	}

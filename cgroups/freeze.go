@@ -38,12 +38,13 @@ func (m *Manager) freeze2() error {
 	}
 	err = fs.AwaitEvent(fd, "frozen 1", freezeTimeout)
 	if err != nil {
-		return errors.Join(fmt.Errorf("freeze %s: %w", m.state.Dirs[""], err), m.unfreeze())
+		return errors.Join(fmt.Errorf("freeze %s: %w", m.state.Dirs[""], err), m.Thaw())
 	}
 	return nil
 }
 
-// Thaw undoes Freeze, and a freeze by others through either version. It tries again what fails for a moment.
+// Thaw undoes Freeze, and a freeze by others through either version. It tries again what fails for a moment. That a
+// hierarchy cannot be thawed is no error if the container is not frozen there.
 func (m *Manager) Thaw() error {
 	var errs []error
 	if m.has2() {
@@ -54,7 +55,7 @@ func (m *Manager) Thaw() error {
 			}
 			return err
 		})
-		if err != nil {
+		if err != nil && !thawed(m.frozen2()) {
 			errs = append(errs, fmt.Errorf("thaw: write 0 to %s/cgroup.freeze: %w", m.state.Dirs[""], err))
 		}
 	}
@@ -64,18 +65,13 @@ func (m *Manager) Thaw() error {
 	return errors.Join(errs...)
 }
 
-// unfreeze is Thaw of a container that may be gone by now.
-func (m *Manager) unfreeze() error {
-	if err := m.Thaw(); !fs.Gone(err) {
-		return err
-	}
-	return nil
-}
+// thawed says whether the answer of frozen1 or frozen2 is a certain no.
+func thawed(frozen bool, err error) bool { return err == nil && !frozen }
 
 // ThawAll thaws what would keep killed processes from their death: a frozen container, and v1's freezer below it.
 func (m *Manager) ThawAll() error {
 	if frozen, err := m.Frozen(); err == nil && frozen {
-		if err := m.unfreeze(); err != nil {
+		if err := m.Thaw(); err != nil {
 			return err
 		}
 	}

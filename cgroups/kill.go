@@ -70,7 +70,7 @@ func (m *Manager) signal(sig unix.Signal) error {
 	case sig == unix.SIGKILL:
 		err = errors.Join(err, m.ThawAll())
 	case frozen && !was:
-		err = errors.Join(err, m.unfreeze())
+		err = errors.Join(err, m.Thaw())
 	}
 	return err
 }

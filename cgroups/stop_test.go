@@ -105,6 +105,36 @@ func TestFreezeLegacy(t *testing.T) {
 	}
 }
 
+// A hierarchy that cannot be thawed counts only if the container is frozen there.
+func TestThawOfWhatIsNotFrozen(t *testing.T) {
+	const refuses = "/proc/version" // can be read, but not written
+	for name, c := range map[string]struct {
+		frozen string
+		want   string
+	}{
+		"not frozen": {"0", ""},
+		"frozen":     {"1", "freezer.state: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v2, v1 := t.TempDir(), t.TempDir()
+			for link, to := range map[string]string{v2 + "/cgroup.freeze": refuses, v1 + "/freezer.state": refuses} {
+				if err := os.Symlink(to, link); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := os.WriteFile(v1+"/freezer.self_freezing", []byte(c.frozen+"\n"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			m := Open(State{Driver: Cgroupfs, Mode: Hybrid, Dirs: map[string]string{"": v2, "freezer": v1}})
+			defer m.Close()
+			err := m.Thaw()
+			if (err == nil) != (c.want == "") || err != nil && (!strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "cgroup.freeze")) {
+				t.Errorf("Thaw: %v, want an error about %q", err, c.want)
+			}
+		})
+	}
+}
+
 // A container that is frozen with its ancestor is not paused itself: it cannot be resumed either.
 func TestFrozenWithItsAncestor(t *testing.T) {
 	m := made(t, nil)

@@ -3,7 +3,6 @@ package cgroups
 import (
 	"fmt"
 
-	"davit/cgroups/fs"
 	"davit/cgroups/limits"
 	"davit/cgroups/systemd"
 	"davit/internal/fault"
@@ -165,7 +164,7 @@ func (m *Manager) limited(writes []limits.Write, devices []specs.LinuxDeviceCgro
 // stopUnit stops the scope; its cgroups go with it. What systemd has collected already is fine.
 func (m *Manager) stopUnit() error {
 	if frozen, _ := m.Frozen(); frozen {
-		if err := m.Thaw(); err != nil && !fs.Gone(err) {
+		if err := m.Thaw(); err != nil {
 			return err
 		}
 	}

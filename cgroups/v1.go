@@ -189,7 +189,7 @@ func (m *Manager) freeze1() error {
 		}
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("freeze %s: %w", m.state.Dirs["freezer"], err), m.unfreeze())
+		return errors.Join(fmt.Errorf("freeze %s: %w", m.state.Dirs["freezer"], err), m.Thaw())
 	}
 	return nil
 }
@@ -206,7 +206,7 @@ func (m *Manager) thaw1() error {
 		}
 		return err
 	})
-	if err != nil {
+	if err != nil && !thawed(m.frozen1()) {
 		return fmt.Errorf("thaw: write THAWED to %s/freezer.state: %w", m.state.Dirs["freezer"], err)
 	}
 	return nil

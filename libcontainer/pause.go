@@ -40,16 +40,7 @@ func (c *Container) Resume() error {
 	m := c.Cgroups()
 	defer m.Close()
 	logf("thaw the cgroup")
-	err := m.Thaw()
-	if err == nil {
-		return nil
-	}
-	// Of several hierarchies, one that was not frozen may be the one that failed.
-	if frozen, unknown := m.Frozen(); unknown == nil && !frozen {
-		logf("%v: but the container is not frozen any more", err)
-		return nil
-	}
-	return err
+	return m.Thaw()
 }
 
 // wrongState is the answer to a verb that a container's state forbids. Engines
