@@ -57,7 +57,7 @@ func checkBundle(c *cli.Context, format string) error {
 		return err
 	}
 	o := libcontainer.CreateOptions{ID: "check", Bundle: bundle, SystemdCgroup: c.Bool("systemd-cgroup")}
-	findings, err := store(c).Check(o)
+	findings, err := newRuntime(c).Check(o)
 	if err != nil {
 		return err
 	}

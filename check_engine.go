@@ -1,9 +1,10 @@
 package main
 
 import (
+	"fmt"
+
 	"davit/internal/inspect"
 	"davit/internal/show"
-	"fmt"
 )
 
 // checkEngine prints what the doctor finds in an engine's configuration.

@@ -1,8 +1,9 @@
 package main
 
 import (
-	"davit/internal/cli"
 	"errors"
+
+	"davit/internal/cli"
 )
 
 // Engines ask for these only on a user's behalf; what `features` says keeps

@@ -1,8 +1,9 @@
 package main
 
 import (
-	"davit/internal/cli"
 	"os"
+
+	"davit/internal/cli"
 )
 
 func completionCommand() *cli.Command {

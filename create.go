@@ -34,8 +34,8 @@ func createOptions(c *cli.Context) (libcontainer.CreateOptions, error) {
 	o := libcontainer.CreateOptions{
 		ConsoleSocket: c.String("console-socket"), PidfdSocket: c.String("pidfd-socket"), PidFile: c.String("pid-file"),
 		NoPivot: c.Bool("no-pivot"), NoNewKeyring: c.Bool("no-new-keyring"),
-		PreserveFDs: c.Int("preserve-fds"), Trace: newTrace(c),
-		ListenFDs: listenFDs(), Notify: os.Getenv("NOTIFY_SOCKET") != "", Rootless: c.String("rootless"),
+		Stdio: libcontainer.Stdio{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, Trace: newTrace(c),
+		ListenFDs: listenFDs(), ListenFDNames: os.Getenv("LISTEN_FDNAMES"), Rootless: c.String("rootless"),
 	}
 	if err := cgroupManager(c, &o); err != nil {
 		return o, err
@@ -44,15 +44,19 @@ func createOptions(c *cli.Context) (libcontainer.CreateOptions, error) {
 	if o.ID, err = containerID(c); err != nil {
 		return o, err
 	}
-	if o.PreserveFDs < 0 {
-		return o, usage(fmt.Errorf("--preserve-fds: %d is negative", o.PreserveFDs))
+	preserve := c.Int("preserve-fds")
+	if preserve < 0 {
+		return o, usage(fmt.Errorf("--preserve-fds: %d is negative", preserve))
 	}
 	if path := c.String("config"); path != "" {
 		if o.Config, err = filepath.Abs(path); err != nil {
 			return o, err
 		}
 	}
-	o.Bundle, err = filepath.Abs(c.String("bundle"))
+	if o.Bundle, err = filepath.Abs(c.String("bundle")); err != nil {
+		return o, err
+	}
+	o.ExtraFDs, err = checkPreserved(preserve + o.ListenFDs)
 	return o, err
 }
 
@@ -102,7 +106,11 @@ example (in a bundle whose config has "terminal": false):
 			if err != nil {
 				return err
 			}
-			return errors.Join(store(c).Create(o), o.Trace.Close())
+			p, err := newRuntime(c).Create(o)
+			if err == nil {
+				p.Close()
+			}
+			return errors.Join(err, o.Trace.Close())
 		}),
 	}
 }

@@ -23,12 +23,12 @@ func deleteCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			return forEach(c, id, func(id string) error { return deleteContainer(store(c), id, c.Bool("force")) })
+			return forEach(c, id, func(id string) error { return deleteContainer(newRuntime(c), id, c.Bool("force")) })
 		}),
 	}
 }
 
-func deleteContainer(s libcontainer.Runtime, id string, force bool) error {
+func deleteContainer(s *libcontainer.Runtime, id string, force bool) error {
 	find := s.OpenLocked
 	if force {
 		find = s.OpenForced

@@ -64,7 +64,7 @@ example:
 }
 
 func execIn(c *cli.Context) (status int, err error) {
-	container, err := store(c).Open(c.Args().First())
+	container, err := newRuntime(c).Open(c.Args().First())
 	if err != nil {
 		return -1, err
 	}
@@ -74,14 +74,42 @@ func execIn(c *cli.Context) (status int, err error) {
 	}
 	o := libcontainer.ExecOptions{
 		ConsoleSocket: c.String("console-socket"), PidfdSocket: c.String("pidfd-socket"), PidFile: c.String("pid-file"),
-		Detach: c.Bool("detach"), IgnorePaused: c.Bool("ignore-paused"), PreserveFDs: c.Int("preserve-fds"), SubCgroups: c.StringSlice("cgroup"),
-		Trace: newTrace(c), ListenFDs: listenFDs(),
+		IgnorePaused: c.Bool("ignore-paused"), SubCgroups: c.StringSlice("cgroup"), Stdio: libcontainer.Stdio{In: os.Stdin, Out: os.Stdout, Err: os.Stderr},
+		Trace: newTrace(c), ListenFDs: listenFDs(), ListenFDNames: os.Getenv("LISTEN_FDNAMES"),
 	}
 	if o.Process, err = execProcess(c, container); err != nil {
 		return -1, err
 	}
-	status, err = container.Exec(o)
+	if o.ExtraFDs, err = checkPreserved(c.Int("preserve-fds") + o.ListenFDs); err != nil {
+		return -1, err
+	}
+	if c.Bool("detach") {
+		p, err := container.Exec(o)
+		if err == nil {
+			p.Close()
+		}
+		return 0, errors.Join(err, o.Trace.Close())
+	}
+	status, err = execAttached(container, o)
 	return status, errors.Join(err, o.Trace.Close())
+}
+
+// execAttached waits for the end of the process.
+func execAttached(container *libcontainer.Container, o libcontainer.ExecOptions) (status int, err error) {
+	f, err := newForeground()
+	if err != nil {
+		return -1, err
+	}
+	defer f.close()
+	o.Terminal = f.terminal()
+	p, err := container.Exec(o)
+	if err != nil {
+		return -1, err
+	}
+	defer p.Close()
+	stop := f.forward(p.PidFD())
+	defer stop()
+	return waitProcess(p.Pid()), nil
 }
 
 // execProcess is the process object to run: of a file, or the container's own;
@@ -109,7 +137,7 @@ func execProcess(c *cli.Context, container *libcontainer.Container) (*specs.Proc
 	}
 	for _, name := range c.StringSlice("cap") {
 		if _, known := config.Capability(name); !known { // a warning, as config.md has it for those of a config
-			libcontainer.Warn(fmt.Sprintf("--cap: unknown capability %q: ignored (names are as in CAP_SYS_ADMIN)", name))
+			warn(fmt.Sprintf("--cap: unknown capability %q: ignored (names are as in CAP_SYS_ADMIN)", name))
 			continue
 		}
 		addCapability(p, name)

@@ -43,7 +43,7 @@ example (in a bundle):
 			if o.Bundle, err = filepath.Abs(c.String("bundle")); err != nil {
 				return err
 			}
-			p, err := store(c).Explain(o)
+			p, err := newRuntime(c).Explain(o)
 			if err != nil {
 				return err
 			}

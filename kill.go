@@ -1,10 +1,11 @@
 package main
 
 import (
-	"davit/internal/cli"
 	"fmt"
 	"strconv"
 	"strings"
+
+	"davit/internal/cli"
 
 	"golang.org/x/sys/unix"
 )
@@ -35,7 +36,7 @@ example:
 				return err
 			}
 			return forEach(c, c.Args().First(), func(id string) error {
-				container, err := store(c).Open(id)
+				container, err := newRuntime(c).Open(id)
 				if err != nil {
 					return err
 				}

@@ -30,7 +30,7 @@ func listCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			s := store(c)
+			s := newRuntime(c)
 			ids, err := s.List()
 			if err != nil {
 				return err
@@ -50,7 +50,7 @@ func listCommand() *cli.Command {
 }
 
 // each calls f for every container that is still there.
-func each(s libcontainer.Runtime, ids []string, f func(*libcontainer.Container)) {
+func each(s *libcontainer.Runtime, ids []string, f func(*libcontainer.Container)) {
 	for _, id := range ids {
 		c, err := s.Look(id)
 		if err != nil {
@@ -61,7 +61,7 @@ func each(s libcontainer.Runtime, ids []string, f func(*libcontainer.Container))
 	}
 }
 
-func listTable(s libcontainer.Runtime, ids []string) error {
+func listTable(s *libcontainer.Runtime, ids []string) error {
 	w := tabwriter.NewWriter(os.Stdout, 12, 1, 3, ' ', 0)
 	fmt.Fprintln(w, "ID\tPID\tSTATUS\tBUNDLE\tCREATED\tOWNER")
 	each(s, ids, func(c *libcontainer.Container) {
@@ -105,7 +105,7 @@ func writeBroken(e *jsonx.Encoder, c *libcontainer.Container) {
 	e.EndObject()
 }
 
-func listJSON(s libcontainer.Runtime, ids []string) error {
+func listJSON(s *libcontainer.Runtime, ids []string) error {
 	var e jsonx.Encoder
 	e.Array()
 	each(s, ids, func(c *libcontainer.Container) {

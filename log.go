@@ -35,7 +35,7 @@ func (l *logger) open(c *cli.Context) error {
 	default:
 		return usage(fmt.Errorf("--rootless: %q: true, false or auto", r))
 	}
-	if store(c).Root == "/" { // its directories would be containers, and removable
+	if newRuntime(c).Root == "/" { // its directories would be containers, and removable
 		return usage(fmt.Errorf("--root: %q: it is to be a directory of davit's own, as /run/davit is", c.String("root")))
 	}
 	level := c.String("log-level")
@@ -45,11 +45,10 @@ func (l *logger) open(c *cli.Context) error {
 		return usage(fmt.Errorf("--log-level: %q: error, warning or debug", level))
 	}
 	if c.Bool("debug") || level == "debug" {
-		libcontainer.Log = func(text string) { l.write("debug", text) }
+		logging.Debug = func(text string) { l.write("debug", text) }
 	}
-	libcontainer.Warn = func(string) {}
 	if level != "error" {
-		libcontainer.Warn = func(text string) { l.write("warning", text) }
+		logging.Warn = func(text string) { l.write("warning", text) }
 	}
 	path := c.String("log")
 	if path == "" {
@@ -155,4 +154,11 @@ func (l *logger) line(level, text string) string {
 		line += fmt.Sprintf(" id=%q version=%q", subject, version)
 	}
 	return strings.ReplaceAll(line, "\n", " ") + "\n"
+}
+
+// warn logs what is not as it should be.
+func warn(text string) {
+	if logging.Warn != nil {
+		logging.Warn(text)
+	}
 }

@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"davit/internal/cli"
+	"davit/internal/compile"
 	"davit/internal/host"
 	"davit/libcontainer"
 
@@ -175,12 +176,20 @@ var verbs = [...]cli.Verb{
 	{Name: "completion", New: completionCommand, Group: selfGroup},
 }
 
-func store(c *cli.Context) libcontainer.Runtime {
+// logging takes what is said besides the error that davit ends with; logger.open sets it.
+var logging libcontainer.Logger
+
+// newRuntime is the library, with what only this process knows.
+func newRuntime(c *cli.Context) *libcontainer.Runtime {
 	root := c.String("root")
 	if abs, err := filepath.Abs(root); err == nil {
 		root = abs
 	}
-	return libcontainer.Runtime{Root: root}
+	runtime := os.Getenv("XDG_RUNTIME_DIR")
+	return &libcontainer.Runtime{
+		Root: root, Sticky: runtime != "" && filepath.Dir(root) == filepath.Clean(runtime), Logger: logging,
+		Environ: os.Environ(), NotifySocket: os.Getenv("NOTIFY_SOCKET"), SeccompReceiver: os.Getenv(compile.ReceiverVariable), BeforeExec: closeOnExec,
+	}
 }
 
 // containerID returns the one argument of most verbs.
@@ -219,7 +228,7 @@ func open(c *cli.Context) (*libcontainer.Container, error) {
 	if err != nil {
 		return nil, err
 	}
-	return store(c).Open(id)
+	return newRuntime(c).Open(id)
 }
 
 // verb adds verb and container to an error.

@@ -1,10 +1,11 @@
 package main
 
 import (
-	"davit/internal/cli"
-	"davit/internal/jsonx"
 	"fmt"
 	"os"
+
+	"davit/internal/cli"
+	"davit/internal/jsonx"
 )
 
 // outputFormat returns the value of --format, which is one of the two.

@@ -34,7 +34,7 @@ func change(do func(*libcontainer.Container) error) func(*cli.Context) error {
 		if err != nil {
 			return err
 		}
-		container, err := store(c).OpenLocked(id)
+		container, err := newRuntime(c).OpenLocked(id)
 		if err != nil {
 			return err
 		}

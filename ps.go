@@ -1,9 +1,6 @@
 package main
 
 import (
-	"davit/internal/cli"
-	"davit/internal/jsonx"
-	"davit/internal/show"
 	"errors"
 	"fmt"
 	"os"
@@ -11,6 +8,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"davit/internal/cli"
+	"davit/internal/jsonx"
+	"davit/internal/show"
 )
 
 func psCommand() *cli.Command {
@@ -32,7 +33,7 @@ func psCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			container, err := store(c).Open(c.Args().First())
+			container, err := newRuntime(c).Open(c.Args().First())
 			if err != nil {
 				return err
 			}

@@ -1,10 +1,11 @@
 package main
 
 import (
-	"davit/internal/cli"
 	"errors"
 	"fmt"
 	"regexp"
+
+	"davit/internal/cli"
 )
 
 func regexFlag() cli.Flag {
@@ -21,7 +22,7 @@ func forEach(c *cli.Context, id string, do func(id string) error) error {
 	if err != nil {
 		return usage(fmt.Errorf("--regex: %w", err))
 	}
-	ids, err := store(c).List()
+	ids, err := newRuntime(c).List()
 	if err != nil {
 		return err
 	}

@@ -2,9 +2,12 @@ package main
 
 import (
 	"errors"
+	"fmt"
 
 	"davit/internal/cli"
 	"davit/libcontainer"
+
+	"golang.org/x/sys/unix"
 )
 
 func runCommand() *cli.Command {
@@ -23,12 +26,20 @@ example (in a bundle):
 			&cli.BoolFlag{Name: "no-subreaper", Usage: "do not reap what the container's processes leave behind"},
 		),
 		Action: verb(func(c *cli.Context) error {
-			o := libcontainer.RunOptions{Detach: c.Bool("detach"), Keep: c.Bool("keep"), NoSubreaper: c.Bool("no-subreaper")}
+			o := libcontainer.RunOptions{Detach: c.Bool("detach")}
 			var err error
 			if o.CreateOptions, err = createOptions(c); err != nil {
 				return err
 			}
-			status, err := store(c).Run(o)
+			status := 0
+			if o.Detach {
+				var p *libcontainer.Process
+				if p, err = newRuntime(c).Run(o); err == nil {
+					p.Close()
+				}
+			} else {
+				status, err = runAttached(c, o)
+			}
 			err = errors.Join(err, o.Trace.Close())
 			if err == nil && status != 0 {
 				return exitStatus(status)
@@ -36,4 +47,34 @@ example (in a bundle):
 			return err
 		}),
 	}
+}
+
+// runAttached runs a container in the foreground: it waits for the end of its process and removes it.
+func runAttached(c *cli.Context, o libcontainer.RunOptions) (status int, err error) {
+	if !c.Bool("no-subreaper") {
+		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+			return -1, fmt.Errorf("prctl PR_SET_CHILD_SUBREAPER: %w", err)
+		}
+	}
+	f, err := newForeground()
+	if err != nil {
+		return -1, err
+	}
+	defer f.close()
+	o.Terminal = f.terminal()
+	p, err := newRuntime(c).Run(o)
+	if err != nil {
+		return -1, err
+	}
+	stop := f.forward(p.PidFD())
+	end := o.Trace.Span("the container's process")
+	status = waitProcess(p.Pid())
+	end()
+	stop()
+	p.Close() // it may have ended right after it was ready
+	if c.Bool("keep") {
+		return status, nil
+	}
+	defer o.Trace.Span("delete")()
+	return status, p.Delete()
 }

@@ -1,11 +1,12 @@
 package main
 
 import (
-	"davit/internal/cli"
-	"davit/internal/config"
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"davit/internal/cli"
+	"davit/internal/config"
 )
 
 func specCommand() *cli.Command {

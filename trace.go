@@ -16,7 +16,9 @@ func traceFlag() cli.Flag {
 	return &cli.StringFlag{Name: "trace", Usage: "write a timeline of every step to `file`, for `davit trace` or Chrome's trace viewer"}
 }
 
-func newTrace(c *cli.Context) *libcontainer.Trace { return libcontainer.NewTrace(c.String("trace")) }
+func newTrace(c *cli.Context) *libcontainer.Trace {
+	return libcontainer.NewTrace(c.String("trace"), logging)
+}
 
 func traceCommand() *cli.Command {
 	return &cli.Command{

@@ -30,7 +30,7 @@ type Finding struct {
 // examination collects what is found about one bundle.
 type examination struct {
 	CreateOptions
-	store    Runtime
+	store    *Runtime
 	facts    *host.Facts
 	spec     *specs.Spec
 	findings []Finding
@@ -40,7 +40,7 @@ type examination struct {
 // it. It makes nothing, and takes the steps of create up to where that begins to
 // make something, so that the two agree. What depends on the host is only
 // looked at in a config that is valid.
-func (rt Runtime) Check(o CreateOptions) ([]Finding, error) {
+func (rt *Runtime) Check(o CreateOptions) ([]Finding, error) {
 	e := &examination{CreateOptions: o, store: rt, facts: host.Host()}
 	raw, given, err := o.loadConfig()
 	for _, n := range config.Notes(raw) {
@@ -120,7 +120,7 @@ func (e *examination) compile() {
 			e.findings = append(e.findings, Finding{Warning: true, Field: w.Field, Message: w.Message(), Hint: w.Hint})
 		}
 	}
-	if err := fillFilter(c.plan, c.filter, c.spec, ""); err != nil { // it keeps nothing in the cache
+	if err := e.store.fillFilter(c.plan, c.filter, c.spec, ""); err != nil { // it keeps nothing in the cache
 		e.fail("", err)
 		return
 	}

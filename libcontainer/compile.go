@@ -1,7 +1,6 @@
 package libcontainer
 
 import (
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -21,28 +20,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// CreateOptions are what the command line says about a new container.
-type CreateOptions struct {
-	ID            string
-	Bundle        string // absolute
-	Config        string // path of a file that takes the place of the bundle's config.json, or ""
-	ConsoleSocket string // path of a socket that gets the terminal's master
-	Console       int    // or the socket itself, if > 0
-	PidFile       string
-	PidfdSocket   string
-	NoPivot       bool
-	NoNewKeyring  bool
-	SystemdCgroup bool
-	NoCgroup      bool // the container stays in the caller's
-	PreserveFDs   int
-	ListenFDs     int    // how many sockets, from descriptor 3 on, LISTEN_FDS announces; preserved before the others
-	Notify        bool   // the container gets a NOTIFY_SOCKET
-	Rootless      string // may cgroups be left out where they are not writable: "true", "false", else davit finds out
-	// Run: the creator starts it, so that there is no socket to wait at.
-	Run   bool
-	Trace *Trace
-}
-
 // compiled is what a config comes to on this host.
 type compiled struct {
 	plan     *plan.Plan
@@ -57,11 +34,11 @@ type compiled struct {
 }
 
 // compile decides everything about a new container. It changes nothing. The plan's filter is still to be filled in.
-func (rt Runtime) compile(s *specs.Spec, o CreateOptions, facts *host.Facts) (*compiled, error) {
+func (rt *Runtime) compile(s *specs.Spec, o CreateOptions, facts *host.Facts) (*compiled, error) {
 	if err := rt.checkRoot(); err != nil { // compiled filters are kept there
 		return nil, err
 	}
-	made, err := compile.New(s, o.compileOptions(filepath.Join(rt.Root, o.ID)), facts)
+	made, err := compile.New(s, rt.compileOptions(&o, filepath.Join(rt.Root, o.ID)), facts)
 	if err != nil {
 		return nil, err
 	}
@@ -83,16 +60,16 @@ func (rt Runtime) compile(s *specs.Spec, o CreateOptions, facts *host.Facts) (*c
 	return c, nil
 }
 
-func (o *CreateOptions) compileOptions(stateDir string) compile.Options {
+func (rt *Runtime) compileOptions(o *CreateOptions, stateDir string) compile.Options {
 	return compile.Options{
-		ID: o.ID, Bundle: o.Bundle, StateDir: stateDir, ConsoleSocket: o.ConsoleSocket, Console: o.Console > 0, NoPivot: o.NoPivot, NoNewKeyring: o.NoNewKeyring,
-		SystemdCgroup: o.SystemdCgroup, NoCgroup: o.NoCgroup, PreserveFDs: o.PreserveFDs, ListenFDs: o.ListenFDs, ListenNames: os.Getenv("LISTEN_FDNAMES"),
-		Receiver: os.Getenv(compile.ReceiverVariable), Notify: o.Notify, Rootless: o.Rootless, Run: o.Run, Trace: o.Trace != nil,
+		ID: o.ID, Bundle: o.Bundle, StateDir: stateDir, ConsoleSocket: o.ConsoleSocket, Console: o.Terminal != nil && o.ConsoleSocket == "", NoPivot: o.NoPivot, NoNewKeyring: o.NoNewKeyring,
+		SystemdCgroup: o.SystemdCgroup, NoCgroup: o.NoCgroup, PreserveFDs: len(o.ExtraFDs), ListenFDs: o.ListenFDs, ListenNames: o.ListenFDNames,
+		Receiver: rt.SeccompReceiver, Notify: o.notify, Rootless: o.Rootless, Run: o.Run, Trace: o.Trace != nil,
 	}
 }
 
 // fillFilter gives a plan the filter that it lacks: from the cache, or by the compiler. An empty cache is none.
-func fillFilter(p *plan.Plan, filter *process.Filter, s *specs.Spec, cache string) error {
+func (rt *Runtime) fillFilter(p *plan.Plan, filter *process.Filter, s *specs.Spec, cache string) error {
 	switch {
 	case filter == nil:
 		return nil
@@ -107,10 +84,10 @@ func fillFilter(p *plan.Plan, filter *process.Filter, s *specs.Spec, cache strin
 		return err
 	}
 	if len(f.Ignored) > 0 {
-		logf("linux.seccomp: unknown here, and so left out: %s", strings.Join(f.Ignored, " "))
+		rt.log().Debugf("linux.seccomp: unknown here, and so left out: %s", strings.Join(f.Ignored, " "))
 	}
 	if f.CacheError != nil {
-		logf("linux.seccomp: the filter is good, but was not cached: %v", f.CacheError)
+		rt.log().Debugf("linux.seccomp: the filter is good, but was not cached: %v", f.CacheError)
 	}
 	return compile.FillFilter(p, string(f.Program), false)
 }
@@ -134,18 +111,18 @@ func unknownSyscalls(s *specs.Spec, ignored []string) error {
 }
 
 // say prints warnings.
-func say(warnings []*fault.Error) {
+func (rt *Runtime) say(warnings []*fault.Error) {
 	for _, w := range warnings {
-		warnf("%s", w.Error())
+		rt.log().Warnf("%s", w.Error())
 	}
 }
 
 // judge warns of what a check warns of, and returns the error for what it objects to.
-func judge(problems, warnings []*fault.Error) error {
+func (rt *Runtime) judge(problems, warnings []*fault.Error) error {
 	if err := compile.Judge(problems); err != nil {
 		return err
 	}
-	say(warnings)
+	rt.say(warnings)
 	return nil
 }
 
@@ -156,7 +133,7 @@ func (c *compiled) describe(o CreateOptions, made *compile.Container) {
 		NoProcess:  made.NoProcess,
 		OCIVersion: specs.Version, ID: o.ID, Bundle: o.Bundle, Rootfs: rootfs.Path(s, o.Bundle),
 		OwnPid: made.New&unix.CLONE_NEWPID != 0, Terminal: s.Process.Terminal, NoKeyring: o.NoNewKeyring,
-		Annotations: s.Annotations, Cgroup: c.cgroups.State(), Notify: o.Notify, Steps: len(c.plan.Steps),
+		Annotations: s.Annotations, Cgroup: c.cgroups.State(), Notify: o.notify, Steps: len(c.plan.Steps),
 	}
 	c.state.SharedMounts = made.New&unix.CLONE_NEWNS == 0
 	for _, n := range s.Linux.Namespaces {

@@ -1,69 +1,100 @@
-// Package libcontainer is the life of a container: create, start, exec, kill,
-// delete, and the state that is kept of it. It composes the plan from what the
-// packages below contribute, and does the parent's part of it.
 package libcontainer
 
 import (
-	"davit/internal/log"
 	"davit/internal/store"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// Runtime is a directory of containers' states and what is done with the containers in it.
-type Runtime struct{ Root string }
+type entry = store.Entry
 
-func (rt Runtime) store() store.Store {
-	return store.Store{Root: rt.Root, Log: log.Logger{Debug: Log, Warn: Warn}}
-}
-
-func (rt Runtime) checkRoot() error { return rt.store().CheckRoot() }
-
-// Container is a container that exists; it is locked for as long as it is open
-// by a verb that changes it.
+// Container is a container that exists, as it was when it was opened. Whoever opens it closes it. Its methods are not to be called
+// at the same time; several Containers may be open, also of the same container: a lock in the state directory keeps
+// those that change it apart, in this process as among processes.
 type Container struct {
-	*store.Entry
-	rt Runtime
+	*entry
+	rt *Runtime
 }
 
-func (rt Runtime) container(e *store.Entry, err error) (*Container, error) {
+// Info is what is known of a container.
+type Info struct {
+	OCIVersion  string // of the runtime-spec that its config was read by
+	ID          string
+	Pid         int // of its process; 0 if that has ended or is not there yet
+	Status      specs.ContainerState
+	Bundle      string // absolute paths
+	Rootfs      string
+	Created     string // RFC 3339, with nanoseconds
+	Annotations map[string]string
+	Owner       string // the name of the user who made it, or the number
+}
+
+// Paused is the status of a paused container. The others are those of the runtime-spec: creating, created, running, stopped.
+const Paused = store.Paused
+
+// Info returns what is known of the container. The status is that of now.
+func (c *Container) Info() Info {
+	i := Info{OCIVersion: c.OCIVersion, ID: c.ID, Pid: c.Pid, Status: c.Status(), Bundle: c.Bundle, Rootfs: c.Rootfs, Created: c.Created,
+		Annotations: c.Annotations, Owner: c.Owner()}
+	if i.Status == specs.StateStopped {
+		i.Pid = 0
+	}
+	return i
+}
+
+// Status returns "creating", "created", "running", "paused" or "stopped", as it is now.
+func (c *Container) Status() specs.ContainerState { return c.entry.Status() }
+
+// Spec returns the config that the container was created from, with the limits of later updates. It is read once: whoever
+// changes what it returns changes it for all.
+func (c *Container) Spec() (*specs.Spec, error) { return c.entry.Spec() }
+
+// Close lets go of the container, and of its lock if it is held. The container goes on.
+func (c *Container) Close() { c.entry.Close() }
+
+func (rt *Runtime) container(e *store.Entry, err error) (*Container, error) {
 	if err != nil {
 		return nil, err
 	}
 	return &Container{e, rt}, nil
 }
 
-// What errors.Is finds.
-var (
-	// ErrNotFound says that there is no container with that id.
-	ErrNotFound = store.ErrNotFound
-	// ErrExists says that the id is taken.
-	ErrExists = store.ErrExists
-	// ErrNotRunning says that the container's process has ended, or is not there yet.
-	ErrNotRunning = store.ErrNotRunning
-)
+// Open finds a container, or fails with [ErrNotFound]. It waits for no lock, and a hook may call it while the container
+// is being made. The methods that change the container take the lock by themselves.
+func (rt *Runtime) Open(id string) (*Container, error) { return rt.container(rt.store().Open(id)) }
 
-// ForeignError is why davit does nothing with a container: something else has made it.
-type ForeignError = store.ForeignError
-
-// Open finds a container, or fails with ErrNotFound. It waits for no lock: it is for verbs that
-// look at a container, signal it, or add a process. A hook may call those while its
-// container is being made, and a state on disk is always whole.
-func (rt Runtime) Open(id string) (*Container, error) { return rt.container(rt.store().Open(id)) }
-
-// OpenLocked finds a container and takes its lock, which Close gives back: for verbs that
-// change what is kept of it.
-func (rt Runtime) OpenLocked(id string) (*Container, error) {
+// OpenLocked finds a container and takes its lock, which Close gives back. It saves those methods from taking the lock and reading the
+// state once more. A container that is being made is not waited for.
+func (rt *Runtime) OpenLocked(id string) (*Container, error) {
 	return rt.container(rt.store().OpenLocked(id))
 }
 
-// OpenForced opens a container to delete it, whatever state it is in. If another davit holds its lock, the container's
-// processes are killed.
-func (rt Runtime) OpenForced(id string) (*Container, error) {
+// OpenForced opens a container to delete it, whatever state it is in. If its lock is held, as by one who waits for a hook, the
+// container's processes are killed.
+func (rt *Runtime) OpenForced(id string) (*Container, error) {
 	return rt.container(rt.store().OpenForced(id, func(e *store.Entry) error { return (&Container{e, rt}).killAll() }))
 }
 
 // Look finds a container, as Open does. If that fails for another reason than that there is none, what it returns is Broken:
-// list shows it all the same.
-func (rt Runtime) Look(id string) (*Container, error) { return rt.container(rt.store().Look(id)) }
+// a list shows it all the same.
+func (rt *Runtime) Look(id string) (*Container, error) { return rt.container(rt.store().Look(id)) }
 
-// List returns the ids of all containers, in order.
-func (rt Runtime) List() ([]string, error) { return rt.store().List() }
+// List returns the ids of all containers, in order. Containers of other runtimes are among them: Open fails with a
+// [ForeignError] for those.
+func (rt *Runtime) List() ([]string, error) { return rt.store().List() }
+
+// lock takes the lock for a method that changes the container, if the container was opened without it. The caller calls unlock in any
+// case, which gives back what lock has taken. The error is that of a container whose state cannot be read, too.
+func (c *Container) lock(force bool) (unlock func(), err error) {
+	if c.Locked() {
+		return func() {}, c.Broken
+	}
+	var kill func(*store.Entry) error
+	if force {
+		kill = func(e *store.Entry) error { return (&Container{e, c.rt}).killAll() }
+	}
+	if err := c.entry.Lock(kill); err != nil {
+		return func() {}, err
+	}
+	return c.Unlock, c.Broken
+}

@@ -35,7 +35,7 @@ const seccompCache = ".seccomp"
 type creation struct {
 	*compiled
 	CreateOptions
-	store Runtime
+	rt    *Runtime
 	facts *host.Facts
 	path  string // of the state directory
 	dir   int    // of it, with the lock
@@ -50,21 +50,6 @@ type creation struct {
 	grouped bool
 	// hooked: hooks have run, so that the poststop hooks are to follow, whatever happens.
 	hooked bool
-}
-
-// Create makes a container up to the point where its process waits for start.
-// On error nothing is left behind.
-func (rt Runtime) Create(o CreateOptions) (err error) {
-	b, err := o.load()
-	if err != nil {
-		return err
-	}
-	c, err := rt.create(o, b)
-	if err != nil {
-		return err
-	}
-	c.close()
-	return nil
 }
 
 // bundle is a bundle's config.json.
@@ -83,26 +68,26 @@ func (o *CreateOptions) load() (*bundle, error) {
 	if err := store.CheckID(o.ID); err != nil {
 		return nil, err
 	}
-	if err := checkPreserved(o.PreserveFDs + o.ListenFDs); err != nil {
-		return nil, err
+	if o.ListenFDs > len(o.ExtraFDs) {
+		return nil, fmt.Errorf("%d sockets for LISTEN_FDS, but %d descriptors", o.ListenFDs, len(o.ExtraFDs))
 	}
 	defer o.Trace.span("load config.json")()
 	raw, config, err := o.loadConfig()
 	return &bundle{raw, config}, err
 }
 
-func (rt Runtime) create(o CreateOptions, b *bundle) (c *creation, err error) {
-	o.PreserveFDs += o.ListenFDs
+func (rt *Runtime) create(o CreateOptions, b *bundle) (c *creation, err error) {
+	o.notify = rt.NotifySocket != ""
 	if b.config.Process != nil {
 		if err := o.checkTerminal(b.terminal()); err != nil {
 			return nil, err
 		}
 	}
-	c = &creation{CreateOptions: o, store: rt, facts: host.Host(), path: filepath.Join(rt.Root, o.ID), dir: -1, raw: b.raw}
+	c = &creation{CreateOptions: o, rt: rt, facts: host.Host(), path: filepath.Join(rt.Root, o.ID), dir: -1, raw: b.raw}
 	end := o.Trace.span("validate and compile")
 	if c.compiled, err = rt.compile(b.config, o, c.facts); err == nil {
-		say(c.warnings)
-		if err = fillFilter(c.plan, c.filter, c.spec, filepath.Join(rt.Root, seccompCache)); err != nil {
+		rt.say(c.warnings)
+		if err = rt.fillFilter(c.plan, c.filter, c.spec, filepath.Join(rt.Root, seccompCache)); err != nil {
 			c.cgroups.Close()
 		}
 	}
@@ -111,12 +96,15 @@ func (rt Runtime) create(o CreateOptions, b *bundle) (c *creation, err error) {
 		return nil, err
 	}
 	end = o.Trace.span("open descriptors")
-	c.fds, err = openDescriptors(c.plan, map[string]int{"console": o.Console}, o.PreserveFDs)
+	var console int
+	if console, err = o.Terminal.socket(b.terminal()); err == nil {
+		c.fds, err = openDescriptors(c.plan, map[string]int{"console": console}, len(o.ExtraFDs))
+	}
 	if err == nil {
 		err = c.spareOwnNamespaces()
 	}
 	if err == nil {
-		c.hooks.hookOutput, err = openHookOutput(c.spec.Annotations, o.Bundle)
+		c.hooks.hookOutput, err = openHookOutput(c.spec.Annotations, o.Bundle, rt.log())
 	}
 	end()
 	if err != nil {
@@ -129,8 +117,6 @@ func (rt Runtime) create(o CreateOptions, b *bundle) (c *creation, err error) {
 	}
 	return c, nil
 }
-
-var errNoProcess = errors.New("process: not set in config.json: there is nothing to start")
 
 // loadConfig reads the bundle's config.json, or the file that takes its place.
 func (o *CreateOptions) loadConfig() ([]byte, *specs.Spec, error) {
@@ -159,7 +145,9 @@ func LoadBundle(bundle string) ([]byte, *specs.Spec, error) {
 }
 
 func (o *CreateOptions) checkTerminal(terminal bool) error {
-	switch given := o.ConsoleSocket != "" || o.Console > 0; {
+	switch given := o.ConsoleSocket != "" || o.Terminal != nil; {
+	case terminal && o.Terminal != nil && o.ConsoleSocket != "":
+		return errors.New("--console-socket: only with --detach: without it, the terminal is davit's own")
 	case terminal && !given:
 		return errors.New("process.terminal: true, but there is nobody to take the terminal: give --console-socket, use run without --detach, or set it to false")
 	case !terminal && o.ConsoleSocket != "":
@@ -194,7 +182,7 @@ func (c *creation) make() error {
 // claim makes the state directory with what is needed to undo the rest.
 func (c *creation) claim() error {
 	var err error
-	if c.dir, err = c.store.store().MakeDir(c.ID); err != nil {
+	if c.dir, err = c.rt.store().MakeDir(c.ID); err != nil {
 		return err
 	}
 	if c.state.SharedMounts {
@@ -206,8 +194,8 @@ func (c *creation) claim() error {
 	if err := c.state.Write(c.dir, true); err != nil {
 		return err
 	}
-	c.store.store().Guard(c.dir)
-	if c.Notify {
+	c.rt.store().Guard(c.dir)
+	if c.notify {
 		if err := mkdirNotify(c.dir, !c.rootless && c.state.Namespaces&unix.CLONE_NEWUSER != 0); err != nil {
 			return err
 		}
@@ -283,10 +271,12 @@ func (c *creation) spawn() error {
 	if err != nil {
 		return err
 	}
-	o := nsenter.Options{Plan: encoded, Descriptors: c.fds, Stdio: [3]int{0, 1, 2}, Clone: c.plan.Clone, Cgroup: -1, Fork: c.plan.ForkStep()}
-	for i := range c.PreserveFDs {
-		o.Preserve = append(o.Preserve, 3+i)
+	o := nsenter.Options{Plan: encoded, Descriptors: c.fds, Preserve: c.ExtraFDs, Clone: c.plan.Clone, Cgroup: -1, Fork: c.plan.ForkStep()}
+	done, err := c.Stdio.fill(&o.Stdio)
+	if err != nil {
+		return err
 	}
+	defer done()
 	dir, err := c.cgroups.FD()
 	if err != nil {
 		return err
@@ -295,7 +285,7 @@ func (c *creation) spawn() error {
 		o.Cgroup = int(dir.Fd())
 	}
 	if c.rootless {
-		restore, err := inheritOOMScore(c.spec.Process.OOMScoreAdj)
+		restore, err := inheritOOMScore(c.spec.Process.OOMScoreAdj, c.rt.log())
 		if err != nil {
 			return err
 		}
@@ -414,10 +404,10 @@ func (c *creation) runtimeHooks() error {
 	h := c.spec.Hooks
 	c.hooked = true
 	state := hookState(c.spec, c.CreateOptions, "creating", strconv.Itoa(c.stage.Pid))
-	if err := runHooks("prestart", 0, h.Prestart, c.Bundle, state, c.spec.Annotations); err != nil { //nolint:staticcheck // deprecated, but engines use it
+	if err := c.rt.runHooks("prestart", 0, h.Prestart, c.Bundle, state, c.spec.Annotations); err != nil { //nolint:staticcheck // deprecated, but engines use it
 		return err
 	}
-	return runHooks("createRuntime", 0, h.CreateRuntime, c.Bundle, state, c.spec.Annotations)
+	return c.rt.runHooks("createRuntime", 0, h.CreateRuntime, c.Bundle, state, c.spec.Annotations)
 }
 
 // stageDied says why there is no message any more. A limit is named if the kernel says that it killed for one.
@@ -516,7 +506,7 @@ func (c *creation) undo() {
 	c.fds = nil
 	if c.dir >= 0 {
 		if err := c.remove(); err != nil {
-			warnf("create %s: clean up: %v: `davit delete --force %s` removes the rest", c.ID, err, c.ID)
+			c.rt.log().Warnf("create %s: clean up: %v: `davit delete --force %s` removes the rest", c.ID, err, c.ID)
 		} else {
 			c.sayNotUndone(store.RemoveDir(c.path, c.dir))
 		}
@@ -538,7 +528,7 @@ func (c *creation) remove() error {
 	}
 	if c.hooked { // runtime.md "Lifecycle" 3 to 9: the failure of a hook leads to 12 and 13
 		state := hookState(c.spec, c.CreateOptions, specs.StateStopped, strconv.Itoa(c.stage.Pid))
-		errs = append(errs, runPoststop(&c.state, "create", c.poststop(), state, c.dir))
+		errs = append(errs, c.rt.runPoststop(&c.state, "create", c.poststop(), state, c.dir))
 	}
 	err := errors.Join(errs...)
 	if err != nil && c.hooked { // delete is not to run them again
@@ -557,6 +547,6 @@ func (c *creation) poststop() []specs.Hook {
 // sayNotUndone logs an error of cleaning up, beside the one that made it necessary.
 func (c *creation) sayNotUndone(err error) {
 	if err != nil {
-		warnf("create %s: clean up: %v", c.ID, err)
+		c.rt.log().Warnf("create %s: clean up: %v", c.ID, err)
 	}
 }

@@ -19,6 +19,11 @@ const dying = 200 * time.Millisecond
 // Delete removes a container that has stopped or was never started, or with
 // force any: its processes, cgroups and state. What is gone already is no error.
 func (c *Container) Delete(force bool) error {
+	unlock, err := c.lock(force)
+	defer unlock()
+	if err != nil && c.Broken == nil {
+		return err
+	}
 	status := c.Status()
 	switch {
 	case force, status == specs.StateStopped, status == specs.StateCreated:
@@ -26,13 +31,14 @@ func (c *Container) Delete(force bool) error {
 		// Whoever makes it would hold the lock: it was killed before it was done.
 	case status == specs.StateRunning && store.WaitExit(c.Pidfd, dying):
 	default:
-		return fmt.Errorf("cannot delete container %s that is not stopped: %s", c.ID, status)
+		return fmt.Errorf("cannot delete container %s that %w: %s", c.ID, ErrNotStopped, status)
 	}
 	if c.Pidfd >= 0 || force || !c.OwnPid || status == specs.StateCreating {
 		if err := c.killAll(); err != nil {
 			return err
 		}
 	}
+	c.rt.reap(c.Pid)
 	return c.destroy(force)
 }
 
@@ -44,7 +50,7 @@ func (c *Container) destroy(force bool) error {
 	} else {
 		m := c.Cgroups()
 		defer m.Close()
-		logf("remove the cgroups")
+		c.rt.log().Debugf("remove the cgroups")
 		remove := m.Destroy
 		if !c.OwnsCgroup() {
 			remove = m.RemoveEmpty
@@ -67,10 +73,10 @@ func (c *Container) destroy(force bool) error {
 	if err := c.poststop(force); err != nil {
 		return err
 	}
-	logf("remove the state directory")
+	c.rt.log().Debugf("remove the state directory")
 	err := store.RemoveDir(c.Path, c.Dir)
 	if err != nil && had != c.Poststop { // another delete is not to run them again
-		err = errors.Join(err, c.State.Write(c.Dir, false))
+		err = errors.Join(err, c.entry.State.Write(c.Dir, false))
 	}
 	return err
 }
@@ -81,7 +87,7 @@ func (c *Container) warnUnknown() {
 	if s, err := c.Spec(); err == nil && s.Linux != nil && s.Linux.CgroupsPath != "" {
 		cgroup = fmt.Sprintf("cgroup (linux.cgroupsPath: %q)", s.Linux.CgroupsPath)
 	}
-	warnf("delete %s: %v: so its processes, %s and mounts are not known: what there is of them stays, and is to be removed by hand", c.ID, c.Broken, cgroup)
+	c.rt.log().Warnf("delete %s: %v: so its processes, %s and mounts are not known: what there is of them stays, and is to be removed by hand", c.ID, c.Broken, cgroup)
 }
 
 // poststop runs those hooks. If one cannot be started, the state stays, so that another delete runs it, and those that have run
@@ -92,7 +98,7 @@ func (c *Container) poststop(force bool) error {
 	}
 	hooks, err := c.poststopHooks()
 	if err != nil && force && !store.IsTransient(err) {
-		warnf("delete %s: %v: so its poststop hooks are not known, and do not run", c.ID, err)
+		c.rt.log().Warnf("delete %s: %v: so its poststop hooks are not known, and do not run", c.ID, err)
 		return nil
 	}
 	if err != nil {
@@ -102,7 +108,7 @@ func (c *Container) poststop(force bool) error {
 	if err := unix.Faccessat(c.Dir, ".", unix.W_OK, 0); err != nil {
 		return fmt.Errorf("the state directory %s: %w", c.Path, err)
 	}
-	return runPoststop(&c.State, "delete", hooks, c.stateNow(specs.StateStopped), c.Dir)
+	return c.rt.runPoststop(&c.entry.State, "delete", hooks, c.stateNow(specs.StateStopped), c.Dir)
 }
 
 func (c *Container) poststopHooks() ([]specs.Hook, error) {
@@ -119,10 +125,10 @@ func (c *Container) poststopHooks() ([]specs.Hook, error) {
 // runPoststop runs the poststop hooks that have not run yet. The failure of one is logged, and the rest goes on: runtime.md
 // "Lifecycle" 13. One that could not be started, for want of memory for example, has not run: that is an error, and
 // the state in dir tells which hooks are left.
-func runPoststop(s *store.State, verb string, hooks []specs.Hook, state string, dir int) error {
+func (rt *Runtime) runPoststop(s *store.State, verb string, hooks []specs.Hook, state string, dir int) error {
 	for ; s.PoststopDone < len(hooks); s.PoststopDone++ {
 		i := s.PoststopDone
-		err := runHooks("poststop", i, hooks[i:i+1], s.Bundle, state, s.Annotations)
+		err := rt.runHooks("poststop", i, hooks[i:i+1], s.Bundle, state, s.Annotations)
 		var not *notStartedError
 		if errors.As(err, &not) {
 			if i > 0 {
@@ -131,7 +137,7 @@ func runPoststop(s *store.State, verb string, hooks []specs.Hook, state string, 
 			return withHint(err, fmt.Sprintf("the hook has not run and the container's state stays: `davit delete %s` tries again", s.ID))
 		}
 		if err != nil {
-			warnf("%s %s: %v", verb, s.ID, err)
+			rt.log().Warnf("%s %s: %v", verb, s.ID, err)
 		}
 	}
 	s.Poststop, s.PoststopDone = false, 0

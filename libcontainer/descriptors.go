@@ -3,7 +3,6 @@ package libcontainer
 import (
 	"errors"
 	"fmt"
-	"math"
 	"runtime"
 	"strings"
 
@@ -242,28 +241,6 @@ func openTree(d *plan.Descriptor) (int, error) {
 		flags |= unix.AT_SYMLINK_NOFOLLOW
 	}
 	return named("open_tree", d.Path)(unix.OpenTree(unix.AT_FDCWD, d.Path, flags))
-}
-
-// checkPreserved says whether n descriptors from 3 on are open, and not davit's own.
-// The others that davit was called with go no further.
-func checkPreserved(n int) error {
-	for fd := 3; fd < 3+n; fd++ {
-		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
-		if err != nil || flags&unix.FD_CLOEXEC != 0 {
-			return fmt.Errorf("--preserve-fds (and LISTEN_FDS): descriptor %d was to be passed on, but davit was called without it", fd)
-		}
-	}
-	return closeOnExec()
-}
-
-// closeOnExec keeps what davit was called with from whatever it executes: a
-// stage would hold it while it waits for start, and a hook for good. The stdio and
-// descriptors that a process is to have are handed over one by one.
-func closeOnExec() error {
-	if err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
-		return fmt.Errorf("close_range: %w", err)
-	}
-	return nil
 }
 
 // named adds call and subject to an error.

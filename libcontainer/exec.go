@@ -22,26 +22,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ExecOptions are what the command line says about one more process in a container.
-type ExecOptions struct {
-	Process       *specs.Process
-	ConsoleSocket string
-	PidFile       string
-	PidfdSocket   string
-	Detach        bool
-	IgnorePaused  bool
-	PreserveFDs   int
-	ListenFDs     int      // as in CreateOptions
-	SubCgroups    []string // see cgroups.Manager.Sub
-	Trace         *Trace
-}
-
 // execution is a process being brought into a container.
 type execution struct {
 	ExecOptions
 	*Container
-	// terminal is to be connected before the program sees its own; nil without one.
-	terminal *foreground
 	plan     *plan.Plan
 	spec     *specs.Spec
 	fds      descriptors
@@ -51,37 +35,17 @@ type execution struct {
 	inherits bool // the OOM score, from davit
 }
 
-// Exec runs a process in a container. Detached it returns once the program was
-// exec'd, else with the process's exit status.
-func (c *Container) Exec(o ExecOptions) (status int, err error) {
-	o.PreserveFDs += o.ListenFDs
-	if err := c.mayExec(o); err != nil {
-		return -1, err
-	}
-	e := &execution{ExecOptions: o, Container: c, plan: &plan.Plan{}}
-	if e.spec, err = c.Spec(); err != nil {
-		return -1, err
-	}
-	if o.Detach {
-		defer e.close()
-		return 0, e.stopped(e.run(-1))
-	}
-	f, err := newForeground(o.Process.Terminal)
+// execution checks what the config says of processes, and begins.
+func (c *Container) execution(o ExecOptions) (*execution, error) {
+	s, err := c.Spec()
 	if err != nil {
-		return -1, err
+		return nil, err
 	}
-	defer f.close()
-	defer e.close()
-	if o.Process.Terminal {
-		e.terminal = f
-	}
-	if err := e.stopped(e.run(f.sockets[1])); err != nil {
-		return -1, err
-	}
-	stop := f.forward(e.stage.PidFD)
-	defer stop()
-	return waitProcess(e.stage.Pid), nil
+	return &execution{ExecOptions: o, Container: c, spec: s}, nil
 }
+
+// attaches says whether the caller is to take the terminal before the program sees it.
+func (e *execution) attaches() bool { return e.Terminal != nil && e.Process.Terminal }
 
 // Complete gives a process of exec what it leaves out and the container's has: what confines it and what it
 // may do. As with runc; crun has all but the OOM score.
@@ -116,18 +80,18 @@ func (c *Container) mayExec(o ExecOptions) error {
 	case status == specs.StateStopped || status == specs.StateCreating:
 		return fmt.Errorf("cannot exec in a %s container: %w", status, store.ErrNotRunning)
 	case status == store.Paused && !o.IgnorePaused:
-		return errors.New("cannot exec in a paused container (use --ignore-paused to have it run once the container is resumed)")
+		return fmt.Errorf("cannot exec in a %w (use --ignore-paused to have it run once the container is resumed)", ErrPaused)
 	}
-	if err := checkPreserved(o.PreserveFDs); err != nil {
-		return err
+	if o.ListenFDs > len(o.ExtraFDs) {
+		return fmt.Errorf("%d sockets for LISTEN_FDS, but %d descriptors", o.ListenFDs, len(o.ExtraFDs))
 	}
-	if err := judge(config.CheckProcess(o.Process, config.Options{Exec: true})); err != nil {
+	if err := c.rt.judge(config.CheckProcess(o.Process, config.Options{Exec: true})); err != nil {
 		return err
 	}
 	switch given := o.ConsoleSocket != ""; {
-	case o.Detach && o.Process.Terminal && !given:
+	case o.Terminal == nil && o.Process.Terminal && !given:
 		return errors.New("process.terminal: a detached process with a terminal needs --console-socket")
-	case given && !(o.Detach && o.Process.Terminal):
+	case given && (o.Terminal != nil || !o.Process.Terminal):
 		return errors.New("--console-socket: only for a detached process with a terminal")
 	}
 	return nil
@@ -139,7 +103,7 @@ func (e *execution) run(console int) error {
 	}
 	var err error
 	given := map[string]int{"container": e.Pidfd, "console": console}
-	if e.fds, err = openDescriptors(e.plan, given, e.PreserveFDs); err != nil {
+	if e.fds, err = openDescriptors(e.plan, given, len(e.ExtraFDs)); err != nil {
 		return err
 	}
 	if err := e.checkPid(); err != nil {
@@ -163,7 +127,7 @@ func (e *execution) stopped(err error) error {
 		return nil
 	}
 	if now := e.checkPid(); now != nil {
-		logf("%v", err)
+		e.rt.log().Debugf("%v", err)
 		return now
 	}
 	return err
@@ -182,16 +146,16 @@ func (e *execution) checkPid() error {
 func (e *execution) compile(console int, facts *host.Facts) error {
 	e.inherits = e.Process.OOMScoreAdj != nil && facts.Rootless()
 	made, err := compile.NewExec(e.spec, compile.ExecOptions{
-		Process: e.Process, ConsoleSocket: e.ConsoleSocket, Console: console > 0, PreserveFDs: e.PreserveFDs, ListenFDs: e.ListenFDs, ListenNames: os.Getenv("LISTEN_FDNAMES"),
-		Receiver: os.Getenv(compile.ReceiverVariable), Wait: e.terminal != nil, Trace: e.Trace != nil,
+		Process: e.Process, ConsoleSocket: e.ConsoleSocket, Console: console > 0, PreserveFDs: len(e.ExtraFDs), ListenFDs: e.ListenFDs, ListenNames: e.ListenFDNames,
+		Receiver: e.rt.SeccompReceiver, Wait: e.attaches(), Trace: e.Trace != nil,
 		ID: e.ID, Bundle: e.Bundle, Pid: e.Pid, Namespaces: e.Namespaces, SharedMounts: e.SharedMounts, NoKeyring: e.NoKeyring, Cgroup: e.Container.Cgroup,
 	}, facts)
 	if err != nil {
 		return err
 	}
 	e.plan = made.Plan
-	say(made.Warnings)
-	return fillFilter(e.plan, made.Filter, made.Config, filepath.Join(e.rt.Root, seccompCache))
+	e.rt.say(made.Warnings)
+	return e.rt.fillFilter(e.plan, made.Filter, made.Config, filepath.Join(e.rt.Root, seccompCache))
 }
 
 // spawn starts the stage, if the kernel lets it straight in the container's cgroup.
@@ -200,10 +164,12 @@ func (e *execution) spawn() error {
 	if err != nil {
 		return err
 	}
-	o := nsenter.Options{Plan: encoded, Descriptors: e.fds, Stdio: [3]int{0, 1, 2}, Cgroup: -1, Fork: e.plan.ForkStep()}
-	for i := range e.PreserveFDs {
-		o.Preserve = append(o.Preserve, 3+i)
+	o := nsenter.Options{Plan: encoded, Descriptors: e.fds, Preserve: e.ExtraFDs, Cgroup: -1, Fork: e.plan.ForkStep()}
+	done, err := e.Stdio.fill(&o.Stdio)
+	if err != nil {
+		return err
 	}
+	defer done()
 	e.cgroups = cgroups.Open(e.Container.Cgroup)
 	if len(e.SubCgroups) > 0 {
 		sub, err := e.cgroups.Sub(e.SubCgroups)
@@ -224,7 +190,7 @@ func (e *execution) spawn() error {
 	}
 	if !left && !e.IgnorePaused {
 		if frozen, err := e.cgroups.Freezes(); err == nil && frozen {
-			return withHint(errors.New("cannot exec in a paused container: an ancestor of its cgroup is frozen"),
+			return withHint(fmt.Errorf("cannot exec in a %w: an ancestor of its cgroup is frozen", ErrPaused),
 				"write 0 to that one's cgroup.freeze (v1: THAWED to its freezer.state)")
 		}
 	}
@@ -234,7 +200,7 @@ func (e *execution) spawn() error {
 	}
 	defer restore()
 	if e.inherits {
-		restore, err := inheritOOMScore(e.Process.OOMScoreAdj)
+		restore, err := inheritOOMScore(e.Process.OOMScoreAdj, e.rt.log())
 		if err != nil {
 			return err
 		}
@@ -310,8 +276,8 @@ func (e *execution) serve() error {
 		switch m.Kind {
 		case nsenter.Ready:
 			ready = true
-			if e.terminal != nil {
-				if err = e.terminal.start(); err == nil {
+			if e.attaches() {
+				if err = e.Terminal.Attach(); err == nil {
 					err = e.stage.Control.Proceed(int64(e.stage.Pid))
 				}
 			}

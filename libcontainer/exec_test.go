@@ -33,8 +33,8 @@ func TestExecWhereThePidIsAnothers(t *testing.T) {
 	input.Close()
 	ended.Wait()
 	e := &execution{
-		ExecOptions: ExecOptions{Process: &specs.Process{Args: []string{"/bin/true"}, Cwd: "/"}, Detach: true},
-		Container:   &Container{&store.Entry{State: store.State{ID: "c1", Pid: os.Getpid(), SharedMounts: true, NoKeyring: true}, Dir: -1, Pidfd: pidfd}, Runtime{Root: t.TempDir()}},
+		ExecOptions: ExecOptions{Process: &specs.Process{Args: []string{"/bin/true"}, Cwd: "/"}},
+		Container:   &Container{&store.Entry{State: store.State{ID: "c1", Pid: os.Getpid(), SharedMounts: true, NoKeyring: true}, Dir: -1, Pidfd: pidfd}, &Runtime{Root: t.TempDir()}},
 		plan:        &plan.Plan{}, spec: config.Default(),
 	}
 	defer e.close()

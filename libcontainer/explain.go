@@ -21,7 +21,7 @@ type Explanation struct {
 }
 
 // Explain returns what would be done for a bundle on this host, without making anything.
-func (rt Runtime) Explain(o CreateOptions) (*Explanation, error) {
+func (rt *Runtime) Explain(o CreateOptions) (*Explanation, error) {
 	_, config, err := o.loadConfig()
 	if err != nil {
 		return nil, err
@@ -31,7 +31,7 @@ func (rt Runtime) Explain(o CreateOptions) (*Explanation, error) {
 		return nil, err
 	}
 	defer c.cgroups.Close()
-	say(c.warnings)
+	rt.say(c.warnings)
 	return &Explanation{c.plan, c.outline(&o, filepath.Join(rt.Root, o.ID))}, nil
 }
 

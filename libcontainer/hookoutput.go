@@ -8,6 +8,7 @@ import (
 
 	"davit/internal/config"
 	"davit/internal/fault"
+	"davit/internal/log"
 	"davit/internal/memfd"
 	"davit/internal/plan"
 	"davit/nsenter"
@@ -23,11 +24,12 @@ type hookOutput struct {
 	files [2]int // descriptors, 0 for none
 	text  []byte // the end of what the current hook has written to either
 	cut   bool   // there was more before
+	lg    log.Logger
 }
 
 // openHookOutput opens the files that annotations name; a relative path is one below the bundle.
-func openHookOutput(annotations map[string]string, bundle string) (*hookOutput, error) {
-	o := &hookOutput{}
+func openHookOutput(annotations map[string]string, bundle string, lg log.Logger) (*hookOutput, error) {
+	o := &hookOutput{lg: lg}
 	for i, name := range [...]string{config.AnnotationHooksStdout, config.AnnotationHooksStderr} {
 		path, ok := annotations[name]
 		if !ok {
@@ -98,7 +100,7 @@ func (t told) Lines() []string {
 // log logs what a hook has written that succeeded.
 func (o *hookOutput) log(name string) {
 	if text := o.take(); text != "" {
-		logf("%s: %s", name, text)
+		o.lg.Debugf("%s: %s", name, text)
 	}
 }
 

@@ -1,13 +1,13 @@
 package libcontainer
 
 import (
-	"davit/internal/diagnose"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"syscall"
 	"time"
+
+	"davit/internal/diagnose"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -35,8 +35,8 @@ type hookRun struct {
 }
 
 // runHook runs a hook to its end, or to its timeout. What the hook writes goes to out.
-func runHook(h *specs.Hook, bundle, state string, out *hookOutput) error {
-	r, err := startHook(h, bundle, state, out)
+func runHook(h *specs.Hook, environ []string, bundle, state string, out *hookOutput) error {
+	r, err := startHook(h, environ, bundle, state, out)
 	if err != nil {
 		return err
 	}
@@ -65,7 +65,7 @@ func runHook(h *specs.Hook, bundle, state string, out *hookOutput) error {
 	return nil
 }
 
-func startHook(h *specs.Hook, bundle, state string, text *hookOutput) (r *hookRun, err error) {
+func startHook(h *specs.Hook, environ []string, bundle, state string, text *hookOutput) (r *hookRun, err error) {
 	r = &hookRun{pidfd: -1, in: -1, outs: [2]int{-1, -1}, state: state, text: text}
 	defer func() {
 		if err != nil {
@@ -97,8 +97,8 @@ func startHook(h *specs.Hook, bundle, state string, text *hookOutput) (r *hookRu
 	if len(args) == 0 {
 		args = []string{h.Path}
 	}
-	if env == nil { // davit's own, which runc and crun give, too: hooks without env count on a PATH
-		env = os.Environ()
+	if env == nil { // the caller's, which runc and crun give, too: hooks without env count on a PATH
+		env = environ
 	}
 	dir := bundle
 	var st unix.Stat_t

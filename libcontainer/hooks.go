@@ -15,21 +15,23 @@ func hookState(s *specs.Spec, o CreateOptions, status specs.ContainerState, pid 
 // runHooks runs hooks on the host, one after the other, in the bundle directory,
 // with state on stdin. The first failure ends it. The first hook has the index from in config.json.
 // Annotations may name files for what the hooks write.
-func runHooks(kind string, from int, hooks []specs.Hook, bundle, state string, annotations map[string]string) error {
+func (rt *Runtime) runHooks(kind string, from int, hooks []specs.Hook, bundle, state string, annotations map[string]string) error {
 	if len(hooks) == 0 {
 		return nil
 	}
-	if err := closeOnExec(); err != nil {
-		return &notStartedError{err}
+	if rt.BeforeExec != nil {
+		if err := rt.BeforeExec(); err != nil {
+			return &notStartedError{err}
+		}
 	}
-	out, err := openHookOutput(annotations, bundle)
+	out, err := openHookOutput(annotations, bundle, rt.log())
 	if err != nil {
 		return &notStartedError{err}
 	}
 	defer out.close()
 	for i := range hooks {
 		name := fmt.Sprintf("hooks.%s[%d]: %s", kind, from+i, hooks[i].Path)
-		if err := runHook(&hooks[i], bundle, state, out); err != nil {
+		if err := runHook(&hooks[i], rt.Environ, bundle, state, out); err != nil {
 			return fmt.Errorf("%s: %w%w", name, err, told(colon(out.take())))
 		}
 		out.log(name)

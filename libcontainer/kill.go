@@ -24,7 +24,7 @@ func (c *Container) Kill(sig unix.Signal, all bool) error {
 	if c.Pidfd < 0 {
 		return store.ErrNotRunning
 	}
-	logf("send signal %d to process %d", sig, c.Pid)
+	c.rt.log().Debugf("send signal %d to process %d", sig, c.Pid)
 	err := unix.PidfdSendSignal(c.Pidfd, sig, nil, 0)
 	if errors.Is(err, unix.ESRCH) {
 		return store.ErrNotRunning
@@ -58,7 +58,7 @@ func (c *Container) signalAll(sig unix.Signal, mayLack bool) error {
 	if err == nil && len(pids) == 0 && c.Pidfd < 0 {
 		return none
 	}
-	logf("send signal %d to every process in the container's cgroup: %v", sig, pids)
+	c.rt.log().Debugf("send signal %d to every process in the container's cgroup: %v", sig, pids)
 	err = m.Kill(sig)
 	if err != nil && sig == unix.SIGKILL && (c.Pidfd < 0 || store.WaitExit(c.Pidfd, dying)) {
 		if left, unknown := m.Pids(); unknown == nil && len(left) == 0 { // it was done, all the same
@@ -77,7 +77,7 @@ func (c *Container) signalAll(sig unix.Signal, mayLack bool) error {
 
 // killAll ends every process of the container and waits until they are gone.
 func (c *Container) killAll() error {
-	logf("kill every process")
+	c.rt.log().Debugf("kill every process")
 	if c.Pidfd >= 0 {
 		if err := unix.PidfdSendSignal(c.Pidfd, unix.SIGKILL, nil, 0); err != nil && err != unix.ESRCH {
 			return fmt.Errorf("pidfd_send_signal %d: %w", c.Pid, err)
@@ -89,7 +89,7 @@ func (c *Container) killAll() error {
 	m := c.Cgroups()
 	defer m.Close()
 	if err := m.ThawAll(); err != nil {
-		logf("%v", err) // it matters only if a process does not end
+		c.rt.log().Debugf("%v", err) // it matters only if a process does not end
 	}
 	if len(c.Cgroup.Dirs) > 0 && (!c.OwnPid || c.Pidfd < 0) {
 		err := m.Kill(unix.SIGKILL)

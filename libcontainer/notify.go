@@ -3,13 +3,13 @@ package libcontainer
 import (
 	"bytes"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"davit/internal/compile"
 	"davit/internal/store"
+	"davit/internal/sys"
 
 	"golang.org/x/sys/unix"
 )
@@ -64,8 +64,7 @@ type notifier struct {
 
 // listenNotify makes the container's socket, if there is somebody to forward to
 // and the container was made with one; else it returns nil.
-func listenNotify(stateDir string) (*notifier, error) {
-	host := os.Getenv("NOTIFY_SOCKET")
+func listenNotify(stateDir, host string) (*notifier, error) {
 	dir := filepath.Join(stateDir, compile.NotifyDir)
 	if host == "" || unix.Access(dir, unix.F_OK) != nil {
 		return nil, nil
@@ -81,10 +80,14 @@ func listenNotify(stateDir string) (*notifier, error) {
 	}
 	unix.Unlink(n.path)
 	// Any user of the container may notify. bind(2) takes the mode 0777 less the umask; a chmod afterwards would follow a
-	// link that the container has put in the socket's place.
-	umask := unix.Umask(0)
-	err = unix.Bind(n.socket, &unix.SockaddrUnix{Name: short})
-	unix.Umask(umask)
+	// link that the container has put in the socket's place. The umask is that of a thread that ends with this.
+	err = sys.OnThread(func() error {
+		if err := unix.Unshare(unix.CLONE_FS); err != nil {
+			return fmt.Errorf("unshare: %w", err)
+		}
+		unix.Umask(0)
+		return unix.Bind(n.socket, &unix.SockaddrUnix{Name: short})
+	})
 	if err != nil {
 		n.close()
 		return nil, fmt.Errorf("bind %s: %w", n.path, err)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"davit/internal/log"
 	"davit/internal/store"
 )
 
@@ -40,7 +41,7 @@ func trimNewline(b []byte) string {
 
 // inheritOOMScore gives davit, and so the stage that it is about to start, the score; nil is none. Only root may write
 // that of a process that is not dumpable. A user may raise a score, and lower it again to what it was.
-func inheritOOMScore(adj *int) (restore func(), err error) {
+func inheritOOMScore(adj *int, lg log.Logger) (restore func(), err error) {
 	if adj == nil {
 		return func() {}, nil
 	}
@@ -53,7 +54,7 @@ func inheritOOMScore(adj *int) (restore func(), err error) {
 	}
 	return func() {
 		if err := setOOMScore("self", have); err != nil {
-			warnf("%v", err)
+			lg.Warnf("%v", err)
 		}
 	}, nil
 }

@@ -11,7 +11,9 @@ import (
 
 // Pause stops every process of a container, and returns when all are stopped.
 func (c *Container) Pause() error {
-	if err := c.Broken; err != nil {
+	unlock, err := c.lock(false)
+	defer unlock()
+	if err != nil {
 		return err
 	}
 	switch status := c.Status(); status {
@@ -21,25 +23,27 @@ func (c *Container) Pause() error {
 	}
 	m := c.Cgroups()
 	defer m.Close()
-	logf("freeze the cgroup")
+	c.rt.log().Debugf("freeze the cgroup")
 	return m.Freeze()
 }
 
 // Resume undoes Pause, and a freeze by others.
 func (c *Container) Resume() error {
-	if err := c.Broken; err != nil {
+	unlock, err := c.lock(false)
+	defer unlock()
+	if err != nil {
 		return err
 	}
 	switch status := c.Status(); status {
 	case store.Paused:
 	case specs.StateRunning, specs.StateCreated:
-		return fmt.Errorf("cannot resume a container in the %s state: container not paused", status)
+		return fmt.Errorf("cannot resume a container in the %s state: %w", status, ErrNotPaused)
 	default:
 		return wrongState("resume", status)
 	}
 	m := c.Cgroups()
 	defer m.Close()
-	logf("thaw the cgroup")
+	c.rt.log().Debugf("thaw the cgroup")
 	return m.Thaw()
 }
 

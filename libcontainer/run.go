@@ -2,7 +2,6 @@ package libcontainer
 
 import (
 	"errors"
-	"fmt"
 	"io"
 
 	"davit/internal/compile"
@@ -12,98 +11,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// RunOptions are what the command line says to run.
-type RunOptions struct {
-	CreateOptions
-	Detach      bool
-	Keep        bool // the container, when its process has ended
-	NoSubreaper bool
-}
-
-// Run creates a container and starts it; unless detached it waits for the end,
-// removes the container, and returns the process's exit status.
-func (rt Runtime) Run(o RunOptions) (status int, err error) {
-	o.CreateOptions.Run = true
-	b, err := o.load()
-	if err != nil {
-		return -1, err
-	}
-	switch {
-	case !o.Detach && b.terminal() && o.ConsoleSocket != "":
-		return -1, errors.New("--console-socket: only with --detach: without it, the terminal is davit's own")
-	case o.Detach:
-		c, err := rt.create(o.CreateOptions, b)
-		if err != nil {
-			return -1, err
-		}
-		defer c.close()
-		return 0, c.startDetached()
-	}
-	if !o.NoSubreaper {
-		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
-			return -1, fmt.Errorf("prctl PR_SET_CHILD_SUBREAPER: %w", err)
-		}
-	}
-	f, err := newForeground(b.terminal())
-	if err != nil {
-		return -1, err
-	}
-	defer f.close()
-	o.Console = f.sockets[1]
-	c, err := rt.create(o.CreateOptions, b)
-	if err != nil {
-		return -1, err
-	}
-	defer c.close()
-	if err := f.start(); err != nil {
-		c.undo()
-		return -1, err
-	}
-	ready, err := c.listenNotify()
-	if err != nil {
-		c.undo()
-		return -1, err
-	}
-	if err := c.start(); err != nil {
-		ready.close()
-		return -1, err
-	}
-	told := c.forward(ready)
-	c.unlock() // others may exec, kill, pause
-	stop := f.forward(c.stage.PidFD)
-	end := o.Trace.span("the container's process")
-	status = waitProcess(c.stage.Pid)
-	end()
-	stop()
-	told() // it may have ended right after it was ready
-	if o.Keep {
-		return status, nil
-	}
-	defer o.Trace.span("delete")()
-	return status, c.finish()
-}
-
-// startDetached also waits until the container says that it is ready, if its
-// caller wants to know.
-func (c *creation) startDetached() error {
-	ready, err := c.listenNotify()
-	if err != nil {
-		c.undo()
-		return err
-	}
-	defer ready.close()
-	if err := c.start(); err != nil || ready == nil {
-		return err
-	}
-	c.unlock()
-	return ready.forward(c.stage.Pid, c.stage.PidFD)
-}
-
 func (c *creation) listenNotify() (*notifier, error) {
-	if !c.Notify {
+	if !c.notify {
 		return nil, nil
 	}
-	return listenNotify(c.path)
+	return listenNotify(c.path, c.rt.NotifySocket)
 }
 
 func (c *creation) unlock() {
@@ -113,35 +25,16 @@ func (c *creation) unlock() {
 
 // forward passes on that a container in the foreground is ready. What it returns waits until that is
 // done, once the container's process has ended.
-func (c *creation) forward(ready *notifier) (wait func()) {
-	if ready == nil {
-		return func() {}
-	}
+func (rt *Runtime) forward(ready *notifier, p *Process) (wait func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		defer ready.close()
-		if err := ready.forward(0, c.stage.PidFD); err != nil {
-			warnf("run %s: %v", c.ID, err)
+		if err := ready.forward(0, p.pidfd); err != nil {
+			rt.log().Warnf("run %s: %v", p.own.ID, err)
 		}
 	}()
 	return func() { <-done }
-}
-
-// finish removes a container whose process has ended, unless somebody else did.
-func (c *creation) finish() error {
-	live, err := c.store.OpenLocked(c.ID)
-	if err != nil {
-		return nil
-	}
-	defer live.Close()
-	if live.Broken != nil {
-		return live.Broken
-	}
-	if live.Created != c.state.Created || live.Pid != c.state.Pid { // a later one of that id
-		return nil
-	}
-	return live.Delete(true)
 }
 
 // start lets the process of a container that was just created go. If that
@@ -186,7 +79,7 @@ func (c *creation) started() error {
 	if c.hooksAtStart() {
 		unix.Unlinkat(c.dir, compile.StartFile, 0)
 	}
-	live := &Container{&store.Entry{State: c.state, Path: c.path, Dir: c.dir, Pidfd: c.stage.PidFD}, c.store}
+	live := &Container{&store.Entry{State: c.state, Path: c.path, Dir: c.dir, Pidfd: c.stage.PidFD}, c.rt}
 	err := live.poststart()
 	switch {
 	case err == nil:

@@ -17,21 +17,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-var errRunning = errors.New("cannot start an already running container")
-
 // Start lets a created container's process go, and returns when it has been
 // exec'd, or why not.
 func (c *Container) Start(trace *Trace) error {
-	if err := c.Broken; err != nil {
+	unlock, err := c.lock(false)
+	defer unlock()
+	if err != nil {
 		return err
 	}
 	switch status := c.Status(); status {
 	case specs.StateCreated:
 		if c.NoProcess {
-			return errNoProcess
+			return ErrNoProcess
 		}
 	case specs.StateRunning:
-		return errRunning
+		return ErrRunning
 	case specs.StateStopped:
 		return errors.New("cannot start a container that has stopped")
 	default:
@@ -49,7 +49,7 @@ func (c *Container) Start(trace *Trace) error {
 	}
 	defer ready.close()
 	// As well: the file of an annotation may be impossible to open.
-	out, err := openHookOutput(c.Annotations, c.Bundle)
+	out, err := openHookOutput(c.Annotations, c.Bundle, c.rt.log())
 	if err != nil {
 		return err
 	}
@@ -57,7 +57,7 @@ func (c *Container) Start(trace *Trace) error {
 	fd, err := connect(filepath.Join(c.Path, compile.StartFile), unix.SOCK_SEQPACKET)
 	if errors.Is(err, unix.ECONNREFUSED) { // a start before us was killed after its work was done
 		unix.Unlinkat(c.Dir, compile.StartFile, 0)
-		return errRunning
+		return ErrRunning
 	}
 	if err != nil {
 		return err
@@ -82,7 +82,7 @@ func (c *Container) listenNotify() (*notifier, error) {
 	if !c.Notify {
 		return nil, nil
 	}
-	return listenNotify(c.Path)
+	return listenNotify(c.Path, c.rt.NotifySocket)
 }
 
 // awaitExec reads what the stage says on its way from start to exec: nothing,
@@ -128,7 +128,7 @@ func (c *Container) plan() *plan.Plan {
 		return &plan.Plan{}
 	}
 	o := CreateOptions{ID: c.ID, Bundle: c.Bundle, NoNewKeyring: c.NoKeyring, SystemdCgroup: c.Cgroup.Driver == cgroups.Systemd,
-		NoCgroup: c.Cgroup.Mode == "", Notify: c.Notify}
+		NoCgroup: c.Cgroup.Mode == "", notify: c.Notify}
 	if c.Cgroup.Rootless {
 		o.Rootless = "true"
 	}
@@ -137,7 +137,7 @@ func (c *Container) plan() *plan.Plan {
 		return &plan.Plan{}
 	}
 	again.cgroups.Close()
-	if fillFilter(again.plan, again.filter, again.spec, filepath.Join(c.rt.Root, seccompCache)) != nil || len(again.plan.Steps) != c.Steps {
+	if c.rt.fillFilter(again.plan, again.filter, again.spec, filepath.Join(c.rt.Root, seccompCache)) != nil || len(again.plan.Steps) != c.Steps {
 		return &plan.Plan{}
 	}
 	return again.plan
@@ -159,7 +159,7 @@ func (c *Container) poststart() error {
 		return err
 	}
 	c.Unlock()
-	err = runHooks("poststart", 0, s.Hooks.Poststart, c.Bundle, c.stateNow(specs.StateRunning), c.Annotations)
+	err = c.rt.runHooks("poststart", 0, s.Hooks.Poststart, c.Bundle, c.stateNow(specs.StateRunning), c.Annotations)
 	if err != nil && c.Relock() { // else what has its cgroup by now is another container
 		err = errors.Join(err, c.killAll())
 	}

@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"davit/internal/jsonx"
+	"davit/internal/log"
 	"davit/internal/plan"
 	"davit/nsenter"
 
@@ -18,6 +19,7 @@ import (
 // nothing is paid for it.
 type Trace struct {
 	path     string
+	lg       log.Logger
 	timeline Timeline
 }
 
@@ -52,12 +54,13 @@ const (
 	RowStage  = 2
 )
 
-// NewTrace returns a trace that Close writes to a file, or nil without a path.
-func NewTrace(path string) *Trace {
-	if path == "" && Log == nil {
+// NewTrace returns a trace that Close writes to the file path, if that is not empty, and that goes to the logger's Debug. It is nil
+// without either.
+func NewTrace(path string, l Logger) *Trace {
+	if path == "" && l.Debug == nil {
 		return nil
 	}
-	t := &Trace{path: path}
+	t := &Trace{path: path, lg: log.Logger(l)}
 	t.timeline.Unit = "ms"
 	for row, name := range [...]string{RowParent: "davit", RowStage: "stage"} {
 		if name != "" {
@@ -73,7 +76,9 @@ func monotonic() int64 {
 	return ts.Nano()
 }
 
-// span begins something that the parent does; what it returns ends it.
+// Span begins something that the caller does; what it returns ends it.
+func (t *Trace) Span(name string) (end func()) { return t.span(name) }
+
 func (t *Trace) span(name string) (end func()) {
 	if t == nil {
 		return func() {}
@@ -86,12 +91,12 @@ func (t *Trace) add(e Event, begin, end int64) {
 	e.Phase, e.Process = "X", 1
 	e.Begin, e.Duration = float64(begin)/1e3, float64(end-begin)/1e3
 	t.timeline.Events = append(t.timeline.Events, e)
-	if Log != nil {
-		logEvent(e)
+	if t.lg.Debug != nil {
+		t.logEvent(e)
 	}
 }
 
-func logEvent(e Event) {
+func (t *Trace) logEvent(e Event) {
 	text := e.Name
 	if e.Row == RowStage {
 		text = "stage: " + text
@@ -102,7 +107,7 @@ func logEvent(e Event) {
 			text += ", " + part
 		}
 	}
-	logf("%s: %.0f µs", text, e.Duration)
+	t.lg.Debugf("%s: %.0f µs", text, e.Duration)
 }
 
 // stage adds a step that the stage tells of.

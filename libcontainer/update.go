@@ -23,8 +23,10 @@ import (
 // spec's "not set") stays as it is. If one value is refused, those written before
 // it are put back. What is set afterwards is in the container's config.
 func (c *Container) Update(change *specs.LinuxResources, l3, bandwidth string) error {
-	if c.Broken != nil {
-		return c.Broken
+	unlock, err := c.lock(false)
+	defer unlock()
+	if err != nil {
+		return err
 	}
 	switch status := c.Status(); status {
 	case specs.StateRunning, specs.StateCreated, store.Paused:
@@ -56,10 +58,10 @@ func (c *Container) Update(change *specs.LinuxResources, l3, bandwidth string) e
 	if len(c.Cgroup.Dirs) == 0 {
 		return errors.New("the container has no cgroup (rootless, without delegation), and so no limits")
 	}
-	if Log != nil {
+	if c.rt.Logger.Debug != nil {
 		var e jsonx.Encoder
 		specjson.EncodeLinuxResources(&e, change)
-		logf("write limits: %s", e.Bytes())
+		c.rt.log().Debugf("write limits: %s", e.Bytes())
 	}
 	undo, err := c.updateSchemata(s, l3, bandwidth, m)
 	if err != nil {

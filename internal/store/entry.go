@@ -18,10 +18,11 @@ import (
 // by a verb that changes it.
 type Entry struct {
 	State
-	store Store
-	Path  string // of its directory
-	Dir   int    // its directory, which carries the lock
-	Pidfd int    // of its process if that is alive, else -1
+	store  Store
+	Path   string // of its directory
+	Dir    int    // its directory, which carries the lock
+	Pidfd  int    // of its process if that is alive, else -1
+	locked bool
 	// config is what Spec has read, nil before.
 	config *specs.Spec
 	// Broken is why the state could not be read. Such a container can be deleted.
@@ -115,6 +116,7 @@ func (c *Entry) load(locked bool) error {
 	if IsRemoved(c.Dir) {
 		return notFound(c.ID)
 	}
+	c.locked = locked
 	state, err := readState(c.Dir, c.ID)
 	var foreign *ForeignError
 	if errors.As(err, &foreign) || IsTransient(err) { // then nothing is known that would allow to delete it

@@ -44,6 +44,27 @@ func (c *Entry) lock() error {
 	return nil
 }
 
+// Locked says whether the entry has the lock.
+func (c *Entry) Locked() bool { return c.locked }
+
+// Lock takes the lock of an entry that was opened without it, and reads the state again. With kill it waits as
+// Store.OpenForced does.
+func (c *Entry) Lock(kill func(*Entry) error) error {
+	take := c.lock
+	if kill != nil {
+		take = func() error { return c.lockSoon(kill) }
+	}
+	if err := take(); err != nil {
+		return err
+	}
+	if c.Pidfd >= 0 {
+		unix.Close(c.Pidfd)
+		c.Pidfd = -1
+	}
+	c.Broken, c.config = nil, nil
+	return c.load(true)
+}
+
 // lockTimeout is how long whoever holds the lock may take to let go when the container's processes are dead.
 const lockTimeout = KillTimeout
 
@@ -88,7 +109,13 @@ func (c *Entry) statusUnlocked() (status specs.ContainerState) {
 }
 
 // Unlock gives the lock back before the container is closed.
-func (c *Entry) Unlock() { flock(c.Dir, unix.LOCK_UN) }
+func (c *Entry) Unlock() {
+	flock(c.Dir, unix.LOCK_UN)
+	c.locked = false
+}
 
 // Relock takes the lock again, and says whether the container is still there.
-func (c *Entry) Relock() bool { return flock(c.Dir, unix.LOCK_EX) == nil && !IsRemoved(c.Dir) }
+func (c *Entry) Relock() bool {
+	c.locked = flock(c.Dir, unix.LOCK_EX) == nil
+	return c.locked && !IsRemoved(c.Dir)
+}

@@ -20,8 +20,9 @@ import (
 
 // Store is the directory that holds the containers' states.
 type Store struct {
-	Root string // absolute
-	Log  log.Logger
+	Root   string // absolute
+	Sticky bool   // of a root directory that MakeDir makes; see keepRoot
+	Log    log.Logger
 }
 
 // CheckID refuses names that could not be a directory, or would be something else.
@@ -112,7 +113,7 @@ func (s Store) command(verb, id string) string {
 // keepRoot sets the sticky bit, by which what lies in a user's runtime directory is not removed for its age
 // (XDG Base Directory Specification; runc does so, too).
 func (s Store) keepRoot(root int) {
-	if runtime := os.Getenv("XDG_RUNTIME_DIR"); runtime != "" && filepath.Dir(s.Root) == filepath.Clean(runtime) {
+	if s.Sticky {
 		fd, err := unix.Openat(root, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0) // fchmod takes no O_PATH
 		if err == nil {
 			err = unix.Fchmod(fd, 0o1700)

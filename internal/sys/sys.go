@@ -5,6 +5,7 @@ package sys
 import (
 	"errors"
 	"fmt"
+	"runtime"
 
 	"golang.org/x/sys/unix"
 )
@@ -54,4 +55,15 @@ func Retry(f func() (int, error)) (int, error) {
 			return n, err
 		}
 	}
+}
+
+// OnThread calls f on a thread of its own, which ends with f: what f changes of the thread (its namespaces, its root, its umask)
+// changes nothing for the rest of the process.
+func OnThread(f func() error) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with this function
+		done <- f()
+	}()
+	return <-done
 }

@@ -1,4 +1,4 @@
-package libcontainer
+package main
 
 import (
 	"fmt"
@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"davit/internal/memfd"
+	"davit/libcontainer"
 
 	"github.com/containerd/console"
 	"golang.org/x/sys/unix"
@@ -28,28 +29,33 @@ type foreground struct {
 
 // newForeground begins to catch signals, so that none is lost while a
 // container is being made.
-func newForeground(terminal bool) (*foreground, error) {
+func newForeground() (*foreground, error) {
 	f := &foreground{signals: make(chan os.Signal, 64), sockets: [2]int{-1, -1}, restore: func() {}}
 	// Whatever davit's caller had blocked: this thread takes it.
 	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &unix.Sigset_t{}, nil); err != nil {
 		return nil, fmt.Errorf("rt_sigprocmask: %w", err)
 	}
 	signal.Notify(f.signals, forwarded()...)
-	if terminal {
-		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-		if err != nil {
-			return nil, fmt.Errorf("socketpair: %w", err)
-		}
-		f.sockets = pair
-	}
 	return f, nil
+}
+
+// terminal has davit's own terminal connected with the process's, if that has one.
+func (f *foreground) terminal() *libcontainer.Terminal {
+	return &libcontainer.Terminal{Socket: f.socket, Attach: f.start}
+}
+
+// socket returns the stage's end of a pair, by which the terminal comes.
+func (f *foreground) socket() (int, error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("socketpair: %w", err)
+	}
+	f.sockets = pair
+	return pair[1], nil
 }
 
 // start connects davit's own terminal with the one that the stage has sent.
 func (f *foreground) start() error {
-	if f.sockets[0] < 0 {
-		return nil
-	}
 	unix.Close(f.sockets[1])
 	f.sockets[1] = -1
 	fd, err := receiveFD(f.sockets[0])
@@ -282,7 +288,7 @@ func (f *foreground) drain() {
 		}
 		if f.passed.Load() == before {
 			if writable(unix.Stderr) { // which may go the same way
-				warnf("nobody reads standard output: the end of what the process wrote is lost")
+				warn("nobody reads standard output: the end of what the process wrote is lost")
 			}
 			return
 		}
