@@ -1,4 +1,4 @@
-// Package doctor reads the configuration of an engine and says whether davit is
+// Package inspect reads the configuration of an engine and says whether davit is
 // set up in it, and what is wrong. docs/engines.md shows how it should look.
 package inspect
 
@@ -27,6 +27,8 @@ type Finding struct {
 	Where string // file, with the line where there is one
 	Text  string
 	Hint  string
+	// Snippet is what to put into a file that the hint names, "" if nothing is to be added.
+	Snippet string
 }
 
 // Engines are the names that Check knows.
@@ -36,6 +38,7 @@ var Engines = []string{"containerd", "crio", "docker", "podman"}
 type examination struct {
 	root     string // before every path, for tests; "" is the host
 	findings []Finding
+	broken   bool // a file cannot be read
 }
 
 // Check examines the configuration of an engine below root ("" is the host). The error is one of the question, not of the engine.
@@ -57,7 +60,13 @@ func Check(engine, root string) ([]Finding, error) {
 }
 
 func (x *examination) add(level Level, where, hint, format string, args ...any) {
-	x.findings = append(x.findings, Finding{level, where, fmt.Sprintf(format, args...), hint})
+	x.findings = append(x.findings, Finding{Level: level, Where: where, Text: fmt.Sprintf(format, args...), Hint: hint})
+}
+
+// unset adds that davit is not in the configuration, with what is to be added.
+func (x *examination) unset(where string, s *snippet, format string, args ...any) {
+	x.add(Error, where, "add to "+s.file+", and restart the engine:", format, args...)
+	x.findings[len(x.findings)-1].Snippet = s.text()
 }
 
 // read returns a file's text; false if there is none, or after a finding that it cannot be read.
@@ -68,12 +77,14 @@ func (x *examination) read(path string) (string, bool) {
 	}
 	if err != nil {
 		x.add(Error, path, "run as the user that the engine runs as", "cannot be read: %v", err)
+		x.broken = true
 		return "", false
 	}
 	return string(data), true
 }
 
-// toml returns the settings of a file, each with its place in Where's form.
+// toml returns the settings of a file, each with its place in Where's form; nil if there is no file. A file that cannot be
+// read is a finding, and makes the examination broken: what it would say about davit is not known.
 func (x *examination) toml(path string) []placed {
 	text, ok := x.read(path)
 	if !ok {
@@ -81,7 +92,8 @@ func (x *examination) toml(path string) []placed {
 	}
 	settings, err := parseTOML(text)
 	if err != nil {
-		x.add(Error, path, "", "%v", err)
+		x.add(Error, path, "the engine does not start with it, or ignores the whole file", "%v", err)
+		x.broken = true
 		return nil
 	}
 	out := make([]placed, len(settings))
@@ -140,6 +152,13 @@ func (x *examination) version(where, name, path string) {
 		x.add(Error, where, "point it to davit, or give the runtime another name", "runtime %s: %s is not davit: %q", name, path, first)
 	default:
 		x.add(OK, where, "", "runtime %s: %s, %s", name, path, first)
+	}
+}
+
+// needsSystemd adds an error if the engine is told to have systemd make the cgroups, and systemd does not run.
+func (x *examination) needsSystemd(where, setting, instead string) {
+	if !x.systemd() {
+		x.add(Error, where, instead, "%s, but systemd is not the init of this host: no container can start", setting)
 	}
 }
 

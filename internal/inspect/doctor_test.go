@@ -32,8 +32,8 @@ func host(t *testing.T, files map[string]string) string {
 
 const fake = "#!/bin/sh\necho davit version 9\n"
 
-// snippet is the block of docs/engines.md that a comment names.
-func snippet(t *testing.T, name string) string {
+// documented is the block of docs/engines.md that a comment names.
+func documented(t *testing.T, name string) string {
 	t.Helper()
 	doc, err := os.ReadFile("../../docs/engines.md")
 	if err != nil {
@@ -70,9 +70,9 @@ func TestDocumentedConfigurations(t *testing.T) {
 		"podman": "etc/containers/containers.conf.d/davit.conf", "crio": "etc/crio/crio.conf.d/10-davit.conf",
 	} {
 		t.Run(engine, func(t *testing.T) {
-			text := snippet(t, engine)
+			text := documented(t, engine)
 			if engine == "containerd" {
-				text += snippet(t, "containerd-default")
+				text += documented(t, "containerd-default")
 			}
 			got := check(t, engine, host(t, map[string]string{file: text, "usr/sbin/davit": fake, "usr/bin/conmon": fake}))
 			if strings.Contains(got, "error") || strings.Contains(got, "warning") || !strings.Contains(got, "davit is the default runtime") {
@@ -83,8 +83,19 @@ func TestDocumentedConfigurations(t *testing.T) {
 }
 
 func TestWrongConfigurations(t *testing.T) {
+	t.Setenv("XDG_CONFIG_HOME", "")
+	t.Setenv("HOME", "/home/u")
 	const containerd, docker, podman, crio = "etc/containerd/config.toml", "etc/docker/daemon.json", "etc/containers/containers.conf", "etc/crio/crio.conf"
 	for _, c := range []struct{ engine, file, text, want string }{
+		{"containerd", containerd, "version = 3\n[plugins.'io.containerd.cri.v1.runtime'.containerd]\ndefault_runtime_name = 'david'\n[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.davit]\nruntime_type='io.containerd.runc.v2'\n[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.davit.options]\nBinaryName = '/usr/sbin/davit'\n",
+			`error /etc/containerd/config.toml:3: default_runtime_name is "david", which is not among the runtimes (runc, davit): no pod can start`},
+		{"containerd", containerd, "version = 3\ndisabled_plugins = [\"cri\"]\n", `error /etc/containerd/config.toml:2: disabled_plugins has "cri": a kubelet finds no CRI here`},
+		{"containerd", containerd, "version = 3\n[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.davit.options]\nBinaryName = '/usr/sbin/davit'\nSystemdCgroup = true\n",
+			"error /etc/containerd/config.toml:4: runtime davit: SystemdCgroup = true, but systemd is not the init of this host: no container can start"},
+		{"docker", docker, `{"exec-opts": ["native.cgroupdriver=systemd"], "runtimes": {"davit": {"path": "/usr/sbin/davit"}}}`, "exec-opts has native.cgroupdriver=systemd, but systemd is not"},
+		{"podman", podman, "[engine]\ncgroup_manager = \"systemd\"\n[engine.runtimes]\ndavit = [\"/usr/sbin/davit\"]\n", `error /etc/containers/containers.conf:2: cgroup_manager is "systemd", but systemd is not`},
+		{"podman", "home/u/.config/containers/containers.conf.d/x.conf", "[engine]\nruntime = \"nope\"\n[engine.runtimes]\ndavit = [\"/usr/sbin/davit\"]\n", `runtime is "nope", which is not among the runtimes`},
+		{"crio", crio, "[crio.runtime]\ndefault_runtime = \"nope\"\ncgroup_manager = \"systemd\"\n", `error /etc/crio/crio.conf:2: default_runtime is "nope", which is not among the runtimes`},
 		{"containerd", "none", "", "error /etc/containerd/config.toml: there is no configuration"},
 		{"containerd", containerd, "version = 3\n", "no runtime's BinaryName is davit"},
 		{"containerd", containerd, "version = 3\n[x\n", "error /etc/containerd/config.toml: line 2: expected ']' to close"},
@@ -107,6 +118,37 @@ func TestWrongConfigurations(t *testing.T) {
 		got := check(t, c.engine, host(t, map[string]string{c.file: c.text, "usr/sbin/davit": fake, "bin/other": "#!/bin/sh\necho other 1\n"}))
 		if !strings.Contains(got, c.want) {
 			t.Errorf("%s: %s:\n%s\ndoes not say: %s", c.engine, c.text, got, c.want)
+		}
+	}
+}
+
+// What is missing is printed as docs/engines.md has it, and belongs where that says.
+func TestSnippetsAreTheDocumentedOnes(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/engines.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []*snippet{&containerdSnippet, &dockerSnippet, &podmanSnippet, &crioSnippet} {
+		if want := documented(t, s.name); s.body != want {
+			t.Errorf("%s: the snippet is\n%s\nand in docs/engines.md\n%s", s.name, s.body, want)
+		}
+		if !strings.Contains(string(doc), "`"+s.file+"`") {
+			t.Errorf("docs/engines.md does not name %s", s.file)
+		}
+	}
+	findings, err := Check("docker", host(t, map[string]string{"etc/docker/daemon.json": "{}"}))
+	if err != nil || len(findings) != 1 || findings[0].Snippet != dockerSnippet.body {
+		t.Errorf("%+v, %v", findings, err)
+	}
+}
+
+// A file that cannot be read is the one thing that is said: whether davit is in it is not known.
+func TestBrokenFileIsTheOneFinding(t *testing.T) {
+	for engine, file := range map[string]string{"containerd": "etc/containerd/config.toml", "docker": "etc/docker/daemon.json",
+		"podman": "etc/containers/containers.conf", "crio": "etc/crio/crio.conf"} {
+		findings, err := Check(engine, host(t, map[string]string{file: "= what\n"}))
+		if err != nil || len(findings) != 1 || findings[0].Level != Error || findings[0].Snippet != "" {
+			t.Errorf("%s: %+v, %v", engine, findings, err)
 		}
 	}
 }

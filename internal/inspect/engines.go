@@ -8,14 +8,15 @@ import (
 	"strings"
 )
 
-const seeDocs = "docs/engines.md shows what to add"
-
 // containerd reads config.toml and the files it imports.
 func (x *examination) containerd() {
 	const file = "/etc/containerd/config.toml"
 	settings := x.toml(file)
+	if x.broken {
+		return
+	}
 	if settings == nil {
-		x.add(Error, file, seeDocs, "there is no configuration: containerd runs on its defaults, which know only runc")
+		x.unset(file, &containerdSnippet, "there is no configuration: containerd runs on its defaults, which know only runc")
 		return
 	}
 	version := "1"
@@ -36,15 +37,26 @@ func (x *examination) containerd() {
 		x.add(Error, file, "", "version %s is unknown here", version)
 		return
 	}
-	found, fallback := x.containerdRuntimes(settings, version, plugin)
+	found, known := x.containerdRuntimes(settings, version, plugin)
+	fallback, at := "runc", file
 	for _, s := range settings {
-		if s.is("plugins", plugin, "containerd", "default_runtime_name") {
-			fallback = s.value
+		switch {
+		case s.is("plugins", plugin, "containerd", "default_runtime_name"):
+			fallback, at = s.value, s.where
+		case s.is("disabled_plugins"):
+			x.containerdDisabled(&s)
 		}
 	}
 	switch {
+	case !slices.Contains(known, fallback):
+		x.add(Error, at, "give the name of a table below containerd.runtimes", "default_runtime_name is %q, which is not among the runtimes (%s): no pod can start", fallback, strings.Join(known, ", "))
+	case len(found) == 0 && !x.broken:
+		snippet := &containerdSnippet
+		if version != "3" {
+			snippet = &containerd2Snippet
+		}
+		x.unset(file, snippet, "no runtime's BinaryName is davit")
 	case len(found) == 0:
-		x.add(Error, file, seeDocs, "no runtime's BinaryName is davit")
 	case slices.Contains(found, fallback):
 		x.add(OK, file, "", "%s is the default runtime", fallback)
 	default:
@@ -52,8 +64,19 @@ func (x *examination) containerd() {
 	}
 }
 
-// containerdRuntimes returns the runtimes that are davit, and containerd's default.
-func (x *examination) containerdRuntimes(settings []placed, version, plugin string) (found []string, fallback string) {
+// containerdDisabled looks at the plugins that are switched off: Docker's packages of containerd switch off CRI.
+func (x *examination) containerdDisabled(s *placed) {
+	for _, name := range s.list {
+		switch name {
+		case "cri", "io.containerd.grpc.v1.cri", "io.containerd.cri.v1.runtime":
+			x.add(Error, s.where, "remove it from disabled_plugins, unless only Docker or ctr use this containerd", "disabled_plugins has %q: a kubelet finds no CRI here, and containerd.runtimes does not count", name)
+		}
+	}
+}
+
+// containerdRuntimes returns the runtimes that are davit, and the names of all.
+func (x *examination) containerdRuntimes(settings []placed, version, plugin string) (found, known []string) {
+	known = []string{"runc"} // containerd's own default
 	types := map[string]string{}
 	cgroups := map[string]placed{}
 	for _, s := range settings {
@@ -67,6 +90,9 @@ func (x *examination) containerdRuntimes(settings []placed, version, plugin stri
 					"runtime %s: containerd ignores plugins.%q in a configuration of version %s", name, s.name[1], version)
 			}
 			continue
+		}
+		if !slices.Contains(known, name) {
+			known = append(known, name)
 		}
 		switch {
 		case key == "runtime_type":
@@ -85,12 +111,15 @@ func (x *examination) containerdRuntimes(settings []placed, version, plugin stri
 		if types[name] != "io.containerd.runc.v2" {
 			x.add(Error, "/etc/containerd/config.toml", "set runtime_type = 'io.containerd.runc.v2', the shim that drives davit", "runtime %s: runtime_type is %q", name, types[name])
 		}
+		if c := cgroups[name]; c.value == "true" {
+			x.needsSystemd(c.where, "runtime "+name+": SystemdCgroup = true", "set SystemdCgroup = false")
+		}
 		if x.systemd() && cgroups[name].value != "true" {
 			x.add(Warning, "/etc/containerd/config.toml", "set SystemdCgroup = true if the kubelet has cgroupDriver: systemd, its default on such a host",
 				"runtime %s: SystemdCgroup is off, and systemd manages this host's cgroups", name)
 		}
 	}
-	return found, "runc"
+	return found, known
 }
 
 // docker reads daemon.json.
@@ -98,7 +127,9 @@ func (x *examination) docker() {
 	const file = "/etc/docker/daemon.json"
 	text, ok := x.read(file)
 	if !ok {
-		x.add(Error, file, seeDocs, "there is no configuration: dockerd knows only runc, unless its command line has --add-runtime")
+		if !x.broken {
+			x.unset(file, &dockerSnippet, "there is no configuration: dockerd knows only runc, unless its command line has --add-runtime")
+		}
 		return
 	}
 	d := jsonx.NewDecoder(file, []byte(text))
@@ -108,6 +139,10 @@ func (x *examination) docker() {
 		switch d.Key() {
 		case "default-runtime":
 			fallback = d.String()
+		case "exec-opts":
+			if slices.Contains(d.Strings(), "native.cgroupdriver=systemd") {
+				x.needsSystemd(file, "exec-opts has native.cgroupdriver=systemd", `remove it, or write "native.cgroupdriver=cgroupfs"`)
+			}
 		case "runtimes":
 			for more := d.Object(); more && d.Next(); {
 				name := d.Key()
@@ -136,20 +171,40 @@ func (x *examination) docker() {
 	case !known && fallback != "runc":
 		x.add(Error, file, `add it to "runtimes"; dockerd does not start`, "default-runtime is %q, which is not among the runtimes", fallback)
 	case !found:
-		x.add(Error, file, seeDocs, "no runtime's path is davit")
+		x.unset(file, &dockerSnippet, "no runtime's path is davit")
 	default:
 		x.add(OK, file, "", "%s is the default runtime", fallback)
 	}
 }
 
-// podman reads what containers.conf(5) names, each file over those before it.
-func (x *examination) podman() {
-	files := append([]string{"/usr/share/containers/containers.conf", "/etc/containers/containers.conf"}, x.glob("/etc/containers/containers.conf.d/*.conf")...)
-	if home, err := os.UserHomeDir(); err == nil && os.Geteuid() != 0 {
-		files = append(files, home+"/.config/containers/containers.conf")
-		files = append(files, x.glob(home+"/.config/containers/containers.conf.d/*.conf")...)
+// podmanFiles returns what podman reads, each file over those before it (containers.conf(5)), and where a user or an
+// administrator adds to it.
+func (x *examination) podmanFiles() (files []string, add string) {
+	if only := os.Getenv("CONTAINERS_CONF"); only != "" && x.root == "" {
+		return []string{only}, only
 	}
-	const last = "/etc/containers/containers.conf.d"
+	add = "/etc/containers/containers.conf.d"
+	files = append([]string{"/usr/share/containers/containers.conf", "/etc/containers/containers.conf"}, x.glob(add+"/*.conf")...)
+	config := os.Getenv("XDG_CONFIG_HOME")
+	if home, err := os.UserHomeDir(); config == "" && err == nil {
+		config = filepath.Join(home, ".config")
+	}
+	if config != "" {
+		own := filepath.Join(config, "containers/containers.conf")
+		files = append(append(files, own), x.glob(own+".d/*.conf")...)
+		if os.Geteuid() != 0 {
+			add = own + ".d"
+		}
+	}
+	if override := os.Getenv("CONTAINERS_CONF_OVERRIDE"); override != "" && x.root == "" {
+		files = append(files, override)
+	}
+	return files, add
+}
+
+// podman reads containers.conf(5).
+func (x *examination) podman() {
+	files, last := x.podmanFiles()
 	fallback, found := "", false
 	named := map[string]bool{"crun": true, "runc": true}
 	var json, nocgroup []string
@@ -158,6 +213,8 @@ func (x *examination) podman() {
 			switch {
 			case s.is("engine", "runtime"):
 				fallback = s.value
+			case s.is("engine", "cgroup_manager") && s.value == "systemd":
+				x.needsSystemd(s.where, `cgroup_manager is "systemd"`, `set cgroup_manager = "cgroupfs"`)
 			case s.is("engine", "runtime_supports_json"):
 				json = s.list
 			case s.is("engine", "runtime_supports_nocgroup"):
@@ -171,7 +228,11 @@ func (x *examination) podman() {
 		}
 	}
 	if !found {
-		x.add(Error, last, seeDocs, "no runtime of [engine.runtimes] is davit")
+		if !x.broken {
+			s := podmanSnippet
+			s.file = last + "/davit.conf"
+			x.unset(last, &s, "no runtime of [engine.runtimes] is davit")
+		}
 		return
 	}
 	if !slices.Contains(json, "davit") {
@@ -194,16 +255,20 @@ func (x *examination) podman() {
 func (x *examination) crio() {
 	const last = "/etc/crio/crio.conf.d"
 	files := append([]string{"/etc/crio/crio.conf"}, x.glob(last+"/*")...)
-	fallback := ""
+	fallback, at := "", last
 	var found []string
+	known := map[string]bool{"": true, "crun": true, "runc": true} // crio's own
 	monitors := map[string]placed{}
 	types := map[string]placed{}
 	for _, file := range files {
 		for _, s := range x.toml(file) {
 			switch {
 			case s.is("crio", "runtime", "default_runtime"):
-				fallback = s.value
+				fallback, at = s.value, s.where
+			case s.is("crio", "runtime", "cgroup_manager") && s.value == "systemd":
+				x.needsSystemd(s.where, `cgroup_manager is "systemd"`, `set cgroup_manager = "cgroupfs", and conmon_cgroup = "pod"`)
 			case len(s.name) == 5 && equal(s.name[:3], []string{"crio", "runtime", "runtimes"}):
+				known[s.name[3]] = true
 				switch s.name[4] {
 				case "runtime_path":
 					if x.runtime(s.where, s.name[3], s.value) {
@@ -217,8 +282,13 @@ func (x *examination) crio() {
 			}
 		}
 	}
+	if !known[fallback] {
+		x.add(Error, at, "give the name of a table below crio.runtime.runtimes", "default_runtime is %q, which is not among the runtimes: crio does not start", fallback)
+	}
 	if len(found) == 0 {
-		x.add(Error, last, seeDocs, "no runtime_path is davit")
+		if !x.broken {
+			x.unset(last, &crioSnippet, "no runtime_path is davit")
+		}
 		return
 	}
 	for _, name := range found {
@@ -230,6 +300,9 @@ func (x *examination) crio() {
 				x.add(Error, m.where, "install conmon, or correct the path", "runtime %s: monitor_path %s: no such file", name, m.value)
 			}
 		}
+	}
+	if !known[fallback] {
+		return
 	}
 	if slices.Contains(found, fallback) {
 		x.add(OK, last, "", "%s is the default runtime", fallback)
