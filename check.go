@@ -44,7 +44,7 @@ examples:
 				return checkEngine(c.String("engine"), format)
 			}
 			if !c.IsSet("bundle") {
-				return printHost(libcontainer.CheckHost(), format)
+				return printHost(inspect.CheckHost(), format)
 			}
 			return checkBundle(c, format)
 		}),
@@ -104,7 +104,7 @@ func printFindings(findings []libcontainer.Finding, format string) error {
 	return nil
 }
 
-func printHost(facts []libcontainer.HostFact, format string) error {
+func printHost(facts []inspect.HostFact, format string) error {
 	if format == "json" {
 		var e jsonx.Encoder
 		e.Object()

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// host writes files below a new root that has a davit, and returns it.
-func host(t *testing.T, files map[string]string) string {
+// hostWith writes files below a new root that has a davit, and returns it.
+func hostWith(t *testing.T, files map[string]string) string {
 	t.Helper()
 	root := t.TempDir()
 	for path, text := range files {
@@ -74,7 +74,7 @@ func TestDocumentedConfigurations(t *testing.T) {
 			if engine == "containerd" {
 				text += documented(t, "containerd-default")
 			}
-			got := check(t, engine, host(t, map[string]string{file: text, "usr/sbin/davit": fake, "usr/bin/conmon": fake}))
+			got := check(t, engine, hostWith(t, map[string]string{file: text, "usr/sbin/davit": fake, "usr/bin/conmon": fake}))
 			if strings.Contains(got, "error") || strings.Contains(got, "warning") || !strings.Contains(got, "davit is the default runtime") {
 				t.Errorf("%s", got)
 			}
@@ -115,7 +115,7 @@ func TestWrongConfigurations(t *testing.T) {
 		{"crio", crio, "[crio.runtime.runtimes.davit]\nruntime_path = \"/usr/sbin/davit\"\nruntime_type = \"vm\"\n", `runtime_type is "vm"`},
 		{"crio", crio, "[crio.runtime.runtimes.davit]\nruntime_path = \"/usr/sbin/davit\"\nmonitor_path = \"/no/conmon\"\n", "monitor_path /no/conmon: no such file"},
 	} {
-		got := check(t, c.engine, host(t, map[string]string{c.file: c.text, "usr/sbin/davit": fake, "bin/other": "#!/bin/sh\necho other 1\n"}))
+		got := check(t, c.engine, hostWith(t, map[string]string{c.file: c.text, "usr/sbin/davit": fake, "bin/other": "#!/bin/sh\necho other 1\n"}))
 		if !strings.Contains(got, c.want) {
 			t.Errorf("%s: %s:\n%s\ndoes not say: %s", c.engine, c.text, got, c.want)
 		}
@@ -136,7 +136,7 @@ func TestSnippetsAreTheDocumentedOnes(t *testing.T) {
 			t.Errorf("docs/engines.md does not name %s", s.file)
 		}
 	}
-	findings, err := Check("docker", host(t, map[string]string{"etc/docker/daemon.json": "{}"}))
+	findings, err := Check("docker", hostWith(t, map[string]string{"etc/docker/daemon.json": "{}"}))
 	if err != nil || len(findings) != 1 || findings[0].Snippet != dockerSnippet.body {
 		t.Errorf("%+v, %v", findings, err)
 	}
@@ -146,7 +146,7 @@ func TestSnippetsAreTheDocumentedOnes(t *testing.T) {
 func TestBrokenFileIsTheOneFinding(t *testing.T) {
 	for engine, file := range map[string]string{"containerd": "etc/containerd/config.toml", "docker": "etc/docker/daemon.json",
 		"podman": "etc/containers/containers.conf", "crio": "etc/crio/crio.conf"} {
-		findings, err := Check(engine, host(t, map[string]string{file: "= what\n"}))
+		findings, err := Check(engine, hostWith(t, map[string]string{file: "= what\n"}))
 		if err != nil || len(findings) != 1 || findings[0].Level != Error || findings[0].Snippet != "" {
 			t.Errorf("%s: %+v, %v", engine, findings, err)
 		}
