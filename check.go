@@ -4,14 +4,16 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"davit/internal/cli"
 	"davit/internal/inspect"
 	"davit/internal/jsonx"
 	"davit/internal/show"
 	"davit/libcontainer"
+
+	"golang.org/x/sys/unix"
 )
 
 func checkCommand() *cli.Command {
@@ -21,7 +23,10 @@ func checkCommand() *cli.Command {
 		Description: `With --bundle: every problem of config.json, and whether this host can run it, each
 with its field and its cure; nothing is made. With --engine: whether davit is set up in
 that engine's configuration. The exit status is 3 if there is an error.
-With neither: a report of the host.
+With neither: the host at one glance, and what will not work on it; --all has every fact.
+
+With --format json, always an object: subject (bundle, engine or host), ok, findings (level, where,
+message, hint, snippet) and facts (name, ok, text, lost).
 
 examples:
   davit check
@@ -30,6 +35,7 @@ examples:
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "bundle", Aliases: []string{"b"}, Usage: "`directory` with config.json"},
 			&cli.StringFlag{Name: "engine", Usage: "`name` of an engine: " + strings.Join(inspect.Engines, ", ")},
+			&cli.BoolFlag{Name: "all", Usage: "every fact about the host"},
 			&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Usage: "text or json", Value: "text"},
 		},
 		Action: verb(func(c *cli.Context) error {
@@ -44,7 +50,7 @@ examples:
 				return checkEngine(c.String("engine"), format)
 			}
 			if !c.IsSet("bundle") {
-				return printHost(inspect.CheckHost(), format)
+				return printHost(inspect.CheckHost(), format, c.Bool("all"))
 			}
 			return checkBundle(c, format)
 		}),
@@ -61,68 +67,147 @@ func checkBundle(c *cli.Context, format string) error {
 	if err != nil {
 		return err
 	}
-	if err := printFindings(findings, format); err != nil {
-		return err
-	}
-	for _, f := range findings {
-		if !f.Warning {
-			return exitStatus(3)
+	list := make([]inspect.Finding, len(findings))
+	for i, f := range findings {
+		list[i] = inspect.Finding{Level: inspect.Error, Where: f.Field, Text: f.Message, Hint: f.Hint}
+		if f.Warning {
+			list[i].Level = inspect.Warning
 		}
+	}
+	if len(list) == 0 && format == "text" {
+		fmt.Println("nothing is wrong with the bundle on this host")
+	}
+	return printFindings("bundle", list, format)
+}
+
+// checkEngine prints what is wrong with an engine's configuration.
+func checkEngine(name, format string) error {
+	findings, err := inspect.Check(name, "")
+	if err != nil {
+		return usage(fmt.Errorf("--engine: %w", err))
+	}
+	return printFindings("engine", findings, format)
+}
+
+// printFindings prints findings; one that is an error makes the exit status 3.
+func printFindings(subject string, findings []inspect.Finding, format string) error {
+	wrong := slices.ContainsFunc(findings, func(f inspect.Finding) bool { return f.Level == inspect.Error })
+	if format == "json" {
+		if err := printReport(subject, !wrong, findings, nil); err != nil {
+			return err
+		}
+	} else {
+		printFindingsText(findings)
+	}
+	if wrong {
+		return exitStatus(3)
 	}
 	return nil
 }
 
-func level(f libcontainer.Finding) string {
-	if f.Warning {
-		return "warning"
-	}
-	return "error"
-}
-
-func printFindings(findings []libcontainer.Finding, format string) error {
-	if format == "json" {
-		list := make([][]member, len(findings))
-		for i, f := range findings {
-			list[i] = []member{{"level", level(f)}, {"field", f.Field}, {"message", f.Message}, {"hint", f.Hint}}
-		}
-		return printObjects(list)
-	}
-	if len(findings) == 0 {
-		fmt.Println("nothing is wrong with the bundle on this host")
-	}
+func printFindingsText(findings []inspect.Finding) {
+	paint := newPainter(os.Stdout)
 	for _, f := range findings {
-		text := level(f) + ": "
-		if f.Field != "" {
-			text += show.Line(f.Field) + ": "
+		text := paint.level(f.Level, string(f.Level)) + ": "
+		if f.Where != "" {
+			text += show.Line(f.Where) + ": "
 		}
-		text += show.Line(f.Message) + "\n"
+		text += show.Line(f.Text) + "\n"
 		if f.Hint != "" {
 			text += "  hint: " + show.Line(f.Hint) + "\n"
 		}
+		if f.Snippet != "" {
+			text += "\n    " + strings.ReplaceAll(strings.TrimSuffix(f.Snippet, "\n"), "\n", "\n    ") + "\n\n"
+		}
 		fmt.Print(text)
 	}
+}
+
+// printReport prints JSON, which has one shape for every subject.
+func printReport(subject string, ok bool, findings []inspect.Finding, facts []inspect.HostFact) error {
+	var e jsonx.Encoder
+	text := func(key, value string) {
+		e.Key(key)
+		e.String(value)
+	}
+	e.Object()
+	text("subject", subject)
+	e.Key("ok")
+	e.Bool(ok)
+	e.Key("findings")
+	e.Array()
+	for _, f := range findings {
+		e.Object()
+		text("level", string(f.Level))
+		text("where", f.Where)
+		text("message", f.Text)
+		text("hint", f.Hint)
+		text("snippet", f.Snippet)
+		e.EndObject()
+	}
+	e.EndArray()
+	e.Key("facts")
+	e.Array()
+	for _, f := range facts {
+		e.Object()
+		text("name", f.Name)
+		e.Key("ok")
+		e.Bool(f.OK)
+		text("text", f.Text)
+		text("lost", f.Lost)
+		e.EndObject()
+	}
+	e.EndArray()
+	e.EndObject()
+	return printLine(&e)
+}
+
+func printHost(facts []inspect.HostFact, format string, all bool) error {
+	if format == "json" {
+		broken := slices.ContainsFunc(facts, func(f inspect.HostFact) bool { return f.Lost == "any container" })
+		return printReport("host", !broken, nil, facts)
+	}
+	paint := newPainter(os.Stdout)
+	if all {
+		for _, f := range facts {
+			level, word := inspect.OK, "yes"
+			if !f.OK {
+				level, word = inspect.Warning, "no "
+			}
+			fmt.Printf("%s  %-40s  %s\n", paint.level(level, word), f.Name, show.Line(f.Text))
+		}
+		return nil
+	}
+	d := inspect.NewDashboard(facts)
+	for _, r := range d.Rows {
+		fmt.Printf("%s  %-11s %s\n", paint.level(r.Level, fmt.Sprintf("%-7s", r.Level)), r.Name, show.Line(r.Text))
+	}
+	fmt.Println()
+	if len(d.Lost) == 0 {
+		fmt.Println("all that davit can do works here")
+	} else {
+		fmt.Println("what will not work here:")
+	}
+	for _, r := range d.Lost {
+		fmt.Printf("  %s  %s\n", paint.level(r.Level, fmt.Sprintf("%-45s", show.Line(r.Name))), show.Line(r.Text))
+	}
+	fmt.Println("\nevery fact: davit check --all; a bundle: --bundle DIRECTORY; an engine: --engine NAME")
 	return nil
 }
 
-func printHost(facts []inspect.HostFact, format string) error {
-	if format == "json" {
-		var e jsonx.Encoder
-		e.Object()
-		for _, f := range facts {
-			e.Key(f.Name)
-			e.Object()
-			e.Key("ok")
-			e.Bool(f.OK)
-			e.Key("text")
-			e.String(f.Text)
-			e.EndObject()
-		}
-		e.EndObject()
-		return printLine(&e)
+// painter colours text for a terminal.
+type painter struct{ on bool }
+
+// newPainter paints if f is a terminal that can show it and nobody objects (no-color.org).
+func newPainter(f *os.File) painter {
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return painter{err == nil && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && os.Getenv("TERM") != ""}
+}
+
+func (p painter) level(l inspect.Level, text string) string {
+	if !p.on || l == inspect.None {
+		return text
 	}
-	w := tabwriter.NewWriter(os.Stdout, 0, 1, 2, ' ', 0)
-	for _, f := range facts {
-		fmt.Fprintf(w, "%s\t%s\t%s\n", map[bool]string{true: "yes", false: "no"}[f.OK], f.Name, show.Line(f.Text))
-	}
-	return w.Flush()
+	colour := map[inspect.Level]string{inspect.OK: "32", inspect.Warning: "33", inspect.Error: "31"}[l] // green, yellow, red
+	return "\x1b[" + colour + "m" + text + "\x1b[0m"
 }

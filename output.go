@@ -23,24 +23,3 @@ func printLine(e *jsonx.Encoder) error {
 	_, err := os.Stdout.Write(e.Bytes())
 	return err
 }
-
-// member is a property of a JSON object.
-type member struct{ key, value string }
-
-// printObjects prints an array of objects, without members that are empty.
-func printObjects(list [][]member) error {
-	var e jsonx.Encoder
-	e.Array()
-	for _, object := range list {
-		e.Object()
-		for _, m := range object {
-			if m.value != "" {
-				e.Key(m.key)
-				e.String(m.value)
-			}
-		}
-		e.EndObject()
-	}
-	e.EndArray()
-	return printLine(&e)
-}

@@ -19,6 +19,7 @@ const (
 	OK      Level = "ok"
 	Warning Level = "warning"
 	Error   Level = "error"
+	None    Level = "-" // there is nothing to say anything about
 )
 
 // Finding is one thing to know about an engine's configuration.
@@ -65,7 +66,11 @@ func (x *examination) add(level Level, where, hint, format string, args ...any) 
 
 // unset adds that davit is not in the configuration, with what is to be added.
 func (x *examination) unset(where string, s *snippet, format string, args ...any) {
-	x.add(Error, where, "add to "+s.file+", and restart the engine:", format, args...)
+	hint := "add to " + s.file + ", and restart the engine:"
+	if s.name == podmanSnippet.name { // which is no daemon
+		hint = "add to " + s.file + ":"
+	}
+	x.add(Error, where, hint, format, args...)
 	x.findings[len(x.findings)-1].Snippet = s.text()
 }
 
