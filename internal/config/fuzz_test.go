@@ -21,7 +21,8 @@ func FuzzValidate(f *testing.F) {
 		o := Options{Rootless: options&1 != 0, Exec: options&2 != 0, SystemdCgroup: options&4 != 0}
 		problems, warnings := Check(s, o)
 		again, warnedAgain := Check(s, o)
-		if !slices.EqualFunc(problems, again, func(a, b *fault.Error) bool { return *a == *b }) || !slices.Equal(warnings, warnedAgain) {
+		same := func(a, b *fault.Error) bool { return *a == *b }
+		if !slices.EqualFunc(problems, again, same) || !slices.EqualFunc(warnings, warnedAgain, same) {
 			t.Fatalf("first\n%v\nthen\n%v", problems, again)
 		}
 		for _, p := range slices.Concat(problems, warnings) {
