@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"davit/internal/compile"
 	"davit/internal/config"
 	"davit/internal/diagnose"
 	"davit/internal/fault"
@@ -217,52 +218,16 @@ func hasListener(path string) error {
 
 // features checks that the kernel has what the config needs.
 func (e *examination) features() {
-	for _, n := range needs(e.spec) {
-		if err := e.facts.Have(n.feature); err != nil {
-			e.fail(n.field, err)
+	for _, n := range compile.Needs(e.spec) {
+		if err := e.facts.Have(n.Feature); err != nil {
+			e.fail(n.Field, err)
 		}
 	}
-}
-
-type need struct {
-	field   string
-	feature *host.Feature
-}
-
-// needs are the kernel's features that a config is carried out with.
-func needs(s *specs.Spec) []need {
-	list := []need{{"", host.OpenTree}, {"", host.Pidfd}, {"", host.Openat2}, {"", host.CloseRange}, {"mounts", host.MountSetattr}}
-	add := func(field string, f *host.Feature, needed bool) {
-		if needed {
-			list = append(list, need{field, f})
+	for _, f := range [...]*host.Feature{host.OpenTree, host.Pidfd, host.Openat2, host.CloseRange, host.MountSetattr} { // of every container
+		if err := e.facts.Have(f); err != nil {
+			e.fail("", err)
 		}
 	}
-	for i, m := range s.Mounts {
-		add(fmt.Sprintf("mounts[%d]", i), host.IDMappedMounts,
-			len(m.UIDMappings) > 0 || slices.ContainsFunc(m.Options, func(o string) bool {
-				name, _, _ := strings.Cut(o, "=")
-				return name == "idmap" || name == "ridmap"
-			}))
-	}
-	l := s.Linux
-	if l == nil {
-		return list
-	}
-	for i, n := range l.Namespaces {
-		add(fmt.Sprintf("linux.namespaces[%d]", i), host.TimeNamespace, n.Type == specs.TimeNamespace)
-	}
-	if l.Seccomp != nil {
-		add("linux.seccomp.listenerPath", host.SeccompNotify, l.Seccomp.ListenerPath != "")
-		add("linux.seccomp.flags", host.SeccompWaitKillable, slices.Contains(l.Seccomp.Flags, specs.LinuxSeccompFlagWaitKillableRecv))
-	}
-	if m := l.MemoryPolicy; m != nil {
-		add("linux.memoryPolicy.mode", host.WeightedInterleaving, m.Mode == specs.MpolWeightedInterleave)
-	}
-	if r := l.Resources; r != nil && r.CPU != nil {
-		add("linux.resources.cpu.burst", host.CPUBurst, r.CPU.Burst != nil)
-		add("linux.resources.cpu.idle", host.CPUIdle, r.CPU.Idle != nil)
-	}
-	return list
 }
 
 // host looks for what else the config names of the host.

@@ -47,7 +47,8 @@ func (c *Container) Update(change *specs.LinuxResources, l3, bandwidth string) e
 	keepSet(change)
 	liftSwap(old.Memory, change.Memory)
 	now := limits.Merge(old, change)
-	if err := compile.Judge(config.ValidateResources(now)); err != nil {
+	problems, _ := config.CheckResources(now)
+	if err := compile.Judge(problems); err != nil {
 		return err
 	}
 	if change.Devices != nil {

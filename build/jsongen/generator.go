@@ -118,6 +118,18 @@ func (g *generator) structFuncs(b *bytes.Buffer, t *types.Named) error {
 	if err != nil {
 		return err
 	}
+	if g.only != "encode" {
+		if err := g.decoder(b, t, fields, known); err != nil {
+			return err
+		}
+	}
+	if g.only != "decode" {
+		return g.encoder(b, t, fields)
+	}
+	return nil
+}
+
+func (g *generator) decoder(b *bytes.Buffer, t *types.Named, fields []field, known string) error {
 	name := g.typeName(t)
 	fn := g.function("decode", t)
 	fmt.Fprintf(b, "\n// %s reads an object into v, which it empties first.\n", fn)
@@ -142,8 +154,12 @@ func (g *generator) structFuncs(b *bytes.Buffer, t *types.Named) error {
 		fmt.Fprintf(b, "\t\tcase %q:\n%s", f.name, code)
 	}
 	fmt.Fprintf(b, "\t\tdefault:\n\t\t\tif d.Fold(%q, %q) {\n\t\t\t\tgoto again\n\t\t\t}\n\t\t\td.Skip()\n\t\t}\n\t}\n}\n", known, g.elsewhere(t))
+	return nil
+}
 
-	fn = g.function("encode", t)
+func (g *generator) encoder(b *bytes.Buffer, t *types.Named, fields []field) error {
+	name := g.typeName(t)
+	fn := g.function("encode", t)
 	fmt.Fprintf(b, "\n// %s writes v as an object.\n", fn)
 	fmt.Fprintf(b, "func %s(e *jsonx.Encoder, v *%s) {\n\te.Object()\n", fn, name)
 	for _, f := range fields {

@@ -11,6 +11,8 @@
 // and types with a text form (encoding.TextMarshaler and TextUnmarshaler, such as
 // time.Time). Others (interfaces, []byte, arrays) are refused: say what is meant.
 //
+// With -only encode, or -only decode, functions of that kind alone are written.
+//
 // The package may fail to compile for want of the functions to be written.
 package main
 
@@ -29,6 +31,7 @@ type options struct {
 	out      string
 	pkgName  string // of the package that the output belongs to
 	export   bool
+	only     string // "decode" or "encode"; else both are written
 	platform string
 }
 
@@ -40,6 +43,7 @@ func main() {
 	flag.StringVar(&o.out, "out", "", "`file` to write")
 	flag.StringVar(&o.pkgName, "package", "", "`name` of the package that the file belongs to (default: that of the types)")
 	flag.BoolVar(&o.export, "export", false, "name the functions DecodeX and EncodeX instead of decodeX and encodeX")
+	flag.StringVar(&o.only, "only", "", "write functions of one kind alone: `decode` or encode")
 	flag.StringVar(&o.platform, "platform", "linux", "leave out fields whose platform tag does not list this `name`")
 	flag.Parse()
 	o.names = strings.Split(names, ",")
@@ -50,6 +54,9 @@ func main() {
 }
 
 func run(o options) error {
+	if o.only != "" && o.only != "decode" && o.only != "encode" {
+		return fmt.Errorf("-only: %q: decode or encode", o.only)
+	}
 	if o.names[0] == "" || o.out == "" {
 		return fmt.Errorf("-type and -out are needed")
 	}

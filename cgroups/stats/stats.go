@@ -1,6 +1,6 @@
 package stats
 
-//go:generate go run davit/build/jsongen -type Stats -export -out stats_json.go
+//go:generate go run davit/build/jsongen -type Stats -only encode -export -out stats_json.go
 
 // The types of this file are the data of runc's `events --stats`, name by name: engines parse them.
 

@@ -6,60 +6,6 @@ import (
 	"davit/internal/jsonx"
 )
 
-// DecodeStats reads an object into v, which it empties first.
-func DecodeStats(d *jsonx.Decoder, v *Stats) {
-	*v = Stats{}
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-	again:
-		switch d.Key() {
-		case "cpu":
-			DecodeCPUStats(d, &v.CPU)
-		case "cpuset":
-			DecodeCPUSetStats(d, &v.CPUSet)
-		case "memory":
-			DecodeMemoryStats(d, &v.Memory)
-		case "pids":
-			DecodePidsStats(d, &v.Pids)
-		case "blkio":
-			DecodeBlkioStats(d, &v.Blkio)
-		case "hugetlb":
-			if v.Hugetlb = nil; d.Object() {
-				m := make(map[string]HugetlbStats)
-				for d.Next() {
-					k := d.Key()
-					var x HugetlbStats
-					DecodeHugetlbStats(d, &x)
-					m[k] = x
-				}
-				v.Hugetlb = m
-			}
-		case "intel_rdt":
-			DecodeIntelRdtStats(d, &v.IntelRdt)
-		case "network_interfaces":
-			if v.NetworkInterfaces = nil; d.Array() {
-				s := make([]*NetworkInterface, 0, d.Count())
-				for d.More() {
-					i := len(s)
-					s = append(s, nil)
-					if s[i] = nil; !d.Null() {
-						s[i] = new(NetworkInterface)
-						DecodeNetworkInterface(d, s[i])
-					}
-				}
-				v.NetworkInterfaces = s
-			}
-		default:
-			if d.Fold("cpu cpuset memory pids blkio hugetlb intel_rdt network_interfaces", "") {
-				goto again
-			}
-			d.Skip()
-		}
-	}
-}
-
 // EncodeStats writes v as an object.
 func EncodeStats(e *jsonx.Encoder, v *Stats) {
 	e.Object()
@@ -104,36 +50,6 @@ func EncodeStats(e *jsonx.Encoder, v *Stats) {
 	e.EndObject()
 }
 
-// DecodeCPUStats reads an object into v, which it empties first.
-func DecodeCPUStats(d *jsonx.Decoder, v *CPUStats) {
-	roomPSI := v.PSI
-	*v = CPUStats{}
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-	again:
-		switch d.Key() {
-		case "usage":
-			DecodeCPUUsage(d, &v.Usage)
-		case "throttling":
-			DecodeThrottling(d, &v.Throttling)
-		case "psi":
-			if v.PSI = nil; !d.Null() {
-				if v.PSI = roomPSI; v.PSI == nil {
-					v.PSI = new(PSI)
-				}
-				DecodePSI(d, v.PSI)
-			}
-		default:
-			if d.Fold("usage throttling psi", "") {
-				goto again
-			}
-			d.Skip()
-		}
-	}
-}
-
 // EncodeCPUStats writes v as an object.
 func EncodeCPUStats(e *jsonx.Encoder, v *CPUStats) {
 	e.Object()
@@ -146,58 +62,6 @@ func EncodeCPUStats(e *jsonx.Encoder, v *CPUStats) {
 		EncodePSI(e, v.PSI)
 	}
 	e.EndObject()
-}
-
-// DecodeCPUSetStats reads an object into v, which it empties first.
-func DecodeCPUSetStats(d *jsonx.Decoder, v *CPUSetStats) {
-	*v = CPUSetStats{}
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-	again:
-		switch d.Key() {
-		case "cpus":
-			if v.CPUs = nil; d.Array() {
-				s := make([]uint16, 0, d.Count())
-				for d.More() {
-					s = append(s, uint16(d.Uint(16)))
-				}
-				v.CPUs = s
-			}
-		case "cpu_exclusive":
-			v.CPUExclusive = d.Uint(64)
-		case "mems":
-			if v.Mems = nil; d.Array() {
-				s := make([]uint16, 0, d.Count())
-				for d.More() {
-					s = append(s, uint16(d.Uint(16)))
-				}
-				v.Mems = s
-			}
-		case "mem_hardwall":
-			v.MemHardwall = d.Uint(64)
-		case "mem_exclusive":
-			v.MemExclusive = d.Uint(64)
-		case "memory_migrate":
-			v.MemoryMigrate = d.Uint(64)
-		case "memory_spread_page":
-			v.MemorySpreadPage = d.Uint(64)
-		case "memory_spread_slab":
-			v.MemorySpreadSlab = d.Uint(64)
-		case "memory_pressure":
-			v.MemoryPressure = d.Uint(64)
-		case "sched_load_balance":
-			v.SchedLoadBalance = d.Uint(64)
-		case "sched_relax_domain_level":
-			v.SchedRelaxDomainLevel = d.Int(64)
-		default:
-			if d.Fold("cpus cpu_exclusive mems mem_hardwall mem_exclusive memory_migrate memory_spread_page memory_spread_slab memory_pressure sched_load_balance sched_relax_domain_level", "") {
-				goto again
-			}
-			d.Skip()
-		}
-	}
 }
 
 // EncodeCPUSetStats writes v as an object.
@@ -240,61 +104,6 @@ func EncodeCPUSetStats(e *jsonx.Encoder, v *CPUSetStats) {
 	e.EndObject()
 }
 
-// DecodeMemoryStats reads an object into v, which it empties first.
-func DecodeMemoryStats(d *jsonx.Decoder, v *MemoryStats) {
-	roomPSI := v.PSI
-	roomEventCount := v.EventCount
-	*v = MemoryStats{}
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-	again:
-		switch d.Key() {
-		case "cache":
-			v.Cache = d.Uint(64)
-		case "usage":
-			DecodeMemoryEntry(d, &v.Usage)
-		case "swap":
-			DecodeMemoryEntry(d, &v.Swap)
-		case "kernel":
-			DecodeMemoryEntry(d, &v.Kernel)
-		case "kernelTCP":
-			DecodeMemoryEntry(d, &v.KernelTCP)
-		case "raw":
-			if v.Raw = nil; d.Object() {
-				m := make(map[string]uint64)
-				for d.Next() {
-					k := d.Key()
-					var x uint64
-					x = d.Uint(64)
-					m[k] = x
-				}
-				v.Raw = m
-			}
-		case "psi":
-			if v.PSI = nil; !d.Null() {
-				if v.PSI = roomPSI; v.PSI == nil {
-					v.PSI = new(PSI)
-				}
-				DecodePSI(d, v.PSI)
-			}
-		case "event_count":
-			if v.EventCount = nil; !d.Null() {
-				if v.EventCount = roomEventCount; v.EventCount == nil {
-					v.EventCount = new(MemoryEvents)
-				}
-				DecodeMemoryEvents(d, v.EventCount)
-			}
-		default:
-			if d.Fold("cache usage swap kernel kernelTCP raw psi event_count", "") {
-				goto again
-			}
-			d.Skip()
-		}
-	}
-}
-
 // EncodeMemoryStats writes v as an object.
 func EncodeMemoryStats(e *jsonx.Encoder, v *MemoryStats) {
 	e.Object()
@@ -331,28 +140,6 @@ func EncodeMemoryStats(e *jsonx.Encoder, v *MemoryStats) {
 	e.EndObject()
 }
 
-// DecodePidsStats reads an object into v, which it empties first.
-func DecodePidsStats(d *jsonx.Decoder, v *PidsStats) {
-	*v = PidsStats{}
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-	again:
-		switch d.Key() {
-		case "current":
-			v.Current = d.Uint(64)
-		case "limit":
-			v.Limit = d.Uint(64)
-		default:
-			if d.Fold("current limit", "") {
-				goto again
-			}
-			d.Skip()
-		}
-	}
-}
-
 // EncodePidsStats writes v as an object.
 func EncodePidsStats(e *jsonx.Encoder, v *PidsStats) {
 	e.Object()
@@ -365,144 +152,6 @@ func EncodePidsStats(e *jsonx.Encoder, v *PidsStats) {
 		e.Uint(v.Limit)
 	}
 	e.EndObject()
-}
-
-// DecodeBlkioStats reads an object into v, which it empties first.
-func DecodeBlkioStats(d *jsonx.Decoder, v *BlkioStats) {
-	roomIoServiceBytesRecursive := v.IoServiceBytesRecursive
-	roomIoServicedRecursive := v.IoServicedRecursive
-	roomIoQueuedRecursive := v.IoQueuedRecursive
-	roomIoServiceTimeRecursive := v.IoServiceTimeRecursive
-	roomIoWaitTimeRecursive := v.IoWaitTimeRecursive
-	roomIoMergedRecursive := v.IoMergedRecursive
-	roomIoTimeRecursive := v.IoTimeRecursive
-	roomSectorsRecursive := v.SectorsRecursive
-	roomPSI := v.PSI
-	*v = BlkioStats{}
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-	again:
-		switch d.Key() {
-		case "ioServiceBytesRecursive":
-			if v.IoServiceBytesRecursive = nil; d.Array() {
-				s := roomIoServiceBytesRecursive[:0]
-				if cap(s) == 0 {
-					s = make([]BlkioEntry, 0, d.Count())
-				}
-				for d.More() {
-					i := len(s)
-					s = append(s, BlkioEntry{})
-					DecodeBlkioEntry(d, &s[i])
-				}
-				v.IoServiceBytesRecursive = s
-			}
-		case "ioServicedRecursive":
-			if v.IoServicedRecursive = nil; d.Array() {
-				s := roomIoServicedRecursive[:0]
-				if cap(s) == 0 {
-					s = make([]BlkioEntry, 0, d.Count())
-				}
-				for d.More() {
-					i := len(s)
-					s = append(s, BlkioEntry{})
-					DecodeBlkioEntry(d, &s[i])
-				}
-				v.IoServicedRecursive = s
-			}
-		case "ioQueueRecursive":
-			if v.IoQueuedRecursive = nil; d.Array() {
-				s := roomIoQueuedRecursive[:0]
-				if cap(s) == 0 {
-					s = make([]BlkioEntry, 0, d.Count())
-				}
-				for d.More() {
-					i := len(s)
-					s = append(s, BlkioEntry{})
-					DecodeBlkioEntry(d, &s[i])
-				}
-				v.IoQueuedRecursive = s
-			}
-		case "ioServiceTimeRecursive":
-			if v.IoServiceTimeRecursive = nil; d.Array() {
-				s := roomIoServiceTimeRecursive[:0]
-				if cap(s) == 0 {
-					s = make([]BlkioEntry, 0, d.Count())
-				}
-				for d.More() {
-					i := len(s)
-					s = append(s, BlkioEntry{})
-					DecodeBlkioEntry(d, &s[i])
-				}
-				v.IoServiceTimeRecursive = s
-			}
-		case "ioWaitTimeRecursive":
-			if v.IoWaitTimeRecursive = nil; d.Array() {
-				s := roomIoWaitTimeRecursive[:0]
-				if cap(s) == 0 {
-					s = make([]BlkioEntry, 0, d.Count())
-				}
-				for d.More() {
-					i := len(s)
-					s = append(s, BlkioEntry{})
-					DecodeBlkioEntry(d, &s[i])
-				}
-				v.IoWaitTimeRecursive = s
-			}
-		case "ioMergedRecursive":
-			if v.IoMergedRecursive = nil; d.Array() {
-				s := roomIoMergedRecursive[:0]
-				if cap(s) == 0 {
-					s = make([]BlkioEntry, 0, d.Count())
-				}
-				for d.More() {
-					i := len(s)
-					s = append(s, BlkioEntry{})
-					DecodeBlkioEntry(d, &s[i])
-				}
-				v.IoMergedRecursive = s
-			}
-		case "ioTimeRecursive":
-			if v.IoTimeRecursive = nil; d.Array() {
-				s := roomIoTimeRecursive[:0]
-				if cap(s) == 0 {
-					s = make([]BlkioEntry, 0, d.Count())
-				}
-				for d.More() {
-					i := len(s)
-					s = append(s, BlkioEntry{})
-					DecodeBlkioEntry(d, &s[i])
-				}
-				v.IoTimeRecursive = s
-			}
-		case "sectorsRecursive":
-			if v.SectorsRecursive = nil; d.Array() {
-				s := roomSectorsRecursive[:0]
-				if cap(s) == 0 {
-					s = make([]BlkioEntry, 0, d.Count())
-				}
-				for d.More() {
-					i := len(s)
-					s = append(s, BlkioEntry{})
-					DecodeBlkioEntry(d, &s[i])
-				}
-				v.SectorsRecursive = s
-			}
-		case "psi":
-			if v.PSI = nil; !d.Null() {
-				if v.PSI = roomPSI; v.PSI == nil {
-					v.PSI = new(PSI)
-				}
-				DecodePSI(d, v.PSI)
-			}
-		default:
-			if d.Fold("ioServiceBytesRecursive ioServicedRecursive ioQueueRecursive ioServiceTimeRecursive ioWaitTimeRecursive ioMergedRecursive ioTimeRecursive sectorsRecursive psi", "") {
-				goto again
-			}
-			d.Skip()
-		}
-	}
 }
 
 // EncodeBlkioStats writes v as an object.
@@ -579,30 +228,6 @@ func EncodeBlkioStats(e *jsonx.Encoder, v *BlkioStats) {
 	e.EndObject()
 }
 
-// DecodeHugetlbStats reads an object into v, which it empties first.
-func DecodeHugetlbStats(d *jsonx.Decoder, v *HugetlbStats) {
-	*v = HugetlbStats{}
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-	again:
-		switch d.Key() {
-		case "usage":
-			v.Usage = d.Uint(64)
-		case "max":
-			v.Max = d.Uint(64)
-		case "failcnt":
-			v.Failcnt = d.Uint(64)
-		default:
-			if d.Fold("usage max failcnt", "") {
-				goto again
-			}
-			d.Skip()
-		}
-	}
-}
-
 // EncodeHugetlbStats writes v as an object.
 func EncodeHugetlbStats(e *jsonx.Encoder, v *HugetlbStats) {
 	e.Object()
@@ -617,76 +242,6 @@ func EncodeHugetlbStats(e *jsonx.Encoder, v *HugetlbStats) {
 	e.Key("failcnt")
 	e.Uint(v.Failcnt)
 	e.EndObject()
-}
-
-// DecodeIntelRdtStats reads an object into v, which it empties first.
-func DecodeIntelRdtStats(d *jsonx.Decoder, v *IntelRdtStats) {
-	roomL3CacheInfo := v.L3CacheInfo
-	roomMemBwInfo := v.MemBwInfo
-	roomMBMStats := v.MBMStats
-	roomCMTStats := v.CMTStats
-	*v = IntelRdtStats{}
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-	again:
-		switch d.Key() {
-		case "l3_cache_info":
-			if v.L3CacheInfo = nil; !d.Null() {
-				if v.L3CacheInfo = roomL3CacheInfo; v.L3CacheInfo == nil {
-					v.L3CacheInfo = new(L3CacheInfo)
-				}
-				DecodeL3CacheInfo(d, v.L3CacheInfo)
-			}
-		case "l3_cache_schema_root":
-			v.L3CacheSchemaRoot = d.String()
-		case "l3_cache_schema":
-			v.L3CacheSchema = d.String()
-		case "mem_bw_info":
-			if v.MemBwInfo = nil; !d.Null() {
-				if v.MemBwInfo = roomMemBwInfo; v.MemBwInfo == nil {
-					v.MemBwInfo = new(MemBwInfo)
-				}
-				DecodeMemBwInfo(d, v.MemBwInfo)
-			}
-		case "mem_bw_schema_root":
-			v.MemBwSchemaRoot = d.String()
-		case "mem_bw_schema":
-			v.MemBwSchema = d.String()
-		case "mbm_stats":
-			if v.MBMStats = nil; d.Array() {
-				s := roomMBMStats[:0]
-				if cap(s) == 0 {
-					s = make([]MBMStats, 0, d.Count())
-				}
-				for d.More() {
-					i := len(s)
-					s = append(s, MBMStats{})
-					DecodeMBMStats(d, &s[i])
-				}
-				v.MBMStats = s
-			}
-		case "cmt_stats":
-			if v.CMTStats = nil; d.Array() {
-				s := roomCMTStats[:0]
-				if cap(s) == 0 {
-					s = make([]CMTStats, 0, d.Count())
-				}
-				for d.More() {
-					i := len(s)
-					s = append(s, CMTStats{})
-					DecodeCMTStats(d, &s[i])
-				}
-				v.CMTStats = s
-			}
-		default:
-			if d.Fold("l3_cache_info l3_cache_schema_root l3_cache_schema mem_bw_info mem_bw_schema_root mem_bw_schema mbm_stats cmt_stats", "") {
-				goto again
-			}
-			d.Skip()
-		}
-	}
 }
 
 // EncodeIntelRdtStats writes v as an object.
@@ -735,42 +290,6 @@ func EncodeIntelRdtStats(e *jsonx.Encoder, v *IntelRdtStats) {
 	e.EndObject()
 }
 
-// DecodeNetworkInterface reads an object into v, which it empties first.
-func DecodeNetworkInterface(d *jsonx.Decoder, v *NetworkInterface) {
-	*v = NetworkInterface{}
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-	again:
-		switch d.Key() {
-		case "Name":
-			v.Name = d.String()
-		case "RxBytes":
-			v.RxBytes = d.Uint(64)
-		case "RxPackets":
-			v.RxPackets = d.Uint(64)
-		case "RxErrors":
-			v.RxErrors = d.Uint(64)
-		case "RxDropped":
-			v.RxDropped = d.Uint(64)
-		case "TxBytes":
-			v.TxBytes = d.Uint(64)
-		case "TxPackets":
-			v.TxPackets = d.Uint(64)
-		case "TxErrors":
-			v.TxErrors = d.Uint(64)
-		case "TxDropped":
-			v.TxDropped = d.Uint(64)
-		default:
-			if d.Fold("Name RxBytes RxPackets RxErrors RxDropped TxBytes TxPackets TxErrors TxDropped", "") {
-				goto again
-			}
-			d.Skip()
-		}
-	}
-}
-
 // EncodeNetworkInterface writes v as an object.
 func EncodeNetworkInterface(e *jsonx.Encoder, v *NetworkInterface) {
 	e.Object()
@@ -793,54 +312,6 @@ func EncodeNetworkInterface(e *jsonx.Encoder, v *NetworkInterface) {
 	e.Key("TxDropped")
 	e.Uint(v.TxDropped)
 	e.EndObject()
-}
-
-// DecodeCPUUsage reads an object into v, which it empties first.
-func DecodeCPUUsage(d *jsonx.Decoder, v *CPUUsage) {
-	*v = CPUUsage{}
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-	again:
-		switch d.Key() {
-		case "total":
-			v.Total = d.Uint(64)
-		case "percpu":
-			if v.Percpu = nil; d.Array() {
-				s := make([]uint64, 0, d.Count())
-				for d.More() {
-					s = append(s, d.Uint(64))
-				}
-				v.Percpu = s
-			}
-		case "percpu_kernel":
-			if v.PercpuKernel = nil; d.Array() {
-				s := make([]uint64, 0, d.Count())
-				for d.More() {
-					s = append(s, d.Uint(64))
-				}
-				v.PercpuKernel = s
-			}
-		case "percpu_user":
-			if v.PercpuUser = nil; d.Array() {
-				s := make([]uint64, 0, d.Count())
-				for d.More() {
-					s = append(s, d.Uint(64))
-				}
-				v.PercpuUser = s
-			}
-		case "kernel":
-			v.Kernel = d.Uint(64)
-		case "user":
-			v.User = d.Uint(64)
-		default:
-			if d.Fold("total percpu percpu_kernel percpu_user kernel user", "") {
-				goto again
-			}
-			d.Skip()
-		}
-	}
 }
 
 // EncodeCPUUsage writes v as an object.
@@ -881,30 +352,6 @@ func EncodeCPUUsage(e *jsonx.Encoder, v *CPUUsage) {
 	e.EndObject()
 }
 
-// DecodeThrottling reads an object into v, which it empties first.
-func DecodeThrottling(d *jsonx.Decoder, v *Throttling) {
-	*v = Throttling{}
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-	again:
-		switch d.Key() {
-		case "periods":
-			v.Periods = d.Uint(64)
-		case "throttledPeriods":
-			v.ThrottledPeriods = d.Uint(64)
-		case "throttledTime":
-			v.ThrottledTime = d.Uint(64)
-		default:
-			if d.Fold("periods throttledPeriods throttledTime", "") {
-				goto again
-			}
-			d.Skip()
-		}
-	}
-}
-
 // EncodeThrottling writes v as an object.
 func EncodeThrottling(e *jsonx.Encoder, v *Throttling) {
 	e.Object()
@@ -923,28 +370,6 @@ func EncodeThrottling(e *jsonx.Encoder, v *Throttling) {
 	e.EndObject()
 }
 
-// DecodePSI reads an object into v, which it empties first.
-func DecodePSI(d *jsonx.Decoder, v *PSI) {
-	*v = PSI{}
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-	again:
-		switch d.Key() {
-		case "some":
-			DecodePressure(d, &v.Some)
-		case "full":
-			DecodePressure(d, &v.Full)
-		default:
-			if d.Fold("some full", "") {
-				goto again
-			}
-			d.Skip()
-		}
-	}
-}
-
 // EncodePSI writes v as an object.
 func EncodePSI(e *jsonx.Encoder, v *PSI) {
 	e.Object()
@@ -953,32 +378,6 @@ func EncodePSI(e *jsonx.Encoder, v *PSI) {
 	e.Key("full")
 	EncodePressure(e, &v.Full)
 	e.EndObject()
-}
-
-// DecodeMemoryEntry reads an object into v, which it empties first.
-func DecodeMemoryEntry(d *jsonx.Decoder, v *MemoryEntry) {
-	*v = MemoryEntry{}
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-	again:
-		switch d.Key() {
-		case "limit":
-			v.Limit = d.Uint(64)
-		case "usage":
-			v.Usage = d.Uint(64)
-		case "max":
-			v.Max = d.Uint(64)
-		case "failcnt":
-			v.Failcnt = d.Uint(64)
-		default:
-			if d.Fold("limit usage max failcnt", "") {
-				goto again
-			}
-			d.Skip()
-		}
-	}
 }
 
 // EncodeMemoryEntry writes v as an object.
@@ -999,36 +398,6 @@ func EncodeMemoryEntry(e *jsonx.Encoder, v *MemoryEntry) {
 	e.EndObject()
 }
 
-// DecodeMemoryEvents reads an object into v, which it empties first.
-func DecodeMemoryEvents(d *jsonx.Decoder, v *MemoryEvents) {
-	*v = MemoryEvents{}
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-	again:
-		switch d.Key() {
-		case "low":
-			v.Low = d.Uint(64)
-		case "high":
-			v.High = d.Uint(64)
-		case "max":
-			v.Max = d.Uint(64)
-		case "oom":
-			v.OOM = d.Uint(64)
-		case "oom_kill":
-			v.OOMKill = d.Uint(64)
-		case "oom_group_kill":
-			v.OOMGroupKill = d.Uint(64)
-		default:
-			if d.Fold("low high max oom oom_kill oom_group_kill", "") {
-				goto again
-			}
-			d.Skip()
-		}
-	}
-}
-
 // EncodeMemoryEvents writes v as an object.
 func EncodeMemoryEvents(e *jsonx.Encoder, v *MemoryEvents) {
 	e.Object()
@@ -1045,32 +414,6 @@ func EncodeMemoryEvents(e *jsonx.Encoder, v *MemoryEvents) {
 	e.Key("oom_group_kill")
 	e.Uint(v.OOMGroupKill)
 	e.EndObject()
-}
-
-// DecodeBlkioEntry reads an object into v, which it empties first.
-func DecodeBlkioEntry(d *jsonx.Decoder, v *BlkioEntry) {
-	*v = BlkioEntry{}
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-	again:
-		switch d.Key() {
-		case "major":
-			v.Major = d.Uint(64)
-		case "minor":
-			v.Minor = d.Uint(64)
-		case "op":
-			v.Op = d.String()
-		case "value":
-			v.Value = d.Uint(64)
-		default:
-			if d.Fold("major minor op value", "") {
-				goto again
-			}
-			d.Skip()
-		}
-	}
 }
 
 // EncodeBlkioEntry writes v as an object.
@@ -1095,30 +438,6 @@ func EncodeBlkioEntry(e *jsonx.Encoder, v *BlkioEntry) {
 	e.EndObject()
 }
 
-// DecodeL3CacheInfo reads an object into v, which it empties first.
-func DecodeL3CacheInfo(d *jsonx.Decoder, v *L3CacheInfo) {
-	*v = L3CacheInfo{}
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-	again:
-		switch d.Key() {
-		case "cbm_mask":
-			v.CbmMask = d.String()
-		case "min_cbm_bits":
-			v.MinCbmBits = d.Uint(64)
-		case "num_closids":
-			v.NumClosids = d.Uint(64)
-		default:
-			if d.Fold("cbm_mask min_cbm_bits num_closids", "") {
-				goto again
-			}
-			d.Skip()
-		}
-	}
-}
-
 // EncodeL3CacheInfo writes v as an object.
 func EncodeL3CacheInfo(e *jsonx.Encoder, v *L3CacheInfo) {
 	e.Object()
@@ -1135,32 +454,6 @@ func EncodeL3CacheInfo(e *jsonx.Encoder, v *L3CacheInfo) {
 		e.Uint(v.NumClosids)
 	}
 	e.EndObject()
-}
-
-// DecodeMemBwInfo reads an object into v, which it empties first.
-func DecodeMemBwInfo(d *jsonx.Decoder, v *MemBwInfo) {
-	*v = MemBwInfo{}
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-	again:
-		switch d.Key() {
-		case "bandwidth_gran":
-			v.BandwidthGran = d.Uint(64)
-		case "delay_linear":
-			v.DelayLinear = d.Uint(64)
-		case "min_bandwidth":
-			v.MinBandwidth = d.Uint(64)
-		case "num_closids":
-			v.NumClosids = d.Uint(64)
-		default:
-			if d.Fold("bandwidth_gran delay_linear min_bandwidth num_closids", "") {
-				goto again
-			}
-			d.Skip()
-		}
-	}
 }
 
 // EncodeMemBwInfo writes v as an object.
@@ -1185,28 +478,6 @@ func EncodeMemBwInfo(e *jsonx.Encoder, v *MemBwInfo) {
 	e.EndObject()
 }
 
-// DecodeMBMStats reads an object into v, which it empties first.
-func DecodeMBMStats(d *jsonx.Decoder, v *MBMStats) {
-	*v = MBMStats{}
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-	again:
-		switch d.Key() {
-		case "mbm_total_bytes":
-			v.TotalBytes = d.Uint(64)
-		case "mbm_local_bytes":
-			v.LocalBytes = d.Uint(64)
-		default:
-			if d.Fold("mbm_total_bytes mbm_local_bytes", "") {
-				goto again
-			}
-			d.Skip()
-		}
-	}
-}
-
 // EncodeMBMStats writes v as an object.
 func EncodeMBMStats(e *jsonx.Encoder, v *MBMStats) {
 	e.Object()
@@ -1217,58 +488,12 @@ func EncodeMBMStats(e *jsonx.Encoder, v *MBMStats) {
 	e.EndObject()
 }
 
-// DecodeCMTStats reads an object into v, which it empties first.
-func DecodeCMTStats(d *jsonx.Decoder, v *CMTStats) {
-	*v = CMTStats{}
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-	again:
-		switch d.Key() {
-		case "llc_occupancy":
-			v.LLCOccupancy = d.Uint(64)
-		default:
-			if d.Fold("llc_occupancy", "") {
-				goto again
-			}
-			d.Skip()
-		}
-	}
-}
-
 // EncodeCMTStats writes v as an object.
 func EncodeCMTStats(e *jsonx.Encoder, v *CMTStats) {
 	e.Object()
 	e.Key("llc_occupancy")
 	e.Uint(v.LLCOccupancy)
 	e.EndObject()
-}
-
-// DecodePressure reads an object into v, which it empties first.
-func DecodePressure(d *jsonx.Decoder, v *Pressure) {
-	*v = Pressure{}
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-	again:
-		switch d.Key() {
-		case "avg10":
-			v.Avg10 = d.Float()
-		case "avg60":
-			v.Avg60 = d.Float()
-		case "avg300":
-			v.Avg300 = d.Float()
-		case "total":
-			v.Total = d.Uint(64)
-		default:
-			if d.Fold("avg10 avg60 avg300 total", "") {
-				goto again
-			}
-			d.Skip()
-		}
-	}
 }
 
 // EncodePressure writes v as an object.

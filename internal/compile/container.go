@@ -93,6 +93,9 @@ func New(s *specs.Spec, o Options, facts *host.Facts) (*Container, error) {
 		return nil, err
 	}
 	c.Warnings = warnings
+	if err := checkNeeds(c.Config, facts); err != nil {
+		return nil, err
+	}
 	if c.NoProcess {
 		c.Config.Process = &specs.Process{Cwd: "/"}
 	}

@@ -57,7 +57,7 @@ func BenchmarkValidate(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if Validate(s, Options{}) != nil {
+				if validate(s, Options{}) != nil {
 					b.Fatal("problems")
 				}
 			}

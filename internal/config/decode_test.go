@@ -142,14 +142,14 @@ func TestDuplicatePropertyReplacesAll(t *testing.T) {
 func TestLoad(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, ConfigFile)
-	if _, err := Load(dir); !errors.Is(err, syscall.ENOENT) || !strings.HasPrefix(err.Error(), "open "+path) {
+	if _, err := load(dir); !errors.Is(err, syscall.ENOENT) || !strings.HasPrefix(err.Error(), "open "+path) {
 		t.Errorf("no file: %v", err)
 	}
 	for name, text := range configs(t) {
 		if err := os.WriteFile(path, text, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		s, err := Load(dir)
+		s, err := load(dir)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -160,14 +160,14 @@ func TestLoad(t *testing.T) {
 	if err := os.Truncate(path, MaxConfig+1); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Load(dir); err == nil || !strings.HasSuffix(err.Error(), "has 16777217 bytes, more than the 16777216 that it may have") {
+	if _, err := load(dir); err == nil || !strings.HasSuffix(err.Error(), "has 16777217 bytes, more than the 16777216 that it may have") {
 		t.Errorf("huge: %v", err)
 	}
 	os.Remove(path)
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Load(dir); err == nil || err.Error() != path+" is not a regular file" {
+	if _, err := load(dir); err == nil || err.Error() != path+" is not a regular file" {
 		t.Errorf("fifo: %v", err)
 	}
 }

@@ -15,40 +15,22 @@ type Options struct {
 	SystemdCgroup bool // linux.cgroupsPath is slice:prefix:name
 }
 
-// Validate reports every problem of s that makes it unusable on any host: what
+// Check reports every problem of s that makes it unusable on any host: what
 // runtime-spec 1.3 forbids, and what the kernel would refuse whatever it is built
 // with. It does no I/O. No problems mean that the config can be compiled.
 //
+// It warns of what davit does in another way than the config may mean, and of what the spec calls deprecated. The spec asks
+// for some of these warnings to be logged.
+//
 // The sections of other platforms and unknown properties are ignored.
-func Validate(s *specs.Spec, o Options) []*fault.Error {
-	problems, _ := Check(s, o)
-	return problems
-}
-
-// ValidateProcess is Validate for a process object on its own (`exec --process`),
-// whose fields are named `process.…`.
-func ValidateProcess(p *specs.Process, o Options) []*fault.Error {
-	problems, _ := CheckProcess(p, o)
-	return problems
-}
-
-// ValidateResources is Validate for a resources object on its own (`update
-// --resources`), whose fields are named `linux.resources.…`. Some rules concern two
-// fields (swap and limit), so an update is merged into what was set before it is validated.
-func ValidateResources(r *specs.LinuxResources) []*fault.Error {
-	problems, _ := CheckResources(r)
-	return problems
-}
-
-// Check is Validate, with warnings as well: what davit does in another way
-// than the config may mean, or the spec calls deprecated. The spec asks for some of them to be logged.
 func Check(s *specs.Spec, o Options) (problems, warnings []*fault.Error) {
 	c := checker{Options: o}
 	c.spec(s)
 	return c.problems, c.warnings
 }
 
-// CheckProcess is ValidateProcess with warnings.
+// CheckProcess is Check for a process object on its own (`exec --process`),
+// whose fields are named `process.…`.
 func CheckProcess(p *specs.Process, o Options) (problems, warnings []*fault.Error) {
 	c := checker{Options: o}
 	c.process(p, nil)
@@ -56,7 +38,9 @@ func CheckProcess(p *specs.Process, o Options) (problems, warnings []*fault.Erro
 	return c.problems, c.warnings
 }
 
-// CheckResources is ValidateResources with warnings.
+// CheckResources is Check for a resources object on its own (`update
+// --resources`), whose fields are named `linux.resources.…`. Some rules concern two
+// fields (swap and limit), so an update is merged into what was set before it is checked.
 func CheckResources(r *specs.LinuxResources) (problems, warnings []*fault.Error) {
 	var c checker
 	if r != nil {

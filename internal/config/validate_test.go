@@ -126,23 +126,23 @@ func TestPartsOnTheirOwn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := ValidateProcess(p, Options{Exec: true}); len(got) != 1 || got[0].Error() != `process.cwd: "x" is not an absolute path` {
+	if got := validateProcess(p, Options{Exec: true}); len(got) != 1 || got[0].Error() != `process.cwd: "x" is not an absolute path` {
 		t.Errorf("process: %v", got)
 	}
-	if got := ValidateProcess(nil, Options{Exec: true}); len(got) != 1 || got[0].Error() != "process: is missing: there is nothing to run" {
+	if got := validateProcess(nil, Options{Exec: true}); len(got) != 1 || got[0].Error() != "process: is missing: there is nothing to run" {
 		t.Errorf("no process: %v", got)
 	}
 	r, err := DecodeResources([]byte(`{"pids": {"limit": -5}, "memory": {"kernel": 1}}`))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := ValidateResources(r); len(got) != 1 || got[0].Error() != "linux.resources.pids.limit: -5 is out of range: from 0, or -1 for no limit" {
+	if got := validateResources(r); len(got) != 1 || got[0].Error() != "linux.resources.pids.limit: -5 is out of range: from 0, or -1 for no limit" {
 		t.Errorf("resources: %v", got)
 	}
 	if _, got := CheckResources(r); len(got) != 1 || got[0].Field != "linux.resources.memory.kernel" {
 		t.Errorf("warnings: %v", got)
 	}
-	if got := ValidateResources(nil); got != nil {
+	if got := validateResources(nil); got != nil {
 		t.Errorf("no resources: %v", got)
 	}
 }
@@ -154,7 +154,7 @@ func TestTooManyMappings(t *testing.T) {
 	for i := uint32(1); i <= maxMappings; i++ {
 		s.Linux.UIDMappings = append(s.Linux.UIDMappings, specs.LinuxIDMapping{ContainerID: i, HostID: 2000 + i, Size: 1})
 	}
-	got := Validate(s, Options{Rootless: true})
+	got := validate(s, Options{Rootless: true})
 	if len(got) != 1 || got[0].Error() != "linux.uidMappings: has 341 entries, more than the 340 that the kernel takes" {
 		t.Errorf("got %v", got)
 	}
@@ -162,7 +162,7 @@ func TestTooManyMappings(t *testing.T) {
 
 func TestEmptySpec(t *testing.T) {
 	want := []string{"ociVersion", "root"}
-	got := Validate(&specs.Spec{}, Options{})
+	got := validate(&specs.Spec{}, Options{})
 	for i, p := range got {
 		if i >= len(want) || p.Field != want[i] {
 			t.Fatalf("got %v, want problems with %v", got, want)
@@ -230,7 +230,7 @@ func TestSpecExamples(t *testing.T) {
 			}
 			s, err := Decode(text)
 			if err == nil {
-				for _, p := range Validate(s, Options{}) {
+				for _, p := range validate(s, Options{}) {
 					if !lack[p.Error()] {
 						err = p
 					}

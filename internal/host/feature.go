@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Feature is something that not every kernel has. They are the variables of this
-// package; Facts.Have says whether a host has one.
+// Feature is something that not every kernel has, and without which davit refuses a config, or does another thing. They are the
+// variables of this package; Facts.Have says whether a host has one.
 type Feature struct {
 	id    uint8
 	Name  string       // as in "idmapped mounts"
@@ -25,29 +25,22 @@ var (
 	Pidfd                = &Feature{2, "pidfds", "pidfd_open", Version{5, 3}, probePidfd}
 	Openat2              = &Feature{3, "resolving inside a directory", "openat2", Version{5, 6}, probeOpenat2}
 	TimeNamespace        = &Feature{4, "time namespaces", "CLONE_NEWTIME", Version{5, 6}, probeTimeNamespace}
-	CloneIntoCgroup      = &Feature{5, "starting inside a cgroup", "CLONE_INTO_CGROUP", Version{5, 7}, probeClone3}
-	CloseRange           = &Feature{6, "closing a range of descriptors", "CLOSE_RANGE_CLOEXEC", Version{5, 11}, probeCloseRange}
-	MountSetattr         = &Feature{7, "recursive mount attributes", "mount_setattr", Version{5, 12}, probeMountSetattr}
-	IDMappedMounts       = &Feature{8, "idmapped mounts", "MOUNT_ATTR_IDMAP", Version{5, 12}, probeMountSetattr}
-	Landlock             = &Feature{9, "landlock", "landlock_create_ruleset", Version{5, 13}, probeLandlock}
-	CgroupKill           = &Feature{10, "killing a cgroup", "cgroup.kill", Version{5, 14}, nil}
-	CoreScheduling       = &Feature{11, "core scheduling", "PR_SCHED_CORE", Version{5, 14}, probeCoreScheduling}
-	CPUBurst             = &Feature{12, "CPU burst of a cgroup", "cpu.max.burst", Version{5, 14}, nil}
-	CPUIdle              = &Feature{13, "idle cgroups", "cpu.idle", Version{5, 15}, nil}
-	HomeNode             = &Feature{14, "home nodes of memory policies", "set_mempolicy_home_node", Version{5, 17}, probeHomeNode}
-	SeccompWaitKillable  = &Feature{15, "killable waiting for a seccomp listener", "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", Version{5, 19}, probeWaitKillable}
-	MemfdExec            = &Feature{16, "executable memfds", "MFD_EXEC", Version{6, 3}, probeMemfdExec}
-	PidfdInode           = &Feature{17, "pidfds with inodes", "pidfs", Version{6, 9}, probePidFS}
-	WeightedInterleaving = &Feature{18, "weighted interleaving of memory", "MPOL_WEIGHTED_INTERLEAVE", Version{6, 9}, nil}
+	CloseRange           = &Feature{5, "closing a range of descriptors", "CLOSE_RANGE_CLOEXEC", Version{5, 11}, probeCloseRange}
+	MountSetattr         = &Feature{6, "recursive mount attributes", "mount_setattr", Version{5, 12}, probeMountSetattr}
+	IDMappedMounts       = &Feature{7, "idmapped mounts", "MOUNT_ATTR_IDMAP", Version{5, 12}, probeMountSetattr}
+	CPUBurst             = &Feature{8, "CPU burst of a cgroup", "cpu.max.burst", Version{5, 14}, nil}
+	CPUIdle              = &Feature{9, "idle cgroups", "cpu.idle", Version{5, 15}, nil}
+	SeccompWaitKillable  = &Feature{10, "killable waiting for a seccomp listener", "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", Version{5, 19}, probeWaitKillable}
+	WeightedInterleaving = &Feature{11, "weighted interleaving of memory", "MPOL_WEIGHTED_INTERLEAVE", Version{6, 9}, nil}
 )
 
-const featureCount = 19
+const featureCount = 12
 
 // Features lists them all, for reports.
 func Features() []*Feature {
 	return []*Feature{
-		SeccompNotify, OpenTree, Pidfd, Openat2, TimeNamespace, CloneIntoCgroup, CloseRange, MountSetattr, IDMappedMounts, Landlock,
-		CgroupKill, CoreScheduling, CPUBurst, CPUIdle, HomeNode, SeccompWaitKillable, MemfdExec, PidfdInode, WeightedInterleaving,
+		SeccompNotify, OpenTree, Pidfd, Openat2, TimeNamespace, CloseRange, MountSetattr, IDMappedMounts,
+		CPUBurst, CPUIdle, SeccompWaitKillable, WeightedInterleaving,
 	}
 }
 
@@ -61,17 +54,6 @@ func Set(features ...*Feature) FeatureSet {
 		s |= 1 << f.id
 	}
 	return s
-}
-
-// Without denies features from here on, so that fallbacks can be tried. It returns f.
-// It must be called before f is shared between goroutines.
-//
-// Whole programs are tried by building them with the tag davit_test: then the
-// environment variable DAVIT_TEST_WITHOUT names features of Host to deny, by their
-// Call, with commas between: DAVIT_TEST_WITHOUT=openat2,CLONE_INTO_CGROUP. Other builds do not look at it.
-func (f *Facts) Without(features ...*Feature) *Facts {
-	f.off |= Set(features...)
-	return f
 }
 
 // MissingError says that a host lacks a feature, and why.

@@ -33,11 +33,6 @@ func probeOpenTree() error {
 	return absent(err)
 }
 
-func probeClone3() error {
-	_, _, err := unix.RawSyscall(unix.SYS_CLONE3, 0, 0, 0) // size 0: EINVAL
-	return absent(err)
-}
-
 func probeMountSetattr() error {
 	_, _, err := unix.Syscall6(unix.SYS_MOUNT_SETATTR, ^uintptr(0), 0, 0, 0, 0, 0) // size 0: EINVAL
 	return absent(err)
@@ -54,24 +49,6 @@ func probePidfd() error {
 // pidFSMagic is PID_FS_MAGIC of linux/magic.h.
 const pidFSMagic = 0x50494446
 
-// probePidFS looks whether pidfds are inodes of their own file system, whose
-// number no other process ever gets, instead of all sharing one.
-func probePidFS() error {
-	fd, err := unix.PidfdOpen(unix.Getpid(), 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	var st unix.Statfs_t
-	if err := unix.Fstatfs(fd, &st); err != nil {
-		return err
-	}
-	if st.Type != pidFSMagic {
-		return unix.EOPNOTSUPP
-	}
-	return nil
-}
-
 func probeTimeNamespace() error {
 	var st unix.Stat_t
 	return unix.Stat("/proc/self/ns/time", &st)
@@ -80,29 +57,6 @@ func probeTimeNamespace() error {
 func probeCloseRange() error {
 	// The last descriptor there can be: nothing is open there.
 	return unix.CloseRange(1<<31-1, 1<<31-1, unix.CLOSE_RANGE_CLOEXEC)
-}
-
-func probeLandlock() error {
-	const version = 1 // LANDLOCK_CREATE_RULESET_VERSION: only ask
-	if _, _, err := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, version); err != 0 {
-		return err
-	}
-	return nil
-}
-
-func probeCoreScheduling() error {
-	var cookie uint64
-	err := unix.Prctl(unix.PR_SCHED_CORE, unix.PR_SCHED_CORE_GET, 0, 0, uintptr(unsafe.Pointer(&cookie)))
-	if err == unix.ENODEV { // the kernel knows it; this machine has no hyperthreads
-		return nil
-	}
-	return err
-}
-
-func probeHomeNode() error {
-	// Flags must be 0: EINVAL.
-	_, _, err := unix.Syscall6(unix.SYS_SET_MEMPOLICY_HOME_NODE, 0, 0, 0, ^uintptr(0), 0, 0)
-	return absent(err)
 }
 
 func probeSeccompNotify() error {
@@ -122,12 +76,4 @@ func probeWaitKillable() error {
 		return nil
 	}
 	return err
-}
-
-func probeMemfdExec() error {
-	fd, err := unix.MemfdCreate("probe", unix.MFD_CLOEXEC|unix.MFD_EXEC)
-	if err != nil {
-		return err
-	}
-	return unix.Close(fd)
 }

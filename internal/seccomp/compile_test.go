@@ -435,16 +435,3 @@ func TestFeatures(t *testing.T) {
 		t.Error("the kernel is said to have a flag that does not exist")
 	}
 }
-
-func TestDisassemble(t *testing.T) {
-	f := mustCompile(t, &specs.LinuxSeccomp{DefaultAction: specs.ActErrno, Syscalls: []specs.LinuxSyscall{
-		{Names: []string{"read"}, Action: specs.ActAllow, Args: []specs.LinuxSeccompArg{{Index: 1, Value: 0x10, ValueTwo: 0x10, Op: specs.OpMaskedEqual}}}}})
-	for _, want := range []string{"   0  load arch\n", "load args[1] low\n", "and 0x10\n", "return SCMP_ACT_ERRNO 1\n", "return SCMP_ACT_ERRNO 38\n"} {
-		if got := Disassemble(f.Program); !strings.Contains(got, want) {
-			t.Errorf("no %q in\n%s", want, got)
-		}
-	}
-	if got := Disassemble([]byte("bad")); !strings.HasPrefix(got, "invalid program: ") {
-		t.Error(got)
-	}
-}

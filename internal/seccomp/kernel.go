@@ -1,11 +1,8 @@
 package seccomp
 
 import (
-	"davit/internal/fault"
-	"fmt"
 	"unsafe"
 
-	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
@@ -55,18 +52,4 @@ func kernelHasFlag(flag uint32) bool {
 	}
 	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, uintptr(flag), 0)
 	return errno == unix.EFAULT
-}
-
-// checkKernel looks for what not every kernel that davit runs on has: all of
-// them have the rest, which came with Linux 5.7 at the latest.
-func checkKernel(c *specs.LinuxSeccomp, set uint32) error {
-	if set&FlagWaitKillableRecv == 0 || kernelHasFlag(FlagWaitKillableRecv) {
-		return nil
-	}
-	for i, f := range c.Flags {
-		if f == specs.LinuxSeccompFlagWaitKillableRecv {
-			return fault.At(fmt.Sprintf("linux.seccomp.flags[%d]", i), "%s: this kernel does not have it, it came with Linux 5.19", f)
-		}
-	}
-	return nil
 }

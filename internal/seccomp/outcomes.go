@@ -118,3 +118,17 @@ func (o Outcomes) String() string {
 }
 
 func action(ret uint32) uint32 { return ret & retActionMask }
+
+// actionName names an action as config.json has it, with its number if it carries one.
+func actionName(ret uint32) string {
+	for _, a := range actions() {
+		if a.value != ret&retActionMask || a.name == "SCMP_ACT_KILL" {
+			continue
+		}
+		if a.value == retErrno || a.value == retTrace {
+			return fmt.Sprintf("%s %d", a.name, ret&^retActionMask)
+		}
+		return a.name
+	}
+	return fmt.Sprintf("%#x", ret)
+}

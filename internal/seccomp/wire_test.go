@@ -276,7 +276,6 @@ func FuzzProgram(f *testing.F) {
 	f.Add(mustCompile(f, c).Program)
 	f.Add([]byte("\x06\x00\x00\x00\x00\x00\x00\x00"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		Disassemble(b)
 		prog, err := decode(b)
 		if err != nil {
 			return

@@ -79,14 +79,6 @@ func escape(b []byte, r rune) []byte {
 	return b
 }
 
-// Lines is an error that has several lines, such as all that is wrong with a config.
-type Lines []string
-
-func (l Lines) Error() string { return strings.Join(l, "\n") }
-
-// Lines returns them.
-func (l Lines) Lines() []string { return l }
-
 // Error returns the text of err, in which only davit itself breaks lines: between the errors that errors.Join has
 // joined, and those that have a method Lines. Each line is as Line returns it.
 func Error(err error) string {

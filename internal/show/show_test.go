@@ -3,6 +3,7 @@ package show
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 )
 
@@ -43,8 +44,8 @@ func TestError(t *testing.T) {
 		{errors.Join(bad, errors.New("close: \x1b")), "open /a\\nb\nclose: \\x1b"},
 		{fmt.Errorf("delete c\n: %w", errors.Join(bad, bad)), "delete c\\n: open /a\\nb\nopen /a\\nb"},
 		{fmt.Errorf("%w\n: %w.", bad, errors.Join(bad, bad)), `open /a\nb\n: open /a\nb` + "\n" + `open /a\nb.`},
-		{Lines{"x: a\nb", "  hint: do"}, "x: a\\nb\n  hint: do"},
-		{fmt.Errorf("run c: %w", Lines{"x\n", "y"}), "run c: x\\n\ny"},
+		{lines{"x: a\nb", "  hint: do"}, "x: a\\nb\n  hint: do"},
+		{fmt.Errorf("run c: %w", lines{"x\n", "y"}), "run c: x\\n\ny"},
 		{fmt.Errorf("%s", errors.Join(bad, bad)), `open /a\nb\nopen /a\nb`}, // only its text is left
 	} {
 		if have := Error(test.err); have != test.want {
@@ -52,3 +53,9 @@ func TestError(t *testing.T) {
 		}
 	}
 }
+
+// lines is an error that has several lines, such as all that is wrong with a config.
+type lines []string
+
+func (l lines) Error() string   { return strings.Join(l, "\n") }
+func (l lines) Lines() []string { return l }

@@ -7,44 +7,6 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go/features"
 )
 
-// DecodeFeatures reads an object into v, which it empties first.
-func DecodeFeatures(d *jsonx.Decoder, v *features.Features) {
-	roomLinux := v.Linux
-	*v = features.Features{}
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-	again:
-		switch d.Key() {
-		case "ociVersionMin":
-			v.OCIVersionMin = d.String()
-		case "ociVersionMax":
-			v.OCIVersionMax = d.String()
-		case "hooks":
-			v.Hooks = d.Strings()
-		case "mountOptions":
-			v.MountOptions = d.Strings()
-		case "linux":
-			if v.Linux = nil; !d.Null() {
-				if v.Linux = roomLinux; v.Linux == nil {
-					v.Linux = new(features.Linux)
-				}
-				DecodeLinux(d, v.Linux)
-			}
-		case "annotations":
-			v.Annotations = d.StringMap()
-		case "potentiallyUnsafeConfigAnnotations":
-			v.PotentiallyUnsafeConfigAnnotations = d.Strings()
-		default:
-			if d.Fold("ociVersionMin ociVersionMax hooks mountOptions linux annotations potentiallyUnsafeConfigAnnotations", "") {
-				goto again
-			}
-			d.Skip()
-		}
-	}
-}
-
 // EncodeFeatures writes v as an object.
 func EncodeFeatures(e *jsonx.Encoder, v *features.Features) {
 	e.Object()
@@ -77,92 +39,6 @@ func EncodeFeatures(e *jsonx.Encoder, v *features.Features) {
 		e.Strings(v.PotentiallyUnsafeConfigAnnotations)
 	}
 	e.EndObject()
-}
-
-// DecodeLinux reads an object into v, which it empties first.
-func DecodeLinux(d *jsonx.Decoder, v *features.Linux) {
-	roomCgroup := v.Cgroup
-	roomSeccomp := v.Seccomp
-	roomApparmor := v.Apparmor
-	roomSelinux := v.Selinux
-	roomIntelRdt := v.IntelRdt
-	roomMemoryPolicy := v.MemoryPolicy
-	roomMountExtensions := v.MountExtensions
-	roomNetDevices := v.NetDevices
-	*v = features.Linux{}
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-	again:
-		switch d.Key() {
-		case "namespaces":
-			v.Namespaces = d.Strings()
-		case "capabilities":
-			v.Capabilities = d.Strings()
-		case "cgroup":
-			if v.Cgroup = nil; !d.Null() {
-				if v.Cgroup = roomCgroup; v.Cgroup == nil {
-					v.Cgroup = new(features.Cgroup)
-				}
-				DecodeCgroup(d, v.Cgroup)
-			}
-		case "seccomp":
-			if v.Seccomp = nil; !d.Null() {
-				if v.Seccomp = roomSeccomp; v.Seccomp == nil {
-					v.Seccomp = new(features.Seccomp)
-				}
-				DecodeSeccomp(d, v.Seccomp)
-			}
-		case "apparmor":
-			if v.Apparmor = nil; !d.Null() {
-				if v.Apparmor = roomApparmor; v.Apparmor == nil {
-					v.Apparmor = new(features.Apparmor)
-				}
-				DecodeApparmor(d, v.Apparmor)
-			}
-		case "selinux":
-			if v.Selinux = nil; !d.Null() {
-				if v.Selinux = roomSelinux; v.Selinux == nil {
-					v.Selinux = new(features.Selinux)
-				}
-				DecodeSelinux(d, v.Selinux)
-			}
-		case "intelRdt":
-			if v.IntelRdt = nil; !d.Null() {
-				if v.IntelRdt = roomIntelRdt; v.IntelRdt == nil {
-					v.IntelRdt = new(features.IntelRdt)
-				}
-				DecodeIntelRdt(d, v.IntelRdt)
-			}
-		case "memoryPolicy":
-			if v.MemoryPolicy = nil; !d.Null() {
-				if v.MemoryPolicy = roomMemoryPolicy; v.MemoryPolicy == nil {
-					v.MemoryPolicy = new(features.MemoryPolicy)
-				}
-				DecodeMemoryPolicy(d, v.MemoryPolicy)
-			}
-		case "mountExtensions":
-			if v.MountExtensions = nil; !d.Null() {
-				if v.MountExtensions = roomMountExtensions; v.MountExtensions == nil {
-					v.MountExtensions = new(features.MountExtensions)
-				}
-				DecodeMountExtensions(d, v.MountExtensions)
-			}
-		case "netDevices":
-			if v.NetDevices = nil; !d.Null() {
-				if v.NetDevices = roomNetDevices; v.NetDevices == nil {
-					v.NetDevices = new(features.NetDevices)
-				}
-				DecodeNetDevices(d, v.NetDevices)
-			}
-		default:
-			if d.Fold("namespaces capabilities cgroup seccomp apparmor selinux intelRdt memoryPolicy mountExtensions netDevices", "") {
-				goto again
-			}
-			d.Skip()
-		}
-	}
 }
 
 // EncodeLinux writes v as an object.
@@ -211,49 +87,6 @@ func EncodeLinux(e *jsonx.Encoder, v *features.Linux) {
 	e.EndObject()
 }
 
-// DecodeCgroup reads an object into v, which it empties first.
-func DecodeCgroup(d *jsonx.Decoder, v *features.Cgroup) {
-	*v = features.Cgroup{}
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-	again:
-		switch d.Key() {
-		case "v1":
-			if v.V1 = nil; !d.Null() {
-				x := d.Bool()
-				v.V1 = &x
-			}
-		case "v2":
-			if v.V2 = nil; !d.Null() {
-				x := d.Bool()
-				v.V2 = &x
-			}
-		case "systemd":
-			if v.Systemd = nil; !d.Null() {
-				x := d.Bool()
-				v.Systemd = &x
-			}
-		case "systemdUser":
-			if v.SystemdUser = nil; !d.Null() {
-				x := d.Bool()
-				v.SystemdUser = &x
-			}
-		case "rdma":
-			if v.Rdma = nil; !d.Null() {
-				x := d.Bool()
-				v.Rdma = &x
-			}
-		default:
-			if d.Fold("v1 v2 systemd systemdUser rdma", "") {
-				goto again
-			}
-			d.Skip()
-		}
-	}
-}
-
 // EncodeCgroup writes v as an object.
 func EncodeCgroup(e *jsonx.Encoder, v *features.Cgroup) {
 	e.Object()
@@ -278,39 +111,6 @@ func EncodeCgroup(e *jsonx.Encoder, v *features.Cgroup) {
 		e.Bool(*v.Rdma)
 	}
 	e.EndObject()
-}
-
-// DecodeSeccomp reads an object into v, which it empties first.
-func DecodeSeccomp(d *jsonx.Decoder, v *features.Seccomp) {
-	*v = features.Seccomp{}
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-	again:
-		switch d.Key() {
-		case "enabled":
-			if v.Enabled = nil; !d.Null() {
-				x := d.Bool()
-				v.Enabled = &x
-			}
-		case "actions":
-			v.Actions = d.Strings()
-		case "operators":
-			v.Operators = d.Strings()
-		case "archs":
-			v.Archs = d.Strings()
-		case "knownFlags":
-			v.KnownFlags = d.Strings()
-		case "supportedFlags":
-			v.SupportedFlags = d.Strings()
-		default:
-			if d.Fold("enabled actions operators archs knownFlags supportedFlags", "") {
-				goto again
-			}
-			d.Skip()
-		}
-	}
 }
 
 // EncodeSeccomp writes v as an object.
@@ -343,29 +143,6 @@ func EncodeSeccomp(e *jsonx.Encoder, v *features.Seccomp) {
 	e.EndObject()
 }
 
-// DecodeApparmor reads an object into v, which it empties first.
-func DecodeApparmor(d *jsonx.Decoder, v *features.Apparmor) {
-	*v = features.Apparmor{}
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-	again:
-		switch d.Key() {
-		case "enabled":
-			if v.Enabled = nil; !d.Null() {
-				x := d.Bool()
-				v.Enabled = &x
-			}
-		default:
-			if d.Fold("enabled", "") {
-				goto again
-			}
-			d.Skip()
-		}
-	}
-}
-
 // EncodeApparmor writes v as an object.
 func EncodeApparmor(e *jsonx.Encoder, v *features.Apparmor) {
 	e.Object()
@@ -376,29 +153,6 @@ func EncodeApparmor(e *jsonx.Encoder, v *features.Apparmor) {
 	e.EndObject()
 }
 
-// DecodeSelinux reads an object into v, which it empties first.
-func DecodeSelinux(d *jsonx.Decoder, v *features.Selinux) {
-	*v = features.Selinux{}
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-	again:
-		switch d.Key() {
-		case "enabled":
-			if v.Enabled = nil; !d.Null() {
-				x := d.Bool()
-				v.Enabled = &x
-			}
-		default:
-			if d.Fold("enabled", "") {
-				goto again
-			}
-			d.Skip()
-		}
-	}
-}
-
 // EncodeSelinux writes v as an object.
 func EncodeSelinux(e *jsonx.Encoder, v *features.Selinux) {
 	e.Object()
@@ -407,39 +161,6 @@ func EncodeSelinux(e *jsonx.Encoder, v *features.Selinux) {
 		e.Bool(*v.Enabled)
 	}
 	e.EndObject()
-}
-
-// DecodeIntelRdt reads an object into v, which it empties first.
-func DecodeIntelRdt(d *jsonx.Decoder, v *features.IntelRdt) {
-	*v = features.IntelRdt{}
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-	again:
-		switch d.Key() {
-		case "enabled":
-			if v.Enabled = nil; !d.Null() {
-				x := d.Bool()
-				v.Enabled = &x
-			}
-		case "schemata":
-			if v.Schemata = nil; !d.Null() {
-				x := d.Bool()
-				v.Schemata = &x
-			}
-		case "monitoring":
-			if v.Monitoring = nil; !d.Null() {
-				x := d.Bool()
-				v.Monitoring = &x
-			}
-		default:
-			if d.Fold("enabled schemata monitoring", "") {
-				goto again
-			}
-			d.Skip()
-		}
-	}
 }
 
 // EncodeIntelRdt writes v as an object.
@@ -460,28 +181,6 @@ func EncodeIntelRdt(e *jsonx.Encoder, v *features.IntelRdt) {
 	e.EndObject()
 }
 
-// DecodeMemoryPolicy reads an object into v, which it empties first.
-func DecodeMemoryPolicy(d *jsonx.Decoder, v *features.MemoryPolicy) {
-	*v = features.MemoryPolicy{}
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-	again:
-		switch d.Key() {
-		case "modes":
-			v.Modes = d.Strings()
-		case "flags":
-			v.Flags = d.Strings()
-		default:
-			if d.Fold("modes flags", "") {
-				goto again
-			}
-			d.Skip()
-		}
-	}
-}
-
 // EncodeMemoryPolicy writes v as an object.
 func EncodeMemoryPolicy(e *jsonx.Encoder, v *features.MemoryPolicy) {
 	e.Object()
@@ -496,32 +195,6 @@ func EncodeMemoryPolicy(e *jsonx.Encoder, v *features.MemoryPolicy) {
 	e.EndObject()
 }
 
-// DecodeMountExtensions reads an object into v, which it empties first.
-func DecodeMountExtensions(d *jsonx.Decoder, v *features.MountExtensions) {
-	roomIDMap := v.IDMap
-	*v = features.MountExtensions{}
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-	again:
-		switch d.Key() {
-		case "idmap":
-			if v.IDMap = nil; !d.Null() {
-				if v.IDMap = roomIDMap; v.IDMap == nil {
-					v.IDMap = new(features.IDMap)
-				}
-				DecodeIDMap(d, v.IDMap)
-			}
-		default:
-			if d.Fold("idmap", "") {
-				goto again
-			}
-			d.Skip()
-		}
-	}
-}
-
 // EncodeMountExtensions writes v as an object.
 func EncodeMountExtensions(e *jsonx.Encoder, v *features.MountExtensions) {
 	e.Object()
@@ -532,29 +205,6 @@ func EncodeMountExtensions(e *jsonx.Encoder, v *features.MountExtensions) {
 	e.EndObject()
 }
 
-// DecodeNetDevices reads an object into v, which it empties first.
-func DecodeNetDevices(d *jsonx.Decoder, v *features.NetDevices) {
-	*v = features.NetDevices{}
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-	again:
-		switch d.Key() {
-		case "enabled":
-			if v.Enabled = nil; !d.Null() {
-				x := d.Bool()
-				v.Enabled = &x
-			}
-		default:
-			if d.Fold("enabled", "") {
-				goto again
-			}
-			d.Skip()
-		}
-	}
-}
-
 // EncodeNetDevices writes v as an object.
 func EncodeNetDevices(e *jsonx.Encoder, v *features.NetDevices) {
 	e.Object()
@@ -563,29 +213,6 @@ func EncodeNetDevices(e *jsonx.Encoder, v *features.NetDevices) {
 		e.Bool(*v.Enabled)
 	}
 	e.EndObject()
-}
-
-// DecodeIDMap reads an object into v, which it empties first.
-func DecodeIDMap(d *jsonx.Decoder, v *features.IDMap) {
-	*v = features.IDMap{}
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-	again:
-		switch d.Key() {
-		case "enabled":
-			if v.Enabled = nil; !d.Null() {
-				x := d.Bool()
-				v.Enabled = &x
-			}
-		default:
-			if d.Fold("enabled", "") {
-				goto again
-			}
-			d.Skip()
-		}
-	}
 }
 
 // EncodeIDMap writes v as an object.

@@ -6,4 +6,4 @@
 // other systems (windows, solaris, vm, zos, freebsd, …) are skipped like unknown properties.
 package specjson
 
-//go:generate go run davit/build/jsongen -pkg github.com/opencontainers/runtime-spec/specs-go -package specjson -export -type Spec,State,ContainerProcessState -out specjson.go
+//go:generate go run davit/build/jsongen -pkg github.com/opencontainers/runtime-spec/specs-go -package specjson -export -type Spec -out specjson.go
