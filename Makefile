@@ -122,7 +122,7 @@ test:
 	@tests/deps build test
 	@$(MAKE) --no-print-directory all
 	$(call say,TEST,everything)
-	$(Q)DAVIT=$(CURDIR)/bin/davit $(GO) run ./tests/skips . tests/seccomp-oracle tests/limits
+	$(Q)DAVIT=$(CURDIR)/bin/davit $(GO) run ./tests/skips . tests/seccomp-oracle tests/limits tests/embed
 
 # What the runtime has a part in (threads, signals, terminals, counts), in one view of cgroups. With `make OVERLAY=no test`
 # everything runs without the overlay.

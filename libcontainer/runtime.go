@@ -21,13 +21,13 @@
 // # Children
 //
 // The processes of Create, Run and Exec are children of the caller. A [Process] is such a child: Wait reaps it, and so does Delete
-// for the container's own. A caller that reaps all children with wait4(-1) must tell nobody, but Wait then returns an error.
+// for the container's own. A caller may reap all children with wait4(-1): Wait then returns an error, and nothing else is different.
 //
 // # Errors
 //
 // Errors say what failed, on which value, and why; [Hint] returns what may cure them. They wrap the unix.Errno of the system call that
 // failed and, where it applies, one of [ErrNotFound], [ErrExists], [ErrNotRunning], [ErrRunning], [ErrNotStopped], [ErrPaused], [ErrNotPaused] and
-// [ErrNoProcess], for errors.Is. What a step inside the container failed at is a [StepError].
+// [ErrNoProcess], for errors.Is. For errors.As there are [Error], with its parts, and [ForeignError].
 //
 // # At the same time
 //
@@ -38,6 +38,7 @@ import (
 	"errors"
 	"sync"
 
+	"davit/internal/fault"
 	"davit/internal/log"
 	"davit/internal/store"
 
@@ -102,6 +103,9 @@ var (
 	// ErrNoProcess: config.json has no process, so that there is nothing to start.
 	ErrNoProcess = errors.New("process: not set in config.json: there is nothing to start")
 )
+
+// Error says what failed, on which value, why, and what cures it.
+type Error = fault.Error
 
 // ForeignError is why nothing is done with a container: another runtime, or a newer version of this one, has made it.
 type ForeignError = store.ForeignError
