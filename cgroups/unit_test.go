@@ -199,6 +199,18 @@ func cgroupOf(pid int) string {
 	return strings.TrimSpace(string(b))
 }
 
+// An annotation may say that the scope is not delegated.
+func TestScopeDelegate(t *testing.T) {
+	for value, want := range map[string]string{"true": "yes", "false": "no"} {
+		m, err := scoped(t, Options{CgroupsPath: "davit-test.slice:davit:delegate-" + value, Annotations: map[string]string{"org.systemd.property.Delegate": value}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		start(t, m, "wait")
+		wantShown(t, m, map[string]string{"ActiveState": "active", "Delegate": want})
+	}
+}
+
 func TestScopeNameTaken(t *testing.T) {
 	m, err := scoped(t, Options{})
 	if err != nil {

@@ -3,8 +3,11 @@ package systemd
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
+
+	"davit/internal/fault"
 )
 
 const annotation = "org.systemd.property."
@@ -22,6 +25,9 @@ func FromAnnotations(annotations map[string]string) ([]Property, error) {
 		if !properName(name) {
 			return nil, fmt.Errorf("annotations[%s]: %q is not the name of a systemd property", key, name)
 		}
+		if decided := decided(name); decided != "" {
+			return nil, &fault.Error{Field: "annotations[" + key + "]", Text: decided, Hint: "remove the annotation"}
+		}
 		v, err := ParseValue(text)
 		if err != nil {
 			return nil, fmt.Errorf("annotations[%s]: %w", key, err)
@@ -34,7 +40,20 @@ func FromAnnotations(annotations map[string]string) ([]Property, error) {
 		}
 		list = append(list, Property{name, v})
 	}
+	slices.SortFunc(list, func(a, b Property) int { return strings.Compare(a.Name, b.Name) })
 	return list, nil
+}
+
+// decided returns why no annotation may have a property, "" if one may: davit would look for the container elsewhere, or
+// processes of the host would be moved into its cgroup and killed with it.
+func decided(name string) string {
+	switch name {
+	case "Slice":
+		return "linux.cgroupsPath decides on the slice"
+	case "PIDs":
+		return "the scope begins with the container's first process alone"
+	}
+	return ""
 }
 
 func properName(s string) bool {

@@ -2,6 +2,7 @@ package systemd
 
 import (
 	"fmt"
+	"slices"
 
 	"davit/cgroups/limits"
 	"davit/internal/fault"
@@ -63,7 +64,17 @@ func (s *Scope) Start(id string, pid int, l Limits) error {
 	if err != nil {
 		return err
 	}
-	props := []Property{
+	props := s.properties(id, pid, limits)
+	if err := c.StartTransientUnit(s.Name, props); err != nil {
+		return &fault.Error{Field: "linux.cgroupsPath", Text: fmt.Sprintf("start systemd's unit %s in %s", s.Name, s.Slice), Err: err, Hint: startHint(err)}
+	}
+	return nil
+}
+
+// properties returns what the scope is started with. A property of an annotation takes the place of davit's own; one that
+// says what the config's limits say gives way to them, as with runc and crun.
+func (s *Scope) properties(id string, pid int, limits []Property) []Property {
+	own := []Property{
 		{Name: "Description", Value: "davit container " + id},
 		{Name: "Slice", Value: s.Slice},
 		{Name: "Delegate", Value: true},
@@ -75,12 +86,20 @@ func (s *Scope) Start(id string, pid int, l Limits) error {
 		{Name: "IOAccounting", Value: true},
 		{Name: "TasksAccounting", Value: true},
 	}
-	props = append(props, limits...)
-	props = append(props, s.Extra...)
-	if err := c.StartTransientUnit(s.Name, props); err != nil {
-		return &fault.Error{Field: "linux.cgroupsPath", Text: fmt.Sprintf("start systemd's unit %s in %s", s.Name, s.Slice), Err: err, Hint: startHint(err)}
+	list := without(own, s.Extra)
+	list = append(list, without(s.Extra, limits)...)
+	return append(list, limits...)
+}
+
+// without returns the properties of list whose names are not in other.
+func without(list, other []Property) []Property {
+	var out []Property
+	for _, p := range list {
+		if !slices.ContainsFunc(other, func(o Property) bool { return o.Name == p.Name }) {
+			out = append(out, p)
+		}
 	}
-	return nil
+	return out
 }
 
 // properties are those of the limits; start: the scope is being started.
