@@ -2,7 +2,6 @@ package cgroups
 
 import (
 	"bufio"
-	"davit/internal/fault"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"davit/internal/fault"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"

@@ -1,12 +1,13 @@
 package cgroups
 
 import (
-	"davit/internal/fault"
 	"fmt"
 	"os"
 	"strconv"
 	"strings"
 	"testing"
+
+	"davit/internal/fault"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )

@@ -75,7 +75,8 @@ func (m *Manager) UpdateThen(old, change *specs.LinuxResources, then func() erro
 
 func (m *Manager) update(old, change *specs.LinuxResources, writes []limits.Write, before []limits.Undo, then func() error) error {
 	if m.unit != nil {
-		if err := m.unit.Set(m.limited(writes, change.Devices)); err != nil {
+		settled, _ := m.settle(writes)
+		if err := m.unit.Set(m.limited(settled, change.Devices)); err != nil {
 			return err
 		}
 	}

@@ -2,6 +2,7 @@ package cgroups
 
 import (
 	"fmt"
+	"os"
 	"strconv"
 	"testing"
 
@@ -113,5 +114,37 @@ func TestUpdateSharesOfIdle(t *testing.T) {
 	}
 	if got := read(t, m, "cpu", either(v, "cpu.shares", "cpu.weight")); got != either(v, "512", strconv.FormatUint(limits.Weight(512), 10)) {
 		t.Errorf("shares are %s", got)
+	}
+}
+
+// Where the cgroup has bfq's file, systemd is told of that weight instead of io.weight's.
+func TestSettle(t *testing.T) {
+	for _, bfq := range []bool{false, true} {
+		dir := t.TempDir()
+		if bfq {
+			if err := os.WriteFile(dir+"/io.bfq.weight", nil, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		m := Open(State{Driver: Cgroupfs, Mode: Unified, Dirs: map[string]string{"": dir}})
+		defer m.Close()
+		writes, err := m.plan(&specs.LinuxResources{BlockIO: &specs.LinuxBlockIO{Weight: ptr(uint16(300))}, Pids: &specs.LinuxPids{Limit: ptr(int64(5))}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		settled, exact := m.settle(writes)
+		if len(settled) != 2 || (len(exact) == 1) != bfq {
+			t.Errorf("bfq %v: %+v, %+v", bfq, settled, exact)
+		}
+		for _, w := range settled {
+			if w.File == "io.bfq.weight" && (w.Alt == nil) != bfq {
+				t.Errorf("bfq %v: %+v", bfq, w)
+			}
+		}
+		for _, w := range writes {
+			if w.File == "io.bfq.weight" && w.Alt == nil {
+				t.Errorf("bfq %v: settle has changed its argument: %+v", bfq, w)
+			}
+		}
 	}
 }

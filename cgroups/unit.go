@@ -2,6 +2,7 @@ package cgroups
 
 import (
 	"fmt"
+	"slices"
 
 	"davit/cgroups/limits"
 	"davit/cgroups/systemd"
@@ -106,6 +107,11 @@ func (m *Manager) finishUnit(pid int) error {
 	if err := m.fillUnit(pid); err != nil || !m.unit.pending {
 		return err
 	}
+	if _, exact := m.settle(m.writes); len(exact) > 0 {
+		if err := m.unit.Set(m.limited(exact, nil)); err != nil {
+			return err
+		}
+	}
 	return m.Set(m.opts.Resources)
 }
 
@@ -158,7 +164,33 @@ func (m *Manager) limited(writes []limits.Write, devices []specs.LinuxDeviceCgro
 	if m.state.Rootless {
 		devices = nil
 	}
-	return systemd.Limits{Writes: writes, Devices: devices, DevicesOn: m.version("devices")}
+	return systemd.Limits{Writes: writes, Devices: devices, DevicesOn: m.version("devices"), Has: func(w *limits.Write) bool {
+		dir, err := m.open(w.Ctrl)
+		if err != nil {
+			return false
+		}
+		_, _, same := limits.Compare(dir, w)
+		return same
+	}}
+}
+
+// settle returns the writes with the files that the cgroup has: which of two it has is known only once it exists. exact
+// are those writes of which systemd was told as if the cgroup had the other file.
+func (m *Manager) settle(writes []limits.Write) (settled, exact []limits.Write) {
+	settled = slices.Clone(writes)
+	for i := range settled {
+		w := &settled[i]
+		if w.Alt == nil {
+			continue
+		}
+		dir, err := m.open(w.Ctrl)
+		if err != nil || unix.Faccessat(dir, w.File, unix.F_OK, 0) != nil {
+			continue
+		}
+		w.Alt = nil
+		exact = append(exact, *w)
+	}
+	return settled, exact
 }
 
 // stopUnit stops the scope; its cgroups go with it. What systemd has collected already is fine.

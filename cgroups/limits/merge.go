@@ -1,6 +1,8 @@
 package limits
 
 import (
+	"strings"
+
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
@@ -60,13 +62,41 @@ func Complete(old, change *specs.LinuxResources) *specs.LinuxResources {
 		}
 		if cpu.Idle != nil && *cpu.Idle == 0 {
 			cpu.Shares = pick(o.Shares, cpu.Shares) // an idle cgroup has lost its weight
+			r.Unified = keep(old.Unified, r.Unified, "cpu.weight", "cpu.weight.nice")
 		}
 		if cpu.Shares != nil {
 			cpu.Idle = pick(o.Idle, cpu.Idle) // and takes none
 		}
 		r.CPU = &cpu
 	}
+	if quota := strings.Fields(change.Unified["cpu.max"]); len(quota) == 1 {
+		if period := periodOf(old); period != "" { // the kernel keeps it, but systemd has to be told of both
+			r.Unified = mergeMap(r.Unified, map[string]string{"cpu.max": quota[0] + " " + period})
+		}
+	}
 	return &r
+}
+
+// keep returns change with the entries of old that change lacks and that have one of the keys.
+func keep(old, change map[string]string, keys ...string) map[string]string {
+	kept := make(map[string]string)
+	for _, key := range keys {
+		if v, has := old[key]; has {
+			kept[key] = v
+		}
+	}
+	return mergeMap(kept, change)
+}
+
+// periodOf returns the period in microseconds that r sets for the CPU quota on cgroup v2, "" if it sets none.
+func periodOf(r *specs.LinuxResources) string {
+	if f := strings.Fields(r.Unified["cpu.max"]); len(f) == 2 {
+		return f[1]
+	}
+	if r.CPU != nil && r.CPU.Period != nil && *r.CPU.Period != 0 {
+		return utoa(*r.CPU.Period)
+	}
+	return ""
 }
 
 func pick[T any](old, change *T) *T {

@@ -1,9 +1,10 @@
 package limits
 
 import (
-	"davit/internal/fault"
 	"strings"
 	"testing"
+
+	"davit/internal/fault"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -207,6 +208,19 @@ func TestMergeAndComplete(t *testing.T) {
 		writes, err := Plan(c.r, all2)
 		if err != nil || planned(writes) != c.want {
 			t.Errorf("%s:\n got %s, %v\nwant %s", what, planned(writes), err, c.want)
+		}
+	}
+	for name, c := range map[string]struct{ old, change specs.LinuxResources }{
+		"cpu.max=5000 20000": {specs.LinuxResources{CPU: &specs.LinuxCPU{Period: ptr(uint64(20000))}},
+			specs.LinuxResources{Unified: map[string]string{"cpu.max": "5000"}}},
+		"cpu.max=max 30000": {specs.LinuxResources{Unified: map[string]string{"cpu.max": "9000 30000"}},
+			specs.LinuxResources{Unified: map[string]string{"cpu.max": " max "}}},
+		"cpu.idle=0; cpu.weight=50": {specs.LinuxResources{CPU: &specs.LinuxCPU{Idle: ptr(int64(1))}, Unified: map[string]string{"cpu.weight": "50", "pids.max": "2"}},
+			specs.LinuxResources{CPU: &specs.LinuxCPU{Idle: ptr(int64(0))}}},
+	} {
+		writes, err := Plan(Complete(&c.old, &c.change), all2)
+		if err != nil || planned(writes) != name {
+			t.Errorf("got %s, %v\nwant %s", planned(writes), err, name)
 		}
 	}
 	if m := Merge(nil, nil); m == nil || m.Memory != nil {

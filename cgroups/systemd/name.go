@@ -1,10 +1,11 @@
 package systemd
 
 import (
-	"davit/internal/fault"
 	"errors"
 	"fmt"
 	"strings"
+
+	"davit/internal/fault"
 )
 
 // unitName splits slice:prefix:name; an empty path means davit-ID.scope in the usual slice.

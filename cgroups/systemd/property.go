@@ -15,25 +15,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// properties are what systemd (of that version) is told of the writes; what it has no property for is left
-// out, since everything is written to the cgroup as well. A pure function. start: the unit is being started.
+// properties returns what systemd of that version is told of the writes. It decides by its arguments alone. A file for
+// which systemd has no property is left out: systemd does not write it, and davit writes all files itself. start says
+// that the scope is being started: some properties cannot be set later.
 func properties(writes []limits.Write, version int, start bool) []Property {
 	var p propertyList
-	idle := false
-	for i := range writes {
-		idle = idle || writes[i].File == "cpu.idle" && writes[i].Value == "1" && version >= 252
-	}
+	p.weight(writes, version)
 	for i := range writes {
 		w := &writes[i]
 		switch w.File {
-		case "cpu.idle":
-			if idle {
-				p.add("CPUWeight", uint64(0)) // systemd's word for idle
-			}
-		case "cpu.weight":
-			if !idle {
-				p.number("CPUWeight", w.Value, w.File)
-			}
 		case "cpu.max":
 			if f := strings.Fields(w.Value); len(f) > 0 {
 				p.quota = f[0]
@@ -46,12 +36,12 @@ func properties(writes []limits.Write, version int, start bool) []Property {
 				p.set(w)
 			}
 		case "memory.oom.group":
-			if start && version >= 253 { // only services have it before; it cannot be changed later
-				p.add("OOMPolicy", map[bool]string{true: "kill", false: "continue"}[strings.TrimSpace(w.Value) == "1"])
+			if start && version >= 253 { // before 253 only services have it; it cannot be changed later
+				p.add("OOMPolicy", map[bool]string{true: "kill", false: "continue"}[isTrue(w)])
 			}
 		case "memory.zswap.writeback":
 			if version >= 256 {
-				p.add("MemoryZSwapWriteback", strings.TrimSpace(w.Value) != "0")
+				p.add("MemoryZSwapWriteback", isTrue(w))
 			}
 		case "memory.zswap.max":
 			if version >= 253 {
@@ -65,6 +55,36 @@ func properties(writes []limits.Write, version int, start bool) []Property {
 	return p.list
 }
 
+// weight adds CPUWeight, whose value 0 makes a cgroup idle since systemd 252. An idle cgroup has no other weight, and one
+// that is idle no longer has the kernel's default, 100, until another is written.
+func (p *propertyList) weight(writes []limits.Write, version int) {
+	idle, weight := (*limits.Write)(nil), (*limits.Write)(nil)
+	for i := range writes {
+		switch w := &writes[i]; w.File {
+		case "cpu.idle":
+			idle = w
+		case "cpu.weight":
+			weight = w
+		}
+	}
+	switch {
+	case idle != nil && isTrue(idle):
+		if version >= 252 {
+			p.add("CPUWeight", uint64(0))
+		}
+	case weight != nil:
+		p.number("CPUWeight", weight.Value, weight.File)
+	case idle != nil && version >= 252:
+		p.add("CPUWeight", uint64(100))
+	}
+}
+
+// isTrue reports whether the value of a file that takes 0 or 1 is 1.
+func isTrue(w *limits.Write) bool {
+	n, ok := kernelNumber(w.File, strings.TrimSpace(w.Value))
+	return ok && n != 0
+}
+
 type propertyList struct {
 	list          []Property
 	quota, period string
@@ -74,16 +94,26 @@ func (p *propertyList) add(name string, v any) {
 	p.list = append(p.list, Property{Name: name, Value: v})
 }
 
-// lost refuses what systemd would undo when it next writes the cgroup, at a daemon-reload for example: a file that it
-// writes, with a value that no property says. start as in properties.
-func lost(writes []limits.Write, version int, start bool) error {
+// lost refuses a file that systemd writes, with a value that no property can have: systemd would undo it when it next
+// writes the cgroup, at a daemon-reload for example. start is as in properties. set reports whether the cgroup has the
+// value already, so that systemd has been told of it, or writes the same by default.
+func lost(writes []limits.Write, version int, start bool, set func(*limits.Write) bool) error {
 	for i := range writes {
 		w := &writes[i]
-		switch {
-		case w.File == "cpu.weight.nice":
+		switch w.File {
+		case "cpu.weight.nice":
 			return failure.Refuse(w.Field, "give cpu.weight in its place: nice 0 is 100", "systemd writes cpu.weight, and has no property for a nice value")
-		case w.File == "memory.oom.group" && strings.TrimSpace(w.Value) == "1" && start && version < 253:
-			return failure.Refuse(w.Field, "leave out --systemd-cgroup, or update systemd", "systemd %d has no OOMPolicy for scopes, which came with 253", version)
+		case "memory.oom.group":
+			if start && version < 253 && isTrue(w) {
+				return failure.Refuse(w.Field, "leave out --systemd-cgroup, or update systemd", "systemd %d has no OOMPolicy for scopes, which came with 253", version)
+			}
+			if !start && !set(w) {
+				return failure.Refuse(w.Field, "set it when the container is created", "systemd writes memory.oom.group, and changes OOMPolicy of no scope that runs")
+			}
+		case "cpuset.cpus", "cpuset.mems":
+			if _, ok := bitsOf(w.Value); !ok && version >= 244 {
+				return failure.Refuse(w.Field, "give numbers and ranges, as in 0-3,8", "systemd writes %s, and cannot be told of %q", w.File, w.Value)
+			}
 		}
 	}
 	return nil
@@ -94,9 +124,12 @@ func lost(writes []limits.Write, version int, start bool) error {
 func kernelNumber(file, text string) (uint64, bool) {
 	shift := 0
 	if n := len(text); n > 0 && strings.HasPrefix(file, "memory.") {
-		if i := strings.IndexByte("KMGTPE", text[n-1]&^0x20); i >= 0 && !(strings.HasPrefix(text, "0x") && i == 5) {
+		hexadecimal := strings.HasPrefix(text, "0x") || strings.HasPrefix(text, "0X") // where e is a digit
+		if i := strings.IndexByte("KMGTPE", text[n-1]&^0x20); i >= 0 && !(hexadecimal && i == 5) {
 			shift, text = 10*(i+1), text[:n-1]
 		}
+	} else {
+		text = strings.TrimPrefix(text, "+") // kstrtoull in the kernel's lib/kstrtox.c
 	}
 	base := 10
 	switch {
@@ -139,28 +172,76 @@ func (p *propertyList) plain(w *limits.Write) {
 			p.number("IOWeight", strings.TrimPrefix(w.Value, "default "), w.File)
 		}
 	case "io.bfq.weight":
-		if w.Alt != nil {
+		if w.Alt != nil { // it is not known yet which of the two files the cgroup has
 			p.plain(w.Alt)
+		} else if n, ok := kernelNumber(w.File, strings.TrimSpace(strings.TrimPrefix(w.Value, "default "))); ok {
+			p.add("IOWeight", bfqWeight(n))
 		}
 	default:
 		p.plain1(w)
 	}
 }
 
-// set converts a list of CPUs or nodes to bits, the lowest in the first byte.
+// set adds a list of CPUs or memory nodes. lost has refused what bitsOf cannot read.
 func (p *propertyList) set(w *limits.Write) {
-	var bits []byte
-	for _, n := range fs.ParseList(w.Value) {
-		for int(n)/8 >= len(bits) {
-			bits = append(bits, 0)
-		}
-		bits[n/8] |= 1 << (n % 8)
-	}
-	if w.File == "cpuset.cpus" {
+	bits, ok := bitsOf(w.Value)
+	switch {
+	case !ok:
+	case w.File == "cpuset.cpus":
 		p.add("AllowedCPUs", bits)
-	} else {
+	default:
 		p.add("AllowedMemoryNodes", bits)
 	}
+}
+
+// bfqWeight returns the IOWeight (1 to 10000) of which systemd makes the io.bfq.weight w (1 to 1000): both have the default
+// 100; above it systemd divides by 11 (BFQ_WEIGHT in its src/basic/cgroup-util.h).
+func bfqWeight(w uint64) uint64 {
+	if w <= 100 {
+		return w
+	}
+	return 100 + (w-100)*11
+}
+
+// bitsOf converts a list to bits, the lowest in the first byte, as systemd takes it. The kernel's lists are numbers and
+// ranges with commas or blanks between them; of a range A-B:USED/GROUP the first USED of every GROUP count (bitmap_parselist
+// in the kernel's lib/bitmap-str.c). ok is false for what is no such list, and for the words "all" and "N", which depend on
+// the host.
+func bitsOf(list string) (bits []byte, ok bool) {
+	for _, part := range strings.FieldsFunc(list, func(c rune) bool { return c == ',' || c == ' ' || c == '\t' || c == '\n' }) {
+		span, pattern, grouped := strings.Cut(part, ":")
+		from, to, ranged := strings.Cut(span, "-")
+		if !ranged {
+			to = from
+		}
+		used, group := "1", "1"
+		if grouped {
+			var both bool
+			if used, group, both = strings.Cut(pattern, "/"); !both || !ranged {
+				return nil, false
+			}
+		}
+		var n [4]uint64
+		for i, text := range [...]string{from, to, used, group} {
+			var err error
+			if n[i], err = strconv.ParseUint(text, 10, 16); err != nil {
+				return nil, false
+			}
+		}
+		if n[0] > n[1] || n[2] == 0 || n[2] > n[3] {
+			return nil, false
+		}
+		for at := n[0]; at <= n[1]; at++ {
+			if (at-n[0])%n[3] >= n[2] {
+				continue
+			}
+			for at/8 >= uint64(len(bits)) {
+				bits = append(bits, 0)
+			}
+			bits[at/8] |= 1 << (at % 8)
+		}
+	}
+	return bits, true
 }
 
 // bandwidth converts the quota per period to one per second, in whole percents of a CPU, rounded up: systemd keeps

@@ -7,6 +7,7 @@ import (
 
 	"davit/cgroups/devices"
 	"davit/cgroups/limits"
+	"davit/internal/fault"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -36,6 +37,13 @@ func TestProperties(t *testing.T) {
 		"shares, v1":       {cpu(specs.LinuxCPU{Shares: ptr(uint64(1024))}), all1, 252, true, "CPUShares=1024"},
 		"idle":             {cpu(specs.LinuxCPU{Idle: ptr(int64(1)), Shares: ptr(uint64(1024))}), all2, 252, true, "CPUWeight=0"},
 		"idle, old":        {cpu(specs.LinuxCPU{Idle: ptr(int64(1)), Shares: ptr(uint64(1024))}), all2, 251, true, ""},
+		"no idle":          {cpu(specs.LinuxCPU{Idle: ptr(int64(0))}), all2, 252, true, "CPUWeight=100"},
+		"no idle, shares":  {cpu(specs.LinuxCPU{Idle: ptr(int64(0)), Shares: ptr(uint64(2048))}), all2, 252, true, "CPUWeight=174"},
+		"no idle, old":     {cpu(specs.LinuxCPU{Idle: ptr(int64(0))}), all2, 251, true, ""},
+		"idle, unified":    {&specs.LinuxResources{Unified: map[string]string{"cpu.idle": " 0x1 "}}, all2, 252, true, "CPUWeight=0"},
+		"io, bfq":          {&specs.LinuxResources{Unified: map[string]string{"io.bfq.weight": "default 300"}}, all2, 252, true, "IOWeight=2300"},
+		"io, low bfq":      {&specs.LinuxResources{Unified: map[string]string{"io.bfq.weight": "30"}}, all2, 252, true, "IOWeight=30"},
+		"cpuset, pattern":  {cpu(specs.LinuxCPU{Cpus: "0-7:2/4"}), all2, 252, true, "AllowedCPUs=[51]"},
 		"cpuset":           {cpu(specs.LinuxCPU{Cpus: "0,9-10", Mems: "1"}), all2, 252, true, "AllowedCPUs=[1 6] AllowedMemoryNodes=[2]"},
 		"unified":          {&specs.LinuxResources{Unified: map[string]string{"memory.high": "max", "pids.max": " 5 ", "cpu.max": "max 5000", "hugetlb.2MB.max": "1"}}, all2, 252, true, "MemoryHigh=18446744073709551615 TasksMax=5 CPUQuotaPeriodUSec=5000 CPUQuotaPerSecUSec=18446744073709551615"},
 		"units":            {&specs.LinuxResources{Unified: map[string]string{"memory.high": "50M", "memory.low": "0x10k", "memory.max": "1G", "memory.min": "010"}}, all2, 252, true, "MemoryHigh=52428800 MemoryLow=16384 MemoryMax=1073741824 MemoryMin=8"},
@@ -66,25 +74,51 @@ func TestLost(t *testing.T) {
 	for _, c := range []struct {
 		file, value string
 		systemd     int
-		start       bool
+		start, set  bool
 		want        string
 	}{
-		{"memory.oom.group", "1", 252, true, `linux.resources.unified[memory.oom.group]: systemd 252 has no OOMPolicy for scopes, which came with 253`},
-		{"memory.oom.group", "0", 252, true, ""},
-		{"memory.oom.group", "1", 253, true, ""},
-		{"memory.oom.group", "1", 252, false, ""},
-		{"cpu.weight.nice", "5", 257, false, `linux.resources.unified[cpu.weight.nice]: systemd writes cpu.weight, and has no property for a nice value`},
+		{"memory.oom.group", "1", 252, true, false, `linux.resources.unified[memory.oom.group]: systemd 252 has no OOMPolicy for scopes, which came with 253`},
+		{"memory.oom.group", "0x1", 252, true, false, `linux.resources.unified[memory.oom.group]: systemd 252 has no OOMPolicy for scopes, which came with 253`},
+		{"memory.oom.group", "0", 252, true, false, ""},
+		{"memory.oom.group", "1", 253, true, false, ""},
+		{"memory.oom.group", "1", 257, false, true, ""},
+		{"memory.oom.group", "1", 257, false, false, `linux.resources.unified[memory.oom.group]: systemd writes memory.oom.group, and changes OOMPolicy of no scope that runs`},
+		{"cpu.weight.nice", "5", 257, false, false, `linux.resources.unified[cpu.weight.nice]: systemd writes cpu.weight, and has no property for a nice value`},
+		{"cpuset.cpus", "0-3,8 10", 257, false, false, ""},
+		{"cpuset.cpus", "", 257, false, false, ""},
+		{"cpuset.cpus", "all", 243, false, false, ""},
+		{"cpuset.cpus", "all", 244, false, false, `linux.resources.unified[cpuset.cpus]: systemd writes cpuset.cpus, and cannot be told of "all"`},
+		{"cpuset.mems", "0-N", 257, true, false, `linux.resources.unified[cpuset.mems]: systemd writes cpuset.mems, and cannot be told of "0-N"`},
 	} {
 		writes, err := limits.Plan(&specs.LinuxResources{Unified: map[string]string{c.file: c.value}}, all2)
 		if err != nil {
 			t.Fatal(err)
 		}
 		got := ""
-		if err := lost(writes, c.systemd, c.start); err != nil {
+		if err := lost(writes, c.systemd, c.start, func(*limits.Write) bool { return c.set }); err != nil {
 			got = err.Error()
+			if fault.Hint(err) == "" {
+				t.Errorf("%s %s: no hint", c.file, c.value)
+			}
 		}
 		if got != c.want {
 			t.Errorf("%s %s, systemd %d: %q, not %q", c.file, c.value, c.systemd, got, c.want)
+		}
+	}
+}
+
+// TestBitsOf: lists as the kernel reads them.
+func TestBitsOf(t *testing.T) {
+	for list, want := range map[string]string{
+		"": "[] true", "0": "[1] true", "0,9-10": "[1 6] true", " 0 9-10\n": "[1 6] true", "0-7:2/4": "[51] true", "0-6:1/3": "[73] true",
+		"all": "[] false", "N": "[] false", "3-1": "[] false", "0-7:3/2": "[] false", "0-7:0/2": "[] false", "1:1/2": "[] false", "0-7:2": "[] false", "x": "[] false",
+	} {
+		bits, ok := bitsOf(list)
+		if !ok {
+			bits = nil
+		}
+		if got := fmt.Sprint(bits, " ", ok); got != want {
+			t.Errorf("%q: %s, want %s", list, got, want)
 		}
 	}
 }
@@ -97,6 +131,7 @@ func TestKernelNumber(t *testing.T) {
 		ok         bool
 	}{
 		{"memory.max", "1e", 1 << 60, true}, {"memory.max", "0x1e", 0x1e, true}, {"memory.max", "16E", 0, false},
+		{"memory.max", "0X1e", 0x1e, true}, {"memory.max", "+5", 0, false}, {"pids.max", "+5", 5, true},
 		{"memory.max", "k", 0, false}, {"memory.max", "5MB", 0, false}, {"memory.max", "0", 0, true},
 		{"pids.max", "5k", 0, false}, {"pids.max", "0x10", 16, true}, {"pids.max", "", 0, false},
 	} {

@@ -52,6 +52,8 @@ type Limits struct {
 	Writes    []limits.Write
 	Devices   []specs.LinuxDeviceCgroup // nil: none
 	DevicesOn int                       // version of the devices controller's hierarchy
+	// Has reports whether the cgroup has the value of a write. It is not asked before the scope exists.
+	Has func(*limits.Write) bool
 }
 
 // start starts the scope of container id with pid in it.
@@ -108,7 +110,7 @@ func (l *Limits) properties(c *Conn, start bool) ([]Property, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ask systemd for its version: %w", err)
 	}
-	if err := lost(l.Writes, version, start); err != nil {
+	if err := lost(l.Writes, version, start, l.Has); err != nil {
 		return nil, err
 	}
 	list, err := deviceProperties(l.Devices, l.DevicesOn)
