@@ -18,8 +18,10 @@
 #
 # GO=/path/to/go       which Go builds and tests; all scripts take it
 # OVERLAY=no           build with Go's runtime as it is (docs/go-runtime.md)
+# ARCH=arm64           build for another machine, to bin/arm64/davit, with Debian's cross compiler (docs/packaging.md);
+#                      amd64, arm64, riscv64, ppc64le, s390x or loong64. make all-arch: for each of them
 # GOARCH=arm64 CC=aarch64-linux-gnu-gcc
-#                      build for another machine
+#                      the same with a compiler and a libseccomp of your own
 # V=1                  print all commands
 
 comma   := ,
@@ -42,6 +44,9 @@ COMMIT  ?= $(shell git describe --always --dirty --abbrev=12 --exclude='*' 2>/de
 # The same sources give the same bytes in every directory.
 export CGO_ENABLED := 0
 export GOAMD64     := v1
+export GOARM64     := v8.0
+export GORISCV64   := rva20u64
+export GOPPC64     := power8
 GOFLAGS_BUILD := -trimpath -buildvcs=false
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 # As its header has it.
@@ -52,23 +57,43 @@ OVERLAY ?= auto
 # Only these parts of the overlay; the benchmark compares them.
 PARTS   ?=
 # Where davit is built to.
-DAVIT_OUT ?= bin/davit
+DAVIT_OUT ?= $(if $(ARCH),bin/$(ARCH)/davit,bin/davit)
+
+# The C is compiled for the machine that Go builds for, and named after it: another machine's is never embedded.
+MACHINES := amd64 arm64 riscv64 ppc64le s390x loong64
+HOSTARCH := $(shell $(GO) env GOHOSTARCH)
+GOARCH   := $(or $(ARCH),$(GOARCH),$(shell $(GO) env GOARCH))
+export GOARCH
+ifeq ($(filter $(GOARCH),$(MACHINES)),)
+$(error davit is for 64-bit machines only: $(MACHINES); not for $(GOARCH))
+endif
+# build/cross knows the compiler for a machine, and fetches its libseccomp.
+ifneq ($(filter-out $(HOSTARCH),$(ARCH)),)
+CC := build/cross cc $(ARCH)
+endif
 
 WARNINGS := -std=gnu11 -Wall -Wextra -Werror -Wshadow -Wvla -Wundef -Wpointer-arith \
             -Wstrict-prototypes -Wold-style-definition
 SMALL    := -Os -fno-asynchronous-unwind-tables -fno-ident -ffile-prefix-map=$(CURDIR)=. \
             -ffunction-sections -fdata-sections -static -Wl,--gc-sections -s
-# No libc and no start files; two segments, as few pages as there can be.
+# No libc and no start files; two segments, as few pages as there can be. riscv64's linker would make one of them,
+# writable and executable.
 ALONE    := -nostdlib -no-pie -fno-pie -fno-stack-protector -fcf-protection=none \
-            -fno-tree-loop-distribute-patterns -Wl,-z,noseparate-code -Wl,-z,norelro \
-            -Wl,-z,max-page-size=4096 -Wl,-z,noexecstack -Wl,--build-id=none
-STAGE_CFLAGS    := $(WARNINGS) -Wmissing-prototypes $(SMALL) $(ALONE) -ffreestanding
+            -fno-tree-loop-distribute-patterns -Wl,-z,$(if $(filter riscv64,$(GOARCH)),,no)separate-code -Wl,-z,norelro \
+            -Wl,-z,noexecstack -Wl,--build-id=none
+# The largest pages of a machine's kernels: a segment that is aligned to less cannot be mapped. Where it costs
+# nothing but unused addresses, kernels with 4K, 16K and 64K pages run the same program.
+PAGE_amd64   := 4096
+PAGE_arm64   := 65536
+PAGE_riscv64 := 4096
+PAGE_ppc64le := 65536
+PAGE_s390x   := 4096
+PAGE_loong64 := 65536
+PAGES        := -Wl,-z,max-page-size=$(PAGE_$(GOARCH))
+STAGE_CFLAGS    := $(WARNINGS) -Wmissing-prototypes $(SMALL) $(PAGES) $(ALONE) -ffreestanding
 # Its build ID is part of the filters' cache key.
-COMPILER_CFLAGS := $(WARNINGS) -Wmissing-prototypes $(SMALL) -Wl,--build-id=sha1
+COMPILER_CFLAGS := $(WARNINGS) -Wmissing-prototypes $(SMALL) $(PAGES) -Wl,--build-id=sha1
 
-# The C is compiled for the machine that Go builds for, and named after it: another machine's is never embedded.
-GOARCH     := $(or $(GOARCH),$(shell $(GO) env GOARCH))
-export GOARCH
 STAGE      := nsenter/stage_$(GOARCH).elf
 STAGE_C    := $(wildcard nsenter/stage/*.c)
 COMPILER   := internal/seccomp/compiler_$(GOARCH).elf
@@ -83,7 +108,7 @@ EM_ppc64le := 1500
 EM_s390x   := 0016
 EM_loong64 := 0201
 IS_FOR_GOARCH = @test "$$(od -An -tx1 -j18 -N2 $@ | tr -d ' ')" = "$(EM_$(GOARCH))" || \
-	{ echo "$@: $(CC) does not compile for GOARCH=$(GOARCH): give CC=, for example CC=aarch64-linux-gnu-gcc" >&2; exit 1; }
+	{ echo "$@: $(CC) does not compile for GOARCH=$(GOARCH): give ARCH=$(GOARCH), or CC= with GOARCH=" >&2; exit 1; }
 
 .PHONY: all elfs fuzz bench clean deb demo deps generate install uninstall lint messages test test-conformance test-engines test-faults test-gorunc test-peers test-race test-soak \
 	test-plain test-vm verbs
@@ -91,6 +116,11 @@ IS_FOR_GOARCH = @test "$$(od -An -tx1 -j18 -N2 $@ | tr -d ' ')" = "$(EM_$(GOARCH
 
 all: $(DAVIT_OUT)
 elfs: $(ELFS)
+
+# Each machine's davit, as bin/MACHINE/davit.
+.PHONY: all-arch
+all-arch:
+	@for arch in $(MACHINES); do $(MAKE) --no-print-directory ARCH=$$arch all || exit 1; done
 
 .PHONY: $(DAVIT_OUT) # go build knows better than make what is up to date
 $(DAVIT_OUT): $(ELFS)
@@ -234,7 +264,7 @@ HOSTCC ?= cc
 .PHONY: docs
 docs: export GOARCH := $(shell $(GO) env GOHOSTARCH)
 docs:
-	@$(MAKE) -s GOARCH=$(GOARCH) CC=$(HOSTCC) elfs
+	@$(MAKE) -s ARCH= GOARCH=$(GOARCH) CC=$(HOSTCC) elfs
 	$(call say,GEN,bin/share)
 	$(Q)$(GO) build $(GOFLAGS_BUILD) -tags docs -ldflags "$(LDFLAGS)" -o bin/docs/davit .
 	$(Q)rm -rf bin/share && mkdir -p bin/share/bash-completion/completions bin/share/zsh/site-functions bin/share/fish/vendor_completions.d

@@ -13,7 +13,7 @@ import (
 // Devices on cgroup v2: an eBPF program of type BPF_PROG_TYPE_CGROUP_DEVICE decides each open and mknod.
 // It is assembled here, since it is a chain of comparisons and loading it takes three system calls.
 
-// insn is struct bpf_insn.
+// insn is struct bpf_insn, but for the order of its two registers (registers, of each order of bytes).
 type insn struct {
 	op  uint8
 	reg uint8 // destination in the low, source in the high four bits
@@ -186,13 +186,19 @@ func set2(dir int, list []specs.LinuxDeviceCgroup, mayHaveOld bool) error {
 	return attachProgram(dir, prog, old)
 }
 
-func loadProgram(code []insn, name string) (int, error) {
+// encode returns the program as the kernel of this machine reads it.
+func encode(code []insn) []byte {
 	buf := make([]byte, 0, 8*len(code))
 	for _, i := range code {
-		buf = append(buf, i.op, i.reg)
+		buf = append(buf, i.op, registers(i.reg))
 		buf = binary.NativeEndian.AppendUint16(buf, uint16(i.off))
 		buf = binary.NativeEndian.AppendUint32(buf, uint32(i.imm))
 	}
+	return buf
+}
+
+func loadProgram(code []insn, name string) (int, error) {
+	buf := encode(code)
 	license := []byte("Apache-2.0\x00")
 	attr := struct { // union bpf_attr, BPF_PROG_LOAD
 		progType, count                  uint32

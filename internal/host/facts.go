@@ -196,7 +196,7 @@ func fsType(path string) int64 {
 	for {
 		switch err := unix.Statfs(path, &st); err {
 		case nil:
-			return st.Type
+			return int64(st.Type) // of 32 bits on s390x
 		case unix.EINTR:
 		default:
 			return 0

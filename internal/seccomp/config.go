@@ -56,6 +56,7 @@ func (cfg *config) distribute(byName [][]rule) {
 
 // config is a checked linux.seccomp in libseccomp's terms.
 type config struct {
+	machine       machine
 	defaultAction uint32
 	arches        []uint32 // the native one first
 	flags         uint32
@@ -82,9 +83,9 @@ type arg struct {
 	a, b      uint64
 }
 
-// parse checks c and translates it.
-func parse(c *specs.LinuxSeccomp) (*config, error) {
-	cfg := &config{}
+// parse checks c and translates it for m.
+func parse(c *specs.LinuxSeccomp, m machine) (*config, error) {
+	cfg := &config{machine: m}
 	var err error
 	cfg.defaultAction, err = parseAction("linux.seccomp.defaultAction", "linux.seccomp.defaultErrnoRet",
 		c.DefaultAction, c.DefaultErrnoRet)
@@ -142,13 +143,13 @@ func parseAction(field, retField string, action specs.LinuxSeccompAction, errnoR
 }
 
 func (cfg *config) parseArches(list []specs.Arch) error {
-	cfg.arches = append(cfg.arches, nativeArch())
+	cfg.arches = append(cfg.arches, cfg.machine.native)
 	for i, a := range list {
 		value, ok := lookup(arches(), string(a))
 		if !ok {
 			return unknown(fmt.Sprintf("linux.seccomp.architectures[%d]", i), "architecture", string(a), arches())
 		}
-		if value == foreign {
+		if !cfg.machine.has(value) {
 			cfg.foreign = append(cfg.foreign, string(a))
 		} else if !contains(cfg.arches, value) {
 			cfg.arches = append(cfg.arches, value)

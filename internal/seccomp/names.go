@@ -1,8 +1,6 @@
 package seccomp
 
 import (
-	"runtime"
-
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
@@ -75,31 +73,35 @@ func flags() []named {
 	}
 }
 
-// Architectures that a kernel davit runs on can report: the values of
-// libseccomp's SCMP_ARCH_*. They are the kernel's AUDIT_ARCH_* but for x32,
-// which the kernel reports as x86_64 with bit 30 of the number set.
+// Architectures of the machines that davit is built for: the values of libseccomp's SCMP_ARCH_*. They
+// are the kernel's AUDIT_ARCH_* (linux/audit.h: the ELF machine, bit 31 for 64 bits, bit 30 for little
+// endian) but for x32, which the kernel reports as x86_64 with bit 30 of the number set.
 const (
-	archX86     = 0x40000003
-	archX8664   = 0xc000003e
-	archX32     = 0x4000003e
-	archARM     = 0x40000028
-	archAARCH64 = 0xc00000b7
+	archX86         = 0x40000003
+	archX8664       = 0xc000003e
+	archX32         = 0x4000003e
+	archARM         = 0x40000028
+	archAARCH64     = 0xc00000b7
+	archRISCV64     = 0xc00000f3
+	archPPC64LE     = 0xc0000015
+	archS390        = 0x00000016
+	archS390X       = 0x80000016
+	archLOONGARCH64 = 0xc0000102
 
 	x32Bit = 0x40000000
 )
 
-// foreign marks an architecture that no system call on this machine can have.
+// foreign marks an architecture of a machine that davit is not built for.
 const foreign = 0
 
-// arches has the architectures of runtime-spec 1.3.0, those of this machine
-// with their value.
+// arches has the architectures of runtime-spec 1.3.0.
 func arches() []named {
-	list := []named{
-		{"SCMP_ARCH_X86", foreign},
-		{"SCMP_ARCH_X86_64", foreign},
-		{"SCMP_ARCH_X32", foreign},
-		{"SCMP_ARCH_ARM", foreign},
-		{"SCMP_ARCH_AARCH64", foreign},
+	return []named{
+		{"SCMP_ARCH_X86", archX86},
+		{"SCMP_ARCH_X86_64", archX8664},
+		{"SCMP_ARCH_X32", archX32},
+		{"SCMP_ARCH_ARM", archARM},
+		{"SCMP_ARCH_AARCH64", archAARCH64},
 		{"SCMP_ARCH_MIPS", foreign},
 		{"SCMP_ARCH_MIPS64", foreign},
 		{"SCMP_ARCH_MIPS64N32", foreign},
@@ -108,31 +110,17 @@ func arches() []named {
 		{"SCMP_ARCH_MIPSEL64N32", foreign},
 		{"SCMP_ARCH_PPC", foreign},
 		{"SCMP_ARCH_PPC64", foreign},
-		{"SCMP_ARCH_PPC64LE", foreign},
-		{"SCMP_ARCH_S390", foreign},
-		{"SCMP_ARCH_S390X", foreign},
+		{"SCMP_ARCH_PPC64LE", archPPC64LE},
+		{"SCMP_ARCH_S390", archS390},
+		{"SCMP_ARCH_S390X", archS390X},
 		{"SCMP_ARCH_PARISC", foreign},
 		{"SCMP_ARCH_PARISC64", foreign},
-		{"SCMP_ARCH_RISCV64", foreign},
-		{"SCMP_ARCH_LOONGARCH64", foreign},
+		{"SCMP_ARCH_RISCV64", archRISCV64},
+		{"SCMP_ARCH_LOONGARCH64", archLOONGARCH64},
 		{"SCMP_ARCH_M68K", foreign},
 		{"SCMP_ARCH_SH", foreign},
 		{"SCMP_ARCH_SHEB", foreign},
 	}
-	switch runtime.GOARCH {
-	case "amd64":
-		list[0].value, list[1].value, list[2].value = archX86, archX8664, archX32
-	case "arm64":
-		list[3].value, list[4].value = archARM, archAARCH64
-	}
-	return list
-}
-
-func nativeArch() uint32 {
-	if runtime.GOARCH == "arm64" {
-		return archAARCH64
-	}
-	return archX8664
 }
 
 func lookup(list []named, name string) (uint32, bool) {

@@ -3,7 +3,6 @@ package seccomp
 import (
 	"encoding/binary"
 	"fmt"
-	"runtime"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -15,11 +14,7 @@ type Outcomes []uint32
 // Of returns what a program of this package answers to a system call of this machine's own architecture,
 // whatever its arguments are. A way through the program that no arguments lead to may be among them.
 func Of(program string, number uint32) Outcomes {
-	arch := uint32(archX8664)
-	if runtime.GOARCH == "arm64" {
-		arch = archAARCH64
-	}
-	e := evaluator{prog: program, number: number, arch: arch}
+	e := evaluator{prog: program, number: number, arch: thisMachine().native}
 	e.walk(0, accumulator{})
 	return e.found
 }

@@ -182,8 +182,15 @@ func archSpans(g *graph, cfg *config, ans *answer, i int) ([]span, error) {
 	if !wantsENOSYS(cfg.defaultAction) || above == 0 || above > last {
 		return spans, nil
 	}
+	enosys := g.ret(retErrno | uint32(unix.ENOSYS))
 	out := cut(spans, 0, above-1)
-	out = join(out, []span{{above, g.ret(retErrno | uint32(unix.ENOSYS))}})
+	if cfg.machine.unknownIsZero {
+		out = []span{{0, enosys}}
+		if above > 1 {
+			out = join(out, cut(spans, 1, above-1))
+		}
+	}
+	out = join(out, []span{{above, enosys}})
 	if last != ^uint32(0) {
 		out = join(out, cut(spans, last+1, ^uint32(0)))
 	}

@@ -91,7 +91,7 @@ func parseAnswer(b []byte, cfg *config) (*answer, error) {
 	if step != stepDone {
 		return nil, cfg.stepError(step, unix.Errno(errno), int(at))
 	}
-	if native != nativeArch() {
+	if native != thisMachine().native {
 		return nil, fault.At("linux.seccomp", "the seccomp compiler was built for another machine (%#x)", native)
 	}
 	if int(arches) != len(cfg.arches) || int(names) != len(cfg.names) || int(programs) != len(cfg.arches)*cfg.programs {

@@ -28,7 +28,8 @@ func TestWireLayout(t *testing.T) {
 		{"STEP_DONE", stepDone}, {"STEP_REQUEST", stepRequest}, {"STEP_INIT", stepInit}, {"STEP_ARCH", stepArch},
 		{"STEP_RULE", stepRule}, {"STEP_EXPORT", stepExport}, {"STEP_ANSWER", stepAnswer},
 		{"SCMP_ARCH_X86", archX86}, {"SCMP_ARCH_X86_64", archX8664}, {"SCMP_ARCH_X32", archX32},
-		{"SCMP_ARCH_ARM", archARM}, {"SCMP_ARCH_AARCH64", archAARCH64},
+		{"SCMP_ARCH_ARM", archARM}, {"SCMP_ARCH_AARCH64", archAARCH64}, {"SCMP_ARCH_RISCV64", archRISCV64},
+		{"SCMP_ARCH_PPC64LE", archPPC64LE}, {"SCMP_ARCH_S390", archS390}, {"SCMP_ARCH_S390X", archS390X},
 		{"SCMP_ACT_KILL_PROCESS", retKillProcess}, {"SCMP_ACT_KILL", retKillThread}, {"SCMP_ACT_TRAP", retTrap},
 		{"SCMP_ACT_ERRNO(0)", retErrno}, {"SCMP_ACT_NOTIFY", retNotify}, {"SCMP_ACT_TRACE(0)", retTrace},
 		{"SCMP_ACT_LOG", retLog}, {"SCMP_ACT_ALLOW", retAllow},
@@ -95,7 +96,7 @@ func requests(t testing.TB) map[string][]byte {
 	for name, c := range map[string]*specs.LinuxSeccomp{
 		"small": small("read"), "none": {DefaultAction: specs.ActAllow}, "engine": engineProfile(t),
 	} {
-		cfg, err := parse(c)
+		cfg, err := parse(c, thisMachine())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -124,7 +125,7 @@ func TestCompilerSanitized(t *testing.T) {
 // The compiler refuses a request with any length, offset or count changed so that
 // it no longer fits.
 func TestCompilerBadRequests(t *testing.T) {
-	cfg, err := parse(small("read"))
+	cfg, err := parse(small("read"), thisMachine())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +183,7 @@ func FuzzRequest(f *testing.F) {
 }
 
 func FuzzAnswer(f *testing.F) {
-	cfg, err := parse(small("read", "socket"))
+	cfg, err := parse(small("read", "socket"), thisMachine())
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -63,13 +63,14 @@ static int resolve(uint32_t arch, const char *name)
 {
 	int number = seccomp_syscall_resolve_name_arch(arch, name);
 	int x32 = arch == SCMP_ARCH_X32 ? 0x40000000 : 0;
+	uint32_t machine = x32 ? SCMP_ARCH_X86_64 : arch;
 
 	if (number != __NR_SCMP_ERROR)
 		return number;
 	for (size_t i = 0; i < NEWER_COUNT; i++) {
 		if (strcmp(name, newer_syscalls[i].name) != 0)
 			continue;
-		if (newer_syscalls[i].amd64_only && arch != SCMP_ARCH_X86_64 && !x32)
+		if (newer_syscalls[i].only && newer_syscalls[i].only != machine)
 			return __NR_SCMP_UNDEF;
 		return newer_syscalls[i].number | x32;
 	}

@@ -8,10 +8,11 @@
 struct newer_syscall {
 	const char *name;
 	int number;
-	int amd64_only; /* and x32 */
+	uint32_t only; /* the SCMP_ARCH_* that has it, x86_64 with x32; 0: all have */
 };
 
 static const struct newer_syscall newer_syscalls[] = {
+	{ "riscv_hwprobe", 258, SCMP_ARCH_RISCV64 }, /* 6.4 */
 	{ "cachestat", 451, 0 },           /* 6.5 */
 	{ "fchmodat2", 452, 0 },           /* 6.6 */
 	{ "map_shadow_stack", 453, 0 },    /* 6.6 */
@@ -24,7 +25,7 @@ static const struct newer_syscall newer_syscalls[] = {
 	{ "lsm_set_self_attr", 460, 0 },   /* 6.8 */
 	{ "lsm_list_modules", 461, 0 },    /* 6.8 */
 	{ "mseal", 462, 0 },               /* 6.10 */
-	{ "uretprobe", 335, 1 },           /* 6.11 */
+	{ "uretprobe", 335, SCMP_ARCH_X86_64 },           /* 6.11 */
 	{ "setxattrat", 463, 0 },          /* 6.13 */
 	{ "getxattrat", 464, 0 },          /* 6.13 */
 	{ "listxattrat", 465, 0 },         /* 6.13 */
@@ -32,7 +33,7 @@ static const struct newer_syscall newer_syscalls[] = {
 	{ "open_tree_attr", 467, 0 },      /* 6.15 */
 	{ "file_getattr", 468, 0 },        /* 6.17 */
 	{ "file_setattr", 469, 0 },        /* 6.17 */
-	{ "uprobe", 336, 1 },              /* 6.18 */
+	{ "uprobe", 336, SCMP_ARCH_X86_64 },              /* 6.18 */
 	{ "listns", 470, 0 },              /* 6.19 */
 	{ "rseq_slice_yield", 471, 0 },    /* 7.0 */
 };

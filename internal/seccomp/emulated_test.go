@@ -1,0 +1,17 @@
+//go:build !amd64
+
+package seccomp
+
+import (
+	"os"
+	"runtime"
+	"testing"
+)
+
+// TestMain: tests/machines/run starts these tests under qemu-user, and says with which program.
+func TestMain(m *testing.M) {
+	if qemu := os.Getenv("DAVIT_TEST_EMULATOR"); qemu != "" {
+		emulator = []string{qemu, "compiler_" + runtime.GOARCH + ".elf"}
+	}
+	os.Exit(m.Run())
+}
