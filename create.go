@@ -110,7 +110,7 @@ example (in a bundle whose config has "terminal": false):
 			if err == nil {
 				p.Close()
 			}
-			return errors.Join(err, o.Trace.Close())
+			return errors.Join(err, closeTrace(c, o.Trace))
 		}),
 	}
 }

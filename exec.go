@@ -88,10 +88,10 @@ func execIn(c *cli.Context) (status int, err error) {
 		if err == nil {
 			p.Close()
 		}
-		return 0, errors.Join(err, o.Trace.Close())
+		return 0, errors.Join(err, closeTrace(c, o.Trace))
 	}
 	status, err = execAttached(container, o)
-	return status, errors.Join(err, o.Trace.Close())
+	return status, errors.Join(err, closeTrace(c, o.Trace))
 }
 
 // execAttached waits for the end of the process.

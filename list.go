@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"text/tabwriter"
 
@@ -17,9 +18,11 @@ func listCommand() *cli.Command {
 		Name:  "list",
 		Usage: "list the containers",
 		Description: `example:
-  davit list --format json`,
+  davit list --format json
+  davit list --all-roots           # also those of engines`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Usage: "table or json", Value: "table"},
+			&cli.BoolFlag{Name: "all-roots", Usage: "those of all roots that engines use, below /run; as JSON: objects with root and containers"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "only the ids"},
 		},
 		Action: verb(func(c *cli.Context) error {
@@ -29,6 +32,9 @@ func listCommand() *cli.Command {
 			format, err := outputFormat(c, "table", "json")
 			if err != nil {
 				return err
+			}
+			if c.Bool("all-roots") {
+				return listRoots(c, format)
 			}
 			s := newRuntime(c)
 			ids, err := s.List()
@@ -44,7 +50,11 @@ func listCommand() *cli.Command {
 			if format == "json" {
 				return listJSON(s, ids)
 			}
-			return listTable(s, ids)
+			if err := listTable(s, ids); err != nil || len(ids) > 0 {
+				return err
+			}
+			nameOtherRoots(c)
+			return nil
 		}),
 	}
 }
@@ -64,9 +74,15 @@ func each(s *libcontainer.Runtime, ids []string, f func(*libcontainer.Container)
 func listTable(s *libcontainer.Runtime, ids []string) error {
 	w := tabwriter.NewWriter(os.Stdout, 12, 1, 3, ' ', 0)
 	fmt.Fprintln(w, "ID\tPID\tSTATUS\tBUNDLE\tCREATED\tOWNER")
+	listRows(w, s, ids, "")
+	return w.Flush()
+}
+
+// listRows writes a line for each container, with something behind it.
+func listRows(w io.Writer, s *libcontainer.Runtime, ids []string, behind string) {
 	each(s, ids, func(c *libcontainer.Container) {
 		if c.Broken != nil {
-			fmt.Fprintf(w, "%s\t0\t%s\t%v\t\t%s\n", c.ID, brokenStatus(c), show.Line(c.Broken.Error()), show.Line(c.Owner()))
+			fmt.Fprintf(w, "%s\t0\t%s\t%v\t\t%s%s\n", c.ID, brokenStatus(c), show.Line(c.Broken.Error()), show.Line(c.Owner()), behind)
 			return
 		}
 		pid := c.Pid
@@ -74,9 +90,8 @@ func listTable(s *libcontainer.Runtime, ids []string) error {
 		if status == "stopped" {
 			pid = 0
 		}
-		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\n", c.ID, pid, status, show.Line(c.Bundle), show.Line(c.Created), show.Line(c.Owner()))
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s%s\n", c.ID, pid, status, show.Line(c.Bundle), show.Line(c.Created), show.Line(c.Owner()), behind)
 	})
-	return w.Flush()
 }
 
 // brokenStatus is foreign for a container that davit has not made: another runtime knows more of it.
@@ -107,14 +122,19 @@ func writeBroken(e *jsonx.Encoder, c *libcontainer.Container) {
 
 func listJSON(s *libcontainer.Runtime, ids []string) error {
 	var e jsonx.Encoder
+	writeList(&e, s, ids)
+	return printLine(&e)
+}
+
+// writeList writes an array of states.
+func writeList(e *jsonx.Encoder, s *libcontainer.Runtime, ids []string) {
 	e.Array()
 	each(s, ids, func(c *libcontainer.Container) {
 		if c.Broken != nil {
-			writeBroken(&e, c)
+			writeBroken(e, c)
 			return
 		}
-		writeState(&e, c)
+		writeState(e, c)
 	})
 	e.EndArray()
-	return printLine(&e)
 }

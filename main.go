@@ -180,8 +180,10 @@ var verbs = [...]cli.Verb{
 var logging libcontainer.Logger
 
 // newRuntime is the library, with what only this process knows.
-func newRuntime(c *cli.Context) *libcontainer.Runtime {
-	root := c.String("root")
+func newRuntime(c *cli.Context) *libcontainer.Runtime { return runtimeAt(c.String("root")) }
+
+// runtimeAt is davit with the states in root.
+func runtimeAt(root string) *libcontainer.Runtime {
 	if abs, err := filepath.Abs(root); err == nil {
 		root = abs
 	}

@@ -40,7 +40,7 @@ example (in a bundle):
 			} else {
 				status, err = runAttached(c, o)
 			}
-			err = errors.Join(err, o.Trace.Close())
+			err = errors.Join(err, closeTrace(c, o.Trace))
 			if err == nil && status != 0 {
 				return exitStatus(status)
 			}

@@ -10,7 +10,7 @@ import (
 func startCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "start",
-		Usage:     "let the process of a created container go",
+		Usage:     "start a created container",
 		ArgsUsage: "CONTAINER",
 		Description: `example:
   davit start web`,
@@ -18,7 +18,7 @@ func startCommand() *cli.Command {
 		Action: verb(func(c *cli.Context) error {
 			trace := newTrace(c)
 			start := func(container *libcontainer.Container) error { return container.Start(trace) }
-			return errors.Join(change(start)(c), trace.Close())
+			return errors.Join(change(start)(c), closeTrace(c, trace))
 		}),
 	}
 }

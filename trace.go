@@ -3,8 +3,10 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"io"
 	"os"
 	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"davit/internal/cli"
@@ -13,11 +15,21 @@ import (
 )
 
 func traceFlag() cli.Flag {
-	return &cli.StringFlag{Name: "trace", Usage: "write a timeline of every step to `file`, for `davit trace` or Chrome's trace viewer"}
+	return &cli.StringFlag{Name: "trace", Usage: "write a timeline of every step to `file`, for `davit trace` or Chrome's trace viewer; - prints it on standard error"}
 }
 
 func newTrace(c *cli.Context) *libcontainer.Trace {
-	return libcontainer.NewTrace(c.String("trace"), logging)
+	t := libcontainer.NewTrace(c.String("trace"), logging)
+	t.SetName(strings.TrimSpace("davit " + c.Command.Name + " " + c.Args().First()))
+	return t
+}
+
+// closeTrace writes the timeline. "-" is standard error: standard output is the container's.
+func closeTrace(c *cli.Context, t *libcontainer.Trace) error {
+	if t != nil && c.String("trace") == "-" {
+		return printTimeline(os.Stderr, t.Timeline(), true)
+	}
+	return t.Close()
 }
 
 func traceCommand() *cli.Command {
@@ -37,14 +49,14 @@ func traceCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			return printTimeline(t, c.Bool("in-order"))
+			return printTimeline(os.Stdout, t, c.Bool("in-order"))
 		}),
 	}
 }
 
 // printTimeline prints a line a span with its share of its row's time: that
 // from the beginning of the row's first span to the end of its last.
-func printTimeline(t *libcontainer.Timeline, inOrder bool) error {
+func printTimeline(out io.Writer, t *libcontainer.Timeline, inOrder bool) error {
 	spans := slices.DeleteFunc(slices.Clone(t.Events), func(e libcontainer.Event) bool { return e.Phase != "X" })
 	if len(spans) == 0 {
 		return fmt.Errorf("no spans in it")
@@ -68,7 +80,7 @@ func printTimeline(t *libcontainer.Timeline, inOrder bool) error {
 		}
 		return cmp.Compare(b.Duration, a.Duration)
 	})
-	w := tabwriter.NewWriter(os.Stdout, 0, 1, 2, ' ', 0)
+	w := tabwriter.NewWriter(out, 0, 1, 2, ' ', 0)
 	fmt.Fprintln(w, "AT ms\tTOOK ms\tSHARE\tWHO\tWHAT\tFIELD\tARGUMENTS")
 	for _, e := range spans {
 		who, share := "davit", ""
@@ -80,5 +92,14 @@ func printTimeline(t *libcontainer.Timeline, inOrder bool) error {
 		}
 		fmt.Fprintf(w, "%.3f\t%.3f\t%s\t%s\t%s\t%s\t%s\n", (e.Begin-first)/1e3, e.Duration/1e3, share, who, show.Line(e.Name), show.Line(e.Args.Field), show.Line(e.Args.Step))
 	}
-	return w.Flush()
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	total := 0.0
+	for _, e := range spans {
+		total = max(total, e.Begin+e.Duration-first)
+	}
+	_, err := fmt.Fprintf(out, "total %.3f ms; davit %.3f ms, stage %.3f ms; a span may be part of another\n", total/1e3,
+		(end[libcontainer.RowParent]-begin[libcontainer.RowParent])/1e3, (end[libcontainer.RowStage]-begin[libcontainer.RowStage])/1e3)
+	return err
 }

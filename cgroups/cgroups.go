@@ -60,6 +60,16 @@ type Manager struct {
 	dirs   []group        // the v1 hierarchies, one entry per directory
 	made   []string       // what Create made, parents first
 	unit   *unit          // systemd's driver
+	// Span, if set, is told when something that takes time begins; what it returns is called at the end.
+	Span func(what string) (end func())
+}
+
+// span begins something that takes time. Without Span it costs nothing: what is not called.
+func (m *Manager) span(what func() string) (end func()) {
+	if m.Span == nil {
+		return func() {}
+	}
+	return m.Span(what())
 }
 
 // Open is the manager of an existing container. It does no I/O.

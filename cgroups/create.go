@@ -215,7 +215,7 @@ func (m *Manager) Add(pid int, inV2 bool) error {
 		if err != nil {
 			return err
 		}
-		err = join(fd, m.state.Dirs[""], pid)
+		err = m.join(fd, m.state.Dirs[""], pid)
 		if m.unit != nil && m.unit.User && (errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM)) {
 			return m.unit.Attach(m.unit.sub, pid)
 		}
@@ -227,7 +227,8 @@ func (m *Manager) Add(pid int, inV2 bool) error {
 }
 
 // join moves a process to dir, whose descriptor may be at hand.
-func join(fd int, dir string, pid int) error {
+func (m *Manager) join(fd int, dir string, pid int) error {
+	defer m.span(func() string { return "move to " + dir })()
 	file := "cgroup.procs"
 	if fd == unix.AT_FDCWD {
 		file = dir + "/cgroup.procs"

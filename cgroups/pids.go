@@ -21,6 +21,15 @@ func (m *Manager) Pids() ([]int, error) {
 	return slices.Compact(pids), err // v1 lists a process wherever it has a thread
 }
 
+// Where is the directory that Pids asks, and whether it is there, in words.
+func (m *Manager) Where() string {
+	dir := m.leader()
+	if unix.Access(dir, unix.F_OK) != nil {
+		return dir + " is gone"
+	}
+	return dir + " is empty"
+}
+
 // leader is the hierarchy that is asked for processes: cgroup2, else one that a container's
 // processes cannot leave unseen.
 func (m *Manager) leader() string {

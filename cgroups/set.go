@@ -29,9 +29,13 @@ func (m *Manager) Set(r *specs.LinuxResources) error {
 	if err := m.checkUsage(r.Memory); err != nil {
 		return err
 	}
-	if err := limits.Apply(writes, m.open); err != nil {
+	end := m.span(func() string { return "write the limits" })
+	err := limits.Apply(writes, m.open)
+	end()
+	if err != nil {
 		return err
 	}
+	defer m.span(func() string { return "restrict devices" })()
 	return m.setDevices(r.Devices, nil, false)
 }
 

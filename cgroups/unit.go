@@ -133,7 +133,7 @@ func (m *Manager) fillUnit(pid int) error {
 		return err
 	}
 	if m.state.Mode == Hybrid {
-		if err := join(fd, m.state.Dirs[""], pid); err != nil {
+		if err := m.join(fd, m.state.Dirs[""], pid); err != nil {
 			return err
 		}
 	}

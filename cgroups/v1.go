@@ -152,7 +152,7 @@ func inherit(dir, file string) error {
 func (m *Manager) add1(pid int) error {
 	for i := range m.dirs {
 		g := &m.dirs[i]
-		if err := join(unix.AT_FDCWD, g.dir, pid); err != nil {
+		if err := m.join(unix.AT_FDCWD, g.dir, pid); err != nil {
 			return err
 		}
 	}

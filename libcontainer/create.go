@@ -362,6 +362,9 @@ func (c *creation) phase(p plan.Phase) error {
 func (c *creation) putInPlace() error {
 	s := c.spec
 	cg := c.cgroups
+	if c.Trace != nil {
+		cg.Span = c.Trace.span
+	}
 	dir, err := cg.FD()
 	if err != nil {
 		return err

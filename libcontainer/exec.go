@@ -298,6 +298,9 @@ func (e *execution) serve() error {
 
 // place puts the process into the cgroups that it was not cloned into.
 func (e *execution) place() error {
+	if e.Trace != nil {
+		e.cgroups.Span = e.Trace.span
+	}
 	if err := e.cgroups.Add(e.stage.Pid, e.cloned2); err != nil {
 		return err
 	}

@@ -1,9 +1,12 @@
 package libcontainer
 
 import (
-	"errors"
 	"fmt"
+	"os"
+	"slices"
+	"strconv"
 
+	"davit/internal/fault"
 	"davit/internal/store"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -62,10 +65,46 @@ func (c *Container) Pids() ([]int, error) {
 	if c.Broken != nil {
 		return nil, c.Broken
 	}
+	if len(c.Cgroup.Dirs) == 0 { // rootless, without delegation
+		if c.Status() == specs.StateStopped {
+			return nil, nil
+		}
+		return c.knownPids()
+	}
 	m := c.Cgroups()
 	defer m.Close()
-	if len(c.Cgroup.Dirs) == 0 {
-		return nil, errors.New("the container has no cgroup (rootless, without delegation), by which its processes are known")
+	pids, err := m.Pids()
+	if status := c.Status(); err == nil && len(pids) == 0 && (status == specs.StateRunning || status == specs.StateCreated) {
+		return nil, fault.WithHint(fault.At("", "the container runs (its process is %d), but is not in its cgroup any more: %s", c.Pid, m.Where()),
+			"something has moved its processes, or removed the cgroup: look at /proc/"+strconv.Itoa(c.Pid)+"/cgroup")
 	}
-	return m.Pids()
+	return pids, err
+}
+
+// knownPids returns the processes of a container without a cgroup: its init, and what else is in a pid namespace of its own.
+// What has been made by exec in the host's pid namespace is not known.
+func (c *Container) knownPids() ([]int, error) {
+	if !c.OwnPid {
+		return []int{c.Pid}, nil
+	}
+	own, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", c.Pid))
+	if err != nil {
+		return []int{c.Pid}, nil //nolint:nilerr // it belongs to another user by now, or has ended
+	}
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, err
+	}
+	var pids []int
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		if ns, err := os.Readlink("/proc/" + e.Name() + "/ns/pid"); pid == c.Pid || err == nil && ns == own {
+			pids = append(pids, pid)
+		}
+	}
+	slices.Sort(pids)
+	return pids, nil
 }

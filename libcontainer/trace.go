@@ -62,6 +62,7 @@ func NewTrace(path string, l Logger) *Trace {
 	}
 	t := &Trace{path: path, lg: log.Logger(l)}
 	t.timeline.Unit = "ms"
+	t.timeline.Events = append(t.timeline.Events, Event{Name: "process_name", Phase: "M", Process: 1, Args: EventArgs{Name: "davit"}})
 	for row, name := range [...]string{RowParent: "davit", RowStage: "stage"} {
 		if name != "" {
 			t.timeline.Events = append(t.timeline.Events, Event{Name: "thread_name", Phase: "M", Process: 1, Row: row, Args: EventArgs{Name: name}})
@@ -120,9 +121,19 @@ func (t *Trace) stage(p *plan.Plan, m nsenter.Message) {
 		Args: EventArgs{Field: entry.Field, Step: plan.Arguments(entry.Step)}}, m.Value, m.End)
 }
 
-// Close writes the timeline.
+// SetName says what the timeline is of, for those who open several in a viewer.
+func (t *Trace) SetName(name string) {
+	if t != nil {
+		t.timeline.Events[0].Args.Name = name
+	}
+}
+
+// Timeline returns what was recorded so far.
+func (t *Trace) Timeline() *Timeline { return &t.timeline }
+
+// Close writes the timeline to the file, unless that is "-".
 func (t *Trace) Close() error {
-	if t == nil || t.path == "" {
+	if t == nil || t.path == "" || t.path == "-" {
 		return nil
 	}
 	var e jsonx.Encoder
