@@ -33,7 +33,7 @@ func asAnother(annotations map[string]string) {
 		return
 	}
 	annotations[prefix+"version"] = version
-	annotations[prefix+"checkpoint.enabled"] = "false"
+	annotations[prefix+"checkpoint.enabled"] = "true"
 	if commit != "" {
 		annotations[prefix+"commit"] = commit
 	}

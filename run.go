@@ -38,7 +38,7 @@ example (in a bundle):
 					p.Close()
 				}
 			} else {
-				status, err = runAttached(c, o)
+				status, err = attached(c, &o.CreateOptions, func(rt *libcontainer.Runtime) (*libcontainer.Process, error) { return rt.Run(o) })
 			}
 			err = errors.Join(err, closeTrace(c, o.Trace))
 			if err == nil && status != 0 {
@@ -49,8 +49,8 @@ example (in a bundle):
 	}
 }
 
-// runAttached runs a container in the foreground: it waits for the end of its process and removes it.
-func runAttached(c *cli.Context, o libcontainer.RunOptions) (status int, err error) {
+// attached runs a container in the foreground: it waits for the end of the process that begin returns, and removes the container.
+func attached(c *cli.Context, o *libcontainer.CreateOptions, begin func(*libcontainer.Runtime) (*libcontainer.Process, error)) (status int, err error) {
 	if !c.Bool("no-subreaper") {
 		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 			return -1, fmt.Errorf("prctl PR_SET_CHILD_SUBREAPER: %w", err)
@@ -62,7 +62,7 @@ func runAttached(c *cli.Context, o libcontainer.RunOptions) (status int, err err
 	}
 	defer f.close()
 	o.Terminal = f.terminal()
-	p, err := newRuntime(c).Run(o)
+	p, err := begin(newRuntime(c))
 	if err != nil {
 		return -1, err
 	}

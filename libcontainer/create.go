@@ -191,6 +191,9 @@ func (c *creation) claim() error {
 		}
 	}
 	c.state.Created = time.Now().UTC().Format(time.RFC3339Nano)
+	if !c.state.Terminal {
+		c.state.Stdio = c.Stdio.keys()
+	}
 	if err := c.state.Write(c.dir, true); err != nil {
 		return err
 	}

@@ -36,7 +36,9 @@ func Features(version, commit string) *features.Features {
 		},
 		Annotations: map[string]string{
 			"davit.version":            version,
-			"davit.checkpoint.enabled": "false",
+			"davit.checkpoint.enabled": "true",
+			// By this name engines look for it.
+			"org.opencontainers.runc.checkpoint.enabled": "true",
 		},
 		PotentiallyUnsafeConfigAnnotations: config.Annotations(),
 	}

@@ -46,13 +46,9 @@ type Command struct {
 	Description string // more lines: examples
 	Flags       []Flag
 	Hidden      bool
-	// AnyFlags takes flags that it does not know, and what follows, as arguments.
-	AnyFlags bool
 	// FlagsFirst has what follows the first argument be arguments: those of another program.
 	FlagsFirst bool
-	// Refused is why the verb does nothing, which --help ends with, too.
-	Refused error
-	Action  func(*Context) error
+	Action     func(*Context) error
 }
 
 // Context is what a command line said.
@@ -167,12 +163,7 @@ func (c *Command) run(global *Context, line []string) error {
 	switch {
 	case err == errHelp:
 		c.help(global.App)
-		if c.Refused == nil {
-			return nil
-		}
-		return c.Refused // engines ask for a verb's help to find out whether there is such a verb
-	case err != nil && c.AnyFlags:
-		rest = line
+		return nil
 	case err != nil:
 		return UsageError(fmt.Errorf("%s: %w", c.Name, err))
 	}
@@ -214,7 +205,7 @@ func parse(flags, global []Flag, line []string, first bool) ([]string, error) {
 		}
 		if !joined {
 			if len(line) == 0 {
-				return nil, fmt.Errorf("flag %s needs a value", word)
+				return nil, fmt.Errorf("flag needs an argument: %s", word) // in words of Go's that Podman looks for
 			}
 			value, line = line[0], line[1:]
 		}

@@ -71,7 +71,7 @@ func TestMistakesAreNamed(t *testing.T) {
 		"nope":          `unknown command "nope"`,
 		"--nope":        "unknown flag --nope",
 		"verb --fds x":  `verb: flag --fds: "x" is not a number`,
-		"verb --fds":    "verb: flag --fds needs a value",
+		"verb --fds":    "verb: flag needs an argument: --fds",
 		"verb --b=1 -x": "verb: unknown flag -x",
 		"vreb":          `unknown command "vreb"; did you mean verb?`,
 		"verb -fsd 1":   "verb: unknown flag -fsd; did you mean --fds?",
@@ -92,7 +92,7 @@ func TestFlagsAnywhere(t *testing.T) {
 	for line, want := range map[string]string{
 		"verb c --force": "true  [c]", "verb c -f KILL": "true  [c KILL]", "verb c KILL --to x": "false x [c KILL]", "verb --to=x c -f=false d": "false x [c d]",
 		"verb c -- -f": "false  [c -f]", "verb c -18": "false  [c -18]", "verb c -x -f": "true  [c -x]", "verb c": "false  [c]", "verb - c": "false  [- c]",
-		"verb c --to": "verb: flag --to needs a value (see --help)", "verb -x c": "verb: unknown flag -x (see --help)", "verb c --help": "help",
+		"verb c --to": "verb: flag needs an argument: --to (see --help)", "verb -x c": "verb: unknown flag -x (see --help)", "verb c --help": "help",
 		"help verb": "help", "help nope": `unknown command "nope" (see --help)`,
 	} {
 		got := "nothing"

@@ -41,6 +41,8 @@ type State struct {
 	NoKeyring    bool              `json:"noKeyring,omitempty"`
 	Notify       bool              `json:"notify,omitempty"` // it has a NOTIFY_SOCKET
 	Annotations  map[string]string `json:"annotations,omitempty"`
+	// Stdio is what its standard streams are called in a checkpoint, if it was created with some from outside.
+	Stdio []string `json:"stdio,omitempty"`
 	// Steps is how many its plan has: a plan with another number, compiled again, is not the one that it was made by.
 	Steps int `json:"steps,omitempty"`
 	// Resctrl and ResctrlMon are directories of its own in resctrl.

@@ -54,6 +54,8 @@ func decodeState(d *jsonx.Decoder, v *State) {
 			v.Notify = d.Bool()
 		case "annotations":
 			v.Annotations = d.StringMap()
+		case "stdio":
+			v.Stdio = d.Strings()
 		case "steps":
 			v.Steps = int(d.Int(64))
 		case "resctrl":
@@ -67,7 +69,7 @@ func decodeState(d *jsonx.Decoder, v *State) {
 		case "cgroup":
 			decodeCgroupsState(d, &v.Cgroup)
 		default:
-			if d.Fold("format ociVersion id bundle rootfs created pid inode startTime namespaces ownPid terminal noProcess poststart poststop poststopDone noKeyring notify annotations steps resctrl resctrlMon sharedMounts rootMount cgroup", "") {
+			if d.Fold("format ociVersion id bundle rootfs created pid inode startTime namespaces ownPid terminal noProcess poststart poststop poststopDone noKeyring notify annotations stdio steps resctrl resctrlMon sharedMounts rootMount cgroup", "") {
 				goto again
 			}
 			d.Skip()
@@ -135,6 +137,10 @@ func encodeState(e *jsonx.Encoder, v *State) {
 	if len(v.Annotations) != 0 {
 		e.Key("annotations")
 		e.StringMap(v.Annotations)
+	}
+	if len(v.Stdio) != 0 {
+		e.Key("stdio")
+		e.Strings(v.Stdio)
 	}
 	if v.Steps != 0 {
 		e.Key("steps")

@@ -22,8 +22,8 @@ var verbReasons = map[string]string{
 	"update":     "`--resources` with other flags is an error; runc ignores the flags. All of linux.resources is taken from the file, runc takes memory, cpu, blockIO.weight, pids and unified. A refused value puts back those written before it, and the stored config always has what is set.",
 	"events":     "runc's field names. davit adds pressure (psi) on a hybrid host too, hugetlb, and the figures of the container's network interfaces.",
 	"features":   "runtime-spec 1.3's document, with memoryPolicy and netDevices.",
-	"checkpoint": "Refused, whatever the flags: not supported yet. `--help` ends with exit status 1, too: engines ask for it to find out whether there is such a verb.",
-	"restore":    "Refused, whatever the flags: not supported yet.",
+	"checkpoint": "By CRIU 3.16 or later, as with both ([checkpoint.md](checkpoint.md)). The default of `--network-lock` is nftables where iptables-restore is not in PATH; runc and crun fail there.",
+	"restore":    "CRIU has a mount namespace of its own; runc and crun mount in the host's. The checkpoint of runc can be restored, too, if the bundle is the same.",
 	"explain":    "davit's own: the plan for a bundle, without making anything.",
 	"trace":      "davit's own: what `--trace` has written, as a table.",
 	"verify":     "davit's own: what a running container has otherwise than its config asks.",
@@ -38,6 +38,11 @@ var reasons = map[string]string{
 	"create --config":            "crun's: the file may be anywhere",
 	"run --config":               "the same",
 	"create --no-subreaper":      "crun's, and hidden in davit: neither makes a subreaper at create",
+	"checkpoint --network-lock":  "crun's",
+	"checkpoint --tcp-close":     "crun's",
+	"restore --config":           "as create's",
+	"restore --no-new-keyring":   "crun's and conmon's",
+	"restore --pidfd-socket":     "as create's",
 	"spec --file":                "crun's",
 	"kill --all":                 "accepted by runc, too, but hidden there",
 	"kill --regex":               "crun's; a failure is the exit status, too, once all that match were tried",
@@ -50,9 +55,6 @@ var reasons = map[string]string{
 func reason(verb, name string) (string, bool) {
 	if why, ok := reasons[verb+" --"+name]; ok {
 		return why, true
-	}
-	if verb == "checkpoint" || verb == "restore" {
-		return "", true
 	}
 	why, ok := reasons["--"+name]
 	return why, ok

@@ -1,0 +1,338 @@
+// Package criu talks to CRIU, which saves processes to files and makes processes of such files
+// again. davit starts `criu swrk` and speaks CRIU's protocol (rpc.proto) over a socket pair with it.
+// The package knows nothing of containers.
+package criu
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"syscall"
+
+	"davit/internal/sys"
+
+	"github.com/checkpoint-restore/go-criu/v8/rpc"
+	"golang.org/x/sys/unix"
+)
+
+// The oldest version of CRIU that davit works with.
+const (
+	oldestMajor = 3
+	oldestMinor = 16
+)
+
+// ErrMissing is the error of a host without CRIU.
+var ErrMissing = errors.New("criu: not found in PATH")
+
+// Version is the version of a CRIU, as in 4.2.1.
+type Version struct{ Major, Minor, Sub int }
+
+func (v Version) String() string {
+	s := strconv.Itoa(v.Major) + "." + strconv.Itoa(v.Minor)
+	if v.Sub != 0 {
+		s += "." + strconv.Itoa(v.Sub)
+	}
+	return s
+}
+
+// AtLeast reports whether the version is major.minor or a later one.
+func (v Version) AtLeast(major, minor int) bool {
+	return v.Major > major || v.Major == major && v.Minor >= minor
+}
+
+// Options says how CRIU is started.
+type Options struct {
+	// Files become the descriptors FirstFile, FirstFile+1 and so on of CRIU.
+	Files []int
+	// Cgroup is the directory of the cgroup2 that CRIU is cloned into, -1 for davit's own.
+	Cgroup int
+}
+
+// FirstFile is the number that the first of [Options.Files] has in CRIU. Below it are standard
+// input, output and error, and the socket.
+const FirstFile = 4
+
+// Process is a CRIU that waits for a request, or carries one out.
+type Process struct {
+	Pid    int
+	pidfd  int
+	socket int
+	errors *os.File // what it writes to standard error
+	// Version is the CRIU's.
+	Version Version
+}
+
+// Start starts the criu of PATH in the mount namespace of the calling thread, and asks for its version. It fails with ErrMissing if there is
+// none, and if it is older than 3.16.
+func Start(o Options) (*Process, error) {
+	path, err := exec.LookPath("criu")
+	if err != nil {
+		return nil, ErrMissing
+	}
+	if path, err = filepath.Abs(path); err != nil {
+		return nil, err
+	}
+	p, err := start(path, o)
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", path, err)
+	}
+	if err = p.askVersion(); err != nil {
+		p.Kill()
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return p, nil
+}
+
+func start(path string, o Options) (*Process, error) {
+	null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open /dev/null: %w", err)
+	}
+	defer unix.Close(null)
+	stderr, err := unix.MemfdCreate("criu-stderr", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("memfd_create: %w", err)
+	}
+	p := &Process{errors: os.NewFile(uintptr(stderr), "criu-stderr"), pidfd: -1}
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		p.errors.Close()
+		return nil, fmt.Errorf("socketpair: %w", err)
+	}
+	defer unix.Close(pair[1])
+	p.socket = pair[0]
+	files := []uintptr{uintptr(null), uintptr(null), uintptr(stderr), uintptr(pair[1])}
+	for _, fd := range o.Files {
+		files = append(files, uintptr(fd))
+	}
+	attr := &syscall.SysProcAttr{PidFD: &p.pidfd, UseCgroupFD: o.Cgroup >= 0, CgroupFD: max(o.Cgroup, 0)}
+	p.Pid, err = syscall.ForkExec(path, []string{"criu", "swrk", strconv.Itoa(FirstFile - 1)},
+		&syscall.ProcAttr{Files: files, Env: os.Environ(), Sys: attr})
+	if err != nil {
+		unix.Close(p.socket)
+		p.errors.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *Process) askVersion() error {
+	answer, err := p.call(&rpc.CriuReq{Type: new(rpc.CriuReqType_VERSION), KeepOpen: new(true)}, nil)
+	if err != nil {
+		return err
+	}
+	v := answer.GetVersion()
+	p.Version = Version{int(v.GetMajorNumber()), int(v.GetMinorNumber()), int(v.GetSublevel())}
+	if !p.Version.AtLeast(oldestMajor, oldestMinor) {
+		return fmt.Errorf("this is version %s, and davit needs %d.%d or later", p.Version, oldestMajor, oldestMinor)
+	}
+	return nil
+}
+
+// Features is what CRIU finds that this kernel can do.
+type Features struct {
+	MemTrack  bool // dumps of what has changed since the last one
+	LazyPages bool // memory that is fetched when it is used
+}
+
+// Features asks CRIU what this kernel can do.
+func (p *Process) Features() (Features, error) {
+	answer, err := p.call(&rpc.CriuReq{Type: new(rpc.CriuReqType_FEATURE_CHECK), KeepOpen: new(true),
+		Features: &rpc.CriuFeatures{MemTrack: new(true), LazyPages: new(true)}}, nil)
+	if err != nil {
+		return Features{}, err
+	}
+	f := answer.GetFeatures()
+	return Features{MemTrack: f.GetMemTrack(), LazyPages: f.GetLazyPages()}, nil
+}
+
+// Event is a point at which CRIU waits for davit.
+type Event struct {
+	Name string // "post-restore", …: criu(8), "--action-script"
+	Pid  int    // of the first restored process, if that exists
+	FD   int    // with orphan-pts-master the terminal's master, which is the receiver's to close; else -1
+}
+
+// Do has CRIU carry out a request. event is called for each point at which CRIU waits; an error of
+// it ends the request. The process that a restore has made is returned.
+func (p *Process) Do(kind rpc.CriuReqType, opts *rpc.CriuOpts, event func(Event) error) (pid int, err error) {
+	opts.NotifyScripts = new(true)
+	answer, err := p.call(&rpc.CriuReq{Type: &kind, Opts: opts}, event)
+	if err != nil {
+		return 0, err
+	}
+	return int(answer.GetRestore().GetPid()), nil
+}
+
+// Error is CRIU's own account of a failure.
+type Error struct {
+	Message string
+	Errno   unix.Errno // 0: CRIU gave none
+}
+
+func (e *Error) Error() string {
+	switch {
+	case e.Message != "":
+		return "criu: " + e.Message
+	case e.Errno != 0:
+		return "criu: " + e.Errno.Error()
+	}
+	return "criu failed"
+}
+
+// call sends a request and returns the answer to it.
+func (p *Process) call(request *rpc.CriuReq, event func(Event) error) (*rpc.CriuResp, error) {
+	kind := request.GetType()
+	for {
+		if err := p.send(request); err != nil {
+			return nil, err
+		}
+		answer, fd, err := p.receive()
+		if err != nil {
+			return nil, err
+		}
+		if !answer.GetSuccess() {
+			closeFD(fd)
+			return nil, &Error{answer.GetCrErrmsg(), unix.Errno(answer.GetCrErrno())}
+		}
+		if answer.GetType() == kind {
+			closeFD(fd)
+			return answer, nil
+		}
+		if answer.GetType() != rpc.CriuReqType_NOTIFY || event == nil {
+			closeFD(fd)
+			return nil, fmt.Errorf("an answer of type %s to a request of type %s", answer.GetType(), kind)
+		}
+		e := Event{Name: answer.GetNotify().GetScript(), Pid: int(answer.GetNotify().GetPid()), FD: fd}
+		failed := event(e)
+		request = &rpc.CriuReq{Type: new(rpc.CriuReqType_NOTIFY), NotifySuccess: new(failed == nil)}
+		if failed != nil { // CRIU undoes what it has done, and answers that it has failed
+			if p.send(request) == nil {
+				_, fd, _ = p.receive()
+				closeFD(fd)
+			}
+			return nil, failed
+		}
+	}
+}
+
+func closeFD(fd int) {
+	if fd >= 0 {
+		unix.Close(fd)
+	}
+}
+
+func (p *Process) send(request *rpc.CriuReq) error {
+	data, err := request.MarshalVT()
+	if err != nil {
+		return err
+	}
+	for {
+		err = unix.Sendto(p.socket, data, unix.MSG_NOSIGNAL, nil)
+		switch {
+		case err == unix.EINTR:
+		case err == unix.EPIPE:
+			return p.died()
+		case err != nil:
+			return fmt.Errorf("send to criu: %w", err)
+		default:
+			return nil
+		}
+	}
+}
+
+// receive waits for a message, which may bring a descriptor.
+func (p *Process) receive() (*rpc.CriuResp, int, error) {
+	data, control := make([]byte, 64<<10), make([]byte, unix.CmsgSpace(4))
+	for {
+		n, nc, _, _, err := unix.Recvmsg(p.socket, data, control, unix.MSG_CMSG_CLOEXEC)
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err == unix.ECONNRESET || err == nil && n == 0:
+			return nil, -1, p.died()
+		case err != nil:
+			return nil, -1, fmt.Errorf("receive from criu: %w", err)
+		}
+		answer := &rpc.CriuResp{}
+		fd := received(control[:nc])
+		if err := answer.UnmarshalVT(data[:n]); err != nil {
+			closeFD(fd)
+			return nil, -1, fmt.Errorf("receive from criu: %w", err)
+		}
+		return answer, fd, nil
+	}
+}
+
+func received(control []byte) int {
+	messages, err := unix.ParseSocketControlMessage(control)
+	if err != nil || len(messages) == 0 {
+		return -1
+	}
+	fds, err := unix.ParseUnixRights(&messages[0])
+	if err != nil || len(fds) == 0 {
+		return -1
+	}
+	return fds[0]
+}
+
+// died says how CRIU ended, and the last that it wrote to standard error: a dynamic linker that
+// misses a library says so there.
+func (p *Process) died() error {
+	how := "it closed the connection"
+	if status, ok := p.reap(); ok {
+		switch {
+		case status.Signaled():
+			how = "killed by signal " + strconv.Itoa(int(status.Signal()))
+		case status.ExitStatus() != 0:
+			how = "exit status " + strconv.Itoa(status.ExitStatus())
+		}
+	}
+	if text := p.stderr(); text != "" {
+		how += ": " + text
+	}
+	return fmt.Errorf("criu ended early: %s", how)
+}
+
+func (p *Process) stderr() string {
+	if p.errors == nil {
+		return ""
+	}
+	text, err := io.ReadAll(io.NewSectionReader(p.errors, 0, 1024))
+	if err != nil {
+		return ""
+	}
+	return firstLine(text)
+}
+
+// reap waits for CRIU's end. Its socket is closed first, at which CRIU ends.
+func (p *Process) reap() (unix.WaitStatus, bool) {
+	var status unix.WaitStatus
+	if p.Pid == 0 {
+		return status, false
+	}
+	unix.Close(p.socket)
+	p.socket = -1
+	_, err := sys.Retry(func() (int, error) { return unix.Wait4(p.Pid, &status, 0, nil) })
+	unix.Close(p.pidfd)
+	p.Pid, p.pidfd = 0, -1
+	return status, err == nil
+}
+
+// Close lets CRIU end and reaps it. What it has restored goes on.
+func (p *Process) Close() {
+	p.reap()
+	p.errors.Close()
+}
+
+// Kill ends CRIU and reaps it.
+func (p *Process) Kill() {
+	if p.Pid != 0 {
+		_ = unix.PidfdSendSignal(p.pidfd, unix.SIGKILL, nil, 0)
+	}
+	p.Close()
+}

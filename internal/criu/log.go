@@ -1,0 +1,104 @@
+package criu
+
+import (
+	"bytes"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxLog is how much of the end of a log is searched, in bytes.
+const maxLog = 1 << 20
+
+// maxErrors is how many lines of a log are quoted at the most. The first ones tell the cause.
+const maxErrors = 4
+
+// LogErrors returns the lines of a log of CRIU's that tell of errors, the first ones, without their
+// time stamps. What is wrong with the log itself is no error: there are just no lines then.
+func LogErrors(dir int, name string) []string {
+	fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return nil
+	}
+	data := make([]byte, min(st.Size, maxLog))
+	n, err := unix.Pread(fd, data, st.Size-int64(len(data)))
+	if err != nil {
+		return nil
+	}
+	return errorLines(string(data[:n]))
+}
+
+// errorLines picks the lines "(00.012345) Error (criu/file.c:12): text" of a log.
+func errorLines(log string) []string {
+	var found []string
+	for line := range strings.SplitSeq(log, "\n") {
+		_, text, is := strings.Cut(line, "Error (")
+		if !is || len(found) == maxErrors {
+			continue
+		}
+		if isHarmless(text) {
+			continue
+		}
+		if _, message, ok := strings.Cut(text, "): "); ok {
+			text = message
+		}
+		if text = strings.TrimSpace(text); text != "" {
+			found = append(found, text)
+		}
+	}
+	return found
+}
+
+// isHarmless reports whether CRIU goes on after an error: on many hosts it may not raise the limit of
+// open files, and it tries several programs for packet filters.
+func isHarmless(text string) bool {
+	return strings.Contains(text, "RLIMIT_NOFILE") || strings.Contains(text, "restore -V failed") || strings.Contains(text, `execvp("ip`)
+}
+
+func firstLine(text []byte) string {
+	text, _, _ = bytes.Cut(bytes.TrimSpace(text), []byte("\n"))
+	return string(text)
+}
+
+// hints are cures for what CRIU says most often.
+var hints = [...]struct{ text, hint string }{
+	{"Connected TCP socket", "the container has TCP connections: give --tcp-established, or --tcp-close"},
+	{"in-flight TCP connection", "give --tcp-skip-in-flight"},
+	{"Dumping shell", "give --shell-job"},
+	{"is not set. Consider using --shell-job", "give --shell-job"},
+	{"session leader", "give --shell-job"},
+	{"external stream unix", "give --ext-unix-sk"},
+	{"External socket", "give --ext-unix-sk"},
+	{"external socket", "give --ext-unix-sk"},
+	{"file-locks", "the container holds file locks: give --file-locks"},
+	{"file locks", "the container holds file locks: give --file-locks"},
+	{"link-remap", "the container has open files that were removed: give --link-remap"},
+	{"Can't create link remap", "the container has open files that were removed: give --link-remap"},
+	{"soft-dirty", "this kernel does not track changed memory (CONFIG_MEM_SOFT_DIRTY): dump all at once, without --pre-dump and --parent-path"},
+	{"mem_dirty_track", "this kernel does not track changed memory (CONFIG_MEM_SOFT_DIRTY): dump all at once, without --pre-dump and --parent-path"},
+	{"Can't lookup mount=", "a process has a file open that is on none of the container's mounts"},
+	{"anon_inode:[io_uring]", "CRIU cannot save io_uring"},
+	{"iptables", "CRIU blocks the network with iptables: install it, or give --network-lock nftables or skip"},
+	{"No mapping for", "the checkpoint has a mount that this config.json does not have"},
+	{"cpu_cap", "the checkpoint was made on another kind of processor"},
+	{"FPU", "the checkpoint may have been made on another kind of processor"},
+	{"execvp(\"tar\"", "CRIU saves the content of a tmpfs with tar: install it"},
+	{"exec(tar", "CRIU saves the content of a tmpfs with tar: install it"},
+}
+
+// Hint returns a cure for what lines of a log tell, or "".
+func Hint(lines []string) string {
+	for _, h := range hints {
+		for _, line := range lines {
+			if strings.Contains(line, h.text) {
+				return h.hint
+			}
+		}
+	}
+	return ""
+}

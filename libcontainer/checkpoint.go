@@ -1,0 +1,232 @@
+package libcontainer
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"davit/internal/config"
+	"davit/internal/criu"
+	"davit/internal/host"
+	"davit/internal/store"
+
+	"github.com/checkpoint-restore/go-criu/v8/rpc"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// CheckpointOptions are what the command line says to save.
+type CheckpointOptions struct {
+	CriuOptions
+	ParentPath      string // of an earlier dump's images, relative to the images'
+	LeaveRunning    bool
+	PreDump         bool // only the memory, of a container that goes on
+	TCPSkipInFlight bool
+	LinkRemap       bool
+	PageServer      string // ADDRESS:PORT that takes the memory
+	StatusFD        int    // gets a NUL byte once lazy pages can be fetched; -1: nobody waits
+}
+
+const dumpLog = "dump.log"
+
+// Checkpoint saves the container's processes. Then the container is removed, unless it is left running or
+// this is a pre-dump. If it fails the container goes on as before.
+func (c *Container) Checkpoint(o CheckpointOptions) error {
+	if c.Broken != nil {
+		return c.Broken
+	}
+	status := c.Status()
+	switch status {
+	case specs.StateRunning, store.Paused:
+	case specs.StateCreated:
+		return errors.New("cannot checkpoint a container that was not started: its process is not the container's yet")
+	default:
+		return wrongState("checkpoint", status)
+	}
+	s, err := c.Spec()
+	if err != nil {
+		return err
+	}
+	if err := checkRestorable(s, host.Host()); err != nil {
+		return err
+	}
+	if before := c.rt.BeforeExec; before != nil {
+		if err := before(); err != nil {
+			return err
+		}
+	}
+	images, err := o.openImages(true)
+	if err != nil {
+		return err
+	}
+	defer images.close()
+	err = c.dump(&o, s, images, status == store.Paused)
+	if err != nil || o.LeaveRunning || o.PreDump {
+		return err
+	}
+	store.WaitExit(c.Pidfd, store.KillTimeout)
+	return c.Delete(true)
+}
+
+// dump has CRIU do it.
+func (c *Container) dump(o *CheckpointOptions, s *specs.Spec, i *images, paused bool) error {
+	r, err := o.dumpRequest(i)
+	if err != nil {
+		return err
+	}
+	r.Pid, r.Root, r.ConfigFile = new(int32(c.Pid)), new(c.Rootfs), criuConfig(c.Annotations)
+	r.LeaveRunning = new(o.LeaveRunning)
+	if freezer := c.freezer(); freezer != "" {
+		r.FreezeCgroup = new(freezer)
+	}
+	if hasRuntimeHooks(s) {
+		r.EmptyNs = new(r.GetEmptyNs() | unix.CLONE_NEWNET)
+	}
+	if r.External, err = c.externals(s); err != nil {
+		return err
+	}
+	var p *criu.Process
+	err = withOwnMounts(func() error {
+		if err := i.reopen(); err != nil {
+			return err
+		}
+		r.ImagesDirFd, r.WorkDirFd = new(int32(i.dir)), new(int32(i.work))
+		p, err = criu.Start(criu.Options{Cgroup: -1})
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	if err := o.checkFeatures(p); err != nil {
+		return err
+	}
+	if !o.PreDump {
+		if err := writeDescriptors(i.dir, c.Stdio); err != nil {
+			return fmt.Errorf("%s: %w", i.path, err)
+		}
+	}
+	kind := rpc.CriuReqType_DUMP
+	if o.PreDump {
+		kind = rpc.CriuReqType_PRE_DUMP
+	}
+	c.rt.log().Debugf("criu %s: %s of process %d to %s", p.Version, kind, c.Pid, i.path)
+	_, err = p.Do(kind, r, func(e criu.Event) error {
+		if e.Name == "status-ready" && o.StatusFD >= 0 {
+			_, err := unix.Write(o.StatusFD, []byte{0})
+			return err
+		}
+		return nil
+	})
+	if err != nil {
+		p.Kill()
+		c.thawAfter(paused)
+		return criuFailed(err, i, dumpLog)
+	}
+	return nil
+}
+
+// thawAfter makes sure that a container goes on which CRIU has frozen and could not thaw, as it was killed.
+func (c *Container) thawAfter(paused bool) {
+	if paused {
+		return
+	}
+	m := c.Cgroups()
+	defer m.Close()
+	for end := time.Now().Add(store.KillTimeout); time.Now().Before(end); time.Sleep(dying / 10) {
+		if m.ThawAll() == nil {
+			return
+		}
+	}
+}
+
+// dumpRequest is the request as far as the options decide it.
+func (o *CheckpointOptions) dumpRequest(i *images) (*rpc.CriuOpts, error) {
+	r, err := o.request(i, dumpLog)
+	if err != nil {
+		return nil, err
+	}
+	r.TcpSkipInFlight, r.LinkRemap, r.TrackMem = new(o.TCPSkipInFlight), new(o.LinkRemap), new(o.PreDump)
+	if o.PageServer != "" {
+		address, port, err := net.SplitHostPort(o.PageServer)
+		n, bad := strconv.ParseUint(port, 10, 16)
+		if err != nil || bad != nil || n == 0 {
+			return nil, fmt.Errorf("--page-server: %q: not ADDRESS:PORT", o.PageServer)
+		}
+		r.Ps = &rpc.CriuPageServerInfo{Address: new(address), Port: new(int32(n))}
+	}
+	if o.LazyPages && o.PageServer == "" {
+		return nil, errors.New("--lazy-pages: it needs --page-server, from which the memory is fetched")
+	}
+	if o.ParentPath != "" {
+		if filepath.IsAbs(o.ParentPath) {
+			return nil, fmt.Errorf("--parent-path: %s: not relative to the images' directory (--image-path)", o.ParentPath)
+		}
+		fd, err := unix.Openat(i.dir, o.ParentPath, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return nil, fmt.Errorf("--parent-path: %s, seen from %s: %w", o.ParentPath, i.path, err)
+		}
+		unix.Close(fd)
+		r.ParentImg = new(o.ParentPath)
+	}
+	return r, nil
+}
+
+// checkFeatures refuses what this kernel cannot do, before anything is stopped.
+func (o *CheckpointOptions) checkFeatures(p *criu.Process) error {
+	if !o.PreDump && o.ParentPath == "" && !o.LazyPages {
+		return nil
+	}
+	f, err := p.Features()
+	if err != nil {
+		return fmt.Errorf("what can this kernel do: %w", err)
+	}
+	const noTracking = "this kernel does not track changed memory (CONFIG_MEM_SOFT_DIRTY)"
+	switch {
+	case o.PreDump && !f.MemTrack:
+		return withHint(errors.New("--pre-dump: "+noTracking), "dump all at once, without it")
+	case o.ParentPath != "" && !f.MemTrack:
+		return withHint(errors.New("--parent-path: "+noTracking), "dump all at once, without it")
+	case o.LazyPages && !f.LazyPages:
+		return errors.New("--lazy-pages: this kernel cannot fetch memory later (userfaultfd)")
+	}
+	return nil
+}
+
+// freezer returns the cgroup that CRIU freezes while it looks at the processes, or "".
+func (c *Container) freezer() string {
+	if dir := c.Cgroup.Dirs["freezer"]; dir != "" {
+		return dir
+	}
+	return c.Cgroup.Dirs[""]
+}
+
+// externals lists what CRIU is not to save: it comes from outside, and is given again by restore.
+func (c *Container) externals(s *specs.Spec) ([]string, error) {
+	list, err := c.externalMounts()
+	if err != nil {
+		return nil, err
+	}
+	for i, n := range s.Linux.Namespaces {
+		key := namespaceKey(n.Type)
+		if n.Path == "" || key == "" {
+			continue
+		}
+		file := config.NamespaceFile(n.Type)
+		var st unix.Stat_t
+		path := fmt.Sprintf("/proc/%d/ns/%s", c.Pid, file)
+		if err := unix.Stat(path, &st); err != nil {
+			return nil, fmt.Errorf("linux.namespaces[%d]: stat %s: %w", i, path, err)
+		}
+		list = append(list, fmt.Sprintf("%s[%d]:%s", file, st.Ino, key))
+	}
+	for _, key := range c.Stdio {
+		if isExternalStdio(key) {
+			list = append(list, key)
+		}
+	}
+	return list, nil
+}

@@ -1,0 +1,190 @@
+package libcontainer
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"davit/internal/plan"
+	"davit/internal/store"
+
+	"golang.org/x/sys/unix"
+)
+
+// externalMount is a mount of the plan that shows something of the host. CRIU is told its key when it saves
+// the container, and what has that key when it restores it.
+type externalMount struct {
+	key    string // unique; runc gives mounts the same keys
+	target string // in the container
+	field  string // of config.json
+	source plan.Descriptor
+	tree   plan.FD // the descriptor in the plan
+	link   bool    // a symbolic link at the end of target is not followed
+	// Attributes (MOUNT_ATTR_*) that the mount has, and has not; all is for mounts below it, too.
+	set, clear, allSet, allClear uint64
+}
+
+// nullKey is the key of all masked files, which are the host's /dev/null.
+const nullKey = "/dev/null"
+
+// externalMountsOf lists them, in the order of the plan.
+func externalMountsOf(p *plan.Plan) []externalMount {
+	sources := map[plan.FD]plan.Source{}
+	for _, e := range p.Steps {
+		if s, is := e.Step.(plan.Source); is {
+			sources[s.Tree] = s
+		}
+	}
+	var list []externalMount
+	for _, e := range p.Steps {
+		switch s := e.Step.(type) {
+		case plan.Bind:
+			if s.How&plan.BindInRoot != 0 {
+				continue
+			}
+			m := externalMount{key: s.Target, target: s.Target, field: e.Field, tree: s.Tree, link: s.How&plan.BindTargetLink != 0}
+			m.set, m.clear, m.allSet, m.allClear = s.Set, s.Clear|s.Drop, s.RecSet, s.RecClear
+			if from, own := sources[s.Tree]; own {
+				m.source = plan.Descriptor{Kind: plan.Tree, Path: from.Path, Link: from.Link, Field: e.Field + ".source"}
+				m.set |= from.Set
+				if from.Recursive {
+					m.source.Kind = plan.TreeRecursive
+				}
+			} else if s.Tree != plan.NoFD {
+				m.source = p.Descriptors[s.Tree-1]
+			} else {
+				continue
+			}
+			list = append(list, m)
+		case plan.Mask:
+			if s.Null != plan.NoFD {
+				list = append(list, externalMount{key: nullKey, target: s.Path, field: e.Field, tree: s.Null,
+					set:    unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NOEXEC,
+					source: plan.Descriptor{Kind: plan.Tree, Path: "/dev/null", Field: e.Field}})
+			}
+		}
+	}
+	return list
+}
+
+// mountLine is a line of mountinfo (proc_pid_mountinfo(5)).
+type mountLine struct {
+	id     uint64
+	device string // MAJOR:MINOR
+	point  string
+}
+
+// mountLines reads the mounts of a process, as it sees them.
+func mountLines(pid string) ([]mountLine, error) {
+	data, err := store.ReadWhole("/proc/" + pid + "/mountinfo")
+	if err != nil {
+		return nil, err
+	}
+	var list []mountLine
+	for line := range strings.SplitSeq(string(data), "\n") {
+		f := strings.SplitN(line, " ", 6)
+		if len(f) < 6 {
+			continue
+		}
+		id, err := strconv.ParseUint(f[0], 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("mountinfo of process %s: %q is not a number", pid, f[0])
+		}
+		list = append(list, mountLine{id: id, device: f[2], point: unescape(f[4])})
+	}
+	return list, nil
+}
+
+// externalMounts are the mounts of the running container that CRIU is not to save, as "mnt[PLACE]:KEY". What the
+// container has unmounted is not among them, and what it has mounted itself is CRIU's business.
+func (c *Container) externalMounts() ([]string, error) {
+	again := c.plan()
+	if len(again.Steps) == 0 && c.Steps != 0 {
+		return nil, errors.New("the container's config, compiled again, is not what the container was made by: the host has changed too much since")
+	}
+	root, err := named("open", "the container's root")(unix.Open(fmt.Sprintf("/proc/%d/root", c.Pid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0))
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(root)
+	mounts, err := mountLines(strconv.Itoa(c.Pid))
+	if err != nil {
+		return nil, err
+	}
+	keys := map[string]string{} // by place
+	add := func(m *externalMount, place string) {
+		keys[place] = m.key
+		if m.source.Kind == plan.TreeRecursive {
+			below(mounts, place, m.source.Path, m.key, keys)
+		}
+	}
+	for _, m := range externalMountsOf(again) {
+		if place, is := mountPlace(root, &m, mounts); is {
+			add(&m, place)
+		}
+	}
+	below(mounts, "/", c.Rootfs, "/", keys)
+	list := make([]string, 0, len(keys))
+	for place, key := range keys {
+		list = append(list, "mnt["+place+"]:"+key)
+	}
+	slices.Sort(list)
+	return list, nil
+}
+
+// mountPlace returns where the mount is that a path of the container leads to, if the path leads to a mount.
+func mountPlace(root int, m *externalMount, mounts []mountLine) (string, bool) {
+	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
+	if m.link {
+		how.Flags |= unix.O_NOFOLLOW
+	}
+	fd, err := unix.Openat2(root, m.target, &how)
+	if err != nil {
+		return "", false
+	}
+	defer unix.Close(fd)
+	var st unix.Statx_t
+	err = unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_NO_AUTOMOUNT, unix.STATX_TYPE|unix.STATX_MNT_ID, &st)
+	if m.key == nullKey && st.Mode&unix.S_IFMT == unix.S_IFDIR { // masked by an empty tmpfs, which CRIU saves
+		return "", false
+	}
+	if err != nil || st.Attributes&unix.STATX_ATTR_MOUNT_ROOT == 0 {
+		return "", false
+	}
+	for _, m := range mounts {
+		if m.id == st.Mnt_id && m.point != "/" {
+			return m.point, true
+		}
+	}
+	return "", false
+}
+
+// below adds what came along with a tree of the host's: mounts below place which the host has at the same place below
+// source. What is in the container's root is not followed there.
+func below(mounts []mountLine, place, source, key string, keys map[string]string) {
+	top, err := unix.Open(source, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	defer unix.Close(top)
+	for _, m := range mounts {
+		rest, is := strings.CutPrefix(m.point, strings.TrimSuffix(place, "/")+"/")
+		if !is || rest == "" || keys[m.point] != "" {
+			continue
+		}
+		fd, err := unix.Openat2(top, rest, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC | unix.O_NOFOLLOW,
+			Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS})
+		if err != nil {
+			continue
+		}
+		var st unix.Statx_t
+		err = unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_NO_AUTOMOUNT, unix.STATX_MNT_ID, &st)
+		unix.Close(fd)
+		if err == nil && st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0 && fmt.Sprintf("%d:%d", st.Dev_major, st.Dev_minor) == m.device {
+			keys[m.point] = path.Join(key, rest)
+		}
+	}
+}

@@ -1,0 +1,421 @@
+package libcontainer
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"davit/cgroups"
+	"davit/internal/config"
+	"davit/internal/criu"
+	"davit/internal/host"
+	"davit/internal/plan"
+	"davit/nsenter"
+	"davit/rootfs"
+
+	"github.com/checkpoint-restore/go-criu/v8/rpc"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// RestoreOptions are what the command line says to restore.
+type RestoreOptions struct {
+	CreateOptions
+	CriuOptions
+	LSMProfile      string // TYPE:NAME, in place of the processes' own
+	LSMMountContext string // SELinux context of mounts, in place of their own
+}
+
+const restoreLog = "restore.log"
+
+// restoration is a container that is being made of images.
+type restoration struct {
+	*creation
+	o      *RestoreOptions
+	images *images
+	criu   *criu.Process
+	tmpIn  int // the root filesystem in which makeTmp has made a directory, 0: none
+}
+
+// Restore makes a container of the images that [Container.Checkpoint] has written, and of its bundle. It returns the container's process,
+// which goes on where it was saved. On error nothing is left behind. ExtraFDs are not for it: a restored process has the
+// descriptors that it was saved with. CRIU is looked for in PATH.
+func (rt *Runtime) Restore(o RestoreOptions) (*Process, error) {
+	b, err := o.load()
+	if err != nil {
+		return nil, err
+	}
+	c, err := rt.restore(&o, b)
+	if err != nil {
+		return nil, err
+	}
+	defer c.close()
+	if err := o.Terminal.attach(b.terminal()); err != nil {
+		c.undo()
+		return nil, err
+	}
+	c.unlock() // others may exec, kill, pause
+	return rt.process(c.stage, c, nil), nil
+}
+
+// restore makes the container. On error nothing is left behind.
+func (rt *Runtime) restore(o *RestoreOptions, b *bundle) (*creation, error) {
+	o.notify = rt.NotifySocket != ""
+	if n := len(o.ExtraFDs); n > 0 {
+		rt.log().Warnf("--preserve-fds (and LISTEN_FDS): %d descriptors are not passed on: a restored process has those that it was saved with", n)
+	}
+	if b.config.Process == nil {
+		return nil, ErrNoProcess
+	}
+	if err := o.checkTerminal(b.terminal()); err != nil {
+		return nil, err
+	}
+	images, err := o.openImages(false)
+	if err != nil {
+		return nil, err
+	}
+	defer images.close()
+	if err := unix.Faccessat(images.dir, "inventory.img", unix.F_OK, 0); err != nil {
+		return nil, withHint(fmt.Errorf("--image-path: %s holds no checkpoint: inventory.img: %w", images.path, err), "`davit checkpoint --image-path` writes one")
+	}
+	c := &creation{CreateOptions: o.CreateOptions, rt: rt, facts: host.Host(), path: filepath.Join(rt.Root, o.ID), dir: -1, raw: b.raw}
+	if c.compiled, err = rt.compile(b.config, o.CreateOptions, c.facts); err != nil {
+		return nil, err
+	}
+	if err = checkRestorable(c.spec, c.facts); err == nil {
+		err = giveImages(images, c.spec)
+	}
+	if err != nil {
+		c.close()
+		return nil, err
+	}
+	r := &restoration{creation: c, o: o, images: images}
+	if err := r.make(); err != nil {
+		c.undo()
+		return nil, err
+	}
+	return c, nil
+}
+
+// make does what changes the host. What is needed to undo it is written down first.
+func (r *restoration) make() error {
+	defer r.removeTmp()
+	for _, part := range [...]struct {
+		name string
+		do   func() error
+	}{{"claim the id, write the state", r.claimed}, {"make the cgroup", r.group}, {"restore the processes (CRIU)", r.run}} {
+		end := r.Trace.span(part.name)
+		err := part.do()
+		end()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// claimed makes the state directory with what is needed to undo the rest.
+func (r *restoration) claimed() error {
+	var err error
+	if r.dir, err = r.rt.store().MakeDir(r.ID); err != nil {
+		return err
+	}
+	r.state.Created = time.Now().UTC().Format(time.RFC3339Nano)
+	// The next checkpoint knows the streams by the same names.
+	if !r.state.Terminal {
+		r.state.Stdio = r.Stdio.keys()
+	}
+	if err := r.state.Write(r.dir, true); err != nil {
+		return err
+	}
+	r.rt.store().Guard(r.dir)
+	if r.notify {
+		return mkdirNotify(r.dir, r.state.Namespaces&unix.CLONE_NEWUSER != 0)
+	}
+	return nil
+}
+
+// run has CRIU restore the processes, and gives them what CRIU does not.
+func (r *restoration) run() error {
+	request, files, err := r.request()
+	defer files.close()
+	if err != nil {
+		return err
+	}
+	if before := r.rt.BeforeExec; before != nil {
+		if err := before(); err != nil {
+			return err
+		}
+	}
+	if err := r.start(request, files.all()); err != nil {
+		return err
+	}
+	defer r.criu.Close()
+	if err := r.join(request); err != nil {
+		return err
+	}
+	r.rt.log().Debugf("criu %s: restore from %s", r.criu.Version, r.images.path)
+	if _, err = r.criu.Do(rpc.CriuReqType_RESTORE, request, r.event); err != nil {
+		r.criu.Kill()
+		return criuFailed(err, r.images, restoreLog)
+	}
+	if r.stage == nil {
+		return errors.New("criu has restored no process")
+	}
+	// CRIU was in the container's cgroup, and may have needed more memory than the container.
+	r.criu.Close()
+	if err := r.limitMemory(); err != nil {
+		return err
+	}
+	return r.record()
+}
+
+// inherited are descriptors that CRIU is started with: davit's standard streams, and those that are opened
+// for it.
+type inherited struct {
+	stdio, opened []int
+	done          func() // closes what was opened for stdio
+}
+
+func (f *inherited) close() {
+	descriptors(f.opened).close()
+	if f.done != nil {
+		f.done()
+	}
+}
+
+func (f *inherited) all() []int { return append(append([]int{}, f.stdio...), f.opened...) }
+
+// request is what CRIU is asked for, but for the mounts.
+func (r *restoration) request() (*rpc.CriuOpts, inherited, error) {
+	files := inherited{}
+	var fds [3]int
+	done, err := r.Stdio.fill(&fds)
+	if err != nil {
+		return nil, files, err
+	}
+	files.stdio, files.done = fds[:], done
+	q, err := r.o.request(r.images, restoreLog)
+	if err != nil {
+		return nil, files, err
+	}
+	q.RstSibling, q.ConfigFile = new(true), criuConfig(r.spec.Annotations)
+	if r.o.LSMProfile != "" {
+		q.LsmProfile = &r.o.LSMProfile
+	}
+	if r.o.LSMMountContext != "" {
+		q.LsmMountContext = &r.o.LSMMountContext
+	}
+	if hasRuntimeHooks(r.spec) {
+		q.EmptyNs = new(q.GetEmptyNs() | unix.CLONE_NEWNET)
+	}
+	if !r.state.Terminal {
+		for i, key := range readDescriptors(r.images.dir) {
+			if isInherited(key) {
+				q.InheritFd = append(q.InheritFd, &rpc.InheritFd{Key: new(key), Fd: new(int32(criu.FirstFile + i))})
+				r.giveStream(fds[i])
+			}
+		}
+	}
+	for i, n := range r.spec.Linux.Namespaces {
+		if n.Path == "" {
+			continue
+		}
+		fd, err := openNamespace(n.Path, config.NamespaceFlag(n.Type))
+		if err != nil {
+			return nil, files, fmt.Errorf("linux.namespaces[%d].path: %w", i, err)
+		}
+		number := criu.FirstFile + len(files.stdio) + len(files.opened)
+		files.opened = append(files.opened, fd)
+		if key := namespaceKey(n.Type); key != "" {
+			q.InheritFd = append(q.InheritFd, &rpc.InheritFd{Key: new(key), Fd: new(int32(number))})
+			continue
+		}
+		q.JoinNs = append(q.JoinNs, &rpc.JoinNamespace{Ns: new(config.NamespaceFile(n.Type)), NsFile: new("/proc/self/fd/" + strconv.Itoa(number))})
+	}
+	return q, files, nil
+}
+
+// giveStream makes a standard stream the container user's, by the rule of the stage (do_stdio_owner): what may be written,
+// and pipes; of devices only terminals.
+func (r *restoration) giveStream(fd int) {
+	owner := plan.StdioOwner{Keep: true}
+	for _, e := range r.plan.Steps {
+		if s, is := e.Step.(plan.StdioOwner); is {
+			owner = s
+		}
+	}
+	var st unix.Stat_t
+	if owner.Keep || unix.Fstat(fd, &st) != nil {
+		return
+	}
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	writable := err == nil && flags&unix.O_ACCMODE != unix.O_RDONLY
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFBLK:
+		return
+	case unix.S_IFCHR:
+		if _, err := unix.IoctlGetTermios(fd, unix.TCGETS); err != nil || unix.Major(st.Rdev) == 5 || !writable {
+			return
+		}
+	case unix.S_IFIFO:
+	default:
+		if !writable {
+			return
+		}
+	}
+	uid := int(owner.UID)
+	if _, _, mapped := mappedRoot(r.spec); mapped {
+		uid = mappedID(r.spec.Linux.UIDMappings, uint32(uid))
+	}
+	if int(st.Uid) != uid {
+		_ = unix.Fchown(fd, uid, -1)
+	}
+}
+
+// start starts CRIU in a mount namespace in which everything is that the container is to have of the host.
+func (r *restoration) start(q *rpc.CriuOpts, files []int) error {
+	dir, err := r.cgroups.FD()
+	if err != nil {
+		return err
+	}
+	o := criu.Options{Files: files, Cgroup: -1}
+	if dir != nil {
+		o.Cgroup = int(dir.Fd())
+	}
+	return withOwnMounts(func() error {
+		if err := r.stageMounts(q); err != nil {
+			return err
+		}
+		if err := r.images.reopen(); err != nil {
+			return err
+		}
+		q.ImagesDirFd, q.WorkDirFd = new(int32(r.images.dir)), new(int32(r.images.work))
+		if err := r.lendTmp(); err != nil {
+			return err
+		}
+		r.criu, err = criu.Start(o)
+		return err
+	})
+}
+
+// join puts CRIU into the container's cgroups, and tells it where they are.
+func (r *restoration) join(q *rpc.CriuOpts) error {
+	if r.state.Cgroup.Driver == cgroups.Systemd {
+		if err := r.cgroups.Start(r.criu.Pid); err != nil {
+			return err
+		}
+		if err := r.own(); err != nil {
+			return err
+		}
+	}
+	dir, err := r.cgroups.FD()
+	if err != nil {
+		return err
+	}
+	if err := r.cgroups.Add(r.criu.Pid, dir != nil); err != nil {
+		return err
+	}
+	r.state.Cgroup = r.cgroups.State()
+	if q.ManageCgroupsMode != nil && *q.ManageCgroupsMode == rpc.CriuCgMode_IGNORE {
+		return nil
+	}
+	if q.CgRoot, err = cgroupRoots(r.criu.Pid); err != nil {
+		return err
+	}
+	return nil
+}
+
+// event does davit's part where CRIU waits for it.
+func (r *restoration) event(e criu.Event) error {
+	switch e.Name {
+	case "setup-namespaces":
+		return r.namespacesMade(e.Pid)
+	case "orphan-pts-master":
+		defer unix.Close(e.FD)
+		return r.sendTerminal(e.FD)
+	case "post-restore":
+		return r.restored(e.Pid)
+	}
+	if e.FD >= 0 {
+		unix.Close(e.FD)
+	}
+	return nil
+}
+
+// namespacesMade runs the hooks that follow the making of the namespaces.
+func (r *restoration) namespacesMade(pid int) error {
+	h := r.spec.Hooks
+	if h == nil {
+		return nil
+	}
+	r.hooked = true
+	state := hookState(r.spec, r.CreateOptions, specs.StateCreating, strconv.Itoa(pid))
+	if err := r.rt.runHooks("prestart", 0, h.Prestart, r.Bundle, state, r.spec.Annotations); err != nil { //nolint:staticcheck // deprecated, but engines use it
+		return err
+	}
+	return r.rt.runHooks("createRuntime", 0, h.CreateRuntime, r.Bundle, state, r.spec.Annotations)
+}
+
+func (r *restoration) sendTerminal(master int) error {
+	var socket int
+	var err error
+	switch {
+	case !r.state.Terminal:
+		return errors.New("process.terminal: false, but the checkpoint has a terminal")
+	case r.Terminal != nil:
+		socket, err = r.Terminal.Socket()
+	default:
+		if socket, err = connect(r.ConsoleSocket, unix.SOCK_STREAM); err == nil {
+			defer unix.Close(socket)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("--console-socket: %w", err)
+	}
+	if err := unix.Sendmsg(socket, []byte("/dev/ptmx"), unix.UnixRights(master), nil, 0); err != nil {
+		return fmt.Errorf("send the terminal: %w", err)
+	}
+	return nil
+}
+
+// restored takes over the process, while it is still stopped.
+func (r *restoration) restored(pid int) error {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return fmt.Errorf("pidfd_open %d: %w", pid, err)
+	}
+	r.stage = &nsenter.Stage{Pid: pid, PidFD: fd, Control: nsenter.NewConn(-1)}
+	// CRIU gives a container whose clock was another one a time namespace.
+	var st, own unix.Stat_t
+	if unix.Stat(fmt.Sprintf("/proc/%d/ns/time", pid), &st) == nil && unix.Stat("/proc/self/ns/time", &own) == nil && st.Ino != own.Ino {
+		r.state.Namespaces |= unix.CLONE_NEWTIME
+	}
+	limits := *r.spec.Linux.Resources
+	limits.Memory, limits.Unified = nil, nil
+	if err := r.cgroups.Set(&limits); err != nil {
+		return err
+	}
+	if r.rdt != nil {
+		if err := r.rdt.Add(pid); err != nil {
+			return fmt.Errorf("linux.intelRdt: %w", err)
+		}
+	}
+	return nil
+}
+
+// limitMemory sets the limits that CRIU could have run into.
+func (r *restoration) limitMemory() error {
+	all := r.spec.Linux.Resources
+	if all.Memory == nil && len(all.Unified) == 0 {
+		return nil
+	}
+	before := *all
+	before.Memory, before.Unified = nil, nil
+	return r.cgroups.Update(&before, &specs.LinuxResources{Memory: all.Memory, Unified: all.Unified})
+}
+
+// rootPath is where the root filesystem is on the host.
+func (r *restoration) rootPath() string { return rootfs.Path(r.spec, r.Bundle) }

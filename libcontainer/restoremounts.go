@@ -1,0 +1,359 @@
+package libcontainer
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"davit/internal/diagnose"
+	"davit/internal/plan"
+	"davit/internal/store"
+	"davit/rootfs"
+
+	"github.com/checkpoint-restore/go-criu/v8/rpc"
+	"golang.org/x/sys/unix"
+)
+
+// yard is the directory on which restore collects, in a mount namespace that only CRIU shares with it, what
+// the container gets of the host. On the host it stays empty. CRIU goes there as the container's root,
+// too, which has to be able to pass all directories on the way.
+const yard = "/run/davit-criu"
+
+// stageMounts collects in the yard, in the mount namespace of the calling thread, the root filesystem and all that the
+// container has of the host. It makes the mount points that are missing in the root filesystem.
+func (r *restoration) stageMounts(q *rpc.CriuOpts) error {
+	trees, err := r.openTrees()
+	defer trees.close()
+	if err != nil {
+		return err
+	}
+	if err := makeYard(); err != nil {
+		return fmt.Errorf("%s: %w", yard, err)
+	}
+	root := yard + "/root"
+	if err := attach(trees.root, root); err != nil {
+		return fmt.Errorf("root.path: %w", err)
+	}
+	q.Root = &root
+	if err := r.makeMountpoints(trees.root); err != nil {
+		return err
+	}
+	if err := r.makeTmp(trees.root); err != nil {
+		return err
+	}
+	for i := range trees.mounts {
+		m := &trees.mounts[i]
+		if err := m.restrict(); err != nil {
+			return fmt.Errorf("%s: %w", m.field, err)
+		}
+		if err := attach(m.fd, m.place()); err != nil {
+			return fmt.Errorf("%s: %w", m.field, err)
+		}
+		q.External = append(q.External, "mnt["+m.key+"]:"+m.place())
+	}
+	// What a container's mount is a slave of is found by CRIU in these.
+	if err := unix.Mount("", yard, "", unix.MS_REC|unix.MS_SHARED, ""); err != nil {
+		return fmt.Errorf("mount %s as shared: %w", yard, err)
+	}
+	return trees.submounts(q)
+}
+
+// makeYard mounts a small tmpfs on the yard.
+func makeYard() error {
+	if err := unix.Mkdir(yard, 0o755); err != nil && !errors.Is(err, unix.EEXIST) {
+		return fmt.Errorf("mkdir: %w", err)
+	}
+	fd, err := unix.Open(yard, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open: %w", err)
+	}
+	defer unix.Close(fd)
+	if err := unix.Mount("davit", fdPath(fd), "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=755,size=1m"); err != nil {
+		return fmt.Errorf("mount tmpfs: %w", err)
+	}
+	return nil
+}
+
+// lendTmp mounts a tmpfs on /tmp if the container's root could not write there, as which CRIU makes temporary files in it.
+func (r *restoration) lendTmp() error {
+	var st unix.Stat_t
+	if _, _, mapped := mappedRoot(r.spec); !mapped || unix.Stat("/tmp", &st) == nil && st.Mode&0o003 == 0o003 {
+		return nil
+	}
+	if err := unix.Mount("davit", "/tmp", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=1777"); err != nil {
+		return fmt.Errorf("mount tmpfs on /tmp: %w", err)
+	}
+	return nil
+}
+
+// attach mounts a tree on a new file or directory.
+func attach(tree int, at string) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(tree, &st); err != nil {
+		return fmt.Errorf("fstat: %w", err)
+	}
+	var err error
+	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		err = unix.Mkdir(at, 0o755)
+	} else {
+		err = unix.Mknod(at, unix.S_IFREG|0o644, 0)
+	}
+	if err != nil {
+		return fmt.Errorf("make %s: %w", at, err)
+	}
+	if err := unix.MoveMount(tree, "", unix.AT_FDCWD, at, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+		return fmt.Errorf("move_mount to %s: %w", at, err)
+	}
+	return nil
+}
+
+// stagedMount is a tree of the host with the key by which CRIU asks for it.
+type stagedMount struct {
+	externalMount
+	fd, number int
+}
+
+func (m *stagedMount) place() string { return yard + "/" + strconv.Itoa(m.number) }
+
+// restrict gives the tree the attributes that the container's mount has. CRIU sets them, too, but not on a mount
+// that it takes for a copy of another one (do_bind_mount_v2 of CRIU 4.2).
+func (m *stagedMount) restrict() error {
+	for _, a := range [...]struct {
+		flags      uint
+		set, clear uint64
+	}{{unix.AT_RECURSIVE, m.allSet, m.allClear}, {0, m.set, m.clear}} {
+		attr := unix.MountAttr{Attr_set: a.set, Attr_clr: a.clear}
+		if a.set&unix.MOUNT_ATTR__ATIME != 0 { // what the kernel wants with any of these, mount_setattr(2)
+			attr.Attr_clr |= unix.MOUNT_ATTR__ATIME
+		}
+		if attr.Attr_set|attr.Attr_clr == 0 {
+			continue
+		}
+		if err := unix.MountSetattr(m.fd, "", unix.AT_EMPTY_PATH|a.flags, &attr); err != nil {
+			return fmt.Errorf("mount_setattr: %w", err)
+		}
+	}
+	return nil
+}
+
+// stagedTrees are those of a container.
+type stagedTrees struct {
+	root   int
+	mounts []stagedMount
+}
+
+func (t *stagedTrees) close() {
+	if t.root >= 0 {
+		unix.Close(t.root)
+	}
+	for i := range t.mounts {
+		if fd := t.mounts[i].fd; fd >= 0 {
+			unix.Close(fd)
+		}
+	}
+}
+
+// openTrees opens them all before the first is mounted: afterwards a path of the host could lead elsewhere.
+func (r *restoration) openTrees() (*stagedTrees, error) {
+	t := &stagedTrees{root: -1}
+	var err error
+	root := plan.Descriptor{Kind: plan.TreeRecursive, Path: r.rootPath(), Field: "root.path"}
+	if t.root, err = openDescriptor(&root, nil); err != nil {
+		return t, openFailed(&root, err, diagnose.HintOpen(&root, err))
+	}
+	maps := idmaps{}
+	defer maps.close()
+	seen := map[string]bool{}
+	for _, m := range externalMountsOf(r.plan) {
+		if seen[m.key] {
+			continue
+		}
+		seen[m.key] = true
+		fd, err := r.openSource(&m, maps)
+		if err != nil {
+			return t, err
+		}
+		t.mounts = append(t.mounts, stagedMount{externalMount: m, fd: fd, number: len(t.mounts)})
+	}
+	return t, nil
+}
+
+func (r *restoration) openSource(m *externalMount, maps idmaps) (int, error) {
+	d := m.source
+	switch d.Kind {
+	case plan.StateTree:
+		return openTree(&d)
+	case plan.Path: // a device
+		d.Kind = plan.Tree
+	}
+	joined := -1
+	if d.Namespace != plan.NoFD {
+		var err error
+		of := r.plan.Descriptors[d.Namespace-1]
+		if joined, err = openDescriptor(&of, nil); err != nil {
+			return -1, openFailed(&of, err, "")
+		}
+		defer unix.Close(joined)
+	}
+	if d.Kind == plan.Instance {
+		return openInstance(&d, joined)
+	}
+	return openMapped(&d, joined, nil, maps)
+}
+
+// submounts tells CRIU of what came along with the trees. In the container they have the same places below
+// the mount that they came with.
+func (t *stagedTrees) submounts(q *rpc.CriuOpts) error {
+	lines, err := mountLines("thread-self")
+	if err != nil {
+		return err
+	}
+	for _, line := range lines {
+		rest, is := strings.CutPrefix(line.point, yard+"/")
+		if !is {
+			continue
+		}
+		top, below, sub := strings.Cut(rest, "/")
+		if !sub {
+			continue
+		}
+		key := "/"
+		if top != "root" {
+			n, err := strconv.Atoi(top)
+			if err != nil || n >= len(t.mounts) {
+				continue
+			}
+			key = t.mounts[n].key
+		}
+		q.External = append(q.External, "mnt["+path.Join(key, below)+"]:"+line.point)
+	}
+	return nil
+}
+
+// makeMountpoints makes what a new root filesystem lacks of the places that things are mounted on. What lies on
+// another mount is not its business: CRIU has that from the images, or from the host.
+func (r *restoration) makeMountpoints(root int) error {
+	var covered []string
+	for _, e := range r.plan.Steps {
+		target, isFile := "", false
+		switch s := e.Step.(type) {
+		case plan.Mount:
+			target = s.Target
+		case plan.CopyUp:
+			target = s.Target
+		case plan.Bind:
+			target = s.Target
+			isFile = r.bindsFile(&s)
+		default:
+			continue
+		}
+		if !isBelow(target, covered) {
+			if err := makeBelow(root, target, isFile); err != nil {
+				return fmt.Errorf("%s: make the mount point %s: %w", e.Field, target, err)
+			}
+		}
+		covered = append(covered, target)
+	}
+	return nil
+}
+
+// bindsFile reports whether the source of a bind mount is something else than a directory.
+func (r *restoration) bindsFile(s *plan.Bind) bool {
+	var st unix.Stat_t
+	if s.How&plan.BindInRoot != 0 || s.Source == "" || unix.Stat(s.Source, &st) != nil {
+		return false
+	}
+	return st.Mode&unix.S_IFMT != unix.S_IFDIR
+}
+
+// makeTmp makes the directory /tmp of a read-only root filesystem that has none: CRIU hangs the old root there when it
+// changes to the container's, and cannot make a directory for that itself. removeTmp removes it afterwards.
+func (r *restoration) makeTmp(root int) error {
+	if !rootfs.ReadOnly(r.spec) {
+		return nil
+	}
+	err := unix.Mkdirat(root, "tmp", 0o755)
+	if errors.Is(err, unix.EEXIST) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("root.path: mkdir tmp, which CRIU needs in %s: %w", r.rootPath(), err)
+	}
+	r.tmpIn, err = named("fcntl", "root.path")(unix.FcntlInt(uintptr(root), unix.F_DUPFD_CLOEXEC, 0))
+	return err
+}
+
+func (r *restoration) removeTmp() {
+	if r.tmpIn > 0 {
+		_ = unix.Unlinkat(r.tmpIn, "tmp", unix.AT_REMOVEDIR)
+		unix.Close(r.tmpIn)
+		r.tmpIn = 0
+	}
+}
+
+func isBelow(target string, mounts []string) bool {
+	for _, m := range mounts {
+		if strings.HasPrefix(target, m+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+// makeBelow makes a path below a root directory as far as it is missing. Each name is made in a directory that the kernel has
+// found below the root, and the whole path is looked up again afterwards: what is on the way may be exchanged meanwhile.
+func makeBelow(root int, target string, isFile bool) error {
+	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
+	done := "/"
+	parts := strings.Split(strings.Trim(filepath.Clean("/"+target), "/"), "/")
+	for i, part := range parts {
+		next := path.Join(done, part)
+		fd, err := unix.Openat2(root, next, &how)
+		if err == nil {
+			unix.Close(fd)
+			done = next
+			continue
+		}
+		if !errors.Is(err, unix.ENOENT) {
+			return fmt.Errorf("openat2 %s: %w", next, err)
+		}
+		dir, err := unix.Openat2(root, done, &how)
+		if err != nil {
+			return fmt.Errorf("openat2 %s: %w", done, err)
+		}
+		if isFile && i == len(parts)-1 {
+			err = unix.Mknodat(dir, part, unix.S_IFREG|0o644, 0)
+		} else {
+			err = unix.Mkdirat(dir, part, 0o755)
+		}
+		unix.Close(dir)
+		if err != nil && !errors.Is(err, unix.EEXIST) {
+			return fmt.Errorf("make %s: %w", next, err)
+		}
+		done = next
+	}
+	return nil
+}
+
+// cgroupRoots says where a process is in each hierarchy: what the images have below another cgroup goes there.
+func cgroupRoots(pid int) ([]*rpc.CgroupRoot, error) {
+	data, err := store.ReadWhole("/proc/" + strconv.Itoa(pid) + "/cgroup")
+	if err != nil {
+		return nil, err
+	}
+	var roots []*rpc.CgroupRoot
+	for line := range bytes.Lines(data) {
+		f := strings.SplitN(strings.TrimSpace(string(line)), ":", 3)
+		if len(f) != 3 {
+			continue
+		}
+		for name := range strings.SplitSeq(f[1], ",") {
+			roots = append(roots, &rpc.CgroupRoot{Ctrl: new(name), Path: new(f[2])})
+		}
+	}
+	return roots, nil
+}
