@@ -69,7 +69,7 @@ func checkBundle(c *cli.Context, format string) error {
 	}
 	list := make([]inspect.Finding, len(findings))
 	for i, f := range findings {
-		list[i] = inspect.Finding{Level: inspect.Error, Where: f.Field, Text: f.Message, Hint: f.Hint}
+		list[i] = inspect.Finding{Level: inspect.Error, Where: withFlags(f.Field), Text: withFlags(f.Message), Hint: withFlags(f.Hint)}
 		if f.Warning {
 			list[i].Level = inspect.Warning
 		}

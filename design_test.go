@@ -1,11 +1,15 @@
 package main
 
 import (
+	"go/ast"
 	"go/build"
+	"go/parser"
+	"go/token"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -76,6 +80,37 @@ func TestImportsGoOneWay(t *testing.T) {
 			if !known || to >= rank[from] && !beside {
 				t.Errorf("%s imports %s", dir, path)
 			}
+		}
+	}
+}
+
+// The library names options as Go has them, and the command line's flags are for package main (withFlags). Whole commands
+// in backquotes (package store puts them together) are advice, and texts of package inspect are about configurations of engines.
+func TestLibraryNamesNoFlags(t *testing.T) {
+	flag := regexp.MustCompile(`(^|[ (])--[a-z]`)
+	quoted := regexp.MustCompile("`[^`]*`|^(davit|delete) --.*")
+	for _, top := range []string{"libcontainer", "internal", "rootfs", "cgroups", "nsenter"} {
+		err := filepath.WalkDir(top, func(path string, d os.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") ||
+				strings.HasPrefix(path, "internal/cli/") || strings.HasPrefix(path, "internal/inspect/") {
+				return err
+			}
+			file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+			if err != nil {
+				return err
+			}
+			ast.Inspect(file, func(n ast.Node) bool {
+				if l, is := n.(*ast.BasicLit); is && l.Kind == token.STRING {
+					if text, err := strconv.Unquote(l.Value); err == nil && flag.MatchString(quoted.ReplaceAllString(text, "")) {
+						t.Errorf("%s: %s", path, l.Value)
+					}
+				}
+				return true
+			})
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
 	}
 }

@@ -47,6 +47,7 @@ example (in a bundle):
 			if err != nil {
 				return err
 			}
+			p.RenameFields(withFlags)
 			if format == "json" {
 				_, err = os.Stdout.Write(p.JSON())
 			} else {

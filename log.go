@@ -71,13 +71,13 @@ func (l *logger) open(c *cli.Context) error {
 
 // fatal reports err. Without a log file, standard error carries the log's format.
 func (l *logger) fatal(err error) {
-	text, hint := err.Error(), libcontainer.Hint(err)
+	text, hint := withFlags(err.Error()), withFlags(libcontainer.Hint(err))
 	l.keep("error", text, hint)
 	if l.file < 0 && l.sink == nil && l.format == "json" {
 		toStderr(l.line("error", forEngine(text, hint)))
 		return
 	}
-	toStderr("davit: " + show.Error(err) + "\n")
+	toStderr("davit: " + withFlags(show.Error(err)) + "\n")
 	if hint != "" {
 		toStderr("  hint: " + show.Line(hint) + "\n")
 	}
@@ -104,6 +104,7 @@ func toStderr(text string) { memfd.WriteAll(unix.Stderr, []byte(text)) }
 // write logs what is no error. It goes to the log file alone if there is one:
 // standard error is the container's, too.
 func (l *logger) write(level, text string) {
+	text = withFlags(text)
 	if !l.keep(level, text, "") {
 		toStderr(l.line(level, text))
 	}

@@ -58,7 +58,7 @@ func New(o Options) (*Manager, error) {
 func without(o Options) (*Manager, error) {
 	if o.CgroupsPath != "" {
 		return nil, &fault.Error{Field: "linux.cgroupsPath", Text: fmt.Sprintf("%q, but cgroups are disabled", o.CgroupsPath),
-			Hint: "remove the field, or the flag --cgroup-manager disabled"}
+			Hint: "remove the field, or option NoCgroup"}
 	}
 	m := &Manager{opts: o, v2: -1, layout: &layout{}}
 	m.state = State{Driver: Cgroupfs, Rootless: true}
@@ -120,9 +120,9 @@ func (m *Manager) plan(r *specs.LinuxResources) ([]limits.Write, error) {
 	if len(m.state.Dirs) == 0 {
 		fault.Each(err, func(e *fault.Error) {
 			e.Text = "no cgroup is delegated to this user"
-			e.Hint = "run below a systemd user session with --systemd-cgroup, or remove the field"
+			e.Hint = "run below a systemd user session with option SystemdCgroup, or remove the field"
 			if m.opts.Disabled {
-				e.Text, e.Hint = "cgroups are disabled", "remove the field, or the flag --cgroup-manager disabled"
+				e.Text, e.Hint = "cgroups are disabled", "remove the field, or option NoCgroup"
 			}
 		})
 	}
@@ -155,7 +155,7 @@ func (m *Manager) keepWritable() error {
 	m.state.Mode = ""
 	if m.opts.CgroupsPath != "" {
 		return &fault.Error{Field: "linux.cgroupsPath", Text: fmt.Sprintf("%q: no cgroup there is delegated to this user", m.opts.CgroupsPath),
-			Hint: "remove the field, or run below a systemd user session with --systemd-cgroup"}
+			Hint: "remove the field, or run below a systemd user session with option SystemdCgroup"}
 	}
 	return nil
 }

@@ -59,10 +59,10 @@ func (m *Manager) Sub(args []string) (*Manager, error) {
 		if !ok {
 			list, sub = "", arg
 			if len(args) > 1 {
-				return nil, fmt.Errorf("--cgroup %s: without CONTROLLER: only one --cgroup is possible", arg)
+				return nil, fmt.Errorf("option SubCgroups %s: without CONTROLLER: only one option SubCgroups is possible", arg)
 			}
 		} else if list == "" {
-			return nil, fmt.Errorf("--cgroup %s: no controller before the colon", arg)
+			return nil, fmt.Errorf("option SubCgroups %s: no controller before the colon", arg)
 		}
 		if err := subPaths(s.Dirs, m.state.Dirs, list, sub, arg, seen); err != nil {
 			return nil, err
@@ -79,7 +79,7 @@ func (m *Manager) Sub(args []string) (*Manager, error) {
 func subPaths(dirs, old map[string]string, list, sub, arg string, seen map[string]bool) error {
 	for part := range strings.SplitSeq(sub, "/") {
 		if part == ".." {
-			return fmt.Errorf("--cgroup %s: .. would leave the container's cgroup", arg)
+			return fmt.Errorf("option SubCgroups %s: .. would leave the container's cgroup", arg)
 		}
 	}
 	var names []string
@@ -97,15 +97,15 @@ func subPaths(dirs, old map[string]string, list, sub, arg string, seen map[strin
 			dir, ok = old[name]
 		}
 		if !ok {
-			return fmt.Errorf("--cgroup %s: the container has no cgroup v1 hierarchy with %s", arg, name)
+			return fmt.Errorf("option SubCgroups %s: the container has no cgroup v1 hierarchy with %s", arg, name)
 		}
 		if seen[name] {
-			return fmt.Errorf("--cgroup %s: controller %s is named twice", arg, name)
+			return fmt.Errorf("option SubCgroups %s: controller %s is named twice", arg, name)
 		}
 		seen[name] = true
 		dir = strings.TrimRight(dir+"/"+strings.Trim(sub, "/"), "/")
 		if err := unix.Access(dir+"/cgroup.procs", unix.F_OK); err != nil {
-			return fmt.Errorf("--cgroup %s: cgroup %s: %w", arg, dir, err)
+			return fmt.Errorf("option SubCgroups %s: cgroup %s: %w", arg, dir, err)
 		}
 		dirs[name] = dir
 	}

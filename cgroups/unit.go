@@ -30,7 +30,7 @@ func (m *Manager) placeUnit() error {
 	o := &m.opts
 	if !systemd.Running() {
 		return &fault.Error{Text: "systemd is not the init system of this host (no /run/systemd/system)",
-			Hint: "leave out --systemd-cgroup"}
+			Hint: "leave out option SystemdCgroup"}
 	}
 	extra, err := systemd.FromAnnotations(o.Annotations)
 	if err != nil {
@@ -49,7 +49,7 @@ func (m *Manager) placeUnit() error {
 	m.state.Driver, m.state.Scope, m.state.Slice, m.state.User = Systemd, name, slice, u.User
 	if u.User {
 		if m.layout.mode != Unified {
-			return &fault.Error{Text: "without root, systemd's driver needs cgroup v2", Hint: "leave out --systemd-cgroup"}
+			return &fault.Error{Text: "without root, systemd's driver needs cgroup v2", Hint: "leave out option SystemdCgroup"}
 		}
 		own, err := u.ControlGroup()
 		if err != nil {

@@ -12,6 +12,7 @@ import (
 	"davit/internal/diagnose"
 	"davit/internal/fault"
 	"davit/internal/host"
+	"davit/internal/jsonx"
 	"davit/internal/plan"
 	"davit/internal/seccomp"
 
@@ -48,7 +49,12 @@ func (rt *Runtime) Check(o CreateOptions) ([]Finding, error) {
 		e.findings = append(e.findings, Finding{Warning: true, Field: n.Path, Message: n.Message, Hint: n.Hint})
 	}
 	if err != nil {
-		e.fail("", err)
+		field := "config.json"
+		var at *jsonx.Error // which names the place in the file itself
+		if errors.As(err, &at) {
+			field = ""
+		}
+		e.fail(field, err)
 		e.incomplete("nothing else of it was looked at: davit cannot read on after that")
 		return e.findings, nil
 	}
@@ -192,7 +198,7 @@ func (c *compiled) tryOpen(d *plan.Descriptor, maps idmaps) error {
 		defer unix.Close(fd)
 		return c.spareOwn(d, fd)
 	case plan.Connect:
-		if d.Field == "--console-socket" { // known to create alone
+		if d.Field == "option ConsoleSocket" { // known to create alone
 			return nil
 		}
 		if err := hasListener(d.Path); err != nil {

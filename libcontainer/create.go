@@ -125,7 +125,7 @@ func (o *CreateOptions) loadConfig() ([]byte, *specs.Spec, error) {
 	}
 	raw, err := sys.ReadSmall(unix.AT_FDCWD, o.Config, config.MaxConfig, 0)
 	if err != nil {
-		return nil, nil, fmt.Errorf("--config: %w", err)
+		return nil, nil, fmt.Errorf("option Config: %w", err)
 	}
 	config, err := config.Decode(raw)
 	return raw, config, err
@@ -147,11 +147,11 @@ func LoadBundle(bundle string) ([]byte, *specs.Spec, error) {
 func (o *CreateOptions) checkTerminal(terminal bool) error {
 	switch given := o.ConsoleSocket != "" || o.Terminal != nil; {
 	case terminal && o.Terminal != nil && o.ConsoleSocket != "":
-		return errors.New("--console-socket: only with --detach: without it, the terminal is davit's own")
+		return errors.New("option ConsoleSocket: only with option Detach: without it, the terminal is davit's own")
 	case terminal && !given:
-		return errors.New("process.terminal: true, but there is nobody to take the terminal: give --console-socket, use run without --detach, or set it to false")
+		return errors.New("process.terminal: true, but there is nobody to take the terminal: give option ConsoleSocket, use run without option Detach, or set it to false")
 	case !terminal && o.ConsoleSocket != "":
-		return errors.New("--console-socket: the config has process.terminal false")
+		return errors.New("option ConsoleSocket: the config has process.terminal false")
 	}
 	return nil
 }
@@ -438,7 +438,7 @@ func (c *creation) stageDied() error {
 func announce(stage *nsenter.Stage, pidFile string, receivers []pidfdReceiver) error {
 	if pidFile != "" {
 		if err := writePidFile(pidFile, stage.Pid); err != nil {
-			return fmt.Errorf("--pid-file: %w", err)
+			return fmt.Errorf("option PidFile: %w", err)
 		}
 	}
 	for _, r := range receivers {

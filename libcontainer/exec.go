@@ -80,7 +80,7 @@ func (c *Container) mayExec(o ExecOptions) error {
 	case status == specs.StateStopped || status == specs.StateCreating:
 		return fmt.Errorf("cannot exec in a %s container: %w", status, store.ErrNotRunning)
 	case status == store.Paused && !o.IgnorePaused:
-		return fmt.Errorf("cannot exec in a %w (use --ignore-paused to have it run once the container is resumed)", ErrPaused)
+		return fmt.Errorf("cannot exec in a %w (use option IgnorePaused to have it run once the container is resumed)", ErrPaused)
 	}
 	if o.ListenFDs > len(o.ExtraFDs) {
 		return fmt.Errorf("%d sockets for LISTEN_FDS, but %d descriptors", o.ListenFDs, len(o.ExtraFDs))
@@ -90,9 +90,9 @@ func (c *Container) mayExec(o ExecOptions) error {
 	}
 	switch given := o.ConsoleSocket != ""; {
 	case o.Terminal == nil && o.Process.Terminal && !given:
-		return errors.New("process.terminal: a detached process with a terminal needs --console-socket")
+		return errors.New("process.terminal: a detached process with a terminal needs option ConsoleSocket")
 	case given && (o.Terminal != nil || !o.Process.Terminal):
-		return errors.New("--console-socket: only for a detached process with a terminal")
+		return errors.New("option ConsoleSocket: only for a detached process with a terminal")
 	}
 	return nil
 }
@@ -113,7 +113,7 @@ func (e *execution) run(console int) error {
 		return err
 	}
 	if err = e.serve(); err == nil {
-		err = announce(e.stage, e.PidFile, []pidfdReceiver{{"--pidfd-socket", e.PidfdSocket}})
+		err = announce(e.stage, e.PidFile, []pidfdReceiver{{"option PidfdSocket", e.PidfdSocket}})
 	}
 	if err != nil {
 		e.stage.Kill()

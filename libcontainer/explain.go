@@ -41,6 +41,12 @@ func (e *Explanation) Text() string { return e.Plan.TextWith(e.Outline) }
 // JSON is for programs.
 func (e *Explanation) JSON() []byte { return e.Plan.JSONWith(e.Outline) }
 
+// RenameFields puts the field that each part comes from through f. Options of the caller are among them, as "option PidFile".
+func (e *Explanation) RenameFields(f func(field string) string) {
+	e.Plan.RenameFields(f)
+	e.Outline.RenameFields(f)
+}
+
 // outline is what creation does in the order of make, serve and record; what it does for a phase is in creation.phase.
 func (c *compiled) outline(o *CreateOptions, dir string) *plan.Outline {
 	s, l := c.spec, c.spec.Linux
@@ -86,9 +92,9 @@ func (c *compiled) outline(o *CreateOptions, dir string) *plan.Outline {
 	out.Phases[plan.Sources] = c.sourceActs()
 	out.After = append(out.After, plan.Act{What: "write", Arguments: dir + "/davit.json: the container is created"})
 	if o.PidFile != "" {
-		out.After = append(out.After, plan.Act{What: "write", Arguments: o.PidFile, Field: "--pid-file"})
+		out.After = append(out.After, plan.Act{What: "write", Arguments: o.PidFile, Field: "option PidFile"})
 	}
-	out.Delete = []plan.Act{{What: "kill, rmdir", Arguments: "the processes and the cgroups, if --force or all have ended"}}
+	out.Delete = []plan.Act{{What: "kill, rmdir", Arguments: "the processes and the cgroups, if forced or if all have ended"}}
 	if h := s.Hooks; h != nil {
 		out.Phases[plan.Hooks] = append(hookActs("prestart", h.Prestart), hookActs("createRuntime", h.CreateRuntime)...) //nolint:staticcheck // deprecated, but engines use it
 		out.Start = hookActs("poststart", h.Poststart)

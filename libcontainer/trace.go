@@ -140,7 +140,7 @@ func (t *Trace) Close() error {
 	encodeTimeline(&e, &t.timeline)
 	e.Newline()
 	if err := os.WriteFile(t.path, e.Bytes(), 0o644); err != nil {
-		return fmt.Errorf("--trace: %w", err)
+		return fmt.Errorf("option Trace: %w", err)
 	}
 	return nil
 }

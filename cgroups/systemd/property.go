@@ -105,7 +105,7 @@ func lost(writes []limits.Write, version int, start bool, set func(*limits.Write
 			return failure.Refuse(w.Field, "give cpu.weight in its place: nice 0 is 100", "systemd writes cpu.weight, and has no property for a nice value")
 		case "memory.oom.group":
 			if start && version < 253 && isTrue(w) {
-				return failure.Refuse(w.Field, "leave out --systemd-cgroup, or update systemd", "systemd %d has no OOMPolicy for scopes, which came with 253", version)
+				return failure.Refuse(w.Field, "leave out option SystemdCgroup, or update systemd", "systemd %d has no OOMPolicy for scopes, which came with 253", version)
 			}
 			if !start && !set(w) {
 				return failure.Refuse(w.Field, "set it when the container is created", "systemd writes memory.oom.group, and changes OOMPolicy of no scope that runs")

@@ -308,5 +308,5 @@ func (c *Container) console() plan.FD {
 	if c.Console {
 		return c.Plan.Open(plan.Descriptor{Kind: plan.Given, Path: "console", Field: "process.terminal"})
 	}
-	return c.Plan.Open(plan.Descriptor{Kind: plan.Connect, Path: c.ConsoleSocket, Field: "--console-socket"})
+	return c.Plan.Open(plan.Descriptor{Kind: plan.Connect, Path: c.ConsoleSocket, Field: "option ConsoleSocket"})
 }

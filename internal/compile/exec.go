@@ -105,7 +105,7 @@ func NewExec(c *specs.Spec, o ExecOptions, facts *host.Facts) (*Exec, error) {
 	case o.Console:
 		po.Console = p.Open(plan.Descriptor{Kind: plan.Given, Path: "console"})
 	default:
-		po.Console = p.Open(plan.Descriptor{Kind: plan.Connect, Path: o.ConsoleSocket, Field: "--console-socket"})
+		po.Console = p.Open(plan.Descriptor{Kind: plan.Connect, Path: o.ConsoleSocket, Field: "option ConsoleSocket"})
 	}
 	if notify {
 		filter.Connect = func() plan.FD {

@@ -53,7 +53,7 @@ func (c *checker) cgroupsPath(p string) {
 	case p == "":
 	case c.SystemdCgroup:
 		if strings.Count(p, ":") != 2 {
-			c.problem("cgroupsPath", "%q is not of the form slice:prefix:name, which --systemd-cgroup needs", p)
+			c.problem("cgroupsPath", "%q is not of the form slice:prefix:name, which option SystemdCgroup needs", p)
 		}
 	case slices.Contains(strings.Split(p, "/"), ".."):
 		c.problem("cgroupsPath", "%q climbs with .. out of where it begins", p)

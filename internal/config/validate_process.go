@@ -59,7 +59,7 @@ func (c *checker) arguments(args []string) {
 	case len(args) == 0:
 		c.problem("args", "is missing: the program to run and its arguments")
 		if c.Exec {
-			c.hint("name a program after the container's id, or in the file of --process")
+			c.hint("name a program after the container's id, or in the file of option Process")
 		}
 		return
 	case args[0] == "":

@@ -579,13 +579,13 @@ func TestRulesThatDependOnTheCaller(t *testing.T) {
 	}{
 		{`{"linux": {"cgroupsPath": "system.slice:davit:c1"}}`, Options{SystemdCgroup: true}, nil},
 		{`{"linux": {"cgroupsPath": "/a/b"}}`, Options{SystemdCgroup: true}, []string{
-			`linux.cgroupsPath: "/a/b" is not of the form slice:prefix:name, which --systemd-cgroup needs`,
+			`linux.cgroupsPath: "/a/b" is not of the form slice:prefix:name, which option SystemdCgroup needs`,
 		}},
 		{`{}`, Options{Rootless: true}, []string{
 			"linux.namespaces: without root's privileges a container needs a user namespace | `davit spec --rootless` writes such a config",
 		}},
 		{`{"process": {"args": null}}`, Options{Exec: true}, []string{
-			"process.args: is missing: the program to run and its arguments | name a program after the container's id, or in the file of --process",
+			"process.args: is missing: the program to run and its arguments | name a program after the container's id, or in the file of option Process",
 		}},
 		{`{"linux": {"namespaces": [{"type": "mount"}, {"type": "uts"}, {"type": "user", "path": "/proc/7/ns/user"}, {"type": "network"}], "netDevices": {"eth0": {}}}}`,
 			Options{Rootless: true}, []string{

@@ -34,7 +34,7 @@ func HintOpen(d *plan.Descriptor, err error) string {
 	case d.Kind == plan.Connect && errors.Is(err, unix.ECONNREFUSED):
 		return "nobody listens on that socket"
 	case d.Kind == plan.Connect && d.Path == "":
-		return "a detached container with process.terminal true needs --console-socket"
+		return "a detached container with process.terminal true needs option ConsoleSocket"
 	}
 	return ""
 }
@@ -117,7 +117,7 @@ func hintStep(step plan.Step, e *fault.Error, errno unix.Errno) string {
 		}
 	case plan.Pivot:
 		if errno == unix.EINVAL {
-			return "the host's root may be an initramfs: try --no-pivot"
+			return "the host's root may be an initramfs: try option NoPivot"
 		}
 	case plan.Seccomp:
 		if errno == enotsupp {
@@ -125,7 +125,7 @@ func hintStep(step plan.Step, e *fault.Error, errno unix.Errno) string {
 		}
 	case plan.Keyring:
 		if errno == unix.EDQUOT {
-			return "the user's quota of keys is used up (kernel.keys.maxkeys), or use --no-new-keyring"
+			return "the user's quota of keys is used up (kernel.keys.maxkeys), or use option NoNewKeyring"
 		}
 	case plan.Exec:
 		switch errno {

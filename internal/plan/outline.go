@@ -117,3 +117,16 @@ func encodeActs(e *jsonx.Encoder, name string, acts []Act) {
 	}
 	e.EndArray()
 }
+
+// RenameFields puts the field of each act through f.
+func (o *Outline) RenameFields(f func(field string) string) {
+	lists := [][]Act{o.Claim, o.Before, o.Beside, o.After, o.Start, o.Delete}
+	for _, acts := range o.Phases {
+		lists = append(lists, acts)
+	}
+	for _, acts := range lists {
+		for i := range acts {
+			acts[i].Field = f(acts[i].Field)
+		}
+	}
+}

@@ -129,3 +129,13 @@ func (p *Plan) ForkStep() int {
 	}
 	return -1
 }
+
+// RenameFields puts the field of each descriptor and step through f.
+func (p *Plan) RenameFields(f func(field string) string) {
+	for i := range p.Descriptors {
+		p.Descriptors[i].Field = f(p.Descriptors[i].Field)
+	}
+	for i := range p.Steps {
+		p.Steps[i].Field = f(p.Steps[i].Field)
+	}
+}

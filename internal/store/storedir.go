@@ -114,7 +114,7 @@ func (s Store) trustParent(path string, st *unix.Stat_t) error {
 
 func (s Store) untrustedParent(path, what string) error {
 	return fault.WithHint(fmt.Errorf("state directory %s: %s %s, who could put other states in its place: davit would run their hooks as user %d",
-		s.Root, path, what, os.Geteuid()), "give --root a directory whose parents are yours or root's alone")
+		s.Root, path, what, os.Geteuid()), "give option Root a directory whose parents are yours or root's alone")
 }
 
 // trustDir checks a directory that holds states; what names it in an error.
@@ -122,7 +122,7 @@ func trustDir(what, path string, st *unix.Stat_t) error {
 	me := os.Geteuid()
 	if !trustedOwner(st.Uid, false) {
 		return fault.WithHint(fmt.Errorf("%s belongs to user %d: davit would run the hooks of that user's states as user %d", what, st.Uid, me),
-			fmt.Sprintf("call davit as user %d, or give --root a directory of your own", st.Uid))
+			fmt.Sprintf("call davit as user %d, or give option Root a directory of your own", st.Uid))
 	}
 	if st.Mode&0o022 != 0 {
 		return fault.WithHint(fmt.Errorf("%s can be written by others (mode %#o): davit would run the hooks of their states as user %d", what, st.Mode&0o7777, me),

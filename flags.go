@@ -1,0 +1,19 @@
+package main
+
+import "strings"
+
+// The library names its options as Go has them: "option ConsoleSocket". Whoever reads davit's output has typed flags.
+
+// withFlags returns a text of the library that names flags in place of options.
+func withFlags(text string) string {
+	if !strings.Contains(text, "option ") {
+		return text
+	}
+	return strings.NewReplacer(
+		"option Config", "--config", "option ConsoleSocket", "--console-socket", "option Detach", "--detach",
+		"option IgnorePaused", "--ignore-paused", "option NoCgroup", "--cgroup-manager disabled", "option NoNewKeyring", "--no-new-keyring",
+		"option NoPivot", "--no-pivot", "option PidFile", "--pid-file", "option PidfdSocket", "--pidfd-socket",
+		"option PreserveFDs", "--preserve-fds", "option Process", "--process", "option Root", "--root",
+		"option SubCgroups", "--cgroup", "option SystemdCgroup", "--systemd-cgroup", "option Trace", "--trace",
+	).Replace(text)
+}
