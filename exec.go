@@ -34,6 +34,8 @@ example:
 			&cli.StringFlag{Name: "pid-file", Usage: "`file` to write the process's pid to"},
 			&cli.StringFlag{Name: "cwd", Usage: "working `directory` in the container"},
 			&cli.StringSliceFlag{Name: "env", Aliases: []string{"e"}, Usage: "`NAME=VALUE` to set, over the container's own"},
+			// What docker's and podman's users type, as in -it. There is nothing to switch on: standard input is always passed on.
+			&cli.BoolFlag{Name: "interactive", Aliases: []string{"i"}, Hidden: true},
 			&cli.BoolFlag{Name: "tty", Aliases: []string{"t"}, Usage: "with a terminal"},
 			&cli.StringFlag{Name: "user", Aliases: []string{"u"}, Usage: "`UID[:GID]`"},
 			&cli.Int64SliceFlag{Name: "additional-gids", Aliases: []string{"g"}, Usage: "`GID` to have besides"},

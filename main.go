@@ -43,7 +43,7 @@ func run(args []string) int {
 		Name: "davit", Usage: "an OCI container runtime",
 		UsageText:    "davit [global options] COMMAND [options] [arguments]",
 		Introduction: introduction, Footer: moreHelp,
-		Version: versionText(), Flags: globalFlags(), Verbs: append(verbs[:], docsVerbs...), Before: log.open,
+		Version: versionText(), Flags: globalFlags(), Verbs: append(verbs[:], docsVerbs...), Words: otherWords(), Before: log.open,
 	}
 	err := app.Run(args)
 	var status exitStatus
@@ -131,6 +131,15 @@ func defaultRoot() string {
 // container from that, as runc has it.
 func notReallyRoot() bool {
 	return !host.Host().InitialUserNS() && os.Getenv("USER") != "root"
+}
+
+// otherWords are commands of engines, and what davit calls the same.
+func otherWords() map[string]string {
+	return map[string]string{
+		"inspect": "state, or list --format json", "info": "check", "ls": "list", "rm": "delete", "stats": "events --stats", "status": "state", "stop": "kill CONTAINER TERM",
+		"top": "ps", "unpause": "resume", "version": "davit --version", "doctor": "check",
+		"logs": "not kept: a container's output goes to who created it, as a rule an engine", "pull": "not done: an engine does it", "build": "not done: an engine does it",
+	}
 }
 
 const (

@@ -77,7 +77,10 @@ func resourcesOf(c *cli.Context) (*specs.LinuxResources, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--resources: %w", err)
 	}
-	r, err := config.DecodeResources(data)
+	r, notes, err := config.DecodeResources(data)
+	for _, n := range notes { // what was to be changed, but is not
+		warn(fmt.Sprintf("%s: %s %s", path, n.Path, n.Text()))
+	}
 	var bad *jsonx.Error
 	if errors.As(err, &bad) {
 		bad.File = path

@@ -24,6 +24,8 @@ type App struct {
 	Introduction, Footer   string // of the help: what the program is for, where to learn more
 	Flags                  []Flag
 	Verbs                  []Verb
+	// Words are commands of other programs, which people type out of habit: the word → what to type here.
+	Words map[string]string
 	// Before runs when the global flags are known.
 	Before func(*Context) error
 	// Version is printed for --version.
@@ -109,8 +111,8 @@ func (a *App) Run(line []string) error {
 		}
 	}
 	if len(rest) == 0 {
-		a.help()
-		return UsageError(errors.New("a command is missing"))
+		a.help() // as runc does, with exit status 0
+		return nil
 	}
 	if rest[0] == "help" {
 		return a.helpOn(rest[1:])
@@ -132,6 +134,9 @@ func (a *App) command(name string) (*Command, error) {
 	names := make([]string, len(a.Verbs))
 	for i, v := range a.Verbs {
 		names[i] = v.Name
+	}
+	if here := a.Words[name]; here != "" {
+		return nil, UsageError(fmt.Errorf("unknown command %q: here it is %s", name, here))
 	}
 	return nil, UsageError(fmt.Errorf("unknown command %q%s", name, Suggest(name, names)))
 }
@@ -193,6 +198,8 @@ func parse(flags, global []Flag, line []string, first bool) ([]string, error) {
 		switch {
 		case f == nil && (name == "help" || name == "h"):
 			return nil, errHelp
+		case f == nil && word[1] != '-' && !joined && setAll(flags, name):
+			continue
 		case f == nil && len(args) > 0: // the verb says what it is not
 			args = append(args, word)
 			continue
@@ -214,6 +221,25 @@ func parse(flags, global []Flag, line []string, first bool) ([]string, error) {
 		}
 	}
 	return args, nil
+}
+
+// setAll sets flags given as one word, -it, if each letter is a flag without a value.
+func setAll(flags []Flag, letters string) bool {
+	if len(letters) < 2 {
+		return false
+	}
+	var list []*BoolFlag
+	for i := range len(letters) {
+		b, is := find(flags, letters[i:i+1]).(*BoolFlag)
+		if !is {
+			return false
+		}
+		list = append(list, b)
+	}
+	for _, b := range list {
+		b.Value, b.set = true, true
+	}
+	return true
 }
 
 func unknownFlag(word, name string, flags, global []Flag) error {

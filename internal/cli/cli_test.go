@@ -67,22 +67,46 @@ func TestUnderstandsWhatUrfaveDoes(t *testing.T) {
 
 func TestMistakesAreNamed(t *testing.T) {
 	for line, want := range map[string]string{
-		"":              "a command is missing",
 		"nope":          `unknown command "nope"`,
 		"--nope":        "unknown flag --nope",
 		"verb --fds x":  `verb: flag --fds: "x" is not a number`,
 		"verb --fds":    "verb: flag needs an argument: --fds",
 		"verb --b=1 -x": "verb: unknown flag -x",
+		"ls":            `unknown command "ls": here it is verb --all`,
 		"vreb":          `unknown command "vreb"; did you mean verb?`,
 		"verb -fsd 1":   "verb: unknown flag -fsd; did you mean --fds?",
 		"verb --root x": "verb: unknown flag --root: it is a global option, which goes before the command",
 	} {
-		app := &cli.App{Name: "app", Writer: io.Discard, Flags: []cli.Flag{&cli.StringFlag{Name: "root"}}, Verbs: []cli.Verb{{Name: "verb", New: func() *cli.Command {
+		app := &cli.App{Name: "app", Writer: io.Discard, Words: map[string]string{"ls": "verb --all"}, Flags: []cli.Flag{&cli.StringFlag{Name: "root"}}, Verbs: []cli.Verb{{Name: "verb", New: func() *cli.Command {
 			return &cli.Command{Name: "verb", Flags: []cli.Flag{&cli.IntFlag{Name: "fds"}, &cli.StringFlag{Name: "b"}}}
 		}}}}
 		err := app.Run(append([]string{"app"}, strings.Fields(line)...))
 		if err == nil || err.Error() != want+" (see --help)" {
 			t.Errorf("%q: %v, want %s", line, err, want)
+		}
+	}
+}
+
+// Several letters in one word are flags if each is one that takes no value.
+func TestLettersInOneWord(t *testing.T) {
+	for line, want := range map[string]string{
+		"verb -it c": "true true [c]", "verb -ti c": "true true [c]", "verb -i c -t": "true true [c]", "verb -ix c": "verb: unknown flag -ix (see --help)",
+		"verb -io c": "verb: unknown flag -io (see --help)", "verb --it c": "verb: unknown flag --it (see --help)", "verb -it=true c": "verb: unknown flag -it=true (see --help)",
+		"verb -a c": "false true [c]", "verb -all c": "true false [c]",
+	} {
+		got := ""
+		app := &cli.App{Name: "app", Writer: io.Discard, Verbs: []cli.Verb{{Name: "verb", New: func() *cli.Command {
+			return &cli.Command{Name: "verb", Flags: []cli.Flag{&cli.BoolFlag{Name: "i", Aliases: []string{"all"}}, &cli.BoolFlag{Name: "t", Aliases: []string{"a"}}, &cli.StringFlag{Name: "o"}},
+				Action: func(c *cli.Context) error {
+					got = fmt.Sprint(c.Bool("i"), " ", c.Bool("t"), " ", c.Args().Slice())
+					return nil
+				}}
+		}}}}
+		if err := app.Run(append([]string{"app"}, strings.Fields(line)...)); err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%q: %s, want %s", line, got, want)
 		}
 	}
 }

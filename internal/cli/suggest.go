@@ -17,6 +17,20 @@ func Suggest(word string, known []string) string {
 			best, most = k, d-1
 		}
 	}
+	// The beginning of just one word is more than a word with a slip: stat is state, and not start.
+	begins := ""
+	for _, k := range known {
+		if len(word) > 2 && strings.HasPrefix(k, word) {
+			if begins != "" {
+				begins = ""
+				break
+			}
+			begins = k
+		}
+	}
+	if begins != "" {
+		best = begins
+	}
 	if best == "" {
 		return ""
 	}

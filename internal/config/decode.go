@@ -97,14 +97,15 @@ func DecodeProcess(data []byte) (*specs.Process, error) {
 }
 
 // DecodeResources decodes the resources object that `update --resources` takes, as Decode
-// does. Errors name the file "resources"; a caller who knows better sets File in the *jsonx.Error.
-func DecodeResources(data []byte) (*specs.LinuxResources, error) {
+// does, and returns what is odd about it, as Notes does. Errors name the file "resources"; a caller who knows better sets File in the *jsonx.Error.
+func DecodeResources(data []byte) (*specs.LinuxResources, []jsonx.Note, error) {
 	r := new(specs.LinuxResources)
 	d := jsonx.NewDecoder("resources", data)
+	d.Watch()
 	d.Want("an object")
 	specjson.DecodeLinuxResources(&d, r)
 	if err := d.End(); err != nil {
-		return nil, err
+		return nil, d.Notes(), err
 	}
-	return r, nil
+	return r, d.Notes(), nil
 }

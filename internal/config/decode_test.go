@@ -122,7 +122,7 @@ func TestDecodeErrors(t *testing.T) {
 	if _, err := DecodeProcess([]byte(`{"cwd": 1}`)); err == nil || err.Error() != "process:1:9: cwd: expected a string, found 1" {
 		t.Errorf("DecodeProcess: %v", err)
 	}
-	if _, err := DecodeResources([]byte(`{"pids": {"limit": ""}}`)); err == nil || err.Error() != `resources:1:20: pids.limit: expected an integer, found ""` {
+	if _, _, err := DecodeResources([]byte(`{"pids": {"limit": ""}}`)); err == nil || err.Error() != `resources:1:20: pids.limit: expected an integer, found ""` {
 		t.Errorf("DecodeResources: %v", err)
 	}
 }

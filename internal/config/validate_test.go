@@ -132,7 +132,7 @@ func TestPartsOnTheirOwn(t *testing.T) {
 	if got := validateProcess(nil, Options{Exec: true}); len(got) != 1 || got[0].Error() != "process: is missing: there is nothing to run" {
 		t.Errorf("no process: %v", got)
 	}
-	r, err := DecodeResources([]byte(`{"pids": {"limit": -5}, "memory": {"kernel": 1}}`))
+	r, _, err := DecodeResources([]byte(`{"pids": {"limit": -5}, "memory": {"kernel": 1}}`))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,14 @@ type Note struct {
 	Hint    string // the cure, or empty
 }
 
+// Text is message and hint in one line.
+func (n Note) Text() string {
+	if n.Hint == "" {
+		return n.Message
+	}
+	return n.Message + "; " + n.Hint
+}
+
 // maxNotes is how many notes are gathered at most: each costs a search for its path.
 const maxNotes = 50
 
