@@ -109,6 +109,12 @@ func (c *Container) dump(o *CheckpointOptions, s *specs.Spec, i *images, paused 
 			return fmt.Errorf("%s: %w", i.path, err)
 		}
 	}
+	if paused {
+		if err := c.thawOther(); err != nil {
+			return err
+		}
+		defer c.pauseAgain()
+	}
 	kind := rpc.CriuReqType_DUMP
 	if o.PreDump {
 		kind = rpc.CriuReqType_PRE_DUMP
@@ -140,6 +146,32 @@ func (c *Container) thawAfter(paused bool) {
 		if m.ThawAll() == nil {
 			return
 		}
+	}
+}
+
+// thawOther leaves a paused container frozen in that hierarchy alone in which CRIU thaws it for a moment: on hybrid hosts pause
+// freezes it in cgroup2, too, and CRIU would wait for ever for processes that do not run.
+func (c *Container) thawOther() error {
+	other := c.Cgroup.Dirs[""]
+	if c.Cgroup.Dirs["freezer"] == "" || other == "" {
+		return nil
+	}
+	err := writeProc(filepath.Join(other, "cgroup.freeze"), "0")
+	if errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	return err
+}
+
+// pauseAgain freezes what is left of a paused container as pause does.
+func (c *Container) pauseAgain() {
+	if store.HasExited(c.Pidfd) {
+		return
+	}
+	m := c.Cgroups()
+	defer m.Close()
+	if err := m.Freeze(); err != nil && !store.HasExited(c.Pidfd) {
+		c.rt.log().Warnf("checkpoint %s: pause it again: %v", c.ID, err)
 	}
 }
 

@@ -2,6 +2,7 @@ package integration
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -210,4 +211,163 @@ func mayRaiseLimits(t *testing.T) bool {
 	caps, err := strconv.ParseUint(regexp.MustCompile(`CapEff:\s*(\w+)`).FindStringSubmatch(string(data))[1], 16, 64)
 	must(t, err)
 	return caps&(1<<24) != 0
+}
+
+// A terminal's master goes to the console socket, and what the shell behind it had in memory is still there.
+func TestCheckpointTerminal(t *testing.T) {
+	s := newSaved(t, "process.terminal=true", `process.args=["sh"]`)
+	socket := filepath.Join(s.work, "console.sock")
+	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
+	must(t, err)
+	defer listener.Close()
+	master := func() *os.File {
+		conn, err := listener.AcceptUnix()
+		must(t, err)
+		defer conn.Close()
+		file, err := conn.File()
+		must(t, err)
+		defer file.Close()
+		return receiveFile(t, int(file.Fd()))
+	}
+	ask := func(f *os.File, question, answer string) {
+		t.Helper()
+		_, err := f.WriteString(question + "\n")
+		must(t, err)
+		var text strings.Builder
+		buf := make([]byte, 4096)
+		timer := time.AfterFunc(30*time.Second, func() { f.Close() })
+		defer timer.Stop()
+		for !strings.Contains(text.String(), answer) {
+			n, err := f.Read(buf)
+			if err != nil {
+				t.Fatalf("%v after %q", err, text.String())
+			}
+			text.Write(buf[:n])
+		}
+	}
+	s.davit("run", "--detach", "--console-socket", socket, s.id)
+	f := master()
+	ask(f, "memory=kept; echo so$memory", "sokept")
+	before := s.looks()
+	s.checkpoint()
+	f.Close()
+	s.gone()
+	if out, status := s.try("restore", "--detach", "--image-path", s.images, s.id); status == 0 || !strings.Contains(out, "--console-socket") {
+		t.Fatalf("restore without a socket: exit status %d\n%s", status, out)
+	}
+	s.restore("--console-socket", socket)
+	f = master()
+	ask(f, "echo it was $memory", "it was kept")
+	s.sameLooks(before)
+	s.davit("delete", "--force", s.id)
+	f.Close()
+}
+
+// Another container has the network, and other namespaces, that this one joins.
+func TestCheckpointJoined(t *testing.T) {
+	s := newSaved(t)
+	holder := exec.Command("unshare", "--net", "--ipc", "--uts", "sleep", "1000")
+	must(t, holder.Start())
+	defer func() { holder.Process.Kill(); holder.Wait() }()
+	ns := func(name string) string { return fmt.Sprintf("/proc/%d/ns/%s", holder.Process.Pid, name) }
+	own, err := os.Readlink("/proc/self/ns/uts")
+	must(t, err)
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if now, err := os.Readlink(ns("uts")); err == nil && now != own {
+			break
+		}
+	}
+	s.edit("hostname-", fmt.Sprintf(`linux.namespaces=[{"type":"pid"},{"type":"mount"},{"type":"network","path":%q},{"type":"ipc","path":%q},{"type":"uts","path":%q}]`, ns("net"), ns("ipc"), ns("uts")))
+	s.davit("run", "--detach", s.id)
+	n := s.count(3)
+	s.checkpoint()
+	s.restore()
+	s.count(n)
+	for _, name := range []string{"net", "ipc", "uts"} {
+		want, err := os.Readlink(ns(name))
+		must(t, err)
+		if have, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", s.pid(), name)); err != nil || have != want {
+			t.Errorf("namespace %s is %s, not %s: %v", name, have, want, err)
+		}
+	}
+	s.davit("delete", "--force", s.id)
+}
+
+// A container gets another id and another cgroup.
+func TestCheckpointNewID(t *testing.T) {
+	for _, mode := range []string{"soft", "ignore"} {
+		t.Run(mode, func(t *testing.T) {
+			s := newSaved(t)
+			s.davit("run", "--detach", s.id)
+			n := s.count(3)
+			s.checkpoint()
+			s.edit(fmt.Sprintf("linux.cgroupsPath=%s/other", subtree))
+			s.id = "c2"
+			s.restore("--manage-cgroups-mode", mode)
+			s.count(n)
+			data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", mustState(t, s).Pid))
+			must(t, err)
+			for line := range strings.Lines(string(data)) {
+				if isUnified() && !strings.HasPrefix(line, "0::") {
+					continue
+				}
+				if !strings.HasSuffix(strings.TrimSpace(line), "/other") && !strings.Contains(line, ":misc:") && !strings.HasSuffix(line, ":/\n") {
+					t.Errorf("in cgroup %s", line)
+				}
+			}
+			s.davit("delete", "--force", s.id)
+		})
+	}
+}
+
+func mustState(t *testing.T, s *saved) containerState {
+	t.Helper()
+	state, err := stateOf(s.root, s.id)
+	must(t, err)
+	return state
+}
+
+// A paused container can be saved. It is still paused if it is left, and runs once it is restored.
+func TestCheckpointPaused(t *testing.T) {
+	s := newSaved(t)
+	s.davit("run", "--detach", s.id)
+	s.count(3)
+	s.davit("pause", s.id)
+	s.checkpoint("--leave-running")
+	if state := mustState(t, s); state.Status != "paused" {
+		t.Fatalf("it is %s", state.Status)
+	}
+	s.davit("resume", s.id)
+	n := s.count(3)
+	s.davit("pause", s.id)
+	s.checkpoint()
+	s.gone()
+	s.restore()
+	s.count(n)
+	s.davit("delete", "--force", s.id)
+}
+
+// Poststop hooks run after a checkpoint, and createRuntime hooks at a restore.
+func TestCheckpointHooks(t *testing.T) {
+	s := newSaved(t)
+	said := filepath.Join(s.work, "hooks")
+	hook := func(name string) string {
+		return fmt.Sprintf(`[{"path":"/bin/sh","args":["sh","-c","read state; echo %s $state >>%s"]}]`, name, said)
+	}
+	s.edit("hooks.createRuntime="+hook("createRuntime"), "hooks.poststart="+hook("poststart"), "hooks.poststop="+hook("poststop"))
+	s.davit("run", "--detach", s.id)
+	n := s.count(3)
+	s.checkpoint()
+	s.restore()
+	s.count(n)
+	s.davit("delete", "--force", s.id)
+	data, err := os.ReadFile(said)
+	must(t, err)
+	var order []string
+	for line := range strings.Lines(string(data)) {
+		order = append(order, strings.Fields(line)[0])
+	}
+	if got := strings.Join(order, " "); got != "createRuntime poststart poststop createRuntime poststop" {
+		t.Errorf("hooks: %s", got)
+	}
 }
