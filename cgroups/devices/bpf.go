@@ -10,18 +10,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Devices on cgroup v2: an eBPF program of type BPF_PROG_TYPE_CGROUP_DEVICE decides each open and mknod.
-// It is assembled here, since it is a chain of comparisons and loading it takes three system calls.
+// On cgroup v2 an eBPF program of type BPF_PROG_TYPE_CGROUP_DEVICE decides about each open(2) and
+// mknod(2). davit assembles it itself: it is a chain of comparisons, and to load it takes three
+// system calls.
 
 // insn is struct bpf_insn, but for the order of its two registers (registers, of each order of bytes).
 type insn struct {
 	op  uint8
-	reg uint8 // destination in the low, source in the high four bits
+	reg uint8 // the destination register in the low four bits, the source in the high four
 	off int16
 	imm int32
 }
 
-// The opcodes used (linux/bpf_common.h, linux/bpf.h), 32 bits wide where there is a choice.
+// The opcodes that the program uses (linux/bpf_common.h, linux/bpf.h); those for 32 bits where
+// there is a choice.
 const (
 	opLoad  = unix.BPF_LDX | unix.BPF_MEM | unix.BPF_W
 	opMove  = 0xb4 // w = imm
@@ -37,12 +39,13 @@ const (
 	opExit  = 0x95
 )
 
-// Registers: r1 is the context on entry.
+// The registers, and what the program keeps in them. On entry r1 points to the context, struct
+// bpf_cgroup_dev_ctx.
 const (
 	regResult = 0 // r0
 	regCtx    = 1
-	regKind   = 2 // BPF_DEVCG_DEV_BLOCK or _CHAR
-	regAccess = 3 // the bits of access that no rule has allowed yet
+	regKind   = 2 // devBlock or devChar
+	regAccess = 3 // the requested bits of access that no rule has allowed yet
 	regMajor  = 4
 	regMinor  = 5
 	regDevice = 6 // major<<20 | minor
@@ -53,12 +56,14 @@ const (
 	devChar  = 2
 )
 
-// assemble makes the program: from the last rule to the first, the first that matches a bit of the asked-for access
-// decides it. A denied bit denies all; when every bit is allowed, so is the access. No rule denies.
+// assemble makes the program of the rules. It goes from the last rule to the first; the first one
+// that matches a requested bit of access decides that bit. A denied bit denies the whole access;
+// once every bit is allowed, the access is. What no rule matches is denied.
 //
-// A rule is one comparison where it can be, with a common end, in two chains by the kind of device: the verifier's
-// time grows with the square of the branches that meet again (57 instructions that met after each rule took 220 µs
-// to load on Linux 6.18).
+// Most rules become a single comparison that jumps to one of two common ends, and there is one
+// chain for each kind of device. The kernel's verifier takes time that grows with the square of the
+// number of branches that meet again: 57 instructions in which they met after each rule took 220 µs
+// to load on Linux 6.18.
 func assemble(rules []Rule) []insn {
 	a := assembler{code: make([]insn, 0, 16+2*len(rules))}
 	a.emit(opLoad, regKind|regCtx<<4, 0, 0) // access_type: access<<16 | kind
@@ -80,7 +85,7 @@ func assemble(rules []Rule) []insn {
 	return a.code
 }
 
-// assembler collects a program, and the jumps to its two ends.
+// assembler collects the instructions, and the positions of the jumps to the two ends.
 type assembler struct {
 	code        []insn
 	allow, deny []int
@@ -90,7 +95,7 @@ func (a *assembler) emit(op, reg uint8, off int16, imm int64) {
 	a.code = append(a.code, insn{op, reg, off, int32(uint32(imm))})
 }
 
-// jump goes to the end where access is allowed or denied.
+// jump adds a jump to the end that allows the access, or to the one that denies it.
 func (a *assembler) jump(allow bool, op, reg uint8, imm int64) {
 	if allow {
 		a.allow = append(a.allow, len(a.code))
@@ -100,6 +105,7 @@ func (a *assembler) jump(allow bool, op, reg uint8, imm int64) {
 	a.emit(op, reg, 0, imm)
 }
 
+// end adds one of the ends, and directs the jumps to it.
 func (a *assembler) end(jumps []int, result int64) {
 	if len(jumps) == 0 {
 		return // the verifier refuses dead code
@@ -111,6 +117,7 @@ func (a *assembler) end(jumps []int, result int64) {
 	a.emit(opExit, 0, 0, 0)
 }
 
+// chain adds the comparisons for one kind of device.
 func (a *assembler) chain(rules []Rule, kind byte) {
 	for i := len(rules) - 1; i >= 0; i-- {
 		r := &rules[i]
@@ -121,7 +128,7 @@ func (a *assembler) chain(rules []Rule, kind byte) {
 		switch {
 		case r.Access == accessAll && !some:
 			a.jump(r.allow, opJump, 0, 0)
-			return // nothing falls through
+			return // no device gets past this jump
 		case r.Access == accessAll:
 			a.jump(r.allow, opJEQ, reg, number)
 		default:
@@ -143,7 +150,8 @@ func (a *assembler) chain(rules []Rule, kind byte) {
 	a.jump(false, opJump, 0, 0)
 }
 
-// compare is the register and the number that tell the rule's devices; some is false if it is about all.
+// compare returns the register and the number by which the program recognises the rule's devices.
+// some is false if the rule is about all of them.
 func (r *Rule) compare() (reg uint8, number int64, some bool) {
 	switch {
 	case r.Major != Any && r.Minor != Any:
@@ -156,11 +164,13 @@ func (r *Rule) compare() (reg uint8, number int64, some bool) {
 	return 0, 0, false
 }
 
-// progName tells davit's program from others' on the same cgroup (at most 15 bytes).
+// progName distinguishes davit's program from those of others on the same cgroup. The kernel takes
+// 15 bytes at most.
 const progName = "davit_devices"
 
-// setDevices2 attaches the program of the rules, in the place of davit's former one in one step if
-// there is one. Programs of others (systemd's) stay: the kernel asks all of them.
+// set2 attaches the program of the rules to the cgroup. If the cgroup has a program of davit's
+// already, the new one replaces it in a single step. Programs of others, such as systemd's, stay:
+// the kernel runs all of them.
 func set2(dir int, list []specs.LinuxDeviceCgroup, mayHaveOld bool) error {
 	rules, e := rulesOf(list)
 	if e != nil {
@@ -176,7 +186,7 @@ func set2(dir int, list []specs.LinuxDeviceCgroup, mayHaveOld bool) error {
 			defer unix.Close(old)
 		}
 	} else if len(rules) == 1 && rules[0].all() {
-		return nil // everything is allowed anyway
+		return nil // without a program everything is allowed
 	}
 	prog, err := loadProgram(assemble(rules), progName)
 	if err != nil {
@@ -235,7 +245,7 @@ func attachProgram(dir, prog, old int) error {
 	return nil
 }
 
-// programs lists the ids of the device programs that are attached to a cgroup itself.
+// programs returns the ids of the device programs that are attached to the cgroup itself.
 func programs(dir int) ([]uint32, error) {
 	ids := make([]uint32, 64) // BPF_CGROUP_MAX_PROGS
 	attr := struct {          // union bpf_attr, BPF_PROG_QUERY
@@ -251,7 +261,7 @@ func programs(dir int) ([]uint32, error) {
 	return ids[:attr.count], nil
 }
 
-// findProgram opens davit's program on a cgroup, -1 if there is none.
+// findProgram opens davit's program on the cgroup. It returns -1 if there is none.
 func findProgram(dir int) (int, error) {
 	ids, err := programs(dir)
 	if err != nil {
@@ -261,7 +271,7 @@ func findProgram(dir int) (int, error) {
 		attr := struct{ id, next, flags uint32 }{id: id}
 		fd, err := bpf(unix.BPF_PROG_GET_FD_BY_ID, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
 		if errors.Is(err, unix.ENOENT) {
-			continue // detached meanwhile
+			continue // somebody has detached it meanwhile
 		}
 		if err != nil {
 			return -1, fmt.Errorf("bpf BPF_PROG_GET_FD_BY_ID %d: %w", id, err)
@@ -280,7 +290,7 @@ func findProgram(dir int) (int, error) {
 }
 
 func programName(fd int) (string, error) {
-	// struct bpf_prog_info up to and with its name, at offset 64.
+	// The beginning of struct bpf_prog_info; the name is at offset 64.
 	var info [128]byte
 	attr := struct { // union bpf_attr, BPF_OBJ_GET_INFO_BY_FD
 		fd, length uint32
@@ -293,11 +303,13 @@ func programName(fd int) (string, error) {
 	return unix.ByteSliceToString(info[64:80]), nil
 }
 
-// The kernel's pointers in bpf_attr have 64 bits whatever the machine; the structs here hold Go's, which the
-// garbage collector sees and moves: this must not compile where they are shorter.
+// Pointers in the kernel's union bpf_attr always have 64 bits. The structs here hold Go pointers,
+// so that the garbage collector sees them. This line does not compile on machines with shorter
+// pointers.
 const _ = uint(unsafe.Sizeof(uintptr(0)) - 8)
 
-// bpf is bpf(2). The kernel answers EAGAIN when a signal interrupts the verifier.
+// bpf is bpf(2). It repeats the call after EAGAIN, which the kernel returns if a signal interrupts
+// the verifier.
 func bpf(cmd int, attr unsafe.Pointer, size uintptr) (int, error) {
 	for {
 		r, _, errno := unix.Syscall(unix.SYS_BPF, uintptr(cmd), uintptr(attr), size)

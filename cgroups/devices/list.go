@@ -9,20 +9,21 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// deviceList is rules in the form of cgroup v1's kernel and of systemd: a default and exceptions to it, in any order.
-// An exception has no exceptions: v1's kernel ignores the order to take a part out of a wildcard.
+// List has device rules in the form that cgroup v1's kernel and systemd know: a default and
+// exceptions to it, in any order. An exception has no exceptions itself: v1's kernel ignores a
+// write that takes a part out of a wildcard.
 type List struct {
-	Allow      bool // the default
+	Allow      bool // the default: everything is allowed, or everything is denied
 	Exceptions []Rule
 }
 
-// deviceListOf refuses rules that are no such list. A pure function.
+// ListOf converts rules to a List. It refuses rules that no List can express.
 func ListOf(list []specs.LinuxDeviceCgroup) (List, *fault.Error) {
 	rules, e := rulesOf(list)
 	if e != nil {
 		return List{}, e
 	}
-	index := len(list) - len(rules) // deviceRules drops from the front
+	index := len(list) - len(rules) // rulesOf has dropped the first ones
 	l := List{}
 	if len(rules) > 0 && rules[0].all() {
 		l.Allow = true
@@ -43,7 +44,7 @@ func ListOf(list []specs.LinuxDeviceCgroup) (List, *fault.Error) {
 			needed.Access &^= decidedLater(&one, rules[i+1:])
 			if whole, ok := l.remove(&needed); !ok {
 				return List{}, failure.Refuse("devices["+strconv.Itoa(index+i)+"]",
-					"instead of the wildcard list the devices one by one, or use cgroup v2; what follows the config's own rules are davit's, for the default devices",
+					"list the devices one by one instead of the wildcard, or use cgroup v2 (after the config's rules davit adds its own, for the default devices)",
 					"%s is an exception to the rule before it, %s: cgroup v1 cannot take a part out of a wildcard", one.text(), whole.text())
 			}
 		}
@@ -54,7 +55,8 @@ func ListOf(list []specs.LinuxDeviceCgroup) (List, *fault.Error) {
 	return l, nil
 }
 
-// decidedLater is what of r's access later rules of the other sign decide whatever r says.
+// decidedLater returns the part of r's access that later rules decide in the opposite way for all
+// of r's devices. For that part it does not matter what r says.
 func decidedLater(r *Rule, later []Rule) (access byte) {
 	for i := range later {
 		if s := &later[i]; s.allow != r.allow && s.holds(r) {
@@ -64,6 +66,7 @@ func decidedLater(r *Rule, later []Rule) (access byte) {
 	return access
 }
 
+// add adds r to the exceptions.
 func (l *List) add(r Rule) {
 	for i := range l.Exceptions {
 		if e := &l.Exceptions[i]; e.same(&r) {
@@ -74,7 +77,8 @@ func (l *List) add(r Rule) {
 	l.Exceptions = append(l.Exceptions, r)
 }
 
-// remove takes r from the exceptions, unless one has devices beside r's: that one it returns.
+// remove takes r out of the exceptions. If an exception has other devices besides r's, it fails and
+// returns that one.
 func (l *List) remove(r *Rule) (whole *Rule, ok bool) {
 	kept := make([]Rule, 0, len(l.Exceptions))
 	for i := range l.Exceptions {
@@ -93,7 +97,8 @@ func (l *List) remove(r *Rule) (whole *Rule, ok bool) {
 	return nil, true
 }
 
-// join adds what two exceptions allow together: who opens for reading and writing must find both in one.
+// join adds exceptions for what two exceptions allow together: to open a device for reading and
+// writing, the kernel wants both in a single exception.
 func (l *List) join() {
 	const both = accessRead | accessWrite
 	list := l.Exceptions
@@ -103,14 +108,14 @@ func (l *List) join() {
 			if r.Access&both != accessRead || w.Access&both != accessWrite || !r.meets(w) {
 				continue
 			}
-			r.Major, r.Minor = max(r.Major, w.Major), max(r.Minor, w.Minor) // anyDevice is the least
+			r.Major, r.Minor = max(r.Major, w.Major), max(r.Minor, w.Minor) // Any is the smallest number
 			r.Access |= w.Access
 			l.add(r)
 		}
 	}
 }
 
-// excepts says which of r's access the exceptions cover.
+// excepts returns the part of r's access that the exceptions cover for all of r's devices.
 func (l *List) excepts(r *Rule) (access byte) {
 	for i := range l.Exceptions {
 		if e := &l.Exceptions[i]; e.holds(r) {
@@ -120,7 +125,7 @@ func (l *List) excepts(r *Rule) (access byte) {
 	return access & r.Access
 }
 
-// within says whether l has the default of m, and no exception that m lacks.
+// within reports whether l has the same default as m and no exception that m lacks.
 func (l *List) within(m *List) bool {
 	for i := range l.Exceptions {
 		if e := &l.Exceptions[i]; m.excepts(e) != e.Access {
@@ -130,6 +135,8 @@ func (l *List) within(m *List) bool {
 	return l.Allow == m.Allow
 }
 
+// kinds returns the kinds of devices that the rule is about, as the kernel separates them: 'b',
+// 'c'.
 func (r *Rule) kinds() []byte {
 	if r.Kind == 'a' {
 		return []byte{'b', 'c'}
@@ -137,31 +144,31 @@ func (r *Rule) kinds() []byte {
 	return []byte{r.Kind}
 }
 
-// holds says whether s's devices are all r's too.
+// holds reports whether all devices of s are devices of r.
 func (r *Rule) holds(s *Rule) bool {
 	return (r.Kind == 'a' || r.Kind == s.Kind) &&
 		(r.Major == Any || r.Major == s.Major) &&
 		(r.Minor == Any || r.Minor == s.Minor)
 }
 
-// same says whether r's devices are s's.
+// same reports whether r and s are about the same devices.
 func (r *Rule) same(s *Rule) bool {
 	return r.Kind == s.Kind && r.Major == s.Major && r.Minor == s.Minor
 }
 
-// meets says whether some devices are both r's and s's, of the same kind.
+// meets reports whether some device belongs to both r and s, which must be of the same kind.
 func (r *Rule) meets(s *Rule) bool {
 	return r.Kind == s.Kind &&
 		(r.Major == s.Major || r.Major == Any || s.Major == Any) &&
 		(r.Minor == s.Minor || r.Minor == Any || s.Minor == Any)
 }
 
-// line is a rule as devices.allow takes it.
+// line returns the rule as devices.allow takes it: "c 1:3 rwm".
 func (r *Rule) line() string {
 	return string(r.Kind) + " " + r.Number() + " " + AccessString(r.Access)
 }
 
-// number is the rule's device numbers as the kernel writes them: "1:3", "136:*".
+// Number returns the rule's device numbers as the kernel writes them: "1:3", "136:*".
 func (r *Rule) Number() string { return number(r.Major) + ":" + number(r.Minor) }
 
 func (r *Rule) text() string {

@@ -1,3 +1,6 @@
+// Package devices restricts the devices that a container may open and make, by
+// linux.resources.devices: by an eBPF program on cgroup v2, by the devices controller's lists on
+// v1.
 package devices
 
 import (
@@ -12,17 +15,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// deviceRule is a rule of linux.resources.devices in the kernel's terms.
+// Rule is a rule of linux.resources.devices in the kernel's terms.
 type Rule struct {
-	Kind         byte // 'a', 'b', 'c'
+	Kind         byte // 'b' block, 'c' character, 'a' both
 	Major, Minor int64
-	Access       byte // accessRead | …
+	Access       byte // bits: accessMknod, accessRead, accessWrite
 	allow        bool
 }
 
-const Any = -1 // major or minor: all
+const Any = -1 // as major or minor number: all of them
 
-// The kernel's bits, the same in v1 and in bpf_cgroup_dev_ctx.
+// The bits of Rule.Access. The kernel uses the same ones for v1 and in struct bpf_cgroup_dev_ctx.
 const (
 	accessMknod = 1 << iota
 	accessRead
@@ -30,8 +33,8 @@ const (
 	accessAll = accessMknod | accessRead | accessWrite
 )
 
-// deviceRules converts the spec's rules, in their order, and drops those before the last
-// one that decides everything. Before the first rule everything is denied.
+// rulesOf converts the spec's rules, in their order. It drops those before the last rule that
+// decides everything. Before the first rule everything is denied.
 func rulesOf(list []specs.LinuxDeviceCgroup) ([]Rule, *fault.Error) {
 	rules := make([]Rule, 0, len(list))
 	for i := range list {
@@ -42,7 +45,7 @@ func rulesOf(list []specs.LinuxDeviceCgroup) ([]Rule, *fault.Error) {
 		if r.all() {
 			rules = rules[:0]
 			if !r.allow {
-				continue // as before the first rule
+				continue // everything is denied before the first rule anyway
 			}
 		}
 		rules = append(rules, r)
@@ -57,7 +60,7 @@ func ruleOf(d *specs.LinuxDeviceCgroup) (Rule, string) {
 	case "b", "c":
 		r.Kind = d.Type[0]
 	case "u":
-		r.Kind = 'c' // mknod(1)'s other name of it
+		r.Kind = 'c' // mknod(1) knows u as another name of c
 	default:
 		return r, fmt.Sprintf("type %q is not a, b or c", d.Type)
 	}
@@ -88,7 +91,7 @@ func ruleOf(d *specs.LinuxDeviceCgroup) (Rule, string) {
 	return r, ""
 }
 
-// all says whether the rule decides every access to every device.
+// all reports whether the rule decides every access to every device.
 func (r *Rule) all() bool {
 	return r.Kind == 'a' && r.Major == Any && r.Minor == Any && r.Access == accessAll
 }
@@ -114,7 +117,8 @@ func AccessString(a byte) string {
 	return string(b)
 }
 
-// checkRules refuses rules that cannot be set where the devices controller is of that version; 0: nowhere.
+// Check refuses rules that [Set] could not set. version is that of the hierarchy that controls
+// devices, 0 if none does. The error is a *fault.Error that names the rule.
 func Check(list []specs.LinuxDeviceCgroup, version int) error {
 	var e *fault.Error
 	switch version {
@@ -131,8 +135,10 @@ func Check(list []specs.LinuxDeviceCgroup, version int) error {
 	return nil
 }
 
-// setRules restricts devices to what the rules allow, in the directory dir of the devices controller. had are the rules
-// before an update, nil if they are not known; mayHaveOld: there may be a program of davit's already.
+// Set restricts the cgroup to what the rules allow. dir is its open directory in the hierarchy that
+// controls devices, version that hierarchy's version. had are the rules before an update, nil if
+// they are not known. mayHaveOld says that the cgroup may have a program of davit's already, which
+// is then replaced.
 func Set(dir, version int, list, had []specs.LinuxDeviceCgroup, mayHaveOld bool) error {
 	var err error
 	if version == 1 {
@@ -151,15 +157,16 @@ func deviceHint(err error, version int) string {
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
 		return "a parent cgroup may forbid the device, or forbid programs below it; v2 takes CAP_BPF and CAP_NET_ADMIN"
 	case errors.Is(err, unix.EINVAL) && version == 1:
-		return "while the cgroup has sub-cgroups, v1's kernel neither changes the default nor forgets what was denied: remove them, or make the container anew"
+		return "while there are sub-cgroups, cgroup v1 cannot change the default or forget what was denied: remove them, or create the container again"
 	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOSYS):
 		return "the kernel needs CONFIG_CGROUP_BPF and CONFIG_BPF_SYSCALL"
 	}
 	return ""
 }
 
-// Texts returns the rules as people read them, in their order: "allow c 1:3 rwm". Before the first, everything is denied; of
-// those that fit a device the last counts. Rules that Check refuses give nil.
+// Texts returns the rules as people read them, in their order: "allow c 1:3 rwm". Before the first
+// one everything is denied; of the rules that match a device the last one counts. It returns nil
+// for rules that [Check] refuses.
 func Texts(list []specs.LinuxDeviceCgroup) []string {
 	rules, err := rulesOf(list)
 	if err != nil {

@@ -11,8 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// v1 keeps a default and a list of exceptions, and forgets the list when the default is written. Where everything is
-// denied by default an update only adds and removes exceptions, so that no device is lost for a moment.
+// set1 writes the rules to v1's controller. The kernel keeps a default and a list of exceptions,
+// and forgets the list when the default is written. Where everything is denied by default, an
+// update therefore only adds and removes exceptions, so that no device is forbidden for a moment.
+// had are the rules before, as far as they are known.
 func set1(fd int, list, had []specs.LinuxDeviceCgroup) error {
 	want, e := ListOf(list)
 	if e != nil {
@@ -30,21 +32,23 @@ func set1(fd int, list, had []specs.LinuxDeviceCgroup) error {
 	}
 	if err := want.write(fd, now, known && before.within(&want)); err != nil {
 		if now == allowedAll && !known {
-			return err // there is no telling what was denied
+			return err // nobody knows what was denied before
 		}
 		return errors.Join(err, before.restore(fd))
 	}
 	return nil
 }
 
-// allowedAll is devices.list where everything is allowed but what it does not show.
+// allowedAll is what devices.list contains where the default is to allow. The file does not show
+// the exceptions then.
 const allowedAll = "a *:* rwm"
 
-// write makes a cgroup's list, now as devices.list tells, what l is. kept: all that it may hide is in l, too.
+// write turns a cgroup's list into l. now is what devices.list contains. kept says that every
+// exception that the file may hide is also in l.
 func (l *List) write(fd int, now string, kept bool) error {
 	switch {
 	case l.Allow:
-		err := fs.WriteAt(fd, "devices.allow", "a") // forgets what was denied before
+		err := fs.WriteAt(fd, "devices.allow", "a") // the kernel forgets what was denied before
 		if err != nil && !(err == unix.EINVAL && now == allowedAll && kept) {
 			return fmt.Errorf("write a to devices.allow: %w", err)
 		}
@@ -58,7 +62,7 @@ func (l *List) write(fd int, now string, kept bool) error {
 	if err := writeRules(fd, l.Exceptions); err != nil {
 		return err
 	}
-	// What was allowed before, and is no more.
+	// Deny what was allowed before and no longer is.
 	var gone []Rule
 	for _, r := range parseRules(now) {
 		if r.Access &^= l.excepts(&r); r.Access != 0 {
@@ -69,7 +73,7 @@ func (l *List) write(fd int, now string, kept bool) error {
 	return writeRules(fd, gone)
 }
 
-// restore makes a cgroup's list l again, after a rule that was refused.
+// restore writes l again after a rule was refused.
 func (l *List) restore(fd int) error {
 	now, err := fs.ReadString(fd, "devices.list")
 	if err != nil {
@@ -78,7 +82,8 @@ func (l *List) restore(fd int) error {
 	return l.write(fd, now, true)
 }
 
-// writeRules writes rules in order; the two files stay open, as there are a dozen rules.
+// writeRules writes the rules in their order. It opens each of the two files once: usually there
+// are a dozen rules.
 func writeRules(dir int, rules []Rule) error {
 	fds := [2]int{-1, -1}
 	defer func() {
@@ -108,7 +113,7 @@ func writeRules(dir int, rules []Rule) error {
 	return nil
 }
 
-// parseRules reads devices.list where it is one of what is allowed.
+// parseRules reads devices.list where the default is to deny. It then lists what is allowed.
 func parseRules(list string) []Rule {
 	var rules []Rule
 	for line := range strings.SplitSeq(list, "\n") {
@@ -119,7 +124,7 @@ func parseRules(list string) []Rule {
 	return rules
 }
 
-// parseRule reads a line of devices.list: "c 1:3 rwm".
+// parseRule reads one line of devices.list: "c 1:3 rwm".
 func parseRule(line string) (Rule, bool) {
 	f := strings.Fields(line)
 	if len(f) != 3 || len(f[0]) != 1 {

@@ -10,7 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// awaitEmpty waits until nobody is in a cgroup2 directory and below.
+// AwaitEmpty waits until no process is left in the cgroup2 directory dir and below it. A directory
+// that does not exist counts as empty. After timeout it returns an error that names some of the
+// processes.
 func AwaitEmpty(dir string, timeout time.Duration) error {
 	fd, err := OpenDir(dir)
 	if err == nil {
@@ -28,7 +30,7 @@ func stillThere(dir string, err error) error {
 	return fmt.Errorf("remove cgroup %s: %d process(es) are still in it, %s: %w", shorten(dir), len(pids), some(pids), err)
 }
 
-// some is a list of processes that is not too long for an error.
+// some formats at most ten of the process ids, to keep an error short.
 func some(pids []int) string {
 	if len(pids) > 10 {
 		return strings.TrimSuffix(fmt.Sprint(pids[:10]), "]") + " …]"
@@ -36,23 +38,26 @@ func some(pids []int) string {
 	return fmt.Sprint(pids)
 }
 
-// awaitExit waits until the first of the processes is gone, or for a moment if there is none to
-// wait for (it is just leaving).
+// awaitExit waits until the first of the processes has ended, at most for timeout. Without a
+// process it waits for a moment: the last one is just leaving the cgroup.
 func awaitExit(pids []int, timeout time.Duration) {
-	// Also after an exit: v1 lets go of a process a moment after it became a zombie.
+	// The pause is needed after an exit, too: v1 removes a process from its cgroup a moment after
+	// it has become a zombie.
 	defer sys.Sleep(100 * time.Microsecond)
 	if len(pids) == 0 {
 		return
 	}
 	fd, err := unix.PidfdOpen(pids[0], 0)
 	if err != nil {
-		return // gone
+		return // the process has ended
 	}
 	defer unix.Close(fd)
 	_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(timeout/time.Millisecond)+1)
 }
 
-// awaitEvent waits until cgroup.events in dir has a line; the kernel wakes poll at each change.
+// AwaitEvent waits until the file cgroup.events in the open directory dir contains line, such as
+// "populated 0". The kernel wakes poll(2) at each change of the file. After timeout it returns an
+// error.
 func AwaitEvent(dir int, line string, timeout time.Duration) error {
 	fd, err := OpenAt(dir, "cgroup.events", unix.O_RDONLY)
 	if err != nil {
@@ -74,7 +79,7 @@ func AwaitEvent(dir int, line string, timeout time.Duration) error {
 		}
 		left := time.Until(deadline)
 		if left <= 0 {
-			return fmt.Errorf("not %q in cgroup.events after %v", line, timeout)
+			return fmt.Errorf("cgroup.events does not say %q after %v", line, timeout)
 		}
 		_, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLPRI}}, int(left/time.Millisecond)+1)
 		if err != nil && err != unix.EINTR {

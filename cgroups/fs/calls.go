@@ -1,3 +1,9 @@
+// Package fs reads, writes and walks through the directories of cgroup filesystems.
+//
+// Descriptors are plain ints here: an os.File costs a finalizer and more system calls than the
+// reads and writes themselves. Where a function takes a directory and a name, the directory is an
+// open descriptor or unix.AT_FDCWD. Errors are the unix.Errno alone unless the function says
+// otherwise: the caller knows what it was doing.
 package fs
 
 import (
@@ -9,14 +15,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The raw system calls of this package. Descriptors are plain ints here: an os.File costs a
-// finalizer and more system calls than the reads and writes themselves.
-
-// openDir opens a directory for openat and clone3 (CLONE_INTO_CGROUP takes O_PATH).
+// OpenDir opens a directory with O_PATH, which is enough for openat(2) and for clone3(2) with
+// CLONE_INTO_CGROUP.
 func OpenDir(path string) (int, error) {
 	return OpenAt(unix.AT_FDCWD, path, unix.O_PATH|unix.O_DIRECTORY)
 }
 
+// OpenAt is openat(2) with O_CLOEXEC. It repeats a call that a signal interrupted.
 func OpenAt(dir int, name string, flags int) (int, error) {
 	for {
 		fd, err := unix.Openat(dir, name, flags|unix.O_CLOEXEC, 0)
@@ -26,7 +31,7 @@ func OpenAt(dir int, name string, flags int) (int, error) {
 	}
 }
 
-// readAt reads a file of a cgroup into buf, and grows it while the file is larger.
+// ReadAt reads a whole file of a cgroup into buf, which it grows if the file is larger.
 func ReadAt(dir int, name string, buf []byte) ([]byte, error) {
 	fd, err := OpenAt(dir, name, unix.O_RDONLY)
 	if err != nil {
@@ -47,7 +52,7 @@ func readFD(fd int, buf []byte) ([]byte, error) {
 			return nil, err
 		}
 		used += n
-		// The kernel fills these files a page at a time: less than was asked for is the end.
+		// The kernel writes these files a page at a time: fewer bytes than asked for are the end.
 		if n == 0 || used < len(buf) && len(buf) <= 4096 {
 			return buf[:used], nil
 		}
@@ -57,7 +62,7 @@ func readFD(fd int, buf []byte) ([]byte, error) {
 	}
 }
 
-// readString reads a small file of a cgroup without its last newline.
+// ReadString returns the contents of a file of a cgroup without the last newline.
 func ReadString(dir int, name string) (string, error) {
 	var buf [512]byte
 	b, err := ReadAt(dir, name, buf[:])
@@ -67,7 +72,7 @@ func ReadString(dir int, name string) (string, error) {
 	return string(b), err
 }
 
-// writeAt writes a file of a cgroup in one write, as the kernel wants it.
+// WriteAt writes value to a file of a cgroup with a single write(2), as the kernel demands.
 func WriteAt(dir int, name, value string) error {
 	fd, err := OpenAt(dir, name, unix.O_WRONLY)
 	if err != nil {
@@ -77,8 +82,9 @@ func WriteAt(dir int, name, value string) error {
 	return WriteFD(fd, value)
 }
 
-// writeFD repeats a write that a signal interrupted: v1's memory limits return EINTR
-// while they reclaim, and Go's runtime sends itself signals (golang/go#38033).
+// WriteFD writes value with a single write(2), which it repeats if a signal interrupted it: v1's
+// memory limits return EINTR while the kernel reclaims memory, and Go's runtime sends itself
+// signals (golang/go#38033).
 func WriteFD(fd int, value string) error {
 	for {
 		_, err := unix.Write(fd, []byte(value))
@@ -88,6 +94,7 @@ func WriteFD(fd int, value string) error {
 	}
 }
 
+// Mkdir makes a directory with mode 0755. It repeats a call that a signal interrupted.
 func Mkdir(dir int, name string) error {
 	for {
 		err := unix.Mkdirat(dir, name, 0o755)
@@ -97,6 +104,7 @@ func Mkdir(dir int, name string) error {
 	}
 }
 
+// Rmdir removes an empty directory.
 func Rmdir(path string) error { return rmdirAt(unix.AT_FDCWD, path) }
 
 func rmdirAt(dir int, name string) error {
@@ -108,9 +116,10 @@ func rmdirAt(dir int, name string) error {
 	}
 }
 
-// insist repeats what fails for a moment (a descriptor or memory that is missing, a mount that is being changed), for
-// about half a second, where giving up would leave processes frozen or alive. A cgroup that is gone, or not the
-// caller's, stays so.
+// Retry calls do until it succeeds, for about half a second. It is for calls whose failure would
+// leave processes frozen or alive, and which may fail for a moment only: a descriptor or memory is
+// missing, a mount is being changed. Retry returns at once if the cgroup is gone (see [Gone]) or if
+// the caller lacks the right to it (EACCES, EPERM, EROFS).
 func Retry(do func() error) error {
 	for wait := 200 * time.Microsecond; ; wait *= 2 {
 		err := do()
@@ -121,13 +130,13 @@ func Retry(do func() error) error {
 	}
 }
 
-// gone says that a cgroup vanished under a system call: ENODEV is what an open file of a
-// removed cgroup answers.
+// Gone reports whether err says that a cgroup does not exist (any more): ENOENT, or ENODEV, which
+// the kernel returns for an open file of a removed cgroup.
 func Gone(err error) bool {
 	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV)
 }
 
-// subdirs are the names of the directories in path.
+// Subdirs returns the names of the directories in path.
 func Subdirs(path string) ([]string, error) {
 	fd, err := OpenAt(unix.AT_FDCWD, path, unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
@@ -137,7 +146,8 @@ func Subdirs(path string) ([]string, error) {
 	return subdirsOf(fd)
 }
 
-// subdirsOf are the names of the directories in fd, which nobody has read from yet.
+// subdirsOf returns the names of the directories in the open directory fd, which has not been read
+// from yet.
 func subdirsOf(fd int) ([]string, error) {
 	var names []string
 	err := EachEntry(fd, func(name []byte, kind byte) {
@@ -148,7 +158,8 @@ func subdirsOf(fd int) ([]string, error) {
 	return names, err
 }
 
-// eachEntry calls f for each entry of an open directory but "." and "..".
+// EachEntry calls f for each entry of the open directory fd except "." and "..". kind is the
+// entry's type as in getdents64(2), unix.DT_DIR for example. name is valid only during the call.
 func EachEntry(fd int, f func(name []byte, kind byte)) error {
 	var buf [4096]byte
 	for {
@@ -160,7 +171,8 @@ func EachEntry(fd int, f func(name []byte, kind byte)) error {
 			return err
 		}
 		for b := buf[:n]; len(b) > 0; {
-			// struct linux_dirent64: ino 8, off 8, reclen 2, type 1, name.
+			// struct linux_dirent64 (getdents64(2)): 8 bytes ino, 8 off, 2 reclen, 1 type, then the
+			// name.
 			length := int(b[16]) | int(b[17])<<8
 			name := cString(b[19:length])
 			if s := string(name); s != "." && s != ".." {

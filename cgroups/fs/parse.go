@@ -6,6 +6,8 @@ import (
 	"strings"
 )
 
+// ParseNumber returns the number that a file contains. "max" is the largest uint64, anything else
+// that is no number 0.
 func ParseNumber(s string) uint64 {
 	if s == "max" {
 		return math.MaxUint64
@@ -14,7 +16,8 @@ func ParseNumber(s string) uint64 {
 	return n
 }
 
-// parseList reads the kernel's lists, "0-3,7", also with blanks beside the commas.
+// ParseList returns the numbers of a list as the kernel prints it: "0-3,7", with or without blanks
+// beside the commas. Parts that it cannot read are left out.
 func ParseList(s string) []uint16 {
 	var out []uint16
 	for part := range strings.SplitSeq(s, ",") {
@@ -35,7 +38,8 @@ func ParseList(s string) []uint16 {
 	return out
 }
 
-// pageSize is what the kernel calls a huge page of so many KiB in its files: "2MB".
+// PageSize returns the name that the kernel's files have for a huge page of kib KiB, "2MB" for
+// "2048".
 func PageSize(kib string) string {
 	n := ParseNumber(kib)
 	switch {

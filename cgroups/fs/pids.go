@@ -9,7 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// allPids are the processes in dir and in all cgroups below it. A cgroup that is gone has none.
+// AllPids returns the processes in the cgroup dir and in all cgroups below it. A cgroup that does
+// not exist has none.
 func AllPids(dir string) ([]int, error) {
 	var all []int
 	err := Members(dir, func(_ int, pids []int) error {
@@ -22,12 +23,13 @@ func AllPids(dir string) ([]int, error) {
 	return all, err
 }
 
-// members calls f for dir and each cgroup below it, with the processes in it.
+// Members calls f for the cgroup dir and for each cgroup below it. at is the open directory, pids
+// the processes that are in that cgroup itself.
 func Members(dir string, f func(at int, pids []int) error) error {
 	threaded := false
 	return Walk(dir, func(at, depth int) (bool, error) {
 		pids, err := readIDs(at, "cgroup.procs")
-		if errors.Is(err, unix.EOPNOTSUPP) { // threaded: its processes are listed by the domain above
+		if errors.Is(err, unix.EOPNOTSUPP) { // a threaded cgroup: the domain above lists its processes
 			if depth > 0 && !threaded {
 				return false, nil
 			}
@@ -41,7 +43,7 @@ func Members(dir string, f func(at int, pids []int) error) error {
 	})
 }
 
-// readProcesses are the processes with a thread in a threaded cgroup.
+// readProcesses returns the processes that have a thread in the threaded cgroup at.
 func readProcesses(at int) ([]int, error) {
 	threads, err := readIDs(at, "cgroup.threads")
 	seen := make(map[int]bool)
@@ -55,7 +57,7 @@ func readProcesses(at int) ([]int, error) {
 	return pids, err
 }
 
-// processOf is the process that a thread belongs to, 0 if that has ended.
+// processOf returns the process that a thread belongs to, 0 if it has ended.
 func processOf(thread int) int {
 	s, _ := ReadString(unix.AT_FDCWD, "/proc/"+strconv.Itoa(thread)+"/status")
 	for line := range strings.Lines(s) {
@@ -67,7 +69,7 @@ func processOf(thread int) int {
 	return 0
 }
 
-// readPids are the processes in a cgroup itself.
+// PidsIn returns the processes in the open cgroup at itself, not those below it.
 func PidsIn(at int) ([]int, error) {
 	pids, err := readIDs(at, "cgroup.procs")
 	if errors.Is(err, unix.EOPNOTSUPP) {
@@ -91,7 +93,7 @@ func readIDs(at int, file string) ([]int, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read %s: %w", file, err)
 		}
-		if pid != 0 { // 0: outside our pid namespace
+		if pid != 0 { // 0 stands for a process that davit's pid namespace does not show
 			pids = append(pids, pid)
 		}
 	}

@@ -8,22 +8,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A container that may write to its cgroup decides how deep, how wide and how long-named what is below it is: paths
-// there may be longer than PATH_MAX. So everything goes by descriptors, one directory at a time, without recursion.
-// The way up is "..": cgroupfs has no rename from one directory to another, so that this is where the way down came from.
+// A container that may write to its cgroup can make cgroups below it as deep, as many and with
+// names as long as it likes. Paths there may be longer than PATH_MAX, so the walk opens one
+// directory at a time, and does not recurse. It goes back up by "..", which is always the directory
+// that it came from: cgroupfs cannot move a directory elsewhere.
 
-// tree is a walk through a cgroup and its sub-cgroups. It holds one descriptor.
+// tree is a walk through a cgroup and its sub-cgroups. It has one open descriptor at a time.
 type tree struct {
 	top   string
-	at    int // the directory that the walk is in
+	at    int // the open directory that the walk is in
 	above []level
-	names []string // sub-cgroups of at that are still to be looked at
+	names []string // the sub-cgroups of at that have not been visited yet
 }
 
-// level is a directory on the way to where the walk is.
+// level is a directory above the one that the walk is in.
 type level struct {
-	name  string   // of the next directory down
-	names []string // its sub-cgroups that are still to be looked at
+	name  string   // the name of the next directory down
+	names []string // its sub-cgroups that have not been visited yet
 }
 
 func openTree(dir string) (*tree, error) {
@@ -49,7 +50,7 @@ func (t *tree) down(name string) error {
 	return nil
 }
 
-// up goes back to the parent, and returns the name of where it was.
+// up goes back to the parent, and returns the name of the directory that it left.
 func (t *tree) up() (string, error) {
 	fd, err := OpenAt(t.at, "..", unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
@@ -63,13 +64,13 @@ func (t *tree) up() (string, error) {
 	return last.name, nil
 }
 
-// list reads the names of the sub-cgroups of where the walk is.
+// list reads the names of the sub-cgroups of the directory that the walk is in.
 func (t *tree) list() (err error) {
 	t.names, err = subdirsOf(t.at)
 	return err
 }
 
-// next takes the next sub-cgroup that is to be looked at, "" if there is none.
+// next removes and returns the next sub-cgroup to visit, "" if there is none.
 func (t *tree) next() string {
 	if len(t.names) == 0 {
 		return ""
@@ -79,7 +80,7 @@ func (t *tree) next() string {
 	return name
 }
 
-// path is where the walk is, for errors.
+// path returns the directory that the walk is in, for errors.
 func (t *tree) path() string {
 	var b strings.Builder
 	b.WriteString(t.top)
@@ -89,8 +90,9 @@ func (t *tree) path() string {
 	return shorten(b.String())
 }
 
-// walk calls visit for a cgroup and those below it, parents first; visit says whether to go on below at. Sub-cgroups
-// that vanish meanwhile are passed over; that the first is not there is an error.
+// Walk calls visit for the cgroup dir and for all cgroups below it, parents first. at is the open
+// directory, depth its distance from dir. visit returns whether to go on below it. Sub-cgroups that
+// vanish meanwhile are left out; a dir that does not exist is an error.
 func Walk(dir string, visit func(at, depth int) (below bool, err error)) error {
 	t, err := openTree(dir)
 	if err != nil {
@@ -126,11 +128,13 @@ func Walk(dir string, visit func(at, depth int) (below bool, err error)) error {
 	}
 }
 
-// removeTimeout is for cgroups without processes, of which 10,000 take about a second.
+// removeTimeout is how long RemoveAll removes sub-cgroups while new ones are being made. Removing
+// 10,000 empty ones takes about a second.
 const removeTimeout = 60 * time.Second
 
-// removeAll removes dir and what is below it, whose processes are gone or about to go: it waits for them until the
-// deadline. Somebody who goes on making sub-cgroups is given up on after removeTimeout.
+// RemoveAll removes the cgroup dir and all below it. It waits until the deadline for processes that
+// are just ending, and kills nobody. If sub-cgroups are still being made after removeTimeout, it
+// gives up. A dir that does not exist is no error.
 func RemoveAll(dir string, deadline time.Time) error {
 	giveUp := time.Now().Add(removeTimeout)
 	for {
@@ -156,8 +160,8 @@ func RemoveAll(dir string, deadline time.Time) error {
 	}
 }
 
-// removeBelow removes all sub-cgroups. One that stays busy has sub-cgroups, which come first, or processes, which are
-// waited for. If there is no sub-cgroup it waits for a process to leave.
+// removeBelow removes all sub-cgroups. A busy one has either sub-cgroups, which it removes first,
+// or processes, for which it waits. Without any sub-cgroup it waits until a process has left.
 func (t *tree) removeBelow(deadline, giveUp time.Time) error {
 	if err := t.list(); err != nil && !Gone(err) {
 		return fmt.Errorf("read %s: %w", t.path(), err)
@@ -200,7 +204,7 @@ func (t *tree) removeBelow(deadline, giveUp time.Time) error {
 	}
 }
 
-// await waits until a process has left the directory that the walk is in.
+// await waits until a process has left the cgroup that the walk is in.
 func (t *tree) await(deadline time.Time) error {
 	pids, err := PidsIn(t.at)
 	if err != nil && !Gone(err) {
@@ -214,7 +218,7 @@ func (t *tree) await(deadline time.Time) error {
 	return nil
 }
 
-// shorten cuts the middle out of a long path or name: an error shall be readable.
+// shorten cuts the middle out of a long path or name, to keep errors readable.
 func shorten(s string) string {
 	const most, end = 240, 60 // bytes
 	if len(s) <= most {

@@ -8,9 +8,10 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// Weight converts cpu.shares (2 to 262144, default 1024) to cpu.weight (1 to 10000, default
-// 100): the quadratic curve in logarithms through minimum, default and maximum, which runc uses since 1.3.2
-// and crun since 1.23. 0 is unset.
+// Weight converts cpu.shares (2 to 262144, default 1024) to cpu.weight (1 to 10000, default 100).
+// The curve is quadratic in the logarithms and goes through minimum, default and maximum; runc uses
+// it since 1.3.2, crun since 1.23. 0 means unset and stays 0; shares out of range count as the
+// nearest limit.
 func Weight(shares uint64) uint64 {
 	switch {
 	case shares == 0:
@@ -24,7 +25,8 @@ func Weight(shares uint64) uint64 {
 	return uint64(math.Ceil(math.Pow(10, (l*l+125*l)/612-7.0/34)))
 }
 
-// cpu: quota, burst and the periods are microseconds; a negative quota is unlimited, 0 is unset.
+// cpu plans linux.resources.cpu. Quota, burst and the periods are microseconds. A negative quota is
+// unlimited, 0 is unset.
 func (p *planner) cpu(r *specs.LinuxCPU) {
 	if r == nil {
 		return
@@ -76,7 +78,8 @@ func (p *planner) cpu2(r *specs.LinuxCPU) {
 	p.add("cpu", "cpu.max", s, field, late)
 }
 
-// idle plans cpu.idle and says whether shares count: an idle cgroup has no weight, and refuses one.
+// idle plans cpu.idle, and reports whether to write the weight, too: an idle cgroup has none and
+// refuses one.
 func (p *planner) idle(r *specs.LinuxCPU) bool {
 	if r.Idle == nil {
 		return true

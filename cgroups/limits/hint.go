@@ -10,17 +10,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// missing is a field whose controller this host does not have.
+// Missing returns the error for a write whose controller the container's cgroup does not have.
 func Missing(w *Write) *fault.Error {
 	e := failure.Refuse(w.Field, "enable the controller (kernel command line, cgroup.subtree_control of the parents), or remove the field",
 		"controller %s is not available in the container's cgroup", w.Ctrl)
-	if i := strings.IndexByte(w.Field, ' '); i >= 0 { // `unified "x.y"` needs no second look at its name
+	if strings.HasPrefix(w.Field, "unified[") { // the user has named the controller
 		e.Hint = "the key's first part names a controller of cgroup v2: see cgroup.controllers"
 	}
 	return e
 }
 
-// hint explains the answers of cgroup files that mislead.
+// hint returns the cure if the errno of a cgroup file misleads, "" otherwise.
 func hint(w *Write, err error) string {
 	switch {
 	case errors.Is(err, unix.ENOENT):
@@ -32,9 +32,9 @@ func hint(w *Write, err error) string {
 	case errors.Is(err, unix.EINVAL) && w.Ctrl == "cpu":
 		return "the parent cgroup's limit may be smaller, or the burst larger than the quota; periods are 1000 to 1000000 µs, quotas at least 1000"
 	case errors.Is(err, unix.EINVAL) && w.Ctrl == "memory":
-		return "limit must not exceed swap (memory plus swap)"
+		return "memory.limit must not exceed memory.swap, which counts memory plus swap"
 	case errors.Is(err, unix.EINVAL) && w.Ctrl == "cpuset", errors.Is(err, unix.EACCES) && w.Ctrl == "cpuset":
-		return "only CPUs and memory nodes that are online and allowed in the parent cgroup"
+		return "name only CPUs and memory nodes that are online and that the parent cgroup allows"
 	case errors.Is(err, unix.ENODEV) && w.Ctrl == "rdma":
 		return "the host must have an RDMA device of that name: see /sys/class/infiniband"
 	case errors.Is(err, unix.ENODEV):

@@ -10,7 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ioWeight converts blkio's weight (10 to 1000) linearly to io.weight (1 to 10000), as runc does.
+// ioWeight converts the spec's weight (10 to 1000) linearly to io.weight (1 to 10000), as runc
+// does.
 func ioWeight(w uint16) uint64 {
 	if w < 10 {
 		return 1
@@ -29,7 +30,7 @@ func (p *planner) blockIO(r *specs.LinuxBlockIO) {
 	}
 }
 
-// ioController is the name of the block I/O controller: io on v2, blkio on v1.
+// ioController returns the name of the block I/O controller: "io" on v2, "blkio" on v1.
 func ioController(on Version) string {
 	if on("blkio") == 1 {
 		return "blkio"
@@ -42,7 +43,8 @@ func (p *planner) io2(r *specs.LinuxBlockIO) {
 		p.fail(failure.Refuse("blockIO.leafWeight", "remove the field", "cgroup v2 has no leaf weights"))
 	}
 	if v := r.Weight; v != nil && *v != 0 {
-		// bfq's own range is that of the spec; else iocost's io.weight.
+		// bfq's file has the range of the spec. A kernel without bfq has io.weight, which iocost
+		// uses.
 		w := p.add("io", "io.bfq.weight", utoa(uint64(*v)), "blockIO.weight", 0)
 		w.Alt = &Write{Ctrl: "io", File: "io.weight", Value: utoa(ioWeight(*v)), Field: w.Field}
 	}
@@ -70,7 +72,7 @@ func (p *planner) throttle2(list []specs.LinuxThrottleDevice, key, field string)
 	for i, d := range list {
 		rate := utoa(d.Rate)
 		if d.Rate == 0 {
-			rate = "max" // v1's 0, no limit; v2 refuses it
+			rate = "max" // 0 is no limit, as on v1; v2's file refuses 0
 		}
 		p.add("io", "io.max", device(d.LinuxBlockIODevice)+" "+key+"="+rate,
 			field+"["+itoa(int64(i))+"]", Keyed).reset = key + "=max"
@@ -79,7 +81,8 @@ func (p *planner) throttle2(list []specs.LinuxThrottleDevice, key, field string)
 
 func device(d specs.LinuxBlockIODevice) string { return itoa(d.Major) + ":" + itoa(d.Minor) }
 
-// hugetlb limits both the reservations, where the kernel accounts for them (5.7), and the usage.
+// hugetlb plans a limit in bytes for the usage of huge pages, and for their reservation, which
+// Linux accounts for since 5.7.
 func (p *planner) hugetlb(limits []specs.LinuxHugepageLimit) {
 	suffix := "max"
 	if !p.v2("hugetlb") {
@@ -92,7 +95,8 @@ func (p *planner) hugetlb(limits []specs.LinuxHugepageLimit) {
 	}
 }
 
-// checkPageSizes refuses sizes that this host has no huge pages of, as the cgroup will have no file for them.
+// CheckPageSizes refuses sizes of huge pages that this host does not have, and sizes that are not
+// written as the kernel writes them ("2MB", "1GB"): the cgroup has no file for them.
 func CheckPageSizes(limits []specs.LinuxHugepageLimit) error {
 	const sizes = "/sys/kernel/mm/hugepages"
 	for i, l := range limits {
@@ -100,16 +104,17 @@ func CheckPageSizes(limits []specs.LinuxHugepageLimit) error {
 		kib := utoa(fs.ParseNumber(number) << map[string]uint{"MB": 10, "GB": 20}[unit])
 		field := "hugepageLimits[" + itoa(int64(i)) + "]"
 		if unix.Access(sizes+"/hugepages-"+kib+"kB", unix.F_OK) == unix.ENOENT && unix.Access(sizes, unix.F_OK) == nil {
-			return failure.Refuse(field, "the sizes that there are: ls "+sizes, "this host has no huge pages of %s", l.Pagesize)
+			return failure.Refuse(field, "ls "+sizes+" shows the sizes that this host has", "this host has no huge pages of %s", l.Pagesize)
 		}
 		if name := fs.PageSize(kib); name != l.Pagesize {
-			return failure.Refuse(field, "write it like that", "pageSize %q is called %s by the kernel", l.Pagesize, name)
+			return failure.Refuse(field, "write the size as the kernel does", "pageSize %q is called %s by the kernel", l.Pagesize, name)
 		}
 	}
 	return nil
 }
 
-// network: net_cls and net_prio are v1's; v2 leaves it to netfilter and eBPF.
+// network plans linux.resources.network. Only v1 has net_cls and net_prio; on v2 netfilter and eBPF
+// do their work.
 func (p *planner) network(r *specs.LinuxNetwork) {
 	if r == nil {
 		return

@@ -7,8 +7,9 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// memory: limit, reservation and swap are bytes, -1 is unlimited, 0 unset. kernel is
-// ignored, as kernels since 5.16 have no such limit, whatever is written; kernelTCP is v1's only.
+// memory plans linux.resources.memory. Limit, reservation and swap are bytes; -1 is unlimited, 0
+// unset. The field kernel is ignored, since Linux has no such limit since 5.16, whatever is
+// written. kernelTCP is v1's only.
 func (p *planner) memory(r *specs.LinuxMemory) {
 	if r == nil {
 		return
@@ -42,7 +43,7 @@ func (p *planner) memory2(r *specs.LinuxMemory) {
 	if swap != "" {
 		flags := writeFlag(0)
 		if swap == "max" || swap == "0" {
-			flags = mayLack // a kernel that does not account for swap gives none, or all
+			flags = mayLack // without swap accounting the kernel has no such file and no such limit
 		}
 		p.add("memory", "memory.swap.max", swap, "memory.swap", flags)
 	}
@@ -54,19 +55,19 @@ func (p *planner) memory2(r *specs.LinuxMemory) {
 	}
 }
 
-// swapOnly converts the spec's swap, which counts memory and swap, to cgroup v2's, which counts
-// swap only: "" if unset, else bytes or "max".
+// swapOnly converts the spec's swap, which counts memory plus swap, to cgroup v2's, which counts
+// swap alone. It returns "" if swap is unset, otherwise bytes or "max".
 func swapOnly(r *specs.LinuxMemory) (string, *fault.Error) {
 	limit, limited := given(r.Limit)
 	swap, ok := given(r.Swap)
 	switch {
 	case !ok && limit == -1:
-		return "max", nil // unlimited memory alone means swap too, as on v1
+		return "max", nil // unlimited memory without a swap limit means unlimited swap, as on v1
 	case !ok:
 		return "", nil
 	case swap < 0:
 		return "max", nil
-	case limit < 0: // nothing to subtract: swap counts swap alone, as in runc
+	case limit < 0: // there is no limit to subtract: the value counts swap alone, as with runc
 		return itoa(swap), nil
 	case !limited:
 		return "", failure.Refuse("memory.swap", "set memory.limit too", "%d is memory plus swap, which needs a memory.limit on cgroup v2", swap)

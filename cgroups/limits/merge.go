@@ -6,8 +6,9 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// Merge is old with what change sets: what a container has after Update. Neither is altered.
-// Lists are merged by device, page size or interface; devices are replaced as a whole.
+// Merge returns the resources that a container has after an update: those of old, with what change
+// sets in their place. Either may be nil; neither is altered. Lists are merged by device, page size
+// or interface; the device rules are replaced as a whole.
 func Merge(old, change *specs.LinuxResources) *specs.LinuxResources {
 	if old == nil {
 		old = &specs.LinuxResources{}
@@ -40,8 +41,9 @@ func Merge(old, change *specs.LinuxResources) *specs.LinuxResources {
 	return &r
 }
 
-// complete is change with those values of old that the kernel's files need beside the changed
-// ones: a limit to convert swap by, a quota to write beside a period.
+// Complete returns change with those values of old that must be written with the changed ones: the
+// limit by which swap is converted, the quota beside a period, the weight that a cgroup has lost by
+// being idle.
 func Complete(old, change *specs.LinuxResources) *specs.LinuxResources {
 	r := *change
 	if old == nil {
@@ -65,12 +67,12 @@ func Complete(old, change *specs.LinuxResources) *specs.LinuxResources {
 			r.Unified = keep(old.Unified, r.Unified, "cpu.weight", "cpu.weight.nice")
 		}
 		if cpu.Shares != nil {
-			cpu.Idle = pick(o.Idle, cpu.Idle) // and takes none
+			cpu.Idle = pick(o.Idle, cpu.Idle) // an idle cgroup takes no weight
 		}
 		r.CPU = &cpu
 	}
 	if quota := strings.Fields(change.Unified["cpu.max"]); len(quota) == 1 {
-		if period := periodOf(old); period != "" { // the kernel keeps it, but systemd has to be told of both
+		if period := periodOf(old); period != "" { // the kernel would keep the period, but systemd must be told both
 			r.Unified = mergeMap(r.Unified, map[string]string{"cpu.max": quota[0] + " " + period})
 		}
 	}
@@ -88,7 +90,8 @@ func keep(old, change map[string]string, keys ...string) map[string]string {
 	return mergeMap(kept, change)
 }
 
-// periodOf returns the period in microseconds that r sets for the CPU quota on cgroup v2, "" if it sets none.
+// periodOf returns the period of the CPU quota that r sets on cgroup v2, in microseconds, or "" if
+// it sets none.
 func periodOf(r *specs.LinuxResources) string {
 	if f := strings.Fields(r.Unified["cpu.max"]); len(f) == 2 {
 		return f[1]
@@ -164,7 +167,8 @@ func mergeBlockIO(old, change *specs.LinuxBlockIO) *specs.LinuxBlockIO {
 	}
 }
 
-// mergeList is old with the entries of change in the place of those with the same key, or after them.
+// mergeList returns old with the entries of change: each replaces the entry with the same key, or
+// is appended.
 func mergeList[T any](old, change []T, key func(*T) string) []T {
 	if len(change) == 0 {
 		return old

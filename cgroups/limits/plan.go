@@ -1,3 +1,9 @@
+// Package limits decides what is written to a container's cgroups for linux.resources, and writes
+// it.
+//
+// Planning is pure: resources go in, a list of writes comes out, each with the field of config.json
+// that asks for it. Then come Snapshot, Apply and Rollback, which write the list to the kernel's
+// files. Device rules have a package of their own, since on cgroup v2 they are no files.
 package limits
 
 import (
@@ -11,14 +17,12 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// Planning (plan*.go) is pure: resources in, writes out. Devices are apart (device.go), as they
-// are no plain files on cgroup v2.
-
-// version says which version's hierarchy has a controller: 1, 2, or 0 for none.
+// Version returns the version of the hierarchy that has a controller: 1, 2, or 0 if none has it.
 type Version func(ctrl string) int
 
-// plan is everything that r asks for, in the order to write it. What cannot be had, a controller that nobody has
-// included, is an error, or several.
+// Plan returns all writes that r asks for, in the order in which they are to be written. r may be
+// nil. The error is a *fault.Error, or a fault.List of all fields that cannot be honoured: a value
+// that the kernel has no file for, or a controller that no hierarchy has.
 func Plan(r *specs.LinuxResources, on Version) ([]Write, error) {
 	if r == nil {
 		return nil, nil
@@ -58,11 +62,12 @@ func (p *planner) add(ctrl, file, value, field string, flags writeFlag) *Write {
 
 func (p *planner) fail(err *fault.Error) { p.errs = append(p.errs, err) }
 
-// v2 says whether a controller's files are cgroup v2's. A controller that nobody has is
-// planned as v2, to have a field to name in the error.
+// v2 reports whether to plan for cgroup v2's files of a controller. A controller that no hierarchy
+// has is planned as v2's: Plan then finds the field to name in the error.
 func (p *planner) v2(ctrl string) bool { return p.on(ctrl) != 1 }
 
-// given is the value of an optional number; 0 means unset, as for runc.
+// given returns the value of an optional number, and whether it is set. 0 means unset, as with
+// runc.
 func given[T int64 | uint64](v *T) (T, bool) {
 	if v == nil || *v == 0 {
 		return 0, false
@@ -73,7 +78,7 @@ func given[T int64 | uint64](v *T) (T, bool) {
 func itoa(v int64) string  { return strconv.FormatInt(v, 10) }
 func utoa(v uint64) string { return strconv.FormatUint(v, 10) }
 
-// orMax is v, or "max" for the spec's -1 (v2's files take no negative numbers).
+// orMax formats v, with "max" for the spec's -1: cgroup v2's files take no negative numbers.
 func orMax(v int64) string {
 	if v < 0 {
 		return "max"
@@ -87,7 +92,7 @@ func (p *planner) pids(r *specs.LinuxPids) {
 	}
 	limit := *r.Limit
 	if limit == 0 {
-		limit = 1 // the process itself; systemd knows no 0, so both drivers write 1, as in runc
+		limit = 1 // the process itself. systemd refuses 0, so both drivers write 1, as runc does
 	}
 	p.add("pids", "pids.max", orMax(limit), "pids.limit", 0)
 }
@@ -131,7 +136,8 @@ func (p *planner) unified(files map[string]string) {
 	}
 }
 
-// unifiedLines plans a write per line: files with a line per device take one at a time.
+// unifiedLines plans one write for each line: a file with a line for each device takes one line at
+// a time.
 func (p *planner) unifiedLines(ctrl, key, value, field string) {
 	reset := ""
 	switch key {

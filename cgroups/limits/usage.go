@@ -9,7 +9,8 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// checkUsage refuses a limit below what is in use in the cgroup2 directory dir: the kernel would reclaim, then kill.
+// CheckUsage refuses limits of memory or swap below what the open cgroup2 directory dir uses: the
+// kernel would first reclaim memory, then kill processes. It carries out memory.checkBeforeUpdate.
 func CheckUsage(dir int, mem *specs.LinuxMemory) error {
 	check := func(file, field, limit string) error {
 		if limit == "" || limit == "max" {
@@ -17,7 +18,7 @@ func CheckUsage(dir int, mem *specs.LinuxMemory) error {
 		}
 		s, err := fs.ReadString(dir, file)
 		if err != nil {
-			return nil // no swap accounting
+			return nil // the kernel does not account for swap
 		}
 		used, _ := strconv.ParseUint(s, 10, 64)
 		max, _ := strconv.ParseUint(limit, 10, 64)

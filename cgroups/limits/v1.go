@@ -24,7 +24,7 @@ func (p *planner) cpu1(r *specs.LinuxCPU) {
 	if v, ok := given(r.RealtimeRuntime); ok {
 		p.add("cpu", "cpu.rt_runtime_us", itoa(v), "cpu.realtimeRuntime", late)
 	}
-	// The kernel compares each of the three with the others as they are at that moment.
+	// The kernel compares each of these three with the present values of the others.
 	if r.Burst != nil {
 		p.add("cpu", "cpu.cfs_burst_us", utoa(*r.Burst), "cpu.burst", late)
 	}
@@ -45,7 +45,7 @@ func (p *planner) memory1(r *specs.LinuxMemory) {
 		return
 	}
 	if limited {
-		// Limit must never exceed memory plus swap, whichever way both move.
+		// limit must not exceed memsw.limit at any moment, whether both become larger or smaller.
 		p.add("memory", "memory.limit_in_bytes", itoa(limit), "memory.limit", late)
 	}
 	switch {
@@ -69,7 +69,7 @@ func (p *planner) memory1(r *specs.LinuxMemory) {
 }
 
 func (p *planner) blkio1(r *specs.LinuxBlockIO) {
-	// blkio.weight was CFQ's, gone with Linux 5.0; bfq's has another name.
+	// blkio.weight belonged to CFQ, which Linux 5.0 removed. bfq's file has another name.
 	if v := r.Weight; v != nil && *v != 0 {
 		s := utoa(uint64(*v))
 		w := p.add("blkio", "blkio.weight", s, "blockIO.weight", 0)
@@ -113,12 +113,13 @@ func (p *planner) priority1(prio *specs.LinuxInterfacePriority, field string) {
 	p.add("net_prio", "net_prio.ifpriomap", prio.Name+" "+utoa(uint64(prio.Priority)), field, Keyed).reset = "0"
 }
 
-// inUse adds to the hint for a limit that is too low how much is in use.
+// inUse completes the hint for a limit that is too low: it returns how much is in use. Only v1
+// refuses such a limit.
 func inUse(dir int, w *Write, err error) string {
 	if !errors.Is(err, unix.EBUSY) {
 		return ""
 	}
-	file := strings.TrimSuffix(w.File, "limit_in_bytes") + "usage_in_bytes" // of v1; v2 has no such answer
+	file := strings.TrimSuffix(w.File, "limit_in_bytes") + "usage_in_bytes"
 	used, err := fs.ReadString(dir, file)
 	if err != nil {
 		return ""
@@ -126,7 +127,7 @@ func inUse(dir int, w *Write, err error) string {
 	return fmt.Sprintf(": %s (%s); free some, or raise the limit", used, file)
 }
 
-// oomKillDisabled is the value that memory.oom_control takes, from what it shows.
+// oomKillDisabled returns the value to write to memory.oom_control, given what the file contains.
 func oomKillDisabled(text string) string {
 	value, _, _ := strings.Cut(strings.TrimPrefix(text, "oom_kill_disable "), "\n")
 	return value

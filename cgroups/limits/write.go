@@ -12,38 +12,38 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// write is one value for one file of a cgroup.
+// Write is one value for one file of a cgroup.
 type Write struct {
-	Ctrl  string // "memory"; "cgroup" for cgroup v2's core files
+	Ctrl  string // the controller: "memory"; "cgroup" for cgroup v2's core files
 	File  string // "memory.max"
 	Value string
-	Field string // of linux.resources: "memory.limit"
-	reset string // keyed: the value that puts back a key that had no line
-	Alt   *Write // instead, if file does not exist (bfq's weights)
+	Field string // the field of linux.resources that asks for it: "memory.limit"
+	reset string // for a Keyed file: the value that undoes the write of a key that had no line before
+	Alt   *Write // is written instead if File does not exist (bfq's weights), or nil
 	Flags writeFlag
 }
 
 type writeFlag uint8
 
 const (
-	mayLack writeFlag = 1 << iota // without the file the kernel does what is asked anyway
-	late                          // refused with EINVAL or EBUSY: try again after the controller's other writes
-	Keyed                         // the file has a line per key, the value's first word
+	mayLack writeFlag = 1 << iota // a kernel without the file does what is asked anyway
+	late                          // if EINVAL or EBUSY refuses it: write it again after the controller's others
+	Keyed                         // the file has a line for each key, and a value begins with its key
 )
 
-// target is where a write goes: an open cgroup directory.
+// target is a write with the open cgroup directory that it goes to.
 type target struct {
 	dir int
 	w   *Write
 }
 
-// undo is a target with the value that it had.
+// Undo is a write that was carried out, with what to write to undo it.
 type Undo struct {
 	target
 	value string
 }
 
-// restoring is the write that puts the old value back.
+// Restoring returns the write that puts the old value back.
 func (u *Undo) Restoring() Write {
 	w := *u.w
 	w.Value, w.Alt = u.value, nil
@@ -52,10 +52,12 @@ func (u *Undo) Restoring() Write {
 
 // applier carries writes out.
 type applier struct {
-	later []target // to be tried again
+	later []target // refused for now: to be written again
 }
 
-// apply does all writes in order. open returns the directory of a controller.
+// Apply carries out the writes in their order. open returns the open directory of a controller. The
+// error names the field, the value and the file, and has a hint; the writes before the refused one
+// stay in effect.
 func Apply(writes []Write, open func(ctrl string) (int, error)) error {
 	return (&applier{}).apply(writes, open)
 }
@@ -107,7 +109,7 @@ func (a *applier) one(t target, first bool) error {
 	return &fault.Error{Field: failure.Resources + w.Field, Text: fmt.Sprintf("write %q to %s", w.Value, w.File), Err: err, Hint: hint(w, err) + inUse(t.dir, w, err)}
 }
 
-// readValue reads a file in the form in which it is written.
+// readValue returns a file's contents in the form in which the file is written.
 func readValue(dir int, file string) (string, error) {
 	s, err := fs.ReadString(dir, file)
 	if file == "memory.oom_control" {
@@ -116,7 +118,7 @@ func readValue(dir int, file string) (string, error) {
 	return s, err
 }
 
-// snapshot reads what the writes are going to replace.
+// Snapshot reads the values that the writes are going to replace. open is as for [Apply].
 func Snapshot(writes []Write, open func(ctrl string) (int, error)) ([]Undo, error) {
 	before := make([]Undo, 0, len(writes))
 	for i := range writes {
@@ -130,15 +132,15 @@ func Snapshot(writes []Write, open func(ctrl string) (int, error)) ([]Undo, erro
 			w = w.Alt
 			old, err = readValue(dir, w.File)
 		}
-		if err == nil { // what cannot be read is not there, or will be refused
+		if err == nil { // a file that cannot be read does not exist, or the write will be refused
 			before = append(before, Undo{target{dir, w}, w.inverse(old)})
 		}
 	}
 	return before, nil
 }
 
-// rollback puts the values of a snapshot back, last first, as far as the kernel lets it. Values that
-// depend on each other (limit and swap) are tried twice.
+// Rollback puts the values of a snapshot back, the last one first. It goes on after errors, and
+// returns them all. It tries twice, since some values depend on each other (limit and swap).
 func Rollback(before []Undo) error {
 	var errs []error
 	for range 2 {
@@ -161,11 +163,11 @@ func Rollback(before []Undo) error {
 	return errors.Join(errs...)
 }
 
-// inverse is what to write to undo w, given the file's contents before it.
+// inverse returns what to write to undo w; old is what the file contained before it.
 func (w *Write) inverse(old string) string {
 	if w.Flags&Keyed == 0 {
 		if old == "" && w.Ctrl == "cpuset" {
-			return " " // an empty write is no write; cpusets read a blank as "none"
+			return " " // the kernel ignores an empty write; a cpuset takes a blank as "none"
 		}
 		return old
 	}
