@@ -1,13 +1,19 @@
-// Package cgroups makes, limits, watches and removes the control groups of a container:
-// on cgroup v2 (unified), v1 (legacy), both side by side (hybrid), by hand (driver
-// "cgroupfs") or through systemd (driver "systemd", package cgroups/systemd).
+// Package cgroups makes, limits, watches and removes the control groups of a container: on cgroup
+// v2 (unified), on v1 (legacy), or on both (hybrid); by writing to the filesystem (driver
+// "cgroupfs") or through systemd (driver "systemd").
 //
-// Deciding and doing are apart. New decides (paths, what can be honoured) and changes nothing;
-// every limit is first an entry of a list made by a pure function of the resources (plan), which
-// carries the field of config.json that it came from, then written (applier).
+// [New] decides where the cgroups go and whether the host can honour the resources. It changes
+// nothing. The methods of [Manager] then carry that out: Create, Add, Set, and for later verbs
+// [Open] with Update, Freeze, Kill, Destroy and others. Errors about a field of config.json are a
+// *fault.Error or a fault.List, with hints.
 //
-// Each controller is used where the host has it: on a hybrid host, limits of controllers that sit in
-// cgroup v2 are written there, the others to their v1 hierarchy.
+// Each controller is used in the hierarchy that has it: on a hybrid host davit writes the limits of
+// cgroup v2's controllers there, and the others to their v1 hierarchies. What only concerns v1 is
+// in one file of each package, v1.go.
+//
+// The packages below have the parts: limits what is written for linux.resources, devices the device
+// rules, stats the resource usage, systemd the scopes, fs the files and directories, failure the
+// errors.
 package cgroups
 
 import (
@@ -22,49 +28,51 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// State is what clean-up and later verbs need to find a container's cgroups again.
-// It is stored before anything is made.
+// State is what later verbs need to find a container's cgroups again. It is stored before anything
+// is made, so that clean-up is possible at any moment.
 type State struct {
 	Driver string            `json:"driver"`          // Cgroupfs or Systemd
-	Mode   string            `json:"mode"`            // Unified, Hybrid, Legacy; "" if the container has no cgroup (rootless)
-	Dirs   map[string]string `json:"dirs"`            // "" → cgroup2 directory; v1 controller or "name=NAME" → absolute directory
-	Scope  string            `json:"scope,omitempty"` // systemd: the unit
-	Slice  string            `json:"slice,omitempty"` // systemd: the unit's parent
-	User   bool              `json:"user,omitempty"`  // systemd: of the user's manager
-	// Rootless containers have no device rules: only the host's root can load them, and
-	// the user's file permissions bound what the container can open anyway.
+	Mode   string            `json:"mode"`            // Unified, Hybrid, Legacy; "" if there is no cgroup (rootless)
+	Dirs   map[string]string `json:"dirs"`            // absolute directories by v1 controller or "name=NAME"; cgroup2's by ""
+	Scope  string            `json:"scope,omitempty"` // systemd: the name of the scope
+	Slice  string            `json:"slice,omitempty"` // systemd: the slice that it is in
+	User   bool              `json:"user,omitempty"`  // systemd: the scope belongs to the user's manager
+	// Rootless containers have no device rules: only the host's root can load them, and the user's
+	// file permissions limit what the container can open anyway.
 	Rootless bool `json:"rootless,omitempty"`
 }
 
-// Options is what New decides from.
+// Options has what [New] decides by.
 type Options struct {
-	ID          string                // the container's: its cgroup's name if CgroupsPath is empty
+	ID          string                // the container's id, which names its cgroup if CgroupsPath is empty
 	CgroupsPath string                // linux.cgroupsPath, see New
-	Systemd     bool                  // use systemd's driver
-	Disabled    bool                  // no cgroup, and so no device rules: the container stays in the caller's
-	Rootless    bool                  // not privileged in the initial user namespace
-	Owner       int                   // host uid that cgroup v2 is delegated to, 0 is nobody: see Create
-	Delegated   bool                  // the container makes cgroups below its own: their number is bounded
+	Systemd     bool                  // use the systemd driver
+	Disabled    bool                  // no cgroup and no device rules: the container stays in davit's own cgroup
+	Rootless    bool                  // davit is not privileged in the initial user namespace
+	Owner       int                   // the host's uid that gets the cgroup2 directory, 0 for none: see Create
+	Delegated   bool                  // the container can make cgroups below its own: Create limits their number
 	Resources   *specs.LinuxResources // linux.resources, may be nil
-	Annotations map[string]string     // systemd: org.systemd.property.*
+	Annotations map[string]string     // systemd: those called org.systemd.property.NAME
 }
 
-// Manager is a container's cgroups. Its methods may not be called concurrently.
+// Manager manages the cgroups of one container. Its methods must not be called concurrently.
 type Manager struct {
 	state  State
 	opts   Options
-	layout *layout        // of New; nil after Open
-	writes []limits.Write // opts.Resources as planned by New
-	v2     int            // O_PATH descriptor of the cgroup2 directory, -1 if not opened yet
-	file   *os.File       // v2 as FD returned it
-	dirs   []group        // the v1 hierarchies, one entry per directory
-	made   []string       // what Create made, parents first
-	unit   *unit          // systemd's driver
-	// Span, if set, is told when something that takes time begins; what it returns is called at the end.
+	layout *layout        // the host's hierarchies as New found them; nil after Open
+	writes []limits.Write // what New has planned for opts.Resources
+	v2     int            // an O_PATH descriptor of the cgroup2 directory, -1 if it is not open yet
+	file   *os.File       // v2 in the form in which FD has returned it
+	dirs   []group        // the directories in v1 hierarchies
+	made   []string       // the directories that Create has made, parents first
+	unit   *unit          // the scope; nil unless the driver is systemd's
+	// Span, if it is set, is called when something that takes time begins. The function that it
+	// returns is called when that ends.
 	Span func(what string) (end func())
 }
 
-// span begins something that takes time. Without Span it costs nothing: what is not called.
+// span begins something that takes time, and returns what to call at its end. Without Span it does
+// not even call what.
 func (m *Manager) span(what func() string) (end func()) {
 	if m.Span == nil {
 		return func() {}
@@ -72,7 +80,7 @@ func (m *Manager) span(what func() string) (end func()) {
 	return m.Span(what())
 }
 
-// Open is the manager of an existing container. It does no I/O.
+// Open returns the manager of an existing container. It makes no system call.
 func Open(s State) *Manager {
 	m := &Manager{state: s, v2: -1}
 	m.group()
@@ -82,10 +90,11 @@ func Open(s State) *Manager {
 	return m
 }
 
-// State is what Open needs.
+// State returns what [Open] needs.
 func (m *Manager) State() State { return m.state }
 
-// Close closes the descriptors that the manager holds. It removes nothing.
+// Close closes the descriptors that the manager has open. It removes nothing, and may be called
+// twice.
 func (m *Manager) Close() {
 	switch {
 	case m.file != nil:
@@ -105,7 +114,7 @@ func (m *Manager) Close() {
 	}
 }
 
-// version says where a controller's files are: 1, 2, or 0 for nowhere.
+// version returns the version of the hierarchy that has a controller: 1, 2, or 0 if none has it.
 func (m *Manager) version(ctrl string) int {
 	if _, ok := m.state.Dirs[ctrl]; ok {
 		return 1
@@ -116,7 +125,7 @@ func (m *Manager) version(ctrl string) int {
 	return 0
 }
 
-// dir2 opens the cgroup2 directory, once.
+// dir2 returns the cgroup2 directory, which it opens at the first call.
 func (m *Manager) dir2() (int, error) {
 	if m.v2 < 0 {
 		fd, err := fs.OpenDir(m.state.Dirs[""])
@@ -128,13 +137,17 @@ func (m *Manager) dir2() (int, error) {
 	return m.v2, nil
 }
 
-// has2 says whether the container has a cgroup2 directory.
+// has2 reports whether the container has a cgroup2 directory.
 func (m *Manager) has2() bool { return m.state.Dirs[""] != "" }
 
-// FD is the container's cgroup2 directory (O_PATH) for CLONE_INTO_CGROUP, nil if there is none
-// (legacy; systemd's driver before Add, and for a user who may not move processes there: Add then asks systemd). It belongs to the manager and lives until Close.
-// If the clone fails with EBUSY, the container's init has moved to a sub-cgroup and given controllers to its
-// children, so that no process may be in the cgroup itself: clone again with InitFD.
+// FD returns the container's cgroup2 directory for clone3(2) with CLONE_INTO_CGROUP, opened with
+// O_PATH. It is nil if processes cannot be cloned into the cgroup: there is no cgroup2 directory,
+// the scope does not exist before Add, or the user may not move processes there, for which Add asks
+// systemd. The file belongs to the manager, whose Close closes it.
+//
+// If the clone fails with EBUSY, the container's init has moved to a sub-cgroup and enabled
+// controllers for the children, so that the cgroup itself may have no process any more: clone again
+// with InitFD.
 func (m *Manager) FD() (*os.File, error) {
 	if !m.has2() || m.unit != nil && !m.unit.started || !m.mayJoin() {
 		return nil, nil
@@ -149,16 +162,17 @@ func (m *Manager) FD() (*os.File, error) {
 	return m.file, nil
 }
 
-// Hierarchy is one v1 hierarchy (or the cgroup2 one) as a container's cgroup mount shows it.
+// Hierarchy is one v1 hierarchy, or the cgroup2 one, as a mount of type cgroup shows it in the
+// container.
 type Hierarchy struct {
-	Options    string   // of mount(2): "cpu,cpuacct", "none,name=systemd"; "" for cgroup2
-	Name       string   // directory below the container's mount: "cpu,cpuacct"; "" for the only one of unified
-	Links      []string // symbolic links to Name there: "cpu", "cpuacct"
+	Options    string   // for mount(2): "cpu,cpuacct", "none,name=systemd"; "" for cgroup2
+	Name       string   // the directory below the container's mount: "cpu,cpuacct"; "" on a unified host
+	Links      []string // symbolic links to Name beside it: "cpu", "cpuacct"
 	Dir        string   // the container's directory on the host
-	Mountpoint string   // of the hierarchy on the host
+	Mountpoint string   // the hierarchy's mount point on the host
 }
 
-// Hierarchies are what a mount of type cgroup has to show, cgroup2's last.
+// Hierarchies returns what a mount of type cgroup has to show, cgroup2's hierarchy last.
 func (m *Manager) Hierarchies() []Hierarchy {
 	out := m.hierarchies1()
 	switch dir := m.state.Dirs[""]; {
@@ -171,7 +185,7 @@ func (m *Manager) Hierarchies() []Hierarchy {
 	return out
 }
 
-// openError is a directory of the container's that cannot be opened.
+// openError returns the error for a directory of the container that cannot be opened.
 func openError(dir string, err error) error {
 	e := &fault.Error{Text: "open " + dir, Err: err}
 	if fs.Gone(err) {

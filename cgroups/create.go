@@ -14,13 +14,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Create makes the cgroups. One that exists already must have no process in it and not be frozen.
-// What was made is removed again on an error.
+// Create makes the cgroups, and the directories above them. A cgroup that exists already must not
+// be frozen or have processes. After an error it removes what it has made.
 //
-// With Options.Owner, the cgroup2 directory and the files that the kernel names in
-// /sys/kernel/cgroup/delegate are given to that user (runtime-spec, "Cgroup ownership").
+// With Options.Owner it gives the cgroup2 directory to that user, and those of its files that the
+// kernel lists in /sys/kernel/cgroup/delegate (runtime-spec, "Cgroup ownership").
 //
-// With systemd's driver this does nothing: systemd makes a scope only with a process in it (Add).
+// With the systemd driver it does nothing: systemd makes a scope only together with a process (see
+// Add).
 func (m *Manager) Create() error {
 	if m.unit != nil {
 		return nil
@@ -49,7 +50,8 @@ func (m *Manager) create() error {
 	return nil
 }
 
-// mkdir makes dir and its parents below mount; fresh is false if dir was there already.
+// mkdir makes dir and its parents below mount, and calls each for every directory that it has made.
+// fresh is false if dir existed already.
 func (m *Manager) mkdir(dir string, mount string, each func(dir string) error) (fresh bool, err error) {
 	err = fs.Mkdir(unix.AT_FDCWD, dir)
 	if err == unix.ENOENT && dir != mount {
@@ -104,8 +106,9 @@ func (m *Manager) create2() error {
 	return nil
 }
 
-// checkEmpty2 refuses a cgroup with processes, its sub-cgroups included, and a frozen one, in which
-// the container would never start, and davit wait for it beyond the reach of signals. A fresh one is when an ancestor is.
+// checkEmpty2 refuses a cgroup that has processes, also in its sub-cgroups, and a frozen one: the
+// container would never start in it, and davit would wait for it without reacting to signals. A new
+// cgroup is frozen if an ancestor is.
 func checkEmpty2(fd int, dir string) error {
 	events, err := fs.ReadString(fd, "cgroup.events")
 	if err != nil {
@@ -122,6 +125,8 @@ func checkEmpty2(fd int, dir string) error {
 	return isFrozen(dir, self == "1", "0", "cgroup.freeze")
 }
 
+// isFrozen returns the error for a frozen cgroup. itself says that it is not frozen by an ancestor;
+// value is what has to be written to file to thaw it.
 func isFrozen(dir string, itself bool, value, file string) error {
 	hint := "write " + value + " to its " + file
 	if !itself {
@@ -130,7 +135,8 @@ func isFrozen(dir string, itself bool, value, file string) error {
 	return &fault.Error{Field: "linux.cgroupsPath", Text: "cgroup " + dir + " is frozen", Hint: hint}
 }
 
-// checkThawed2 refuses a cgroup2 directory that would be frozen when made, by an ancestor.
+// checkThawed2 refuses a cgroup2 directory that does not exist yet and would be frozen because an
+// ancestor is.
 func checkThawed2(dir, mount string) error {
 	for at := path.Dir(dir); len(at) > len(mount); at = path.Dir(at) {
 		self, err := fs.ReadString(unix.AT_FDCWD, at+"/cgroup.freeze")
@@ -144,11 +150,12 @@ func checkThawed2(dir, mount string) error {
 	return nil
 }
 
-// notEmpty: runc's wording, "container's cgroup is not empty: N process(es) found", is kept.
+// notEmpty returns the error for a cgroup that has processes. Its beginning is runc's: "container's
+// cgroup is not empty: N process(es) found".
 func notEmpty(dir string, pids []int) error {
 	if len(pids) == 0 {
 		return &fault.Error{Field: "linux.cgroupsPath",
-			Text: "container's cgroup is not empty: the processes in " + dir + " are not visible here: they are in another pid namespace",
+			Text: "container's cgroup is not empty: " + dir + " has processes of another pid namespace, which are not visible here",
 			Hint: "another container or service, seen from the host, uses this cgroup: choose another linux.cgroupsPath"}
 	}
 	return &fault.Error{Field: "linux.cgroupsPath",
@@ -156,16 +163,16 @@ func notEmpty(dir string, pids []int) error {
 		Hint: "another container or service uses this cgroup: choose another linux.cgroupsPath"}
 }
 
-// What a container may make below its cgroup, which takes memory of the kernel's that no limit counts, and time of
-// whoever walks through it: far more than systemd, a container engine or a Kubernetes node in a container make.
-// linux.resources.unified can say otherwise.
+// How many cgroups a container may make below its own, and how deep. They take kernel memory that
+// no limit counts, and time of everyone who walks through them. systemd, a container engine or a
+// Kubernetes node in a container need far fewer. linux.resources.unified can set other limits.
 const (
 	maxDepth       = "64"
 	maxDescendants = "16384"
 )
 
-// bound limits the cgroups below a delegated one (kernel, cgroup-v2.rst "Core Interface Files"). A user who may not
-// write these files cannot change what the parent's owner has set.
+// bound limits the cgroups below a delegated one (cgroup-v2.rst, "Core Interface Files"). Where the
+// user may not write these files, the limits of the parent's owner apply.
 func (m *Manager) bound(fd int) error {
 	if !m.opts.Delegated {
 		return nil
@@ -179,14 +186,14 @@ func (m *Manager) bound(fd int) error {
 	return nil
 }
 
-// chown delegates a cgroup2 directory to a user.
+// chown gives a cgroup2 directory to a user.
 func chown(fd int, dir string, uid int) error {
 	if err := unix.Fchownat(fd, "", uid, -1, unix.AT_EMPTY_PATH); err != nil {
 		return fmt.Errorf("chown %s to %d: %w", dir, uid, err)
 	}
 	list, err := fs.ReadString(unix.AT_FDCWD, "/sys/kernel/cgroup/delegate")
 	if err != nil {
-		list = "cgroup.procs\ncgroup.subtree_control\ncgroup.threads" // what the spec prescribes then
+		list = "cgroup.procs\ncgroup.subtree_control\ncgroup.threads" // runtime-spec, "Cgroup ownership"
 	}
 	for name := range strings.SplitSeq(list, "\n") {
 		err := unix.Fchownat(fd, name, uid, -1, unix.AT_SYMLINK_NOFOLLOW)
@@ -197,9 +204,9 @@ func chown(fd int, dir string, uid int) error {
 	return nil
 }
 
-// Add puts a process into every hierarchy; inV2: it was cloned into the cgroup2 one already.
-// With systemd's driver the first Add starts the scope with that process in it, if Start has not, and applies what
-// Set was given.
+// Add moves a process to the container's cgroups. inV2 says that it was cloned into the cgroup2
+// directory already. With the systemd driver the first Add starts the scope with that process,
+// unless Start has done so, and then applies the limits that Set was given before.
 func (m *Manager) Add(pid int, inV2 bool) error {
 	if m.unit != nil {
 		if err := m.Start(pid); err != nil {
@@ -226,7 +233,7 @@ func (m *Manager) Add(pid int, inV2 bool) error {
 	return m.add1(pid)
 }
 
-// join moves a process to dir, whose descriptor may be at hand.
+// join moves a process to dir. fd is dir if the caller has it open, otherwise unix.AT_FDCWD.
 func (m *Manager) join(fd int, dir string, pid int) error {
 	defer m.span(func() string { return "move to " + dir })()
 	file := "cgroup.procs"
@@ -255,8 +262,8 @@ func (m *Manager) join(fd int, dir string, pid int) error {
 	return e
 }
 
-// InitFD is the cgroup2 directory that process pid is in now: where exec goes if FD's is
-// busy. The caller closes it.
+// InitFD returns the cgroup2 directory that the process pid is in now, opened with O_PATH. exec
+// clones its process there if FD's directory is busy. The caller closes it.
 func (m *Manager) InitFD(pid int) (*os.File, error) {
 	file := "/proc/" + strconv.Itoa(pid) + "/cgroup"
 	s, err := fs.ReadString(unix.AT_FDCWD, file)

@@ -10,12 +10,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Destroy removes the cgroups and their sub-cgroups, once the processes in them are gone, which it
-// waits for at most ten seconds; it kills nobody. A frozen container is thawed, so that killed processes
-// can go. What is gone already is fine. Parents, which other containers may share, stay.
+// Destroy removes the cgroups and their sub-cgroups. It kills nobody, but waits for the processes
+// in them to end, at most ten seconds. It thaws a frozen container, so that killed processes can
+// end. A cgroup that does not exist is no error. The directories above stay: other containers may
+// use them.
 func (m *Manager) Destroy() error {
 	if m.unit != nil {
-		if !m.unit.started { // a unit of that name is another's, and so are its cgroups
+		if !m.unit.started { // a scope of that name, and its cgroups, belong to somebody else
 			m.Close()
 			return nil
 		}
@@ -38,8 +39,9 @@ func (m *Manager) Destroy() error {
 	return errors.Join(errs...)
 }
 
-// RemoveEmpty removes the cgroups that nobody is in and that have no sub-cgroups: those of a davit which was killed
-// before it knew them to be its container's own. With systemd's driver there is nothing to remove: a scope ends with its processes.
+// RemoveEmpty removes those of the cgroups that have no processes and no sub-cgroups. It is for a
+// davit that was killed before it recorded that they belong to its container. With the systemd
+// driver it does nothing: a scope ends with its processes.
 func (m *Manager) RemoveEmpty() error {
 	if m.unit != nil {
 		return nil
@@ -54,14 +56,15 @@ func (m *Manager) RemoveEmpty() error {
 	return errors.Join(errs...)
 }
 
-// remove tries rmdir alone first: it is all that an empty cgroup takes.
+// remove removes one cgroup and all below it. It first tries a plain rmdir, which is enough for an
+// empty cgroup.
 func (m *Manager) remove(dir string, v2 bool) error {
 	err := fs.Rmdir(dir)
 	if err == nil || err == unix.ENOENT {
 		return nil
 	}
 	if err != unix.EBUSY {
-		// EROFS comes for what does not exist too (runc issue 4518).
+		// rmdir returns EROFS also for a directory that does not exist (runc issue 4518).
 		if unix.Access(dir, unix.F_OK) == unix.ENOENT {
 			return nil
 		}

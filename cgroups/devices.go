@@ -8,7 +8,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// checkDevices refuses rules that setDevices could not set, before anything is made.
+// checkDevices refuses rules that setDevices could not set. New calls it, before anything is made.
 func (m *Manager) checkDevices(list []specs.LinuxDeviceCgroup) error {
 	if list == nil || m.state.Rootless {
 		return nil
@@ -16,8 +16,9 @@ func (m *Manager) checkDevices(list []specs.LinuxDeviceCgroup) error {
 	return devices.Check(list, m.version("devices"))
 }
 
-// setDevices restricts devices to what the rules allow; nil leaves them as they are. had are the rules before an
-// update, nil if they are not known. Rootless containers have no rules: see State.Rootless.
+// setDevices restricts the container to the devices that the rules allow. A nil list changes
+// nothing. had are the rules before an update, nil if they are not known. Rootless containers have
+// no rules: see State.Rootless.
 func (m *Manager) setDevices(list, had []specs.LinuxDeviceCgroup, update bool) error {
 	if list == nil || m.state.Rootless {
 		return nil

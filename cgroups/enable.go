@@ -13,14 +13,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// enable gives the container's cgroup every controller that cgroup v2 has on this host, from
-// the root down. All of them, as runc and crun do: engines read statistics of controllers without a limit.
-// A controller that cannot be had is an error only if the config needs it.
+// enable enables every controller that cgroup v2 has on this host for the container's cgroup, from
+// the root down. It enables all of them, as runc and crun do: engines also read statistics of
+// controllers without limits. A controller that cannot be enabled is an error only if the config
+// needs it.
 func (m *Manager) enable(fd int) error {
 	all := m.layout.controllers()
 	have := " " + readControllers(fd, "cgroup.controllers") + " "
 	if have == all && all != "  " {
-		return nil // also: a threaded cgroup never has them all
+		return nil // nothing to do; a threaded cgroup never has all of them, so it is checked below
 	}
 	dir := m.state.Dirs[""]
 	if err := m.checkType(fd, dir); err != nil {
@@ -47,7 +48,7 @@ func (m *Manager) enable(fd int) error {
 	return nil
 }
 
-// between lists the directories from mount to dir, dir itself excluded, root first.
+// between returns the directories from mount down to dir's parent.
 func between(mount, dir string) []string {
 	var list []string
 	for p := path.Dir(dir); len(p) >= len(mount); p = path.Dir(p) {
@@ -56,8 +57,9 @@ func between(mount, dir string) []string {
 	return list
 }
 
-// giveAll enables for the children of dir what it has itself, all in one write; what the kernel refuses
-// together is tried one by one.
+// giveAll enables for the children of dir all controllers that dir has itself. It uses a single
+// write; if the kernel refuses that, it tries the controllers one by one, and returns the first
+// error.
 func giveAll(dir, all string) error {
 	fd, err := fs.OpenDir(dir)
 	if err != nil {
@@ -89,9 +91,10 @@ func giveAll(dir, all string) error {
 	return err
 }
 
-// crowded says whether a cgroup has processes itself (the real root, without a type, may). The kernel would refuse
-// controllers like memory with EBUSY, but accept those that work on threads, like cpu, and make the cgroup a threaded
-// domain by that, in which nothing but threads can be contained.
+// crowded reports whether a cgroup other than the host's root has processes itself. For its
+// children the kernel would refuse controllers like memory with EBUSY. But it would accept those
+// that work on threads, like cpu, and thereby turn the cgroup into a threaded domain, below which
+// there can only be threads. The host's root has no cgroup.type.
 func crowded(fd int) bool {
 	if _, err := fs.ReadString(fd, "cgroup.type"); err != nil {
 		return false
@@ -100,11 +103,12 @@ func crowded(fd int) bool {
 	return err == nil && procs != ""
 }
 
+// refusedToGive returns the error for controllers that dir cannot enable for its children.
 func refusedToGive(fd int, dir, c string, err error) *fault.Error {
 	e := &fault.Error{Text: fmt.Sprintf("write %q to %s/cgroup.subtree_control", c, dir), Err: err}
 	switch err {
 	case unix.EBUSY:
-		e.Hint = dir + " has processes itself, and so can give its children no controllers"
+		e.Hint = dir + " has processes itself, so it cannot enable controllers for its children"
 		if procs, err := fs.ReadString(fd, "cgroup.procs"); err == nil && procs != "" {
 			e.Hint += ": move away " + strings.ReplaceAll(procs, "\n", ", ")
 		}
@@ -118,12 +122,12 @@ func refusedToGive(fd int, dir, c string, err error) *fault.Error {
 	return e
 }
 
-// checkType makes a cgroup in a threaded subtree usable, or says why it cannot be: it can hold
-// threads, and only controllers that work on threads.
+// checkType makes a cgroup in a threaded subtree usable. Such a cgroup can only have controllers
+// that work on threads: if the config needs another one, checkType returns an error.
 func (m *Manager) checkType(fd int, dir string) error {
 	kind, err := fs.ReadString(fd, "cgroup.type")
 	if err != nil || kind == "domain" {
-		return nil // the kernel's root has no type
+		return nil // the host's root has no cgroup.type
 	}
 	for i := range m.writes {
 		w := &m.writes[i]

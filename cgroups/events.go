@@ -14,14 +14,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Event is something that happened in a container's cgroup.
+// Event reports what has happened in a container's cgroup since the event before.
 type Event struct {
-	OOM   uint64 // processes that the out-of-memory killer ended since the last event; on v1 also 1 if memory ran out with the killer disabled
-	Empty bool   // no process is left
+	// OOM is how many processes the kernel's out-of-memory killer has killed. On v1 it is also 1 if
+	// memory ran out while the killer is disabled.
+	OOM   uint64
+	Empty bool // no process is left
 }
 
-// Events reports OOM kills and emptiness until ctx is done, the cgroup is gone or nobody is left in it, and then closes
-// the channel. It costs nothing between events: the kernel wakes it.
+// Events reports OOM kills, and that no process is left. It closes the channel once ctx is done,
+// the cgroup is removed or no process is left in it. Between events it uses no processor time: the
+// kernel wakes it.
 func (m *Manager) Events(ctx context.Context) (<-chan Event, error) {
 	w := &watcher{out: make(chan Event, 16), events: -1, removed: -1, memory: -1, oom: -1, stop: -1, proc: -1}
 	if err := m.watch(w); err != nil {
@@ -37,21 +40,21 @@ func (m *Manager) Events(ctx context.Context) (<-chan Event, error) {
 	return w.out, nil
 }
 
-// watcher holds the descriptors that are polled; -1 is none.
+// watcher has the descriptors that Events polls; -1 stands for none.
 type watcher struct {
 	out     chan Event
 	events  int        // v2: cgroup.events
-	removed int        // v2: an inotify of the parent; a cgroup that is removed takes with it what cgroup.events had to tell
+	removed int        // v2: an inotify on the parent, since a removed cgroup no longer wakes a poll of cgroup.events
 	memory  int        // v2: memory.events, or v1: memory.oom_control
-	oom     int        // v1: the eventfd that is bound to memory.oom_control
-	stop    int        // eventfd: ctx is done
-	proc    int        // legacy: a pidfd of some process in the cgroup; v1 itself does not tell when it is empty
-	procs   string     // legacy: the directory to find the next one in
-	mu      sync.Mutex // guards stop: ctx may be done while the watcher ends by itself
+	oom     int        // v1: the eventfd that memory.oom_control signals
+	stop    int        // an eventfd that says that ctx is done
+	proc    int        // legacy: a pidfd of a process in the cgroup, since v1 does not tell when a cgroup is empty
+	procs   string     // legacy: the directory in which the next process is found
+	mu      sync.Mutex // protects stop: ctx may be done while the watcher is just ending
 	dir     string
 	v1      bool
 	kills   uint64
-	again   int // v1: how often to look again for the kill that was announced
+	again   int // v1: how often to look again for the kill that the eventfd has announced
 }
 
 func (m *Manager) watch(w *watcher) (err error) {
@@ -82,7 +85,7 @@ func (m *Manager) watch(w *watcher) (err error) {
 			return err
 		}
 		w.memory, err = fs.OpenAt(dir, "memory.events", unix.O_RDONLY)
-		if err != nil && err != unix.ENOENT { // without the controller nobody is killed for its limit
+		if err != nil && err != unix.ENOENT { // without the controller there is no limit, and nobody is killed for it
 			return fmt.Errorf("open %s/memory.events: %w", m.state.Dirs[""], err)
 		}
 		w.kills = w.count()
@@ -93,7 +96,8 @@ func (m *Manager) watch(w *watcher) (err error) {
 	return nil
 }
 
-// watchParent has removed told of what is removed beside dir, and of dir itself.
+// watchParent makes w.removed report when dir is removed. It also reports the removal of
+// directories beside it.
 func (w *watcher) watchParent(dir string) (err error) {
 	if w.removed, err = unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK); err != nil {
 		return fmt.Errorf("inotify_init1: %w (fs.inotify.max_user_instances limits how many there are)", err)
@@ -152,13 +156,14 @@ func (w *watcher) run(ctx context.Context) {
 		if w.again > 0 {
 			timeout = 10 // ms
 		}
-		if _, err := unix.Poll(fds, timeout); err != nil && err != unix.EINTR { // a negative descriptor is skipped
+		if _, err := unix.Poll(fds, timeout); err != nil && err != unix.EINTR { // poll skips negative descriptors
 			return
 		}
 	}
 }
 
-// look reads what changed; end: there will be nothing more.
+// look returns what has changed since the last call. oom says that v1's eventfd was signalled. end
+// is true if nothing more will happen.
 func (w *watcher) look(oom bool) (e Event, end bool) {
 	if w.v1 && oom && w.removed1() {
 		return e, true
@@ -171,7 +176,7 @@ func (w *watcher) look(oom bool) (e Event, end bool) {
 		}
 	}
 	if w.events >= 0 {
-		var told [4096]byte // which directory it was is of no matter
+		var told [4096]byte // the names of the removed directories are not needed
 		_, _ = unix.Read(w.removed, told[:])
 		var buf [256]byte
 		n, err := unix.Pread(w.events, buf[:], 0)
@@ -185,7 +190,7 @@ func (w *watcher) look(oom bool) (e Event, end bool) {
 	return e, e.Empty
 }
 
-// count is how many processes the OOM killer has ended in the cgroup so far.
+// count returns how many processes the OOM killer has killed in the cgroup so far.
 func (w *watcher) count() uint64 {
 	var buf [512]byte
 	if w.memory < 0 {
@@ -204,7 +209,8 @@ func (w *watcher) count() uint64 {
 	return 0
 }
 
-// OOMKills is how many processes the OOM killer has ended in the container so far.
+// OOMKills returns how many processes the OOM killer has killed in the container so far, 0 if that
+// cannot be read.
 func (m *Manager) OOMKills() uint64 {
 	file := "memory.events"
 	if m.version("memory") == 1 {

@@ -9,18 +9,20 @@ import (
 	"davit/cgroups/fs"
 )
 
-// How long the kernel is given. A process in uninterruptible sleep (a dead NFS server) is neither
-// frozen nor gone before it wakes.
+// How long davit waits for the kernel to freeze processes, and for processes to end. One in
+// uninterruptible sleep, as for a dead NFS server, does neither until it wakes.
 const (
 	freezeTimeout = 10 * time.Second
 	emptyTimeout  = 10 * time.Second
 )
 
-// ErrNoFreezer is a container whose processes cannot be stopped.
+// ErrNoFreezer says that the container has no cgroup in which its processes can be frozen.
 var ErrNoFreezer = errors.New("the container has no cgroup with a freezer")
 
-// Freeze stops every process, and returns when all are stopped; after a failure nothing stays frozen.
-// Cgroup v2's freezer is used on a hybrid host too: it tells when it is done, and a frozen process can be killed.
+// Freeze stops all processes of the container, and returns once all are stopped. It waits at most
+// ten seconds. After an error it thaws them again. On a hybrid host it uses cgroup v2's freezer,
+// which reports when it is done, and whose frozen processes can be killed. The error is
+// [ErrNoFreezer] if there is none.
 func (m *Manager) Freeze() error {
 	if m.has2() {
 		return m.freeze2()
@@ -43,8 +45,9 @@ func (m *Manager) freeze2() error {
 	return nil
 }
 
-// Thaw undoes Freeze, and a freeze by others through either version. It tries again what fails for a moment. That a
-// hierarchy cannot be thawed is no error if the container is not frozen there.
+// Thaw lets the container's processes continue, whoever has frozen them, and in which hierarchy. It
+// repeats calls that may fail for a moment only. A hierarchy that cannot be thawed is no error if
+// the container is not frozen there, or if the cgroup does not exist.
 func (m *Manager) Thaw() error {
 	var errs []error
 	if m.has2() {
@@ -65,10 +68,11 @@ func (m *Manager) Thaw() error {
 	return errors.Join(errs...)
 }
 
-// thawed says whether the answer of frozen1 or frozen2 is a certain no.
+// thawed reports whether frozen1 or frozen2 has found the container not frozen.
 func thawed(frozen bool, err error) bool { return err == nil && !frozen }
 
-// ThawAll thaws what would keep killed processes from their death: a frozen container, and v1's freezer below it.
+// ThawAll thaws the container if it is frozen, and all v1 cgroups below it: killed processes would
+// not end there.
 func (m *Manager) ThawAll() error {
 	if frozen, err := m.Frozen(); err == nil && frozen {
 		if err := m.Thaw(); err != nil {
@@ -78,8 +82,8 @@ func (m *Manager) ThawAll() error {
 	return m.thawAll1()
 }
 
-// Frozen says whether the container is frozen, by whomever. A cgroup that is gone is not. It tries again what fails for
-// a moment.
+// Frozen reports whether the container itself is frozen, whoever has done that. A cgroup that does
+// not exist is not frozen. It repeats calls that may fail for a moment only.
 func (m *Manager) Frozen() (frozen bool, err error) {
 	err = fs.Retry(func() error {
 		frozen, err = m.frozen()
@@ -97,7 +101,7 @@ func (m *Manager) frozen() (bool, error) {
 	return m.frozen1()
 }
 
-// frozen2 says whether the container is frozen by cgroup2's freezer.
+// frozen2 is Frozen for cgroup v2's freezer.
 func (m *Manager) frozen2() (bool, error) {
 	fd, err := m.dir2()
 	if err == nil {
@@ -112,7 +116,8 @@ func (m *Manager) frozen2() (bool, error) {
 	return false, fmt.Errorf("read %s/cgroup.freeze: %w", m.state.Dirs[""], err)
 }
 
-// Freezes says whether the container's cgroup is frozen, by itself or by an ancestor, of which Frozen does not know.
+// Freezes reports whether the container's processes are frozen, by the container's cgroup or by one
+// above it, which Frozen does not consider.
 func (m *Manager) Freezes() (bool, error) {
 	if frozen, err := m.freezes1(); frozen || err != nil || !m.has2() {
 		return frozen, err

@@ -11,10 +11,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Kill sends sig to every process of the container, its sub-cgroups included, whatever their pid
-// namespace, also while they fork. SIGKILL on v2 is one write; anything else freezes, signals and thaws.
-// A container that is frozen already stays so, except for SIGKILL on v1, which only works on thawed ones.
-// An empty or missing cgroup is fine.
+// Kill sends sig to every process of the container, also to those in sub-cgroups and in other pid
+// namespaces, and also while they fork. For SIGKILL on v2 that is a single write; otherwise Kill
+// freezes the processes, signals them and thaws them. A container that was frozen stays frozen,
+// except after SIGKILL on v1, where a frozen process does not die. An empty cgroup, or one that
+// does not exist, is no error. A container without any cgroup is one.
 func (m *Manager) Kill(sig unix.Signal) error {
 	if len(m.state.Dirs) == 0 {
 		return errNoCgroup
@@ -24,7 +25,7 @@ func (m *Manager) Kill(sig unix.Signal) error {
 	case sig != unix.SIGKILL:
 		err = m.signal(sig)
 	case m.has2():
-		err = fs.Retry(m.kill2) // a second SIGKILL does no harm
+		err = fs.Retry(m.kill2) // repeating SIGKILL does no harm
 	default:
 		err = fs.Retry(func() error { return m.signal(sig) })
 	}
@@ -42,7 +43,7 @@ func (m *Manager) kill2() error {
 		return err
 	}
 	err = fs.WriteAt(fd, "cgroup.kill", "1")
-	if err == unix.EOPNOTSUPP { // a threaded cgroup
+	if err == unix.EOPNOTSUPP { // the cgroup is threaded
 		return m.signal(unix.SIGKILL)
 	}
 	if err != nil {
@@ -54,8 +55,9 @@ func (m *Manager) kill2() error {
 	return m.killStrays()
 }
 
-// signal freezes, so that nobody forks unseen, signals every process, and thaws, whatever happens. Where nothing can be
-// frozen (no freezer; a process in uninterruptible sleep) it signals in rounds until nobody new appears.
+// signal freezes the processes, so that none can fork unseen, signals each of them, and always
+// thaws them again. If they cannot be frozen (there is no freezer, or a process is in
+// uninterruptible sleep), it signals in rounds until no new process appears.
 func (m *Manager) signal(sig unix.Signal) error {
 	was, err := m.Frozen()
 	if err != nil {
@@ -75,8 +77,8 @@ func (m *Manager) signal(sig unix.Signal) error {
 	return err
 }
 
-// signalRounds signals every process once. A round that fails for a moment is followed by another. A process that
-// cannot be signalled does not keep the others from it.
+// signalRounds signals every process once. It repeats a round that fails for a moment. If a process
+// cannot be signalled, it goes on with the others and returns the first such error.
 func (m *Manager) signalRounds(sig unix.Signal, frozen bool) error {
 	seen := make(map[int]bool)
 	var refused error
@@ -105,7 +107,7 @@ func signalName(sig unix.Signal) string {
 	return "signal " + strconv.Itoa(int(sig))
 }
 
-// signalNew signals the processes that are not in seen yet, and tells each.
+// signalNew signals the processes that are not in seen yet, and calls tell for each.
 func (m *Manager) signalNew(sig unix.Signal, seen map[int]bool, tell func(pid int, err error)) error {
 	for _, dir := range m.watched() {
 		err := fs.Members(dir, func(at int, pids []int) error {
@@ -124,12 +126,13 @@ func (m *Manager) signalNew(sig unix.Signal, seen map[int]bool, tell func(pid in
 	return nil
 }
 
-// signalBatch is how many processes are held by descriptors at a time.
+// signalBatch is how many pidfds are open at a time.
 const signalBatch = 64
 
-// signalMembers signals those of pids that are in the cgroup at, and tells each. Where nothing is frozen a pid may have
-// become another process's, outside of the container, since it was read: so a pidfd is opened, and the cgroup looked at
-// again. If the pid is in it now, the pidfd is that process's, or one's that has ended, which takes no signal.
+// signalMembers signals those of pids that are in the open cgroup at, and calls tell for each.
+// Unless the processes are frozen, a pid may meanwhile belong to another process, outside the
+// container. Therefore it first opens a pidfd, and then reads the cgroup again: if the pid is still
+// there, the pidfd refers to that process, or to one that has ended and takes no signal.
 func signalMembers(at int, pids []int, sig unix.Signal, tell func(pid int, err error)) error {
 	fds := make(map[int]int, len(pids))
 	defer func() {
@@ -139,7 +142,9 @@ func signalMembers(at int, pids []int, sig unix.Signal, tell func(pid int, err e
 	}()
 	for _, pid := range pids {
 		fd, err := unix.PidfdOpen(pid, 0)
-		if err == unix.ESRCH || err == unix.EINVAL || err == unix.ENOENT { // gone; or by now a thread's, which newer kernels tell by ENOENT
+		// The process has ended; or the number now belongs to a thread, for which newer kernels
+		// return ENOENT.
+		if err == unix.ESRCH || err == unix.EINVAL || err == unix.ENOENT {
 			continue
 		}
 		if err != nil {
@@ -167,7 +172,8 @@ func signalMembers(at int, pids []int, sig unix.Signal, tell func(pid int, err e
 	return nil
 }
 
-// watched are the directories whose processes are signalled: the leading one, and on a hybrid host one of v1's.
+// watched returns the directories whose processes are signalled: the leading one, and on a hybrid
+// host also one of v1.
 func (m *Manager) watched() []string {
 	dirs := []string{m.leader()}
 	if dir := m.leader1(); m.has2() && dir != "" {

@@ -11,36 +11,37 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Modes of a host, as the state has them.
+// The modes of a host, as State.Mode has them.
 const (
 	Unified = "unified" // cgroup v2 on /sys/fs/cgroup
-	Hybrid  = "hybrid"  // v1 hierarchies there, and v2 on /sys/fs/cgroup/unified
-	Legacy  = "legacy"  // v1 hierarchies only
+	Hybrid  = "hybrid"  // v1 hierarchies below /sys/fs/cgroup, and v2 on /sys/fs/cgroup/unified
+	Legacy  = "legacy"  // only v1 hierarchies, below /sys/fs/cgroup
 )
 
-// Drivers.
+// The drivers, as State.Driver has them.
 const (
 	Cgroupfs = "cgroupfs"
 	Systemd  = "systemd"
 )
 
-// The layout is known by name and by the file system's type; the mount table is never read,
-// since a node may have tens of thousands of mounts (runc issue 2832).
+// davit finds the hierarchies by their usual names and by the type of the filesystem. It never
+// reads the mount table, since a node may have tens of thousands of mounts (runc issue 2832).
 const (
 	root       = "/sys/fs/cgroup"
 	hybridRoot = root + "/unified"
 )
 
-// layout is where a host has its hierarchies.
+// layout tells where a host has its hierarchies.
 type layout struct {
 	mode  string
-	v2    string   // mount point of cgroup2, "" if there is none
-	own2  string   // davit's own cgroup in it; only known if asked for or not unified
-	v1    []mount1 // in the order of /proc/self/cgroup
-	avail string   // cgroup.controllers of v2's root, with blanks around, once asked for
+	v2    string   // the mount point of cgroup2, "" if there is none
+	own2  string   // davit's own cgroup in it; on a unified host only if detect was asked for it
+	v1    []mount1 // the v1 hierarchies, in the order of /proc/self/cgroup
+	avail string   // what controllers returns, "" if it was not called yet
 }
 
-// detect finds the host's layout; own: also davit's own cgroups, that a relative path starts from.
+// detect finds the host's hierarchies. own says that davit's own cgroups are needed, too, at which
+// a relative path starts.
 func detect(own bool) (*layout, error) {
 	l := new(layout)
 	switch host.Host().Cgroup() {
@@ -65,8 +66,8 @@ func detect(own bool) (*layout, error) {
 
 var errNoCgroups = errors.New("no cgroup hierarchy is mounted on " + root)
 
-// read takes the hierarchies and davit's place in each from /proc/self/cgroup's lines:
-// "4:memory:/path", "3:cpu,cpuacct:/", "1:name=systemd:/", "0::/".
+// read takes the hierarchies, and davit's own cgroup in each, from the lines of /proc/self/cgroup:
+// "4:memory:/path", "3:cpu,cpuacct:/", "1:name=systemd:/", "0::/" (cgroups(7)).
 func (l *layout) read(proc string) error {
 	var names []string
 	if l.mode != Unified {
@@ -92,8 +93,8 @@ func (l *layout) read(proc string) error {
 	return nil
 }
 
-// on2 says whether cgroup v2 has a controller on this host. "cgroup" and "devices" are
-// everywhere: core files and an eBPF program.
+// on2 reports whether cgroup v2 has a controller on this host. "cgroup" stands for the core files,
+// which it always has, as it has "devices", which are an eBPF program.
 func (l *layout) on2(ctrl string) bool {
 	if l.v2 == "" {
 		return false
@@ -105,7 +106,7 @@ func (l *layout) on2(ctrl string) bool {
 	return strings.Contains(l.controllers(), " "+ctrl+" ")
 }
 
-// controllers are those of v2's root, with a blank before and after each.
+// controllers returns the controllers of cgroup v2's root, with a blank before and after each.
 func (l *layout) controllers() string {
 	if l.avail == "" {
 		l.avail = " " + readControllers(unix.AT_FDCWD, l.v2+"/cgroup.controllers") + " "
@@ -113,6 +114,8 @@ func (l *layout) controllers() string {
 	return l.avail
 }
 
+// readControllers returns the contents of cgroup.controllers or cgroup.subtree_control, "" if it
+// cannot be read.
 func readControllers(dir int, name string) string {
 	s, err := fs.ReadString(dir, name)
 	if err != nil {

@@ -12,8 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// readStats reads a container's figures from whichever version has each controller. A file that this kernel
-// or controller does not have leaves its figures at zero.
+// Read returns the container's resource usage, with each controller's values from the hierarchy
+// that has it. Values whose file does not exist are zero. It returns what it could read even if it
+// returns an error, which is the first one.
 func Read(from Source) (*Stats, error) {
 	s := &Stats{Hugetlb: map[string]HugetlbStats{}}
 	r := &reader{Source: from}
@@ -30,7 +31,7 @@ func Read(from Source) (*Stats, error) {
 	}
 	if current := r.text("pids", "pids.current"); current != "" {
 		s.Pids.Current = fs.ParseNumber(current)
-	} else if pids, err := r.Pids(); err == nil { // without the controller
+	} else if pids, err := r.Pids(); err == nil { // there is no pids controller
 		s.Pids.Current = uint64(len(pids))
 	}
 	if max := r.number("pids", "pids.max"); max != math.MaxUint64 {
@@ -42,7 +43,7 @@ func Read(from Source) (*Stats, error) {
 		r.io2(&s.Blkio)
 	}
 	r.hugetlb(s)
-	if r.Unified { // pressure is told by v2 alone, also for controllers that sit on v1
+	if r.Unified { // only v2 has pressure, also for controllers whose hierarchy is v1's
 		s.CPU.PSI = r.pressure("cpu.pressure")
 		s.Memory.PSI = r.pressure("memory.pressure")
 		s.Blkio.PSI = r.pressure("io.pressure")
@@ -50,22 +51,22 @@ func Read(from Source) (*Stats, error) {
 	return s, r.err
 }
 
-// reader reads files of a container's controllers and keeps the first error that is more than
-// a missing file.
+// reader reads the files of a container's controllers. It keeps the first error that is not just a
+// missing file.
 type reader struct {
 	Source
 	err error
 }
 
-// source is where a container's figures are.
+// Source gives access to a container's cgroups.
 type Source struct {
-	On      func(ctrl string) int          // where a controller is
-	Open    func(ctrl string) (int, error) // the directory of a controller
-	Pids    func() ([]int, error)          // all processes, where there is no pids controller
-	Unified bool                           // there is a cgroup2 directory
+	On      func(ctrl string) int          // the version of the hierarchy that has a controller, 0 if none has it
+	Open    func(ctrl string) (int, error) // the open directory of a controller
+	Pids    func() ([]int, error)          // all processes; asked only if there is no pids controller
+	Unified bool                           // the container has a cgroup2 directory
 }
 
-// text is a file's contents, "" if there is none.
+// text returns a file's contents, "" if the file does not exist.
 func (r *reader) text(ctrl, file string) string {
 	if r.On(ctrl) == 0 {
 		return ""
@@ -77,16 +78,16 @@ func (r *reader) text(ctrl, file string) string {
 			return s
 		}
 	}
-	if r.err == nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EOPNOTSUPP) { // EOPNOTSUPP: PSI is off
+	if r.err == nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EOPNOTSUPP) { // EOPNOTSUPP means that the kernel has PSI switched off
 		r.err = fmt.Errorf("read %s: %w", file, err)
 	}
 	return ""
 }
 
-// number is a file with one number; "max" is the largest.
+// number returns the number that a file contains, as fs.ParseNumber reads it.
 func (r *reader) number(ctrl, file string) uint64 { return fs.ParseNumber(r.text(ctrl, file)) }
 
-// each calls f for the lines "key value" of a file.
+// each calls f for each line "key value" of a file.
 func (r *reader) each(ctrl, file string, f func(key string, value uint64)) {
 	for line := range strings.Lines(r.text(ctrl, file)) {
 		if key, value, ok := strings.Cut(strings.TrimSpace(line), " "); ok {
@@ -95,7 +96,8 @@ func (r *reader) each(ctrl, file string, f func(key string, value uint64)) {
 	}
 }
 
-// cpu2 reads cpu.stat, which v2 has without the controller too; microseconds become nanoseconds.
+// cpu2 reads cpu.stat, which v2 has even without the cpu controller. It converts microseconds to
+// nanoseconds.
 func (r *reader) cpu2(s *Stats) {
 	r.each("cgroup", "cpu.stat", func(key string, v uint64) {
 		switch key {
@@ -166,9 +168,10 @@ func (r *reader) memory2(s *MemoryStats) {
 	}
 }
 
-// io2 reads io.stat: "259:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=0 dios=0"; the operations get v1's names. The figures
-// are those of the last device before them: the kernel writes no end of line after a device without any. It calls one
-// that is gone "(unknown)", which is left out.
+// io2 reads io.stat: "259:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=0 dios=0". The operations get
+// v1's names. A value belongs to the last device named before it, since the kernel writes no
+// newline after a device without values. A device that no longer exists is called "(unknown)"
+// there, and is left out.
 func (r *reader) io2(s *BlkioStats) {
 	for line := range strings.Lines(r.text("io", "io.stat")) {
 		var e BlkioEntry
@@ -204,8 +207,9 @@ func operation(key string) string {
 	return "Write"
 }
 
-// hugetlb reads each page size that the cgroup has files for: the reservations, where the kernel accounts for them
-// (5.7), since it is those that the limit is first met by; else the usage. As in runc.
+// hugetlb reads the usage for each page size that the cgroup has files for. Where the kernel
+// accounts for reservations (since 5.7) it reads those instead, as runc does: they reach the limit
+// first.
 func (r *reader) hugetlb(s *Stats) {
 	v := r.On("hugetlb")
 	if v == 0 {
@@ -233,7 +237,7 @@ func (r *reader) hugetlb2(file string) (h HugetlbStats, has bool) {
 		return h, false
 	}
 	h.Usage = fs.ParseNumber(usage)
-	r.each("hugetlb", file+"events", func(key string, v uint64) { // counts for both limits
+	r.each("hugetlb", file+"events", func(key string, v uint64) { // the file counts for both limits
 		if key == "max" {
 			h.Failcnt = v
 		}
@@ -241,7 +245,8 @@ func (r *reader) hugetlb2(file string) (h HugetlbStats, has bool) {
 	return h, true
 }
 
-// pressure reads "some avg10=0.00 avg60=0.00 avg300=0.00 total=0" and "full …"; nil if the kernel has PSI off.
+// pressure reads lines like "some avg10=0.00 avg60=0.00 avg300=0.00 total=0". It returns nil if the
+// kernel has PSI switched off.
 func (r *reader) pressure(file string) *PSI {
 	text := r.text("cgroup", file)
 	if text == "" {

@@ -21,7 +21,7 @@ func (r *reader) cpu1(s *Stats) {
 	u := &s.CPU.Usage
 	u.Total = r.number("cpuacct", "cpuacct.usage")
 	r.each("cpuacct", "cpuacct.stat", func(key string, v uint64) {
-		const tick = 1e9 / 100 // USER_HZ is 100 on every architecture with cgroups
+		const tick = 1e9 / 100 // nanoseconds; USER_HZ is 100 on all of davit's architectures
 		switch key {
 		case "user":
 			u.User = v * tick
@@ -30,7 +30,7 @@ func (r *reader) cpu1(s *Stats) {
 		}
 	})
 	for i, line := range strings.Split(r.text("cpuacct", "cpuacct.usage_all"), "\n") {
-		if f := strings.Fields(line); i > 0 && len(f) == 3 { // "cpu user system"
+		if f := strings.Fields(line); i > 0 && len(f) == 3 { // a line is "CPU USER SYSTEM"
 			u.PercpuUser = append(u.PercpuUser, fs.ParseNumber(f[1]))
 			u.PercpuKernel = append(u.PercpuKernel, fs.ParseNumber(f[2]))
 		}
@@ -58,8 +58,8 @@ func (r *reader) memory1(s *MemoryStats) {
 	s.KernelTCP = entry("memory.kmem.tcp.")
 }
 
-// blkio1 reads the I/O scheduler's figures if a scheduler with cgroups is in use (bfq; cfq before
-// Linux 5.0), else those of throttling, which count every request.
+// blkio1 reads the values of the I/O scheduler if one that knows cgroups is in use (bfq; cfq before
+// Linux 5.0). Otherwise it reads those of throttling, which count every request.
 func (r *reader) blkio1(s *BlkioStats) {
 	for _, prefix := range [...]string{"blkio.bfq.", "blkio."} {
 		s.IoServicedRecursive = r.blkioEntries(prefix + "io_serviced_recursive")
@@ -79,7 +79,8 @@ func (r *reader) blkio1(s *BlkioStats) {
 	s.IoServicedRecursive = r.blkioEntries("blkio.throttle.io_serviced_recursive")
 }
 
-// blkioEntries reads "8:0 Read 123" and "8:0 123"; the file's grand total is left out, as in runc.
+// blkioEntries reads lines like "8:0 Read 123" and "8:0 123". It leaves out the file's total, as
+// runc does.
 func (r *reader) blkioEntries(file string) []BlkioEntry {
 	var out []BlkioEntry
 	for line := range strings.Lines(r.text("blkio", file)) {

@@ -9,13 +9,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The wire protocol of D-Bus (dbus.freedesktop.org, "D-Bus Specification"), as much of it as calls to
-// systemd take.
+// This file has the wire protocol of D-Bus (dbus.freedesktop.org, "D-Bus Specification"), as far as
+// calls to systemd need it.
 
-// Timeout bounds each call, and the wait for each job.
+// Timeout is how long davit waits for the answer to a call, and for the end of a job.
 const Timeout = 30 * time.Second
 
-// Error is an error that the other side answered with.
+// Error is an error that the other side has answered with.
 type Error struct {
 	Name    string // "org.freedesktop.systemd1.UnitExists"
 	Message string
@@ -28,7 +28,7 @@ func (e *Error) Error() string {
 	return e.Message + " (" + e.Name + ")"
 }
 
-// is says whether err is an answer of that name.
+// is reports whether err is an *Error of that name.
 func is(err error, name string) bool {
 	var e *Error
 	return errors.As(err, &e) && e.Name == name
@@ -38,11 +38,11 @@ func is(err error, name string) bool {
 type wire struct {
 	fd      int
 	serial  uint32
-	in      []byte    // received, not used yet
-	signals []message // received while waiting for something else
+	in      []byte    // bytes that were received and belong to no message yet
+	signals []message // signals that came while another message was awaited
 }
 
-// Kinds of messages.
+// The kinds of messages.
 const (
 	methodCall   = 1
 	methodReturn = 2
@@ -52,15 +52,15 @@ const (
 
 type message struct {
 	kind   byte
-	reply  uint32 // the serial of the call that it answers
+	reply  uint32 // the serial number of the call that it answers
 	member string
-	name   string // of an error
+	name   string // the name of an error
 	order  binary.ByteOrder
 	body   []byte
 }
 
-// dial connects and authenticates. Access is decided by the socket's credentials alone: no user id is
-// named, since within a user namespace the other side knows ours by another number.
+// dial connects and authenticates. It sends no user id: in a user namespace the other side knows
+// davit's by another number. The other side decides by the socket's credentials.
 func dial(path string) (*wire, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
@@ -70,14 +70,14 @@ func dial(path string) (*wire, error) {
 	deadline := time.Now().Add(Timeout)
 	for {
 		err = unix.Connect(fd, &unix.SockaddrUnix{Name: path})
-		if err != unix.EINTR && err != unix.EAGAIN { // EAGAIN: the backlog is full; nothing tells when it is not
+		if err != unix.EINTR && err != unix.EAGAIN { // EAGAIN means a full backlog, and no event tells when there is room
 			break
 		}
 		if time.Now().After(deadline) {
 			err = unix.ETIMEDOUT
 			break
 		}
-		_, _ = unix.Poll(nil, 1) // a millisecond; Go's timers would set up its poller
+		_, _ = unix.Poll(nil, 1) // sleeps for a millisecond; Go's timers would set up its poller
 	}
 	if err == nil {
 		err = w.authenticate(deadline)
@@ -91,7 +91,8 @@ func dial(path string) (*wire, error) {
 
 func (w *wire) close() { unix.Close(w.fd) }
 
-// authenticate sends the whole client's side at once, as sd-bus does, and expects "DATA", "OK guid".
+// authenticate sends all lines of the client at once, as sd-bus does, and expects the answers
+// "DATA" and "OK GUID".
 func (w *wire) authenticate(deadline time.Time) error {
 	if err := w.send([]byte("\x00AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n"), deadline); err != nil {
 		return err
@@ -147,7 +148,7 @@ func (w *wire) send(b []byte, deadline time.Time) error {
 	return nil
 }
 
-// receive adds what has come to w.in; it waits for something.
+// receive waits for data and appends it to w.in.
 func (w *wire) receive(deadline time.Time) error {
 	var buf [4096]byte
 	for {
@@ -210,7 +211,7 @@ func (w *wire) call(destination, path, iface, member, signature string, body *en
 	}
 }
 
-// signal returns the next signal.
+// signal returns the next signal. It waits until the deadline.
 func (w *wire) signal(deadline time.Time) (*message, error) {
 	if len(w.signals) > 0 {
 		m := w.signals[0]
@@ -230,7 +231,7 @@ func (m *message) error() error {
 	return &Error{Name: m.name, Message: d.text()}
 }
 
-// callMessage lays a method call out, in little-endian order.
+// callMessage encodes a method call, in little-endian order.
 func callMessage(serial uint32, destination, path, iface, member, signature string, body *encoder) []byte {
 	e := &encoder{}
 	e.b = append(e.b, 'l', methodCall, 0, 1)
@@ -255,9 +256,9 @@ func callMessage(serial uint32, destination, path, iface, member, signature stri
 	return append(e.b, content...)
 }
 
-const maxMessage = 128 << 20 // the specification's
+const maxMessage = 128 << 20 // bytes; the specification's limit
 
-// next takes the next message off the wire.
+// next returns the next message. It waits until the deadline.
 func (w *wire) next(deadline time.Time) (*message, error) {
 	for {
 		m, n, err := parse(w.in)
@@ -276,7 +277,8 @@ func (w *wire) next(deadline time.Time) (*message, error) {
 
 var errMalformed = errors.New("malformed D-Bus message")
 
-// parse reads the message at the start of b, and its length; nil if there is no whole one yet.
+// parse returns the message at the beginning of b, and its length in bytes; nil if b does not have
+// all of it yet.
 func parse(b []byte) (*message, int, error) {
 	if len(b) < 16 {
 		return nil, 0, nil

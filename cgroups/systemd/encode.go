@@ -7,9 +7,10 @@ import (
 	"strings"
 )
 
-// Property is a setting of a unit, in the types of systemd's D-Bus interface (org.freedesktop.systemd1(5)):
-// Value is a bool, byte, int16, uint16, int32, uint32, int64, uint64, float64, string, Path, or a slice of
-// one of bool, byte, int32, uint32, int64, uint64, float64, string, Pair.
+// Property is a setting of a unit, with the types of systemd's D-Bus interface
+// (org.freedesktop.systemd1(5)). Value is a bool, byte, int16, uint16, int32, uint32, int64,
+// uint64, float64, string or Path, or a slice of bool, byte, int32, uint32, int64, uint64, float64,
+// string or Pair.
 type Property struct {
 	Name  string
 	Value any
@@ -18,11 +19,11 @@ type Property struct {
 // Path is a D-Bus object path.
 type Path string
 
-// Pair is D-Bus' (ss), as of DeviceAllow.
+// Pair is D-Bus' type (ss). DeviceAllow is a list of them.
 type Pair [2]string
 
-// encoder lays D-Bus values out; each is aligned to its size, counted from the start of the
-// message, and a message's body starts at a multiple of 8.
+// encoder encodes D-Bus values. Each value is aligned to its size, counted from the start of the
+// message; a message's body starts at a multiple of 8.
 type encoder struct{ b []byte }
 
 func (e *encoder) align(n int) {
@@ -50,7 +51,8 @@ func (e *encoder) signature(s string) {
 	e.b = append(append(append(e.b, byte(len(s))), s...), 0)
 }
 
-// array writes the length of what f writes before it; align is the elements' alignment.
+// array writes an array: its length in bytes, then the elements, which f writes. align is the
+// elements' alignment.
 func (e *encoder) array(align int, f func()) {
 	e.uint32(0)
 	length := len(e.b) - 4
@@ -60,7 +62,7 @@ func (e *encoder) array(align int, f func()) {
 	binary.LittleEndian.PutUint32(e.b[length:], uint32(len(e.b)-start))
 }
 
-// field writes a header field: (yv).
+// field writes a header field, which has the type (yv).
 func (e *encoder) field(code byte, sig, value string) {
 	e.align(8)
 	e.b = append(e.b, code)
@@ -72,7 +74,7 @@ func (e *encoder) field(code byte, sig, value string) {
 	}
 }
 
-// properties writes a(sv).
+// properties writes a list of the type a(sv).
 func (e *encoder) properties(list []Property) {
 	e.array(8, func() {
 		for _, p := range list {
@@ -85,7 +87,8 @@ func (e *encoder) properties(list []Property) {
 	})
 }
 
-// signatureOf is the D-Bus type of a value, and the alignment of its elements.
+// signatureOf returns the D-Bus type of a value, and its alignment; that of the elements if the
+// value is a slice.
 func signatureOf(v any) (sig string, align int) {
 	switch v.(type) {
 	case bool:
@@ -197,7 +200,8 @@ func values[T any](e *encoder, list []T, align int) {
 	})
 }
 
-// decoder reads values; after an impossible one, failed is set and all others are zero.
+// decoder reads values. Once it has met one that cannot be, failed is set and all further values
+// are zero.
 type decoder struct {
 	b      []byte
 	order  binary.ByteOrder
@@ -228,7 +232,7 @@ func (d *decoder) uint32() uint32 {
 	return d.order.Uint32(d.take(4))
 }
 
-// text is a string or an object path.
+// text reads a string or an object path.
 func (d *decoder) text() string { return d.terminated(int(d.uint32())) }
 
 func (d *decoder) signature() string { return d.terminated(int(d.byte())) }

@@ -12,9 +12,10 @@ import (
 
 const annotation = "org.systemd.property."
 
-// FromAnnotations are the properties that a container's annotations org.systemd.property.NAME
-// ask for, whose values are in GVariant's text format. A name in seconds, TimeoutStopSec, becomes the
-// one in microseconds that D-Bus knows, as in runc.
+// FromAnnotations returns the properties that a container's annotations org.systemd.property.NAME
+// ask for, sorted by name. Their values are in GVariant's text format (see [ParseValue]). A name
+// that ends with Sec has its value in seconds; it becomes the property in microseconds that D-Bus
+// knows (TimeoutStopSec: TimeoutStopUSec), as with runc. The error names the annotation.
 func FromAnnotations(annotations map[string]string) ([]Property, error) {
 	var list []Property
 	for key, text := range annotations {
@@ -44,8 +45,9 @@ func FromAnnotations(annotations map[string]string) ([]Property, error) {
 	return list, nil
 }
 
-// decided returns why no annotation may have a property, "" if one may: davit would look for the container elsewhere, or
-// processes of the host would be moved into its cgroup and killed with it.
+// decided returns why no annotation may set a property, "" if one may. With another slice davit
+// would not find the container's cgroup. With other processes, some of the host would be moved into
+// the cgroup, and killed with it.
 func decided(name string) string {
 	switch name {
 	case "Slice":
@@ -93,9 +95,9 @@ func microseconds(v any) (uint64, error) {
 	return uint64(sec * 1e6), nil
 }
 
-// ParseValue reads GVariant's text format (docs.gtk.org, "GVariant Text Format") as far as systemd's
-// properties take it: booleans, numbers, strings, object paths, and arrays of them, with a type
-// before the value ("uint64 5", "@as []") or without.
+// ParseValue reads GVariant's text format (docs.gtk.org, "GVariant Text Format") as far as
+// systemd's properties need it: booleans, numbers, strings, object paths and arrays of them, with a
+// type before the value ("uint64 5", "@as []") or without.
 func ParseValue(text string) (any, error) {
 	p := &textParser{s: text}
 	v, err := p.value("")
@@ -114,7 +116,7 @@ type textParser struct{ s string }
 
 func (p *textParser) space() { p.s = strings.TrimLeft(p.s, " \t\n") }
 
-// typeNames are the words for D-Bus' basic types.
+// typeOf returns the D-Bus type that a word of the format stands for, "" for none.
 func typeOf(word string) string {
 	switch word {
 	case "boolean":
@@ -143,7 +145,7 @@ func typeOf(word string) string {
 	return ""
 }
 
-// value reads one value; want is its type if that is known already.
+// value reads one value. want is its type, or "" if the text decides.
 func (p *textParser) value(want string) (any, error) {
 	p.space()
 	switch {
@@ -260,7 +262,7 @@ func scalar(word, want string) (any, error) {
 	return v, nil
 }
 
-// list reads an array; the type of its first element is that of all.
+// list reads an array. All elements have the type of the first.
 func (p *textParser) list(want string) (any, error) {
 	element := ""
 	if want != "" {

@@ -8,7 +8,9 @@ import (
 	"davit/internal/fault"
 )
 
-// unitName splits slice:prefix:name; an empty path means davit-ID.scope in the usual slice.
+// UnitName returns slice and scope for a linux.cgroupsPath of the form slice:prefix:name: the scope
+// is PREFIX-NAME.scope. An empty path means davit-ID.scope, an empty slice system.slice, or
+// user.slice for a user's manager. The error is a *fault.Error.
 func UnitName(path, id string, user bool) (slice, name string, err error) {
 	slice = "system.slice"
 	if user {
@@ -43,7 +45,8 @@ func UnitName(path, id string, user bool) (slice, name string, err error) {
 	return slice, name, nil
 }
 
-// expandSlice is a slice's path: a-b.slice is below a.slice (systemd.slice(5)).
+// SlicePath returns the path of a slice's cgroup below the manager's: "/a.slice/a-b.slice" for
+// "a-b.slice" (systemd.slice(5)). The error is a *fault.Error.
 func SlicePath(slice string) (string, error) {
 	base, ok := strings.CutSuffix(slice, ".slice")
 	wrong := &fault.Error{Field: "linux.cgroupsPath", Text: fmt.Sprintf("%q is not the name of a slice", slice),
@@ -65,6 +68,7 @@ func SlicePath(slice string) (string, error) {
 	return path, nil
 }
 
+// dialHint returns the cure if systemd cannot be reached.
 func dialHint(user bool) string {
 	if user {
 		return "there must be a systemd user session: log in through PAM, or `loginctl enable-linger`, and set XDG_RUNTIME_DIR"
@@ -72,6 +76,7 @@ func dialHint(user bool) string {
 	return "systemd's sockets are /run/systemd/private and /run/dbus/system_bus_socket"
 }
 
+// startHint returns the cure if systemd has refused to start the scope, "" if davit knows none.
 func startHint(err error) string {
 	var e *Error
 	if !errors.As(err, &e) {

@@ -15,9 +15,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// properties returns what systemd of that version is told of the writes. It decides by its arguments alone. A file for
-// which systemd has no property is left out: systemd does not write it, and davit writes all files itself. start says
-// that the scope is being started: some properties cannot be set later.
+// properties returns what systemd of that version is told of the writes. It decides by its
+// arguments alone. A file for which systemd has no property is left out: systemd does not write it,
+// and davit writes all files itself. start says that the scope is being started: some properties
+// cannot be set later.
 func properties(writes []limits.Write, version int, start bool) []Property {
 	var p propertyList
 	p.weight(writes, version)
@@ -36,7 +37,7 @@ func properties(writes []limits.Write, version int, start bool) []Property {
 				p.set(w)
 			}
 		case "memory.oom.group":
-			if start && version >= 253 { // before 253 only services have it; it cannot be changed later
+			if start && version >= 253 { // before 253 only services have the property, and no running scope can change it
 				p.add("OOMPolicy", map[bool]string{true: "kill", false: "continue"}[isTrue(w)])
 			}
 		case "memory.zswap.writeback":
@@ -55,8 +56,8 @@ func properties(writes []limits.Write, version int, start bool) []Property {
 	return p.list
 }
 
-// weight adds CPUWeight, whose value 0 makes a cgroup idle since systemd 252. An idle cgroup has no other weight, and one
-// that is idle no longer has the kernel's default, 100, until another is written.
+// weight adds CPUWeight. Since systemd 252 its value 0 makes a cgroup idle. An idle cgroup has no
+// other weight. When it stops being idle, the kernel gives it the default weight, 100.
 func (p *propertyList) weight(writes []limits.Write, version int) {
 	idle, weight := (*limits.Write)(nil), (*limits.Write)(nil)
 	for i := range writes {
@@ -94,9 +95,10 @@ func (p *propertyList) add(name string, v any) {
 	p.list = append(p.list, Property{Name: name, Value: v})
 }
 
-// lost refuses a file that systemd writes, with a value that no property can have: systemd would undo it when it next
-// writes the cgroup, at a daemon-reload for example. start is as in properties. set reports whether the cgroup has the
-// value already, so that systemd has been told of it, or writes the same by default.
+// lost refuses writes that systemd would undo when it next writes the cgroup, at a daemon-reload
+// for example: to files that systemd writes, too, with values that no property can express. start
+// is as in properties. set reports whether the cgroup already has the value of a write: then
+// systemd knows it, or has it as its default.
 func lost(writes []limits.Write, version int, start bool, set func(*limits.Write) bool) error {
 	for i := range writes {
 		w := &writes[i]
@@ -119,8 +121,9 @@ func lost(writes []limits.Write, version int, start bool, set func(*limits.Write
 	return nil
 }
 
-// kernelNumber reads a number as the kernel does in a file of that name: decimal, octal after 0, hexadecimal after 0x, and
-// of bytes with one letter for a unit (memparse in the kernel's lib/cmdline.c).
+// kernelNumber reads a number as the kernel does in a file of that name: decimal, octal after 0,
+// hexadecimal after 0x. A number of bytes may end with a unit, K to E (memparse in the kernel's
+// lib/cmdline.c).
 func kernelNumber(file, text string) (uint64, bool) {
 	shift := 0
 	if n := len(text); n > 0 && strings.HasPrefix(file, "memory.") {
@@ -129,7 +132,7 @@ func kernelNumber(file, text string) (uint64, bool) {
 			shift, text = 10*(i+1), text[:n-1]
 		}
 	} else {
-		text = strings.TrimPrefix(text, "+") // kstrtoull in the kernel's lib/kstrtox.c
+		text = strings.TrimPrefix(text, "+") // as kstrtoull in the kernel's lib/kstrtox.c
 	}
 	base := 10
 	switch {
@@ -142,7 +145,9 @@ func kernelNumber(file, text string) (uint64, bool) {
 	return n << shift, err == nil && n <= math.MaxUint64>>shift
 }
 
-// number adds a number; none at all (max, -1) is systemd's infinity. What is no number the cgroup's file will refuse.
+// number adds a property that is a number. "max" and negative numbers mean no limit, for which
+// systemd has the largest uint64. It adds nothing for a value that is no number: the kernel will
+// refuse to write it.
 func (p *propertyList) number(name, value, file string) {
 	value = strings.TrimSpace(value)
 	if value == "max" || strings.HasPrefix(value, "-") {
@@ -152,7 +157,7 @@ func (p *propertyList) number(name, value, file string) {
 	}
 }
 
-// plain are the files whose property has the same number.
+// plain adds the property of a file that has the same number.
 func (p *propertyList) plain(w *limits.Write) {
 	switch w.File {
 	case "memory.max":
@@ -172,7 +177,7 @@ func (p *propertyList) plain(w *limits.Write) {
 			p.number("IOWeight", strings.TrimPrefix(w.Value, "default "), w.File)
 		}
 	case "io.bfq.weight":
-		if w.Alt != nil { // it is not known yet which of the two files the cgroup has
+		if w.Alt != nil { // davit does not know yet which of the two files the cgroup will have
 			p.plain(w.Alt)
 		} else if n, ok := kernelNumber(w.File, strings.TrimSpace(strings.TrimPrefix(w.Value, "default "))); ok {
 			p.add("IOWeight", bfqWeight(n))
@@ -194,8 +199,9 @@ func (p *propertyList) set(w *limits.Write) {
 	}
 }
 
-// bfqWeight returns the IOWeight (1 to 10000) of which systemd makes the io.bfq.weight w (1 to 1000): both have the default
-// 100; above it systemd divides by 11 (BFQ_WEIGHT in its src/basic/cgroup-util.h).
+// bfqWeight returns the IOWeight (1 to 10000) that systemd converts to the io.bfq.weight w (1 to
+// 1000). The default of both is 100; what is above it systemd divides by 11 (BFQ_WEIGHT in its
+// src/basic/cgroup-util.h).
 func bfqWeight(w uint64) uint64 {
 	if w <= 100 {
 		return w
@@ -203,10 +209,11 @@ func bfqWeight(w uint64) uint64 {
 	return 100 + (w-100)*11
 }
 
-// bitsOf converts a list to bits, the lowest in the first byte, as systemd takes it. The kernel's lists are numbers and
-// ranges with commas or blanks between them; of a range A-B:USED/GROUP the first USED of every GROUP count (bitmap_parselist
-// in the kernel's lib/bitmap-str.c). ok is false for what is no such list, and for the words "all" and "N", which depend on
-// the host.
+// bitsOf converts a list of CPUs or memory nodes to a bit mask with the lowest bits in the first
+// byte, as systemd takes it. The kernel's lists are numbers and ranges with commas or blanks
+// between them. Of a range A-B:USED/GROUP, the first USED of every GROUP count (bitmap_parselist in
+// the kernel's lib/bitmap-str.c). ok is false for anything else, and for the words "all" and "N",
+// whose meaning depends on the host.
 func bitsOf(list string) (bits []byte, ok bool) {
 	for _, part := range strings.FieldsFunc(list, func(c rune) bool { return c == ',' || c == ' ' || c == '\t' || c == '\n' }) {
 		span, pattern, grouped := strings.Cut(part, ":")
@@ -244,20 +251,21 @@ func bitsOf(list string) (bits []byte, ok bool) {
 	return bits, true
 }
 
-// bandwidth converts the quota per period to one per second, in whole percents of a CPU, rounded up: systemd keeps
-// no finer ones, and a lower one than the container's would keep its own sub-cgroups from having what it has.
+// bandwidth converts the quota for a period to one for a second, in microseconds. It rounds up to
+// whole per cent of a CPU, since systemd keeps nothing finer. Rounding down would give the
+// container less than its config says.
 func (p *propertyList) bandwidth(version int) {
 	if p.quota == "" && p.period == "" {
 		return
 	}
-	period := uint64(100000) // the kernel's default
+	period := uint64(100000) // µs, the kernel's default
 	if n, err := strconv.ParseUint(p.period, 10, 64); err == nil && n > 0 {
 		period = n
 		if version >= 242 {
 			p.add("CPUQuotaPeriodUSec", period)
 		}
 	}
-	const percent = 10000 // µs per second
+	const percent = 10000 // of a CPU, in µs per second
 	perSecond := uint64(math.MaxUint64)
 	if n, err := strconv.ParseUint(p.quota, 10, 64); err == nil && n > 0 && n < math.MaxUint64/1000000 {
 		perSecond = (n*1000000/period + percent - 1) / percent * percent
@@ -265,9 +273,11 @@ func (p *propertyList) bandwidth(version int) {
 	p.add("CPUQuotaPerSecUSec", perSecond)
 }
 
-// deviceProperties tells systemd of device rules, nil being none. Systemd knows a list of what is allowed; if the rules
-// are more than that, on v2 it is told to allow everything, as davit's own program holds whatever systemd does; on
-// v1, where it would open everything when it writes the cgroup again, it is told what can be said.
+// deviceProperties returns the properties for device rules, none for a nil list. Systemd only knows
+// a list of what is allowed. If the rules cannot be expressed like that, on v2 systemd is told to
+// allow everything: davit's own program restricts the devices, whatever systemd does. On v1 systemd
+// would then allow everything when it next writes the cgroup, so it is told the part that can be
+// expressed.
 func deviceProperties(list []specs.LinuxDeviceCgroup, on int) ([]Property, error) {
 	if list == nil {
 		return nil, nil
@@ -283,8 +293,8 @@ func deviceProperties(list []specs.LinuxDeviceCgroup, on int) ([]Property, error
 			policy, allow = "strict", pairs
 		}
 	}
-	// Systemd wants a daemon-reload if the policy comes first (systemd #35710). An empty list
-	// forgets what was allowed before.
+	// If the policy comes first, systemd says that the unit needs a daemon-reload (systemd issue
+	// 35710). An empty list makes it forget what was allowed before.
 	props := []Property{{Name: "DeviceAllow", Value: []Pair{}}}
 	if len(allow) > 0 {
 		props = append(props, Property{Name: "DeviceAllow", Value: allow})
@@ -292,11 +302,12 @@ func deviceProperties(list []specs.LinuxDeviceCgroup, on int) ([]Property, error
 	return append(props, Property{Name: "DevicePolicy", Value: policy}), nil
 }
 
-// deviceAllow says what a list allows in DeviceAllow's terms, each node once, as the last one counts; and
-// whether that is all of it. names maps the kind and number of a driver to its name.
+// deviceAllow converts what a list allows to DeviceAllow's entries, with one entry for each node:
+// of several, systemd takes the last. whole is false if a part of the list cannot be expressed.
+// names returns the name of the driver with a kind and major number.
 func deviceAllow(l *devices.List, names func(kind byte, major int64) string) (allow []Pair, whole bool) {
 	allow, whole = []Pair{}, true
-	access := []byte{} // of allow's entries
+	access := []byte{} // the access of allow's entries
 	for i := range l.Exceptions {
 		r := &l.Exceptions[i]
 		word := map[byte]string{'b': "block", 'c': "char"}[r.Kind]
@@ -315,7 +326,7 @@ func deviceAllow(l *devices.List, names func(kind byte, major int64) string) (al
 			whole = false
 			continue
 		}
-		// Drivers may share a name.
+		// Several drivers may have the same name.
 		if at := slices.IndexFunc(allow, func(p Pair) bool { return p[0] == node }); at >= 0 {
 			access[at] |= r.Access
 			allow[at][1] = devices.AccessString(access[at])
@@ -326,7 +337,7 @@ func deviceAllow(l *devices.List, names func(kind byte, major int64) string) (al
 	return allow, whole
 }
 
-// procDevices looks a driver's name up in /proc/devices.
+// procDevices returns a driver's name from /proc/devices, "" if it is not there.
 func procDevices(kind byte, major int64) string {
 	text, err := fs.ReadString(unix.AT_FDCWD, "/proc/devices")
 	if err != nil {

@@ -10,14 +10,16 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// scope is a systemd scope.
+// Scope is a systemd scope. It connects to systemd when it first needs to, and keeps the connection
+// until Close.
 type Scope struct {
 	Name, Slice string
-	User        bool // of the user's manager
-	Extra       []Property
+	User        bool       // the scope belongs to the manager of the calling user
+	Extra       []Property // those of annotations, see FromAnnotations
 	conn        *Conn
 }
 
+// Close closes the connection to systemd. The scope stays.
 func (s *Scope) Close() {
 	s.conn.Close()
 	s.conn = nil
@@ -34,7 +36,7 @@ func (s *Scope) dial() (*Conn, error) {
 	return s.conn, nil
 }
 
-// controlGroup is the cgroup of systemd's manager.
+// ControlGroup returns the path of the manager's cgroup, below the mount point.
 func (s *Scope) ControlGroup() (string, error) {
 	c, err := s.dial()
 	if err != nil {
@@ -47,16 +49,16 @@ func (s *Scope) ControlGroup() (string, error) {
 	return own, nil
 }
 
-// limited is what a scope is told of limits.
+// Limits is what systemd is told of a scope's limits.
 type Limits struct {
 	Writes    []limits.Write
-	Devices   []specs.LinuxDeviceCgroup // nil: none
-	DevicesOn int                       // version of the devices controller's hierarchy
-	// Has reports whether the cgroup has the value of a write. It is not asked before the scope exists.
+	Devices   []specs.LinuxDeviceCgroup // nil: the devices are not limited
+	DevicesOn int                       // the version of the hierarchy that controls devices
+	// Has reports whether the cgroup has the value of a write. Start does not call it.
 	Has func(*limits.Write) bool
 }
 
-// start starts the scope of container id with pid in it.
+// Start starts the scope of the container id, with the process pid in it, and returns once it runs.
 func (s *Scope) Start(id string, pid int, l Limits) error {
 	c, err := s.dial()
 	if err != nil {
@@ -73,14 +75,15 @@ func (s *Scope) Start(id string, pid int, l Limits) error {
 	return nil
 }
 
-// properties returns what the scope is started with. A property of an annotation takes the place of davit's own; one that
-// says what the config's limits say gives way to them, as with runc and crun.
+// properties returns the properties with which the scope is started. An annotation's property
+// replaces davit's own one of the same name. A limit of linux.resources replaces an annotation's
+// property, as with runc and crun.
 func (s *Scope) properties(id string, pid int, limits []Property) []Property {
 	own := []Property{
 		{Name: "Description", Value: "davit container " + id},
 		{Name: "Slice", Value: s.Slice},
 		{Name: "Delegate", Value: true},
-		{Name: "DefaultDependencies", Value: false}, // shutdown is the engine's to order
+		{Name: "DefaultDependencies", Value: false}, // the engine decides when to stop its containers at a shutdown
 		{Name: "CollectMode", Value: "inactive-or-failed"},
 		{Name: "PIDs", Value: []uint32{uint32(pid)}},
 		{Name: "CPUAccounting", Value: true},
@@ -104,7 +107,8 @@ func without(list, other []Property) []Property {
 	return out
 }
 
-// properties are those of the limits; start: the scope is being started.
+// properties returns the properties that express the limits. start says that the scope is being
+// started.
 func (l *Limits) properties(c *Conn, start bool) ([]Property, error) {
 	version, err := c.Version()
 	if err != nil {
@@ -120,7 +124,8 @@ func (l *Limits) properties(c *Conn, start bool) ([]Property, error) {
 	return append(properties(l.Writes, version, start), list...), nil
 }
 
-// set tells systemd of limits that are about to be written, so that it does not undo them later.
+// Set tells systemd of limits that are about to be written to the cgroup. Otherwise systemd would
+// undo them when it next writes the cgroup.
 func (s *Scope) Set(l Limits) error {
 	c, err := s.dial()
 	if err != nil {
@@ -136,7 +141,8 @@ func (s *Scope) Set(l Limits) error {
 	return nil
 }
 
-// attach moves a process to the scope, or to sub below it, for a user who may not do it.
+// Attach asks systemd to move a process to the scope, or to its sub-cgroup sub ("/name"). It is for
+// users who may not write to cgroup.procs themselves.
 func (s *Scope) Attach(sub string, pid int) error {
 	c, err := s.dial()
 	if err != nil {
@@ -148,7 +154,7 @@ func (s *Scope) Attach(sub string, pid int) error {
 	return nil
 }
 
-// stop stops the scope; its cgroups go with it.
+// Stop stops the scope and with it removes its cgroups. A scope that does not exist is no error.
 func (s *Scope) Stop() error {
 	c, err := s.dial()
 	if err == nil {

@@ -1,8 +1,9 @@
-// Package systemd asks systemd's manager for scopes: it starts, changes and stops them.
+// Package systemd starts, changes and stops scopes through systemd's manager, and tells it of a
+// container's limits.
 //
-// It speaks D-Bus itself, over raw sockets: linking godbus costs every start of a program 0.2 ms and
-// 20 page faults or more, whether it is used or not, and most nodes of clusters use systemd's driver for each container.
-// The manager's private socket is tried first, as by systemctl: it works without a bus daemon, and saves a hop.
+// It speaks D-Bus itself, over raw sockets: a linked godbus would cost each start of davit 9 page
+// faults or more, whether it is used or not (docs/design.md). Like systemctl it first tries the
+// manager's private socket, which needs no bus daemon and saves a hop.
 package systemd
 
 import (
@@ -19,7 +20,7 @@ import (
 // Conn is a connection to systemd's manager.
 type Conn struct {
 	*wire
-	destination string // on a bus; "" on the private socket
+	destination string // the manager's name on a bus; "" on the private socket
 	version     int
 	subscribed  bool
 }
@@ -30,10 +31,11 @@ const (
 	service      = "org.freedesktop.systemd1"
 )
 
-// Running says whether systemd is the init system (sd_booted(3)).
+// Running reports whether systemd is the init system, as sd_booted(3) does.
 func Running() bool { return unix.Access("/run/systemd/system", unix.F_OK) == nil }
 
-// Dial connects to the system's manager, or to the calling user's.
+// Dial connects to the system's manager, or to that of the calling user. The caller closes the
+// connection.
 func Dial(user bool) (*Conn, error) {
 	private, bus := "/run/systemd/private", busPath(os.Getenv("DBUS_SYSTEM_BUS_ADDRESS"), "/run/dbus/system_bus_socket")
 	if user {
@@ -66,7 +68,8 @@ func Dial(user bool) (*Conn, error) {
 	return c, nil
 }
 
-// busPath is the path of the first socket of a bus address, "unix:path=/run/user/1000/bus,guid=…".
+// busPath returns the path of the first socket in a bus address such as
+// "unix:path=/run/user/1000/bus,guid=…", or other if the address has none.
 func busPath(address, other string) string {
 	for a := range strings.SplitSeq(address, ";") {
 		if rest, ok := strings.CutPrefix(a, "unix:"); ok {
@@ -80,18 +83,19 @@ func busPath(address, other string) string {
 	return other
 }
 
-// Close closes the connection.
+// Close closes the connection. It may be called on nil.
 func (c *Conn) Close() {
 	if c != nil {
 		c.close()
 	}
 }
 
+// manager calls a method of the manager.
 func (c *Conn) manager(member, signature string, body *encoder) (*message, error) {
 	return c.call(c.destination, managerPath, managerIface, member, signature, body)
 }
 
-// subscribe makes the manager send signals; on a private socket it does anyway.
+// subscribe asks the manager to send signals. On the private socket it always does.
 func (c *Conn) subscribe() error {
 	if c.subscribed || c.destination == "" {
 		return nil
@@ -104,14 +108,15 @@ func (c *Conn) subscribe() error {
 	return err
 }
 
-// StartTransientUnit makes and starts a unit, and returns when its job is done. The remains of a unit of
-// that name that failed are cleared away; a living one is an error.
+// StartTransientUnit makes and starts a unit, and returns when its job is done. It first clears
+// away a failed unit of that name. If the name belongs to another unit, the error is an *Error with
+// the name "org.freedesktop.systemd1.UnitExists".
 func (c *Conn) StartTransientUnit(name string, properties []Property) error {
 	body := &encoder{}
 	body.string(name)
 	body.string("replace")
 	body.properties(properties)
-	body.array(8, func() {}) // no auxiliary units
+	body.array(8, func() {}) // no auxiliary units are to be made
 	err := c.job("StartTransientUnit", "ssa(sv)a(sa(sv))", body)
 	if is(err, service+".UnitExists") {
 		if c.ResetFailedUnit(name) == nil {
@@ -124,7 +129,7 @@ func (c *Conn) StartTransientUnit(name string, properties []Property) error {
 	return err
 }
 
-// StopUnit stops a unit and returns when its job is done. A unit that is not there is fine.
+// StopUnit stops a unit and returns when its job is done. A unit that does not exist is no error.
 func (c *Conn) StopUnit(name string) error {
 	body := &encoder{}
 	body.string(name)
@@ -137,7 +142,7 @@ func (c *Conn) StopUnit(name string) error {
 	return err
 }
 
-// ResetFailedUnit lets the manager forget that a unit failed, and then the unit.
+// ResetFailedUnit makes the manager forget that a unit failed, so that it unloads the unit.
 func (c *Conn) ResetFailedUnit(name string) error {
 	body := &encoder{}
 	body.string(name)
@@ -145,18 +150,18 @@ func (c *Conn) ResetFailedUnit(name string) error {
 	return err
 }
 
-// SetUnitProperties changes a unit until it stops.
+// SetUnitProperties changes properties of a unit until it stops.
 func (c *Conn) SetUnitProperties(name string, properties []Property) error {
 	body := &encoder{}
 	body.string(name)
-	body.value(true, 4) // runtime
+	body.value(true, 4) // only for the time that the unit runs
 	body.properties(properties)
 	_, err := c.manager("SetUnitProperties", "sba(sv)", body)
 	return err
 }
 
-// AttachProcess moves a process to a unit's cgroup, or to sub below it: for users who may not do it
-// themselves.
+// AttachProcess moves a process to the cgroup of a unit, or to the cgroup sub below it ("" or
+// "/name"). It is for users who may not write to cgroup.procs themselves.
 func (c *Conn) AttachProcess(name, sub string, pid int) error {
 	body := &encoder{}
 	body.string(name)
@@ -166,7 +171,7 @@ func (c *Conn) AttachProcess(name, sub string, pid int) error {
 	return err
 }
 
-// ManagerProperty is a string that the manager knows: Version, ControlGroup.
+// ManagerProperty returns a property of the manager that is a string: Version, ControlGroup.
 func (c *Conn) ManagerProperty(name string) (string, error) {
 	body := &encoder{}
 	body.string(managerIface)
@@ -186,7 +191,7 @@ func (c *Conn) ManagerProperty(name string) (string, error) {
 	return s, nil
 }
 
-// Version is systemd's: 252.
+// Version returns systemd's version: 252. It asks once for each connection.
 func (c *Conn) Version() (int, error) {
 	if c.version != 0 {
 		return c.version, nil
@@ -199,7 +204,7 @@ func (c *Conn) Version() (int, error) {
 	return c.version, err
 }
 
-// parseVersion reads "252", "v245.4-1.fc32", "252.38-1~deb12u1".
+// parseVersion reads versions like "252", "v245.4-1.fc32" and "252.38-1~deb12u1".
 func parseVersion(s string) (int, error) {
 	digits := strings.TrimLeft(s, `"v`)
 	for i, c := range digits {
@@ -215,7 +220,7 @@ func parseVersion(s string) (int, error) {
 	return v, nil
 }
 
-// job calls a method that answers with a job, and waits for the signal that the job is over.
+// job calls a method that answers with a job, and waits for the signal that the job has ended.
 func (c *Conn) job(member, signature string, body *encoder) error {
 	if err := c.subscribe(); err != nil {
 		return err
@@ -239,7 +244,7 @@ func (c *Conn) job(member, signature string, body *encoder) error {
 			continue
 		}
 		d := decoder{b: m.body, order: m.order}
-		d.uint32() // its number
+		d.uint32() // the job's number
 		path, unit, result := d.text(), d.text(), d.text()
 		if d.failed {
 			return errMalformed
@@ -254,7 +259,7 @@ func (c *Conn) job(member, signature string, body *encoder) error {
 	}
 }
 
-// jobResult says what a job's result means (org.freedesktop.systemd1(5), JobRemoved).
+// jobResult explains a job's result (org.freedesktop.systemd1(5), "JobRemoved").
 func jobResult(unit, result string) string {
 	why := map[string]string{
 		"canceled":   "another job took its place",

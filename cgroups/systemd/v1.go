@@ -2,7 +2,7 @@ package systemd
 
 import "davit/cgroups/limits"
 
-// plain1 adds what systemd knows of the files of cgroup v1.
+// plain1 adds the property of a file of cgroup v1.
 func (p *propertyList) plain1(w *limits.Write) {
 	switch w.File {
 	case "cpu.shares":
