@@ -209,6 +209,7 @@ test-peers:
 	@tests/peers/root >/dev/null
 	@$(MAKE) --no-print-directory all
 	DAVIT=$(CURDIR)/bin/davit DAVIT_VIEW=unified DAVIT_TEST_PEERS=1 $(GO) test -count=1 ./tests/integration -run BindFlags $(if $(UPDATE),-update-bind-flags)
+	DAVIT=$(CURDIR)/bin/davit DAVIT_TEST_PEERS=1 $(GO) test -count=1 ./tests/integration -run AdoptPeers
 
 # containerd's go-runc drives davit and the newest packaged runc; UPDATE=1 writes docs/gorunc.md.
 test-gorunc:

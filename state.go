@@ -59,5 +59,9 @@ func writeState(e *jsonx.Encoder, c *libcontainer.Container) {
 	}
 	e.Key("owner")
 	e.String(c.Owner())
+	if c.Taken != nil {
+		e.Key("maker")
+		e.String(c.Taken.Maker())
+	}
 	e.EndObject()
 }

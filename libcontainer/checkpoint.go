@@ -38,6 +38,9 @@ func (c *Container) Checkpoint(o CheckpointOptions) error {
 	if c.Broken != nil {
 		return c.Broken
 	}
+	if c.Taken != nil { // its mounts are those that another runtime made, in an order and with devices that the config does not tell
+		return fmt.Errorf("checkpoint: %w", &store.ForeignError{Maker: c.Taken.Maker()})
+	}
 	status := c.Status()
 	switch status {
 	case specs.StateRunning, store.Paused:

@@ -27,6 +27,8 @@ type Info struct {
 	Created     string // RFC 3339, with nanoseconds
 	Annotations map[string]string
 	Owner       string // the name of the user who made it, or the number
+	// Maker is the runtime that made it, "runc" or "crun", and "" for this one.
+	Maker string
 }
 
 // Paused is the status of a paused container. The others are those of the runtime-spec: creating, created, running, stopped.
@@ -36,6 +38,9 @@ const Paused = store.Paused
 func (c *Container) Info() Info {
 	i := Info{OCIVersion: c.OCIVersion, ID: c.ID, Pid: c.Pid, Status: c.Status(), Bundle: c.Bundle, Rootfs: c.Rootfs, Created: c.Created,
 		Annotations: c.Annotations, Owner: c.Owner()}
+	if c.Taken != nil {
+		i.Maker = c.Taken.Maker()
+	}
 	if i.Status == specs.StateStopped {
 		i.Pid = 0
 	}
@@ -80,7 +85,7 @@ func (rt *Runtime) OpenForced(id string) (*Container, error) {
 func (rt *Runtime) Look(id string) (*Container, error) { return rt.container(rt.store().Look(id)) }
 
 // List returns the ids of all containers, in order. Containers of other runtimes are among them: Open fails with a
-// [ForeignError] for those.
+// [ForeignError] for those that cannot be taken over.
 func (rt *Runtime) List() ([]string, error) { return rt.store().List() }
 
 // lock takes the lock for a method that changes the container, if the container was opened without it. The caller calls unlock in any

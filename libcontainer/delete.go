@@ -69,6 +69,9 @@ func (c *Container) destroy(force bool) error {
 			}
 		}
 	}
+	if c.Taken != nil {
+		return c.destroyTaken()
+	}
 	had := c.Poststop
 	if err := c.poststop(force); err != nil {
 		return err

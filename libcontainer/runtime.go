@@ -39,6 +39,7 @@ import (
 	"sync"
 
 	"davit/internal/fault"
+	"davit/internal/foreign"
 	"davit/internal/log"
 	"davit/internal/store"
 
@@ -79,7 +80,7 @@ type Logger struct {
 func (rt *Runtime) log() log.Logger { return log.Logger(rt.Logger) }
 
 func (rt *Runtime) store() store.Store {
-	return store.Store{Root: rt.Root, Sticky: rt.Sticky, Log: rt.log()}
+	return store.Store{Root: rt.Root, Sticky: rt.Sticky, Log: rt.log(), TakeOver: foreign.TakeOver}
 }
 
 func (rt *Runtime) checkRoot() error { return rt.store().CheckRoot() }

@@ -42,6 +42,12 @@ func (c *Container) Start(trace *Trace) error {
 			return err
 		}
 	}
+	if c.Taken != nil {
+		if err := c.Taken.Start(c.Pidfd); err != nil {
+			return err
+		}
+		return c.poststart()
+	}
 	// Before the connection, which is what the stage waits for.
 	ready, err := c.listenNotify()
 	if err != nil {

@@ -33,6 +33,9 @@ func (c *Container) Update(change *specs.LinuxResources, l3, bandwidth string) e
 	default:
 		return wrongState("update", status)
 	}
+	if c.Taken != nil {
+		return fmt.Errorf("update: %w", &store.ForeignError{Maker: c.Taken.Maker()})
+	}
 	s, err := c.Spec()
 	if err != nil {
 		return err

@@ -25,6 +25,8 @@ type Entry struct {
 	locked bool
 	// config is what Spec has read, nil before.
 	config *specs.Spec
+	// Taken is set for a container that another runtime made.
+	Taken Taken
 	// Broken is why the state could not be read. Such a container can be deleted.
 	Broken error
 }
@@ -119,6 +121,9 @@ func (c *Entry) load(locked bool) error {
 	c.locked = locked
 	state, err := readState(c.Dir, c.ID)
 	var foreign *ForeignError
+	if errors.As(err, &foreign) && c.store.TakeOver != nil && (foreign.Maker == makerRunc || foreign.Maker == makerCrun) {
+		state, c.Taken, err = c.store.TakeOver(c.Dir, c.Path, c.ID, foreign.Maker)
+	}
 	if errors.As(err, &foreign) || IsTransient(err) { // then nothing is known that would allow to delete it
 		return err
 	}
@@ -179,11 +184,7 @@ func (c *Entry) Spec() (*specs.Spec, error) {
 	if c.config != nil {
 		return c.config, nil
 	}
-	data, err := readSmall(c.Dir, ConfigFile)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", c.Path, err)
-	}
-	s, err := config.Decode(data)
+	s, err := c.readSpec()
 	if err == nil {
 		err = c.checkSpec(s)
 	}
@@ -192,6 +193,17 @@ func (c *Entry) Spec() (*specs.Spec, error) {
 	}
 	c.config = s
 	return s, nil
+}
+
+func (c *Entry) readSpec() (*specs.Spec, error) {
+	if c.Taken != nil {
+		return c.Taken.Spec()
+	}
+	data, err := readSmall(c.Dir, ConfigFile)
+	if err != nil {
+		return nil, err
+	}
+	return config.Decode(data)
 }
 
 // checkSpec refuses a stored config that lacks what create has made sure of: then it is not the one that the container was

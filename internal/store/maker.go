@@ -6,12 +6,13 @@ import (
 
 	"davit/internal/jsonx"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
 // Engines give every runtime the same directory of states: after a change of runtimes, containers of several lie side by
-// side there. Each runtime has files of its own in a container's directory. davit touches no container that
-// another one has made.
+// side there. Each runtime has files of its own in a container's directory. davit touches a container that
+// another one has made only if Store.TakeOver can read it.
 
 const (
 	// formatNow is the number of davit.json's format. A reader refuses a number that it does not know.
@@ -19,6 +20,9 @@ const (
 	// runcFile is runc's state, and youki's. Before formats had numbers, davit's had that name, too: format 0.
 	runcFile = "state.json"
 	crunFile = "status"
+	// The runtimes whose containers davit can take over.
+	makerRunc = "runc"
+	makerCrun = "crun"
 	// runcGuard is a link in place of runc's state: the path that it names cannot be. `runc delete` says so and ends.
 	// Without the file it would take the directory for what a failed runc has left, and remove it while the
 	// container runs.
@@ -26,10 +30,29 @@ const (
 )
 
 // ForeignError is why davit does nothing with a container: something else has made it.
-type ForeignError struct{ Maker string }
+type ForeignError struct {
+	Maker string
+	// Reason is why davit cannot take the container over, where it can those of that maker.
+	Reason error
+}
 
 func (e *ForeignError) Error() string {
+	if e.Reason != nil {
+		return fmt.Sprintf("made by %s, and davit cannot take it over: %v: use %s", e.Maker, e.Reason, e.Maker)
+	}
 	return fmt.Sprintf("made by %s: use %s", e.Maker, e.Maker)
+}
+
+// Taken is what davit knows besides State of a container that another runtime made, and that davit has taken over. Package
+// foreign knows the forms of these runtimes.
+type Taken interface {
+	Maker() string                     // the runtime's name
+	Waits() bool                       // it was created and not started yet
+	Start(pidfd int) error             // starts it; the process is that of pidfd
+	Spec() (*specs.Spec, error)        // see Entry.Spec
+	Poststop() []specs.Hook            // the hooks that delete runs
+	Unmount() error                    // removes the mounts below the state directory
+	Write(*specs.LinuxResources) error // makes the limits those that the maker's files say
 }
 
 // foreign returns a ForeignError if something else has made the container, else nil.
@@ -58,14 +81,14 @@ func othersState(dir int) ([]byte, error) {
 	switch {
 	case err == nil:
 		if maker := makerOf(data); maker != "" {
-			return nil, &ForeignError{maker}
+			return nil, &ForeignError{Maker: maker}
 		}
 		return data, nil
 	case IsTransient(err):
 		return nil, err
 	}
 	if _, err := readSmall(dir, crunFile); err == nil {
-		return nil, &ForeignError{"crun"}
+		return nil, &ForeignError{Maker: makerCrun}
 	} else if IsTransient(err) {
 		return nil, err
 	}
@@ -82,7 +105,7 @@ func makerOf(data []byte) (maker string) {
 	for d.Next() {
 		switch d.Key() {
 		case "init_process_pid":
-			maker = "runc"
+			maker = makerRunc
 		case "creator", "cgroup_config":
 			maker = "youki"
 		case "ownPid":
@@ -113,7 +136,7 @@ func formatOf(data []byte) (format int64) {
 func formatError(data []byte) error {
 	switch format := formatOf(data); {
 	case format > formatNow:
-		return fmt.Errorf("%s: format %d, where this davit knows 0 to %d: %w", stateFile, format, formatNow, &ForeignError{"a newer davit"})
+		return fmt.Errorf("%s: format %d, where this davit knows 0 to %d: %w", stateFile, format, formatNow, &ForeignError{Maker: "a newer davit"})
 	case format < formatNow:
 		return fmt.Errorf("%s: format: %d, where it is %d", stateFile, format, formatNow)
 	}

@@ -23,6 +23,10 @@ func (c *Entry) Status() specs.ContainerState {
 		return specs.StateStopped
 	case c.frozen():
 		return Paused
+	case c.Taken != nil:
+		if c.Taken.Waits() {
+			return specs.StateCreated
+		}
 	case c.Has(compile.StartFile) && !c.execed():
 		return specs.StateCreated
 	}

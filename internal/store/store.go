@@ -23,6 +23,8 @@ type Store struct {
 	Root   string // absolute
 	Sticky bool   // of a root directory that MakeDir makes; see keepRoot
 	Log    log.Logger
+	// TakeOver reads the state of a container that maker made, whose directory is open and lies at path. nil refuses it.
+	TakeOver func(dir int, path, id, maker string) (*State, Taken, error)
 }
 
 // CheckID refuses names that could not be a directory, or would be something else.

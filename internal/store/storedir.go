@@ -220,3 +220,36 @@ func namesIn(dir int) ([]string, error) {
 	defer f.Close()
 	return f.Readdirnames(-1)
 }
+
+// CheckOwners refuses a path that another user than root and the caller could have changed or led elsewhere: by a directory
+// on the way to it, by a link, or by what is there.
+func CheckOwners(path string) error {
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return err
+	}
+	if err := checkOwners(filepath.Clean(path)); err != nil || real == filepath.Clean(path) {
+		return err
+	}
+	return checkOwners(real)
+}
+
+func checkOwners(path string) error {
+	for at := path; at != "/"; at = filepath.Dir(at) {
+		var st unix.Stat_t
+		if err := unix.Lstat(at, &st); err != nil {
+			return fmt.Errorf("stat %s: %w", at, err)
+		}
+		kind := st.Mode & unix.S_IFMT
+		private := st.Gid == 0 || st.Gid == uint32(os.Getegid()) && st.Gid == uint32(os.Geteuid())
+		sticky := kind == unix.S_IFDIR && at != path && st.Mode&unix.S_ISVTX != 0
+		switch {
+		case !trustedOwner(st.Uid, at != path):
+			return fmt.Errorf("%s belongs to user %d", at, st.Uid)
+		case kind == unix.S_IFLNK || sticky:
+		case st.Mode&0o002 != 0 || st.Mode&0o020 != 0 && !private:
+			return fmt.Errorf("%s can be written by others (mode %#o)", at, st.Mode&0o7777)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,81 @@
+package foreign
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"davit/internal/store"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// compare refuses a config that /proc contradicts: one that says nothing of how the process really is confined may not
+// say how another process is to be. The program may have confined itself further since it began, which is no contradiction. A container
+// that was not started yet is confined only by start.
+func (c *container) compare(s *specs.Spec) error {
+	pid := c.state.Pid
+	if pid == 0 || c.Waits() || !c.alive() {
+		return nil
+	}
+	dir := "/proc/" + strconv.Itoa(pid)
+	data, err := store.ReadWhole(dir + "/status")
+	if err != nil {
+		return err
+	}
+	status := statusFields(string(data))
+	if s.Linux.Seccomp != nil && status["Seccomp"] == "0" && filters(s.Linux.Seccomp) {
+		return fmt.Errorf("linux.seccomp: the config has a profile, but %s/status says Seccomp: 0", dir)
+	}
+	if s.Process != nil && s.Process.NoNewPrivileges && status["NoNewPrivs"] == "0" {
+		return fmt.Errorf("process.noNewPrivileges: the config has true, but %s/status says NoNewPrivs: 0", dir)
+	}
+	if c.state.Namespaces&unix.CLONE_NEWUSER != 0 {
+		if err := compareMap("linux.uidMappings", s.Linux.UIDMappings, dir+"/uid_map"); err != nil {
+			return err
+		}
+		return compareMap("linux.gidMappings", s.Linux.GIDMappings, dir+"/gid_map")
+	}
+	return nil
+}
+
+// filters reports whether a profile does anything: runtimes load none that allows all.
+func filters(p *specs.LinuxSeccomp) bool {
+	return p.DefaultAction != specs.ActAllow || len(p.Syscalls) > 0
+}
+
+// statusFields returns the lines of /proc/PID/status, proc_pid_status(5).
+func statusFields(text string) map[string]string {
+	out := map[string]string{}
+	for line := range strings.Lines(text) {
+		name, value, _ := strings.Cut(line, ":")
+		out[name] = strings.TrimSpace(value)
+	}
+	return out
+}
+
+// compareMap compares with user_namespaces(7) "User and group ID mappings". A container that joined a user namespace has none in
+// its config, and whoever made that namespace mapped it.
+func compareMap(field string, want []specs.LinuxIDMapping, file string) error {
+	if len(want) == 0 {
+		return nil
+	}
+	data, err := store.ReadWhole(file)
+	if err != nil {
+		return err
+	}
+	have := map[specs.LinuxIDMapping]bool{}
+	for line := range strings.Lines(string(data)) {
+		var m specs.LinuxIDMapping
+		if _, err := fmt.Sscan(line, &m.ContainerID, &m.HostID, &m.Size); err == nil {
+			have[m] = true
+		}
+	}
+	for _, m := range want {
+		if !have[m] && m.Size > 0 {
+			return fmt.Errorf("%s: the config maps %d ids from %d to the host's %d, but %s does not: %q", field, m.Size, m.ContainerID, m.HostID, file, data)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,76 @@
+package foreign
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"davit/internal/config"
+	"davit/internal/store"
+	"davit/internal/sys"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// Spec returns the config that the container was made from. crun keeps a copy of it. runc keeps what it made of it, and takes the
+// program's user, environment and working directory from the bundle for each exec: so does davit, while all that confines the
+// container comes from runc's state, whatever the bundle has by now.
+func (c *container) Spec() (*specs.Spec, error) {
+	if c.spec == nil {
+		s, err := c.bundleSpec()
+		if err != nil {
+			return nil, err
+		}
+		c.confine(s)
+		c.spec = s
+	}
+	if err := c.compare(c.spec); err != nil {
+		return nil, &store.ForeignError{Maker: c.maker, Reason: err}
+	}
+	return c.spec, nil
+}
+
+// bundleSpec reads the config.json of the bundle, which nobody but root and the caller may have been able to write.
+func (c *container) bundleSpec() (*specs.Spec, error) {
+	bundle := c.state.Bundle
+	if err := store.CheckOwners(bundle); err != nil {
+		return nil, fmt.Errorf("the bundle of a container that %s made: %w", c.maker, err)
+	}
+	path := filepath.Join(bundle, config.ConfigFile)
+	if err := store.CheckOwners(path); err != nil {
+		return nil, fmt.Errorf("the bundle of a container that %s made: %w", c.maker, err)
+	}
+	data, err := sys.ReadSmall(unix.AT_FDCWD, path, config.MaxConfig, 0)
+	if err != nil {
+		return nil, fmt.Errorf("the bundle of a container that %s made: %w", c.maker, err)
+	}
+	s, err := config.Decode(data)
+	if err != nil {
+		return nil, err
+	}
+	if s.Process == nil {
+		return nil, fmt.Errorf("%s: process: not there, where the container was created with it", path)
+	}
+	return s, nil
+}
+
+// confine puts runc's state in place of what config.json has by now.
+func (c *container) confine(s *specs.Spec) {
+	k := &c.runc.config
+	if s.Linux == nil {
+		s.Linux = &specs.Linux{}
+	}
+	s.Root = &specs.Root{Path: k.rootfs, Readonly: s.Root != nil && s.Root.Readonly}
+	s.Annotations = c.state.Annotations
+	s.Hooks = &specs.Hooks{Poststop: c.poststop}
+	s.Linux.Namespaces = k.namespaces
+	s.Linux.UIDMappings, s.Linux.GIDMappings = k.uids, k.gids
+	s.Linux.Seccomp = k.seccomp
+	p := s.Process
+	p.NoNewPrivileges = k.noNewPrivileges
+	p.ApparmorProfile, p.SelinuxLabel = k.apparmor, k.label
+	p.Capabilities = k.capabilities
+	p.Rlimits = k.rlimits
+	p.OOMScoreAdj = k.oomScoreAdj
+	p.User.Umask = k.umask
+}

@@ -1,0 +1,27 @@
+package libcontainer
+
+import (
+	"davit/internal/store"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// destroyTaken removes the files of a container that another runtime made, and runs its poststop hooks. The files go first, as
+// with runc: so no other delete can run the hooks again.
+func (c *Container) destroyTaken() error {
+	hooks := c.Taken.Poststop()
+	state := c.stateNow(specs.StateStopped)
+	if err := c.Taken.Unmount(); err != nil {
+		return err
+	}
+	c.rt.log().Debugf("remove the state directory")
+	if err := store.RemoveDir(c.Path, c.Dir); err != nil {
+		return err
+	}
+	for i := range hooks {
+		if err := c.rt.runHooks("poststop", i, hooks[i:i+1], c.Bundle, state, c.Annotations); err != nil {
+			c.rt.log().Warnf("delete %s: %v", c.ID, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,344 @@
+package integration
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// Containers that other runtimes made. TestAdoptPeers has the real ones make them (tests/peers/root, with $DAVIT_TEST_PEERS); the
+// other tests give a container of davit's the files that runc or crun would have written, which needs none of them.
+
+// disguise puts the files of maker in place of davit's in the state directory of the running container c1. change may make
+// them wrong.
+func (b *box) disguise(maker string, change func(state map[string]any)) {
+	b.t.Helper()
+	dir := filepath.Join(b.root, "c1")
+	var own struct {
+		Pid    int
+		Bundle string
+		Rootfs string
+		Cgroup struct{ Dirs map[string]string }
+	}
+	data, err := os.ReadFile(dir + "/davit.json")
+	must(b.t, err)
+	must(b.t, json.Unmarshal(data, &own))
+	start := startTimeOf(b.t, own.Pid)
+	config, err := os.ReadFile(filepath.Join(b.bundle, "config.json"))
+	must(b.t, err)
+	var seccomp any // as runc has that of TestAdoptForce
+	if strings.Contains(string(config), `"personality"`) {
+		seccomp = map[string]any{"default_action": 4, "architectures": []string{"amd64", "arm64"}, "flags": []string{}, "default_errno_ret": nil,
+			"syscalls": []any{map[string]any{"name": "personality", "action": 2, "errnoRet": 61, "args": []any{}}}}
+	}
+	var spec struct {
+		Hooks   map[string]any
+		Process struct {
+			Capabilities    map[string]any
+			NoNewPrivileges bool
+		}
+	}
+	must(b.t, json.Unmarshal(config, &spec))
+	state := map[string]any{}
+	name := "status"
+	if maker == "runc" {
+		name = "state.json"
+		hooks := map[string]any{"poststop": spec.Hooks["poststop"]}
+		state = map[string]any{
+			"id": "c1", "init_process_pid": own.Pid, "init_process_start": start, "created": "2026-11-30T02:11:46.615314565Z", "rootless": false,
+			"cgroup_paths": own.Cgroup.Dirs, "namespace_paths": map[string]string{"NEWNS": fmt.Sprintf("/proc/%d/ns/mnt", own.Pid)},
+			"external_descriptors": []string{"/dev/null", "/dev/null", "/dev/null"}, "intel_rdt_path": "",
+			"config": map[string]any{
+				"no_pivot_root": false, "rootfs": own.Rootfs, "umask": nil, "version": "1.2.1", "no_new_privileges": spec.Process.NoNewPrivileges,
+				"labels": []string{"bundle=" + own.Bundle, "who=test"}, "Hooks": hooks, "capabilities": spec.Process.Capabilities,
+				"namespaces": []map[string]string{{"type": "NEWPID", "path": ""}, {"type": "NEWNS", "path": ""}},
+				"cgroups":    map[string]any{"name": "c1", "scope_prefix": ""},
+				"seccomp":    seccomp,
+			},
+		}
+	} else {
+		state = map[string]any{
+			"pid": own.Pid, "process-start-time": start, "cgroup-path": subtree + "/c1", "scope": "", "rootfs": "rootfs", "systemd-cgroup": false,
+			"bundle": own.Bundle, "created": "2026-11-30T02:13:35.011709Z", "owner": "root", "detached": true, "external_descriptors": "[]",
+		}
+	}
+	if change != nil {
+		change(state)
+	}
+	data, err = json.Marshal(state)
+	must(b.t, err)
+	for _, file := range []string{"davit.json", "state.json", "start", "config.json"} {
+		os.Remove(filepath.Join(dir, file))
+	}
+	if maker == "crun" {
+		must(b.t, os.WriteFile(dir+"/config.json", config, 0o600))
+	}
+	must(b.t, os.WriteFile(filepath.Join(dir, name), data, 0o600))
+}
+
+// startTimeOf is field 22 of /proc/PID/stat.
+func startTimeOf(t *testing.T, pid int) uint64 {
+	t.Helper()
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	must(t, err)
+	fields := strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:]))
+	start, err := strconv.ParseUint(fields[19], 10, 64)
+	must(t, err)
+	return start
+}
+
+// endDisguised ends what davit has to leave alone.
+func (b *box) endDisguised(pid int) {
+	syscall.Kill(pid, syscall.SIGKILL)
+	exitWithin(pid, 10e9)
+	os.RemoveAll(filepath.Join(b.root, "c1"))
+	for _, dir := range cgroupsLeft() {
+		os.Remove(dir)
+	}
+}
+
+// adopted runs every verb on the running container c1, which maker made, and deletes it.
+func (b *box) adopted(maker string) {
+	b.t.Helper()
+	has := func(want string, args ...string) {
+		b.t.Helper()
+		if out := b.davit(args...); !strings.Contains(out, want) {
+			b.t.Errorf("davit %s: no %q in:\n%s", strings.Join(args, " "), want, out)
+		}
+	}
+	has(`"maker": "`+maker+`"`, "state", "c1")
+	has(`"status": "running"`, "state", "c1")
+	has("running", "list")
+	has(`"maker":"`+maker+`"`, "list", "--format", "json")
+	has("sleep", "ps", "c1")
+	has("inside", "exec", "c1", "echo", "inside")
+	has("NoNewPrivs:\t1", "exec", "c1", "cat", "/proc/self/status")
+	b.davit("pause", "c1")
+	has(`"status": "paused"`, "state", "c1")
+	if out, status := b.try("exec", "c1", "true"); status == 0 {
+		b.t.Errorf("exec in a paused container: %s", out)
+	}
+	b.davit("resume", "c1")
+	has(`"type":"stats"`, "events", "--stats", "c1")
+	b.try("verify", "c1")
+	if out, status := b.try("delete", "c1"); status == 0 {
+		b.t.Errorf("delete of a running container: %s", out)
+	}
+	if out, status := b.try("create", "-b", b.bundle, "c1"); status == 0 || !strings.Contains(out, "already exists") {
+		b.t.Errorf("create with its id: %d, %s", status, out)
+	}
+	pid := b.pid()
+	b.davit("kill", "c1", "KILL")
+	if !exitWithin(pid, 10e9) {
+		b.t.Fatalf("process %d is still there", pid)
+	}
+	has(`"status": "stopped"`, "state", "c1")
+	b.davit("delete", "c1")
+	if _, err := os.Stat(filepath.Join(b.root, "c1")); !os.IsNotExist(err) {
+		b.t.Errorf("the state directory: %v", err)
+	}
+	hook, _ := os.ReadFile(filepath.Join(b.work, "hook"))
+	if string(hook) != "stopped\n" {
+		b.t.Errorf("the poststop hook left %q: it runs once", hook)
+	}
+}
+
+// adoptable makes a bundle whose poststop hook leaves a line.
+func adoptable(t *testing.T) *box {
+	b := newBox(t, `process.args=["sleep","1000"]`)
+	b.edit(fmt.Sprintf(`hooks={"poststop":[{"path":"/bin/sh","args":["sh","-c","echo stopped >>%s/hook"]}]}`, b.work))
+	return b
+}
+
+// Every verb works on a container whose state runc or crun keeps.
+func TestAdoptVerbs(t *testing.T) {
+	for _, maker := range []string{"runc", "crun"} {
+		t.Run(maker, func(t *testing.T) {
+			b := adoptable(t)
+			b.davit("run", "-d", "-b", b.bundle, "c1")
+			b.disguise(maker, nil)
+			b.adopted(maker)
+		})
+	}
+}
+
+// delete --force ends a container that runs; exec has the seccomp profile that runc's state has, in numbers, and not the bundle's.
+func TestAdoptForce(t *testing.T) {
+	b := adoptable(t)
+	b.edit(`linux.seccomp={"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["personality"],"action":"SCMP_ACT_ERRNO"}]}`)
+	b.davit("run", "-d", "-b", b.bundle, "c1")
+	b.disguise("runc", nil)
+	if out := b.davit("exec", "c1", "cat", "/proc/self/status"); !strings.Contains(out, "Seccomp:\t2") {
+		t.Errorf("exec without the state's seccomp profile:\n%s", out)
+	}
+	b.davit("delete", "--force", "c1")
+}
+
+// What the files of a foreign container say wrongly is refused with the reason, by every verb, and nothing is touched.
+func TestAdoptRefuses(t *testing.T) {
+	config := func(state map[string]any) map[string]any { return state["config"].(map[string]any) }
+	cases := []struct {
+		name, maker, want string
+		change            func(b *box, state map[string]any)
+	}{
+		{"another process", "runc", "but /proc/", func(b *box, s map[string]any) {
+			s["init_process_pid"], s["init_process_start"] = os.Getpid(), startTimeOf(b.t, os.Getpid())
+		}},
+		{"another process", "crun", "but /proc/", func(b *box, s map[string]any) {
+			s["pid"], s["process-start-time"] = os.Getpid(), startTimeOf(b.t, os.Getpid())
+		}},
+		{"another cgroup", "runc", "but /proc/", func(b *box, s map[string]any) {
+			for name, dir := range s["cgroup_paths"].(map[string]string) {
+				s["cgroup_paths"].(map[string]string)[name] = filepath.Dir(dir) + "/c2"
+			}
+		}},
+		{"another cgroup", "crun", "but /proc/", func(b *box, s map[string]any) { s["cgroup-path"] = subtree + "/c2" }},
+		{"the root cgroup", "crun", "no cgroup's path", func(b *box, s map[string]any) { s["cgroup-path"] = "/" }},
+		{"no clean path", "crun", "no cgroup's path", func(b *box, s map[string]any) { s["cgroup-path"] = "/a/../" + subtree + "/c1" }},
+		{"not of cgroups", "runc", "is not below /sys/fs/cgroup", func(b *box, s map[string]any) {
+			for name := range s["cgroup_paths"].(map[string]string) {
+				s["cgroup_paths"].(map[string]string)[name] = b.work
+			}
+		}},
+		{"newer runc", "runc", "config.new_thing: not known in runc 1.0 to 1.5", func(b *box, s map[string]any) { config(s)["new_thing"] = map[string]any{"x": 1} }},
+		{"newer runc's state", "runc", "format: not known in runc 1.0 to 1.5", func(b *box, s map[string]any) { s["format"] = 2 }},
+		{"newer spec", "runc", `config.version: "2.0.0", where davit knows 1.x`, func(b *box, s map[string]any) { config(s)["version"] = "2.0.0" }},
+		{"newer crun", "crun", "version: not known in crun 1.x", func(b *box, s map[string]any) { s["version"] = 2 }},
+		{"wrong type", "runc", "init_process_pid: expected", func(b *box, s map[string]any) { s["init_process_pid"] = "seven" }},
+		{"wrong type", "crun", "pid: expected", func(b *box, s map[string]any) { s["pid"] = []int{1} }},
+		{"no process", "crun", "they name no process", func(b *box, s map[string]any) { delete(s, "process-start-time") }},
+		{"action", "runc", "seccomp: action 77 is none of runc's", func(b *box, s map[string]any) { config(s)["seccomp"] = map[string]any{"default_action": 77} }},
+		{"namespace", "runc", `"NEWSPACE" is no namespace`, func(b *box, s map[string]any) { config(s)["namespaces"] = []map[string]string{{"type": "NEWSPACE"}} }},
+		{"no mount namespace", "runc", "no mount namespace of its own", func(b *box, s map[string]any) { config(s)["namespaces"] = []map[string]string{{"type": "NEWPID"}} }},
+		{"another id", "runc", `id: "c2"`, func(b *box, s map[string]any) { s["id"] = "c2" }},
+		{"bundle", "runc", "bundle: ", func(b *box, s map[string]any) { config(s)["labels"] = []string{"bundle=b"} }},
+	}
+	for _, test := range cases {
+		t.Run(test.maker+" "+test.name, func(t *testing.T) {
+			b := newBox(t, `process.args=["sleep","1000"]`)
+			b.davit("run", "-d", "-b", b.bundle, "c1")
+			pid := b.pid()
+			defer b.endDisguised(pid)
+			b.disguise(test.maker, func(s map[string]any) { test.change(b, s) })
+			b.refused(test.maker, test.want)
+			if exitWithin(pid, 1) {
+				t.Error("the container's process has ended")
+			}
+		})
+	}
+}
+
+// refused runs the verbs, which all are to fail for that reason, and looks whether the state directory stays.
+func (b *box) refused(maker, want string) {
+	b.t.Helper()
+	dir := filepath.Join(b.root, "c1")
+	before := listing(b.t, dir)
+	for _, verb := range []string{"state c1", "start c1", "kill c1 KILL", "kill --all c1", "delete c1", "delete --force c1", "exec c1 true", "pause c1", "resume c1",
+		"update --pids-limit 9 c1", "ps c1", "events --stats c1", "verify c1"} {
+		out, status := b.try(strings.Fields(verb)...)
+		if status == 0 || !strings.Contains(out, "made by "+maker) || !strings.Contains(out, want) {
+			b.t.Errorf("davit %s: status %d, no %q in: %s", verb, status, want, out)
+		}
+	}
+	if out := b.davit("list"); !strings.Contains(out, "foreign") {
+		b.t.Errorf("list: %s", out)
+	}
+	if after := listing(b.t, dir); after != before {
+		b.t.Errorf("the state directory has changed:\n%s\n%s", before, after)
+	}
+}
+
+// What is no small regular file is not read: each verb fails at once and leaves it.
+func TestAdoptOddFiles(t *testing.T) {
+	odd := map[string]func(path string) error{
+		"fifo": func(path string) error { return syscall.Mkfifo(path, 0o600) },
+		"link": func(path string) error { return os.Symlink("/etc/passwd", path) },
+		"large": func(path string) error {
+			if err := os.WriteFile(path, []byte(`{"pid":1`), 0o600); err != nil {
+				return err
+			}
+			return os.Truncate(path, 100<<20)
+		},
+		"directory": func(path string) error { return os.Mkdir(path, 0o700) },
+	}
+	for _, file := range []string{"state.json", "status", "config.json"} {
+		for kind, make := range odd {
+			t.Run(file+" "+kind, func(t *testing.T) {
+				b := newBox(t, `process.args=["sleep","1000"]`)
+				b.davit("run", "-d", "-b", b.bundle, "c1")
+				pid := b.pid()
+				defer b.endDisguised(pid)
+				maker := "crun"
+				if file == "state.json" {
+					maker = "runc"
+				}
+				b.disguise(maker, nil)
+				path := filepath.Join(b.root, "c1", file)
+				must(t, os.Remove(path))
+				must(t, make(path))
+				for _, verb := range []string{"state c1", "kill c1 KILL", "exec c1 true", "delete c1"} {
+					if out, status := b.try(strings.Fields(verb)...); status == 0 && verb != "delete c1" {
+						t.Errorf("davit %s: %s", verb, out)
+					}
+				}
+				if exitWithin(pid, 1) {
+					t.Error("the container's process has ended")
+				}
+			})
+		}
+	}
+}
+
+// A real runc and a real crun make containers; davit starts those that they only created, and does all else with them.
+func TestAdoptPeers(t *testing.T) {
+	needRoot(t)
+	if os.Getenv("DAVIT_TEST_PEERS") == "" {
+		t.Skip("the peers are asked for with DAVIT_TEST_PEERS")
+	}
+	in, err := filepath.Abs("../peers/in")
+	must(t, err)
+	cache := "/var/cache/davit-tests"
+	if dir := os.Getenv("DAVIT_TEST_CACHE"); dir != "" {
+		cache = dir
+	}
+	for _, suite := range []string{"sid", "bookworm"} {
+		for _, maker := range []string{"runc", "crun"} {
+			if maker == "crun" && (!isUnified() || suite == "bookworm") { // it wants cgroup v2, and bookworm's more privileges
+				continue
+			}
+			if found, _ := filepath.Glob(filepath.Join(cache, suite, "usr/*bin", maker)); len(found) == 0 {
+				continue
+			}
+			for _, verb := range []string{"create", "run"} {
+				t.Run(strings.Join([]string{suite, maker, verb}, " "), func(t *testing.T) {
+					b := adoptable(t)
+					if maker == "runc" {
+						b.edit(`linux.seccomp={"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["personality"],"action":"SCMP_ACT_ERRNO"}]}`)
+					}
+					args := []string{filepath.Join(cache, suite), maker, "--root", b.root, verb, "--bundle", b.bundle, "c1"}
+					if verb == "run" {
+						args = slices.Insert(args, 5, "-d")
+					}
+					if out, err := b.runFiles(exec.Command(in, args...)); err != nil {
+						t.Fatalf("%s: %v: %s", maker, err, out)
+					}
+					if verb == "create" {
+						if out := b.davit("state", "c1"); !strings.Contains(out, `"status": "created"`) {
+							t.Errorf("state: %s", out)
+						}
+						b.davit("start", "c1")
+					}
+					b.adopted(maker)
+					os.Remove(filepath.Join(b.root, ".empty-directory")) // which crun leaves
+				})
+			}
+		}
+	}
+}
