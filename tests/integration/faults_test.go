@@ -202,6 +202,48 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// TestNothingIsClosedTwice: no close(2) of davit's finds its descriptor closed, whatever fails. Between the two another thread may have opened
+// one of that number.
+func TestNothingIsClosedTwice(t *testing.T) {
+	hooks, begun := `hooks.poststart=[{"path":"/bin/false"}]`, `hooks.startContainer=[{"path":"/bin/false"}]`
+	for _, v := range []struct {
+		name  string
+		edits []string
+		setUp [][]string
+		args  []string
+	}{
+		{"create", nil, nil, []string{"create", "c1"}},
+		{"create: no source", []string{`mounts=[{"destination":"/x","source":"/nothing","options":["bind"]}]`}, nil, []string{"create", "c1"}},
+		{"create: a hook fails", []string{`hooks.createRuntime=[{"path":"/bin/false"}]`}, nil, []string{"create", "c1"}},
+		{"create: no place for the pid file", nil, nil, []string{"create", "--pid-file", "/nothing/pid", "c1"}},
+		{"create: in user namespace", []string{`linux.uidMappings=[{"containerID":0,"hostID":100000,"size":1000}]`, `linux.gidMappings=[{"containerID":0,"hostID":100000,"size":1000}]`,
+			`linux.namespaces=[{"type":"user"},{"type":"mount"},{"type":"pid"},{"type":"ipc"},{"type":"uts"}]`}, nil, []string{"create", "c1"}},
+		{"run: no program", []string{`process.args=["/nothing"]`}, nil, []string{"run", "c1"}},
+		{"run -d: no program", []string{`process.args=["/nothing"]`}, nil, []string{"run", "-d", "c1"}},
+		{"run: poststart fails", []string{hooks}, nil, []string{"run", "c1"}},
+		{"run", []string{`process.args=["true"]`}, nil, []string{"run", "c1"}},
+		{"start: poststart fails", []string{hooks}, create, []string{"start", "c1"}},
+		{"run: startContainer fails", []string{begun}, nil, []string{"run", "c1"}},
+		{"run -d: startContainer fails", []string{begun}, nil, []string{"run", "-d", "c1"}},
+		{"start: startContainer fails", []string{begun}, create, []string{"start", "c1"}},
+		{"exec: no program", nil, run, []string{"exec", "c1", "/nothing"}},
+		{"exec", nil, run, []string{"exec", "c1", "true"}},
+		{"delete --force", nil, run, []string{"delete", "--force", "c1"}},
+		{"delete: running", nil, run, []string{"delete", "c1"}},
+	} {
+		t.Run(strings.ReplaceAll(v.name, " ", "_"), func(t *testing.T) {
+			b := newBox(t, append([]string{`process.args=["sleep","1000"]`, `process.terminal=false`}, v.edits...)...)
+			for _, args := range v.setUp {
+				b.davit(args...)
+			}
+			if r := b.inject(fault{}, v.args...); len(r.vain) > 0 {
+				t.Errorf("%s: exit status %d: %s", r.vain, r.status, r.out)
+			}
+			b.try("delete", "--force", "c1")
+		})
+	}
+}
+
 // TestNoThreads refuses davit every thread, as a limit on processes does: it says so in one line.
 func TestNoThreads(t *testing.T) {
 	b := newBox(t)
@@ -263,6 +305,9 @@ func (b *box) oneFault(v faulted, hooks string, f fault) (r injected, bad string
 		bad = "fails without a fault: " + r.out
 	case bad == "":
 		bad = v.check(b, r)
+	}
+	if len(r.vain) > 0 && bad == "" {
+		bad = fmt.Sprintf("closes what is not open: %s", r.vain)
 	}
 	if out, status := b.try("delete", "--force", "c1"); status != 0 && bad == "" {
 		bad = fmt.Sprintf("delete --force: exit status %d: %s", status, out)

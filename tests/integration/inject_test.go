@@ -34,6 +34,8 @@ type injected struct {
 	out    string // stdout and stderr
 	status int    // as exitCode has it
 	hung   bool
+	// closes of davit's that found no descriptor: what is closed twice may be another's by then.
+	vain []string
 }
 
 // failure is a system call that is made to fail.
@@ -154,6 +156,7 @@ type injection struct {
 	made   map[string]int     // calls of each name
 	fail   map[int]unix.Errno // by thread: what the call that it is in is to return
 	known  map[int]bool       // threads and processes that have begun
+	closes map[int]uint64     // by thread: the descriptor that it is closing
 }
 
 // hangs is how long a davit may take.
@@ -175,7 +178,7 @@ func (b *box) inject(f fault, args ...string) injected {
 	if err := cmd.Start(); err != nil {
 		b.t.Fatal(err)
 	}
-	i := &injection{fault: f, pid: cmd.Process.Pid, made: map[string]int{}, fail: map[int]unix.Errno{}, known: map[int]bool{cmd.Process.Pid: true}}
+	i := &injection{fault: f, pid: cmd.Process.Pid, made: map[string]int{}, fail: map[int]unix.Errno{}, closes: map[int]uint64{}, known: map[int]bool{cmd.Process.Pid: true}}
 	timer := time.AfterFunc(hangs, func() {
 		i.hung = true
 		unix.Kill(i.pid, unix.SIGKILL)
@@ -252,6 +255,7 @@ func (i *injection) atCall(thread int) {
 		return
 	}
 	info, entry := syscallOf(thread)
+	i.closed(thread, &info, entry)
 	n := slices.IndexFunc(failures, func(f failure) bool { return f.nr == info.Nr })
 	if !entry || n < 0 {
 		return
@@ -277,6 +281,20 @@ func (i *injection) atCall(thread int) {
 	i.name = fmt.Sprintf("%s: %s", failures[n].name, unix.ErrnoName(errnos[i.kind]))
 	i.fail[thread] = errnos[i.kind]
 	skipCall(thread)
+}
+
+// closed notes a close(2) of davit itself that fails with EBADF, at its exit; info.Nr is the result then.
+func (i *injection) closed(thread int, info *syscallInfo, entry bool) {
+	fd, closes := i.closes[thread]
+	delete(i.closes, thread)
+	switch {
+	case entry && info.Nr == unix.SYS_CLOSE:
+		i.closes[thread] = info.Args[0]
+	case !entry && closes && int64(info.Nr) == -int64(unix.EBADF):
+		if _, err := os.Stat(fmt.Sprintf("/proc/%d/task/%d", i.pid, thread)); err == nil {
+			i.vain = append(i.vain, fmt.Sprintf("close(%d)", int32(fd)))
+		}
+	}
 }
 
 // letGo detaches what is still traced when davit has ended: a stage that waits for start, or is about to end. That takes a stop.
