@@ -344,7 +344,7 @@ func (c *creation) phase(p plan.Phase) error {
 	case plan.Placed:
 		err = c.putInPlace()
 	case plan.Mapped:
-		err = c.mapIDs()
+		err = mapIDs(c.stage.Pid, c.spec.Linux)
 	case plan.Sources:
 		err = openWithin(c.plan, c.fds, c.stage)
 	case plan.Hooks:
@@ -410,10 +410,10 @@ func (c *creation) runtimeHooks() error {
 	h := c.spec.Hooks
 	c.hooked = true
 	state := hookState(c.spec, c.CreateOptions, "creating", strconv.Itoa(c.stage.Pid))
-	if err := c.rt.runHooks("prestart", 0, h.Prestart, c.Bundle, state, c.spec.Annotations); err != nil { //nolint:staticcheck // deprecated, but engines use it
+	if err := c.rt.hookRunner().run("prestart", 0, h.Prestart, c.Bundle, state, c.spec.Annotations); err != nil { //nolint:staticcheck // deprecated, but engines use it
 		return err
 	}
-	return c.rt.runHooks("createRuntime", 0, h.CreateRuntime, c.Bundle, state, c.spec.Annotations)
+	return c.rt.hookRunner().run("createRuntime", 0, h.CreateRuntime, c.Bundle, state, c.spec.Annotations)
 }
 
 // stageDied says why there is no message any more. A limit is named if the kernel says that it killed for one.

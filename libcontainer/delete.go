@@ -131,7 +131,7 @@ func (c *Container) poststopHooks() ([]specs.Hook, error) {
 func (rt *Runtime) runPoststop(s *store.State, verb string, hooks []specs.Hook, state string, dir int) error {
 	for ; s.PoststopDone < len(hooks); s.PoststopDone++ {
 		i := s.PoststopDone
-		err := rt.runHooks("poststop", i, hooks[i:i+1], s.Bundle, state, s.Annotations)
+		err := rt.hookRunner().run("poststop", i, hooks[i:i+1], s.Bundle, state, s.Annotations)
 		var not *notStartedError
 		if errors.As(err, &not) {
 			if i > 0 {
@@ -145,4 +145,12 @@ func (rt *Runtime) runPoststop(s *store.State, verb string, hooks []specs.Hook, 
 	}
 	s.Poststop, s.PoststopDone = false, 0
 	return nil
+}
+
+func (c *Container) unmountShared() error {
+	config, err := c.Spec()
+	if err != nil {
+		return err
+	}
+	return unmount(&c.State, config)
 }

@@ -40,11 +40,3 @@ func inBytes(n int64) string {
 	}
 	return fmt.Sprintf("%d bytes", n)
 }
-
-// colon puts text after a colon, if there is any.
-func colon(text string) string {
-	if text == "" {
-		return ""
-	}
-	return ": " + text
-}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"davit/internal/config"
+	"davit/internal/diagnose"
 	"davit/internal/fault"
 	"davit/internal/log"
 	"davit/internal/memfd"
@@ -141,7 +142,7 @@ func (h *stageHooks) fail(p *plan.Plan, m nsenter.Message) error {
 	if m.Step != h.step {
 		h.flush(p)
 	}
-	err := stepError(p, m)
+	err := diagnose.Step(p, m)
 	var e *fault.Error
 	if h.hookOutput != nil && errors.As(err, &e) && strings.HasPrefix(m.Call, "hook") {
 		if text := h.take(); text != "" {
@@ -149,4 +150,12 @@ func (h *stageHooks) fail(p *plan.Plan, m nsenter.Message) error {
 		}
 	}
 	return err
+}
+
+// colon puts text after a colon, if there is any.
+func colon(text string) string {
+	if text == "" {
+		return ""
+	}
+	return ": " + text
 }

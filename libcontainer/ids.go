@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"davit/internal/fault"
 	"davit/rootfs"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -15,19 +16,18 @@ import (
 // mapIDs writes the mappings of the stage's new user namespace. Without root,
 // only the user's own ids may be mapped directly, and ranges by the set-uid
 // helpers newuidmap(1) and newgidmap(1).
-func (c *creation) mapIDs() error {
-	dir := "/proc/" + strconv.Itoa(c.stage.Pid) + "/"
-	l := c.spec.Linux
+func mapIDs(pid int, l *specs.Linux) error {
+	dir := "/proc/" + strconv.Itoa(pid) + "/"
 	uid, gid := os.Geteuid(), os.Getegid()
 	if uid != 0 && !onlyOwn(l.UIDMappings, uid) {
-		if err := mapByHelper("newuidmap", "/etc/subuid", c.stage.Pid, l.UIDMappings); err != nil {
+		if err := mapByHelper("newuidmap", "/etc/subuid", pid, l.UIDMappings); err != nil {
 			return fmt.Errorf("linux.uidMappings: %w", err)
 		}
 	} else if err := writeProc(dir+"uid_map", rootfs.IDMap(l.UIDMappings)); err != nil {
 		return fmt.Errorf("linux.uidMappings: %w", err)
 	}
 	if uid != 0 && !onlyOwn(l.GIDMappings, gid) {
-		if err := mapByHelper("newgidmap", "/etc/subgid", c.stage.Pid, l.GIDMappings); err != nil {
+		if err := mapByHelper("newgidmap", "/etc/subgid", pid, l.GIDMappings); err != nil {
 			return fmt.Errorf("linux.gidMappings: %w", err)
 		}
 		return nil
@@ -50,14 +50,14 @@ func onlyOwn(maps []specs.LinuxIDMapping, id int) bool {
 func mapByHelper(name, table string, pid int, maps []specs.LinuxIDMapping) error {
 	path, err := exec.LookPath(name)
 	if err != nil {
-		return withHint(fmt.Errorf("%s is needed to map more than the user's own id: %w", name, err), "install Debian's package uidmap (elsewhere: shadow-utils)")
+		return fault.WithHint(fmt.Errorf("%s is needed to map more than the user's own id: %w", name, err), "install Debian's package uidmap (elsewhere: shadow-utils)")
 	}
 	args := []string{strconv.Itoa(pid)}
 	for _, m := range maps {
 		args = append(args, strconv.FormatUint(uint64(m.ContainerID), 10), strconv.FormatUint(uint64(m.HostID), 10), strconv.FormatUint(uint64(m.Size), 10))
 	}
 	if out, err := exec.Command(path, args...).CombinedOutput(); err != nil {
-		return withHint(fmt.Errorf("%s: %w: %s", name, err, strings.TrimSpace(string(out))), "the user's ranges are in "+table)
+		return fault.WithHint(fmt.Errorf("%s: %w: %s", name, err, strings.TrimSpace(string(out))), "the user's ranges are in "+table)
 	}
 	return nil
 }

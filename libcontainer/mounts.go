@@ -42,14 +42,6 @@ func unmount(s *store.State, config *specs.Spec) error {
 	return err
 }
 
-func (c *Container) unmountShared() error {
-	config, err := c.Spec()
-	if err != nil {
-		return err
-	}
-	return unmount(&c.State, config)
-}
-
 func mountID(path string) (uint64, error) {
 	var st unix.Statx_t
 	if err := unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_MNT_ID, &st); err != nil {

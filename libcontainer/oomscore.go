@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"davit/internal/fault"
 	"davit/internal/log"
 	"davit/internal/store"
 )
@@ -19,7 +20,7 @@ func setOOMScore(pid string, adj int) error {
 	}
 	err = fmt.Errorf("process.oomScoreAdj: %d: %w", adj, err)
 	if have, readErr := oomScore(pid); readErr == nil && adj < have {
-		return withHint(err, fmt.Sprintf("lowering the score (it is %d) needs CAP_SYS_RESOURCE", have))
+		return fault.WithHint(err, fmt.Sprintf("lowering the score (it is %d) needs CAP_SYS_RESOURCE", have))
 	}
 	return err
 }

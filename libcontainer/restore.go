@@ -353,10 +353,10 @@ func (r *restoration) namespacesMade(pid int) error {
 	}
 	r.hooked = true
 	state := hookState(r.spec, r.CreateOptions, specs.StateCreating, strconv.Itoa(pid))
-	if err := r.rt.runHooks("prestart", 0, h.Prestart, r.Bundle, state, r.spec.Annotations); err != nil { //nolint:staticcheck // deprecated, but engines use it
+	if err := r.rt.hookRunner().run("prestart", 0, h.Prestart, r.Bundle, state, r.spec.Annotations); err != nil { //nolint:staticcheck // deprecated, but engines use it
 		return err
 	}
-	return r.rt.runHooks("createRuntime", 0, h.CreateRuntime, r.Bundle, state, r.spec.Annotations)
+	return r.rt.hookRunner().run("createRuntime", 0, h.CreateRuntime, r.Bundle, state, r.spec.Annotations)
 }
 
 func (r *restoration) sendTerminal(master int) error {

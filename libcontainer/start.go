@@ -165,7 +165,7 @@ func (c *Container) poststart() error {
 		return err
 	}
 	c.Unlock()
-	err = c.rt.runHooks("poststart", 0, s.Hooks.Poststart, c.Bundle, c.stateNow(specs.StateRunning), c.Annotations)
+	err = c.rt.hookRunner().run("poststart", 0, s.Hooks.Poststart, c.Bundle, c.stateNow(specs.StateRunning), c.Annotations)
 	if err != nil && c.Relock() { // else what has its cgroup by now is another container
 		err = errors.Join(err, c.killAll())
 	}
