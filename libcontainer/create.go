@@ -3,7 +3,6 @@ package libcontainer
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -15,6 +14,7 @@ import (
 	"davit/internal/compile"
 	"davit/internal/config"
 	"davit/internal/host"
+	"davit/internal/launch"
 	"davit/internal/memfd"
 	"davit/internal/netdev"
 	"davit/internal/plan"
@@ -42,7 +42,8 @@ type creation struct {
 	hooks stageHooks
 	fds   descriptors
 	stage *nsenter.Stage
-	raw   []byte // config.json
+	talk  launch.Exchange // with the stage
+	raw   []byte          // config.json
 	// moved devices, and the network namespace that they were moved to.
 	moved   []*netdev.Moved
 	network *netdev.Namespace
@@ -301,32 +302,14 @@ func (c *creation) spawn() error {
 // serve does the parent's part until the container is created: it answers the
 // stage's messages (see nsenter/stage/stage.h).
 func (c *creation) serve() error {
-	for {
-		m, err := c.stage.Receive()
-		if err == io.EOF {
-			return c.stageDied()
-		}
-		if err != nil {
-			return err
-		}
-		switch m.Kind {
-		case nsenter.Ready:
-			c.hooked = c.hooked || c.spec.Hooks != nil && len(c.spec.Hooks.CreateContainer) > 0
-			c.hooks.flush(c.plan)
-			return nil
-		case nsenter.Error:
-			return c.failed(m)
-		case nsenter.Phase:
-			err = c.phase(plan.Phase(m.Value))
-		case nsenter.Trace:
-			c.Trace.stage(c.plan, m)
-		case nsenter.Output:
-			c.hooks.message(c.plan, m)
-		}
-		if err != nil {
-			return err
-		}
+	c.talk = launch.Exchange{From: c.stage, Plan: func() *plan.Plan { return c.plan }, Phase: c.phase, Failed: c.failed, Died: c.stageDied,
+		Trace: c.Trace.stage, Output: c.hooks.message}
+	if err := c.talk.UntilReady(); err != nil {
+		return err
 	}
+	c.hooked = c.hooked || c.spec.Hooks != nil && len(c.spec.Hooks.CreateContainer) > 0
+	c.hooks.flush(c.plan)
+	return nil
 }
 
 // failed is the error of a step.
@@ -494,6 +477,7 @@ func (c *creation) close() {
 	c.hooks.close()
 	if c.network != nil {
 		c.network.Close()
+		c.network = nil
 	}
 	c.cgroups.Close()
 	if c.dir >= 0 {

@@ -3,7 +3,6 @@ package libcontainer
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -13,6 +12,7 @@ import (
 	"davit/internal/compile"
 	"davit/internal/config"
 	"davit/internal/host"
+	"davit/internal/launch"
 	"davit/internal/plan"
 	"davit/internal/process"
 	"davit/internal/store"
@@ -262,38 +262,32 @@ func (e *execution) initialAffinity() (restore func(), err error) {
 
 // serve does the parent's part until the program was exec'd.
 func (e *execution) serve() error {
-	ready := false
-	for {
-		m, err := e.stage.Receive()
-		switch {
-		case err == io.EOF && ready:
-			return nil
-		case err == io.EOF:
+	x := launch.Exchange{From: e.stage, Plan: func() *plan.Plan { return e.plan }, Trace: e.Trace.stage,
+		Phase: func(plan.Phase) error {
+			if err := e.place(); err != nil {
+				return err
+			}
+			return e.stage.Control.Proceed(int64(e.stage.Pid))
+		},
+		Failed: func(m nsenter.Message) error {
+			return explainExec(stepError(e.plan, m), fmt.Sprintf("/proc/%d/root", e.Pid), e.Process.Cwd)
+		},
+		Died: func() error {
 			return errors.New("the stage was killed before the program was exec'd: the container may be out of memory, or have been stopped")
-		case err != nil:
+		},
+	}
+	if err := x.UntilReady(); err != nil {
+		return err
+	}
+	if e.attaches() {
+		if err := e.Terminal.Attach(); err != nil {
 			return err
 		}
-		switch m.Kind {
-		case nsenter.Ready:
-			ready = true
-			if e.attaches() {
-				if err = e.Terminal.Attach(); err == nil {
-					err = e.stage.Control.Proceed(int64(e.stage.Pid))
-				}
-			}
-		case nsenter.Error:
-			return explainExec(stepError(e.plan, m), fmt.Sprintf("/proc/%d/root", e.Pid), e.Process.Cwd)
-		case nsenter.Phase:
-			if err = e.place(); err == nil {
-				err = e.stage.Control.Proceed(int64(e.stage.Pid))
-			}
-		case nsenter.Trace:
-			e.Trace.stage(e.plan, m)
-		}
-		if err != nil {
+		if err := e.stage.Control.Proceed(int64(e.stage.Pid)); err != nil {
 			return err
 		}
 	}
+	return x.UntilExec()
 }
 
 // place puts the process into the cgroups that it was not cloned into.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"davit/internal/diagnose"
+	"davit/internal/sys"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -27,9 +28,9 @@ func (e *notStartedError) Unwrap() error { return e.error }
 // hookRun is a hook that runs.
 type hookRun struct {
 	pid   int
-	pidfd int
-	in    int    // the writing end of its standard input, -1 once that is closed
-	outs  [2]int // the reading ends of its standard output and error, -1 once they are closed
+	pidfd *sys.FD
+	in    *sys.FD    // the writing end of its standard input
+	outs  [2]*sys.FD // the reading ends of its standard output and error
 	state string
 	text  *hookOutput
 }
@@ -47,7 +48,7 @@ func runHook(h *specs.Hook, environ []string, bundle, state string, out *hookOut
 	}
 	overdue := !r.serve(end, true)
 	if overdue {
-		unix.PidfdSendSignal(r.pidfd, unix.SIGKILL, nil, 0)
+		unix.PidfdSendSignal(r.pidfd.Int(), unix.SIGKILL, nil, 0)
 	}
 	status, err := reap(r.pid)
 	if err != nil {
@@ -66,7 +67,7 @@ func runHook(h *specs.Hook, environ []string, bundle, state string, out *hookOut
 }
 
 func startHook(h *specs.Hook, environ []string, bundle, state string, text *hookOutput) (r *hookRun, err error) {
-	r = &hookRun{pidfd: -1, in: -1, outs: [2]int{-1, -1}, state: state, text: text}
+	r = &hookRun{state: state, text: text}
 	defer func() {
 		if err != nil {
 			r.close()
@@ -78,7 +79,7 @@ func startHook(h *specs.Hook, environ []string, bundle, state string, text *hook
 		return r, &notStartedError{fmt.Errorf("pipe2: %w", err)}
 	}
 	defer unix.Close(in[0])
-	r.in = in[1]
+	r.in = sys.Own(in[1])
 	files := [3]uintptr{uintptr(in[0])}
 	for i := range r.outs {
 		var out [2]int
@@ -86,10 +87,10 @@ func startHook(h *specs.Hook, environ []string, bundle, state string, text *hook
 			return r, &notStartedError{fmt.Errorf("pipe2: %w", err)}
 		}
 		defer unix.Close(out[1])
-		r.outs[i], files[1+i] = out[0], uintptr(out[1])
+		r.outs[i], files[1+i] = sys.Own(out[0]), uintptr(out[1])
 	}
-	for _, fd := range [...]int{r.in, r.outs[0], r.outs[1]} {
-		if err = unix.SetNonblock(fd, true); err != nil {
+	for _, fd := range [...]*sys.FD{r.in, r.outs[0], r.outs[1]} {
+		if err = unix.SetNonblock(fd.Int(), true); err != nil {
 			return r, &notStartedError{fmt.Errorf("fcntl: %w", err)}
 		}
 	}
@@ -105,10 +106,12 @@ func startHook(h *specs.Hook, environ []string, bundle, state string, text *hook
 	if unix.Stat(bundle, &st) != nil { // which may be gone when a container is deleted
 		dir = ""
 	}
+	pidfd := -1
 	r.pid, err = syscall.ForkExec(h.Path, args, &syscall.ProcAttr{
 		Dir: dir, Env: lastOfEach(env), Files: files[:],
-		Sys: &syscall.SysProcAttr{PidFD: &r.pidfd},
+		Sys: &syscall.SysProcAttr{PidFD: &pidfd},
 	})
+	r.pidfd = sys.Own(pidfd)
 	if err != nil {
 		permanent := isPermanent(err)
 		if err = fmt.Errorf("fork/exec %s: %w", h.Path, err); !permanent {
@@ -151,14 +154,14 @@ func lastOfEach(env []string) []string {
 // serve writes the hook's input and reads its output until it has ended (toEnd), or until nobody holds its output.
 // It returns false if that takes longer than end; the zero time is never.
 func (r *hookRun) serve(end time.Time, toEnd bool) bool {
-	for toEnd || r.outs[0] >= 0 || r.outs[1] >= 0 {
+	for toEnd || r.outs[0].Int() >= 0 || r.outs[1].Int() >= 0 {
 		timeout := -1
 		if !end.IsZero() {
 			timeout = int(max(time.Until(end)+time.Millisecond-1, 0).Milliseconds())
 		}
-		fds := []unix.PollFd{{Fd: -1}, {Fd: int32(r.in), Events: unix.POLLOUT}, {Fd: int32(r.outs[0]), Events: unix.POLLIN}, {Fd: int32(r.outs[1]), Events: unix.POLLIN}}
+		fds := []unix.PollFd{{Fd: -1}, {Fd: int32(r.in.Int()), Events: unix.POLLOUT}, {Fd: int32(r.outs[0].Int()), Events: unix.POLLIN}, {Fd: int32(r.outs[1].Int()), Events: unix.POLLIN}}
 		if toEnd {
-			fds[0] = unix.PollFd{Fd: int32(r.pidfd), Events: unix.POLLIN}
+			fds[0] = unix.PollFd{Fd: int32(r.pidfd.Int()), Events: unix.POLLIN}
 		}
 		n, err := unix.Poll(fds, timeout)
 		switch {
@@ -187,19 +190,18 @@ func (r *hookRun) serve(end time.Time, toEnd bool) bool {
 // read takes what the hook has written to stream 1+i.
 func (r *hookRun) read(i int) {
 	var buf [4096]byte
-	n, err := unix.Read(r.outs[i], buf[:])
+	n, err := unix.Read(r.outs[i].Int(), buf[:])
 	switch {
 	case err == unix.EINTR || err == unix.EAGAIN:
 	case err != nil || n == 0:
-		unix.Close(r.outs[i])
-		r.outs[i] = -1
+		r.outs[i].Close()
 	default:
 		r.text.add(1+i, buf[:n])
 	}
 }
 
 func (r *hookRun) write() {
-	n, err := unix.Write(r.in, []byte(r.state))
+	n, err := unix.Write(r.in.Int(), []byte(r.state))
 	if err == unix.EINTR || err == unix.EAGAIN {
 		return
 	}
@@ -207,16 +209,13 @@ func (r *hookRun) write() {
 		r.state = r.state[n:]
 	}
 	if err != nil || r.state == "" { // a hook need not read it
-		unix.Close(r.in)
-		r.in = -1
+		r.in.Close()
 	}
 }
 
 func (r *hookRun) close() {
-	for _, fd := range [...]int{r.in, r.outs[0], r.outs[1], r.pidfd} {
-		if fd >= 0 {
-			unix.Close(fd)
-		}
+	for _, fd := range [...]*sys.FD{r.in, r.outs[0], r.outs[1], r.pidfd} {
+		fd.Close()
 	}
 }
 

@@ -57,7 +57,7 @@ func mkdirNotify(dir int, foreign bool) error {
 
 // notifier forwards a container's readiness.
 type notifier struct {
-	socket int
+	socket *sys.FD
 	path   string
 	host   string // the host's NOTIFY_SOCKET
 }
@@ -75,9 +75,11 @@ func listenNotify(stateDir, host string) (*notifier, error) {
 		return nil, err
 	}
 	defer done()
-	if n.socket, err = unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0); err != nil {
+	socket, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
 		return nil, fmt.Errorf("socket: %w", err)
 	}
+	n.socket = sys.Own(socket)
 	unix.Unlink(n.path)
 	// Any user of the container may notify. bind(2) takes the mode 0777 less the umask; a chmod afterwards would follow a
 	// link that the container has put in the socket's place. The umask is that of a thread that ends with this.
@@ -86,7 +88,7 @@ func listenNotify(stateDir, host string) (*notifier, error) {
 			return fmt.Errorf("unshare: %w", err)
 		}
 		unix.Umask(0)
-		return unix.Bind(n.socket, &unix.SockaddrUnix{Name: short})
+		return unix.Bind(socket, &unix.SockaddrUnix{Name: short})
 	})
 	if err != nil {
 		n.close()
@@ -97,7 +99,7 @@ func listenNotify(stateDir, host string) (*notifier, error) {
 
 func (n *notifier) close() {
 	if n != nil {
-		unix.Close(n.socket)
+		n.socket.Close()
 		unix.Unlink(n.path)
 	}
 }
@@ -107,12 +109,12 @@ func (n *notifier) close() {
 func (n *notifier) forward(pid, pidfd int) error {
 	var buf [maxNotification]byte
 	for ended := false; ; {
-		fds := []unix.PollFd{{Fd: int32(n.socket), Events: unix.POLLIN}, {Fd: int32(pidfd), Events: unix.POLLIN}}
+		fds := []unix.PollFd{{Fd: int32(n.socket.Int()), Events: unix.POLLIN}, {Fd: int32(pidfd), Events: unix.POLLIN}}
 		if _, err := unix.Poll(fds, -1); err != nil && err != unix.EINTR {
 			return fmt.Errorf("poll: %w", err)
 		}
 		if fds[0].Revents != 0 {
-			k, _, err := unix.Recvfrom(n.socket, buf[:], 0)
+			k, _, err := unix.Recvfrom(n.socket.Int(), buf[:], 0)
 			if err == nil && isReady(string(buf[:k])) {
 				return n.tell(pid)
 			}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"davit/internal/sys"
 	"davit/nsenter"
 
 	"golang.org/x/sys/unix"
@@ -13,14 +14,14 @@ import (
 type Process struct {
 	rt    *Runtime
 	pid   int
-	pidfd int
+	pidfd *sys.FD
 	own   *creation // of the container's own process; nil for one of Exec
 	ready func()    // waits until the container's readiness is passed on
 }
 
 // process takes the child over from what has made it.
 func (rt *Runtime) process(stage *nsenter.Stage, own *creation, ready func()) *Process {
-	p := &Process{rt: rt, pid: stage.Pid, pidfd: stage.PidFD, own: own, ready: ready}
+	p := &Process{rt: rt, pid: stage.Pid, pidfd: sys.Own(stage.PidFD), own: own, ready: ready}
 	stage.PidFD = -1
 	if own != nil {
 		rt.adopt(p.pid)
@@ -32,7 +33,7 @@ func (rt *Runtime) process(stage *nsenter.Stage, own *creation, ready func()) *P
 func (p *Process) Pid() int { return p.pid }
 
 // PidFD returns a pidfd of the process, which is valid until Close. It becomes readable when the process has ended.
-func (p *Process) PidFD() int { return p.pidfd }
+func (p *Process) PidFD() int { return p.pidfd.Int() }
 
 // Wait waits for the end of the process and reaps it. The status is its exit status, or 128 and the number of the signal that
 // ended it.
@@ -61,10 +62,7 @@ func (p *Process) Close() {
 		p.ready()
 		p.ready = nil
 	}
-	if p.pidfd >= 0 {
-		unix.Close(p.pidfd)
-		p.pidfd = -1
-	}
+	p.pidfd.Close()
 }
 
 // Delete removes the container whose process this was, and which has ended. It does nothing if somebody else has removed it
@@ -141,7 +139,7 @@ func (rt *Runtime) Run(o RunOptions) (*Process, error) {
 	case ready == nil:
 	case o.Detach:
 		defer ready.close()
-		if err := ready.forward(p.pid, p.pidfd); err != nil {
+		if err := ready.forward(p.pid, p.PidFD()); err != nil {
 			p.Close()
 			return nil, err
 		}

@@ -2,11 +2,9 @@ package libcontainer
 
 import (
 	"errors"
-	"io"
 
 	"davit/internal/compile"
 	"davit/internal/store"
-	"davit/nsenter"
 
 	"golang.org/x/sys/unix"
 )
@@ -30,7 +28,7 @@ func (rt *Runtime) forward(ready *notifier, p *Process) (wait func()) {
 	go func() {
 		defer close(done)
 		defer ready.close()
-		if err := ready.forward(0, p.pidfd); err != nil {
+		if err := ready.forward(0, p.PidFD()); err != nil {
 			rt.log().Warnf("run %s: %v", p.own.ID, err)
 		}
 	}()
@@ -48,24 +46,12 @@ func (c *creation) start() error {
 		c.undo()
 		return err
 	}
-	for {
-		m, err := c.stage.Receive()
-		switch {
-		case err == io.EOF:
-			c.hooks.flush(c.plan)
-			return c.started()
-		case err == nil && m.Kind == nsenter.Output:
-			c.hooks.message(c.plan, m)
-			continue
-		case err == nil && m.Kind == nsenter.Trace:
-			c.Trace.stage(c.plan, m)
-			continue
-		case err == nil:
-			err = c.failed(m)
-		}
+	if err := c.talk.UntilExec(); err != nil {
 		c.undo()
 		return err
 	}
+	c.hooks.flush(c.plan)
+	return c.started()
 }
 
 // hooksAtStart: for as long as startContainer hooks run, the container is created, not running (runtime.md

@@ -3,13 +3,14 @@ package libcontainer
 import (
 	"errors"
 	"fmt"
-	"io"
 	"path/filepath"
 	"strconv"
+	"sync"
 
 	"davit/cgroups"
 	"davit/internal/compile"
 	"davit/internal/host"
+	"davit/internal/launch"
 	"davit/internal/plan"
 	"davit/nsenter"
 
@@ -94,28 +95,20 @@ func (c *Container) listenNotify() (*notifier, error) {
 // awaitExec reads what the stage says on its way from start to exec: nothing,
 // if all is well and nobody traces.
 func (c *Container) awaitExec(conn *nsenter.Conn, trace *Trace, hooks stageHooks) error {
-	var p *plan.Plan
-	for {
-		m, err := conn.Receive()
-		if err == nil && p == nil {
-			p = c.plan()
-		}
-		switch {
-		case err == io.EOF && p != nil:
-			hooks.flush(p)
-			return nil
-		case err == io.EOF:
-			return nil
-		case err != nil:
-			return err
-		case m.Kind == nsenter.Trace:
-			trace.stage(p, m)
-		case m.Kind == nsenter.Output:
+	made := sync.OnceValue(c.plan)
+	said := false // so that there is a plan
+	x := launch.Exchange{From: conn, Begun: true, Plan: made, Trace: trace.stage,
+		Failed: func(m nsenter.Message) error { return c.explainStart(hooks.fail(made(), m)) },
+		Output: func(p *plan.Plan, m nsenter.Message) {
+			said = true
 			hooks.message(p, m)
-		default:
-			return c.explainStart(hooks.fail(p, m))
-		}
+		},
 	}
+	err := x.UntilExec()
+	if err == nil && said {
+		hooks.flush(made())
+	}
+	return err
 }
 
 func (c *Container) explainStart(err error) error {
