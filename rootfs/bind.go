@@ -77,14 +77,22 @@ func (c *Root) bindSource(field string, m *specs.Mount, o options, step *plan.Bi
 		}
 		return nil
 	}
+	named := field + ".source"
+	if c.inState {
+		named = field
+	}
 	if c.byStage() {
-		step.Tree = c.source(field+".source", plan.Source{Path: step.Source, Recursive: o.recursive, Link: o.sourceLink})
+		step.Tree = c.source(named, plan.Source{Path: step.Source, Recursive: o.recursive, Link: o.sourceLink})
 		if step.Propagation == unix.MS_SLAVE && o.propagation == 0 && !c.ByPath { // it is one
 			step.Propagation = 0
 		}
 		return nil
 	}
-	step.Tree = c.plan.Open(c.tree(field, step, o))
+	tree := c.tree(field, step, o)
+	if c.inState { // as such it is opened later than the others
+		tree.Kind, tree.Field, tree.Within = plan.StateTree, field, false
+	}
+	step.Tree = c.plan.Open(tree)
 	return nil
 }
 

@@ -57,6 +57,11 @@ type Options struct {
 	Console plan.FD
 	// Proc returns the descriptor of the host's procfs.
 	Proc func() plan.FD
+	// State is a bind mount of a directory in the state directory, after those of the config; nil: none. The directory does not
+	// exist yet when the other sources are opened.
+	State *specs.Mount
+	// StateField is the field of its steps.
+	StateField string
 }
 
 // Root compiles the container's view of files: first Mounts, then what hooks may do, then Finish.
@@ -67,6 +72,7 @@ type Root struct {
 	late []plan.Entry // steps that Finish adds: what must stay writable until then
 	// hostSys: /sys is a bind mount, with all that is mounted below.
 	hostSys bool
+	inState bool // the mount that is compiled is Options.State
 	// sources are what the stage opens of the host, before the step that attaches the root filesystem.
 	sources []plan.Entry
 }
@@ -90,6 +96,13 @@ func (c *Root) Mounts() error {
 		if err := c.mount(field, &c.spec.Mounts[i]); err != nil {
 			return &fault.Error{Field: field, Value: c.spec.Mounts[i].Destination, Err: err}
 		}
+	}
+	if m := c.State; m != nil {
+		c.inState = true
+		if err := c.mount(c.StateField, m); err != nil {
+			return fault.In(c.StateField, err)
+		}
+		c.inState = false
 	}
 	if err := c.devices(); err != nil {
 		return err

@@ -127,22 +127,27 @@ func clone(s *specs.Spec) *specs.Spec {
 
 // adapt adds what comes from the options, and the devices that every container may use.
 func (c *Container) adapt() {
-	s, p := c.Config, c.Config.Process
+	p := c.Config.Process
 	var env []string
 	if c.Notify {
-		s.Mounts = append(slices.Clip(s.Mounts), specs.Mount{Destination: filepath.Dir(notifyInContainer), Source: c.notifyDir(),
-			Options: []string{"bind", "nosuid", "noexec", "nodev", "ro"}})
 		env = append(env, "NOTIFY_SOCKET="+notifyInContainer)
 	}
 	if c.ListenFDs > 0 { // sd_listen_fds(3)
 		env = append(append(env, "LISTEN_PID=1"), ListenVariables(c.ListenFDs, c.ListenNames)...)
 	}
 	p.Env = append(slices.Clip(p.Env), env...)
-	r := s.Linux.Resources
+	r := c.Config.Linux.Resources
 	r.Devices = append(slices.Clip(r.Devices), AllowedDevices()...)
 }
 
-func (c *Container) notifyDir() string { return filepath.Join(c.StateDir, NotifyDir) }
+// notifyMount is the directory with the container's NOTIFY_SOCKET, nil without one.
+func (c *Container) notifyMount() *specs.Mount {
+	if !c.Notify {
+		return nil
+	}
+	return &specs.Mount{Destination: filepath.Dir(notifyInContainer), Source: filepath.Join(c.StateDir, NotifyDir),
+		Options: []string{"bind", "nosuid", "noexec", "nodev", "ro"}}
+}
 
 // ListenVariables returns the environment variables that announce n sockets, from descriptor 3 on, by names, if these are not "".
 func ListenVariables(n int, names string) []string {
@@ -233,6 +238,7 @@ func (c *Container) Compile(cgroup cgroups.State, hierarchies []cgroups.Hierarch
 		MountLabel: c.Config.Linux.MountLabel != "" && facts.SELinux(), ContextType: c.Config.Annotations[config.AnnotationContextType],
 	}
 	mounts.Console, mounts.Proc = c.console(), c.proc
+	mounts.State, mounts.StateField = c.notifyMount(), "option Notify"
 	if label := c.Config.Linux.MountLabel; label != "" && !mounts.MountLabel {
 		c.warn("linux.mountLabel", "%q is ignored: SELinux is not enabled on this host", label)
 	}
@@ -249,11 +255,6 @@ func (c *Container) Compile(cgroup cgroups.State, hierarchies []cgroups.Hierarch
 	}
 	if err := c.process(userns, lifted); err != nil {
 		return err
-	}
-	for i := range c.Plan.Descriptors {
-		if d := &c.Plan.Descriptors[i]; c.Notify && d.Kind == plan.Tree && d.Path == c.notifyDir() {
-			d.Kind, d.Within = plan.StateTree, false
-		}
 	}
 	return nil
 }
