@@ -12,16 +12,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// New decides where the container's cgroups go and whether its resources can be honoured on
-// this host. It changes nothing.
+// New decides where the container's cgroups go, and whether this host can honour its resources. It
+// changes nothing.
 //
-// A cgroupsPath that is absolute starts at the root of each hierarchy. A relative one starts, as with runc, at
-// davit's own cgroup on v1, and at that cgroup's parent on v2, since davit's own has processes in it and could give
-// its children no controllers. An empty one is the container's ID, relative. With systemd's driver it has the form
+// An absolute CgroupsPath starts at the root of each hierarchy. A relative one starts, as with
+// runc, at davit's own cgroup on v1, and at the parent of davit's own cgroup on v2: davit's own has
+// processes, so it cannot enable controllers for its children. An empty path stands for the
+// container's ID, as a relative path. With the systemd driver the path has the form
 // slice:prefix:name.
 //
-// Without privileges a hierarchy is used if the user may make cgroups there and move processes to them; if there is none,
-// the container has no cgroup, which is an error only if the config asks for something that needs one.
+// Without privileges, a hierarchy is used if the user may make cgroups in it and move processes to
+// them. If there is none, the container has no cgroup; that is an error only if the config asks for
+// something that needs one.
+//
+// The error is a *fault.Error or a fault.List, each with the field of config.json and a hint, if
+// the config asks for something impossible.
 func New(o Options) (*Manager, error) {
 	if o.Disabled {
 		return without(o)
@@ -54,7 +59,7 @@ func New(o Options) (*Manager, error) {
 	return m, nil
 }
 
-// without is the manager of a container that shall have no cgroup.
+// without returns the manager of a container that is to have no cgroup.
 func without(o Options) (*Manager, error) {
 	if o.CgroupsPath != "" {
 		return nil, &fault.Error{Field: "linux.cgroupsPath", Text: fmt.Sprintf("%q, but cgroups are disabled", o.CgroupsPath),
@@ -67,7 +72,7 @@ func without(o Options) (*Manager, error) {
 	return m, err
 }
 
-// place fills State.Dirs.
+// place fills State.Dirs from Options.CgroupsPath.
 func (m *Manager) place() error {
 	l, o := m.layout, &m.opts
 	m.state.Dirs = make(map[string]string, len(l.v1)+2)
@@ -102,8 +107,8 @@ func (m *Manager) place() error {
 	return nil
 }
 
-// base is the directory of davit's own cgroup. Where the mount shows only a part of the hierarchy
-// that does not contain it (a container without a cgroup namespace), it is the mount point.
+// base returns the directory of davit's own cgroup. If the mount shows a part of the hierarchy that
+// does not contain it, as in a container without a cgroup namespace, that is the mount point.
 func base(mount, own string) string {
 	if own == "/" || own == "." || strings.HasPrefix(own, "/..") {
 		return mount
@@ -114,7 +119,8 @@ func base(mount, own string) string {
 	return mount + own
 }
 
-// plan is what r asks for, with the reason of a missing controller if there is no cgroup at all.
+// plan returns the writes that r asks for, and checks what is no write. If the container has no
+// cgroup at all, the errors say why.
 func (m *Manager) plan(r *specs.LinuxResources) ([]limits.Write, error) {
 	writes, err := limits.Plan(r, m.version)
 	if len(m.state.Dirs) == 0 {
@@ -135,8 +141,8 @@ func (m *Manager) plan(r *specs.LinuxResources) ([]limits.Write, error) {
 	return writes, err
 }
 
-// keepWritable drops the hierarchies where this user cannot make the cgroup, or cannot move a
-// process to it.
+// keepWritable removes from State.Dirs the hierarchies in which this user cannot make the cgroup,
+// or cannot move a process to it.
 func (m *Manager) keepWritable() error {
 	l := m.layout
 	for name, dir := range m.state.Dirs {
@@ -160,8 +166,9 @@ func (m *Manager) keepWritable() error {
 	return nil
 }
 
-// delegated says whether the user may make dir, and move processes there from own: on v2 that
-// takes write access to cgroup.procs of their nearest common ancestor (cgroups(7)).
+// delegated reports whether the user may make dir, and move processes there from own. On v2 that
+// needs write access to cgroup.procs of their nearest common ancestor (cgroups(7), "Delegation
+// containment rules").
 func delegated(mount, dir, own string, v2 bool) bool {
 	parent := dir
 	for parent != mount && unix.Access(parent, unix.F_OK) != nil {

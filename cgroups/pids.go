@@ -10,7 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Pids is every process in the container's cgroup and its sub-cgroups, in no order.
+// Pids returns the processes in the container's cgroup and its sub-cgroups, in ascending order;
+// none if the container has no cgroup.
 func (m *Manager) Pids() ([]int, error) {
 	dir := m.leader()
 	if dir == "" {
@@ -18,7 +19,7 @@ func (m *Manager) Pids() ([]int, error) {
 	}
 	pids, err := fs.AllPids(dir)
 	slices.Sort(pids)
-	return slices.Compact(pids), err // v1 lists a process wherever it has a thread
+	return slices.Compact(pids), err // v1 lists a process in each cgroup that has a thread of it
 }
 
 // Where is the directory that Pids asks, and whether it is there, in words.
@@ -30,8 +31,9 @@ func (m *Manager) Where() string {
 	return dir + " is empty"
 }
 
-// leader is the hierarchy that is asked for processes: cgroup2, else one that a container's
-// processes cannot leave unseen.
+// leader returns the directory whose list of processes counts: cgroup2's, otherwise that of a v1
+// hierarchy which a container's processes do not leave as a rule. It is "" if the container has no
+// cgroup.
 func (m *Manager) leader() string {
 	for _, name := range [...]string{"", "freezer", "pids", "devices", "name=systemd"} {
 		if dir := m.state.Dirs[name]; dir != "" {
@@ -44,9 +46,10 @@ func (m *Manager) leader() string {
 	return ""
 }
 
-// Sub is the manager of existing sub-cgroups in the form of `exec --cgroup`:
-// [CONTROLLER[,CONTROLLER…]:]PATH, several of them and with controllers on v1 only. FD, Add, Pids and
-// Close are of use on it; hierarchies that args do not name stay the container's.
+// Sub returns a manager of existing sub-cgroups, which args name as in `exec --cgroup`:
+// [CONTROLLER[,CONTROLLER…]:]PATH. Only v1 takes controllers, and more than one argument. In
+// hierarchies that args do not name the manager has the container's own cgroup. Only FD, Add, Pids
+// and Close may be called on it.
 func (m *Manager) Sub(args []string) (*Manager, error) {
 	s := m.state
 	s.Dirs = make(map[string]string, len(m.state.Dirs))
@@ -75,7 +78,8 @@ func (m *Manager) Sub(args []string) (*Manager, error) {
 	return sub, nil
 }
 
-// subPaths sets the directories of one argument of Sub; an empty list is all hierarchies.
+// subPaths sets the directories that one argument of Sub names. list has its controllers; an empty
+// one means all hierarchies.
 func subPaths(dirs, old map[string]string, list, sub, arg string, seen map[string]bool) error {
 	for part := range strings.SplitSeq(sub, "/") {
 		if part == ".." {

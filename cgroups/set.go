@@ -9,7 +9,9 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// Set applies the limits of a new container. With systemd's driver, before Add, it only keeps them for Add.
+// Set writes the limits of a new container, and restricts its devices. With the systemd driver,
+// before Add, it only keeps them for Add. The error is a *fault.Error that names the field, the
+// value and the file.
 func (m *Manager) Set(r *specs.LinuxResources) error {
 	if r == nil {
 		return nil
@@ -39,7 +41,7 @@ func (m *Manager) Set(r *specs.LinuxResources) error {
 	return m.setDevices(r.Devices, nil, false)
 }
 
-// open is the directory of a controller.
+// open returns the directory of a controller.
 func (m *Manager) open(ctrl string) (int, error) {
 	if m.version(ctrl) == 1 {
 		return m.dir1(ctrl)
@@ -47,13 +49,15 @@ func (m *Manager) open(ctrl string) (int, error) {
 	return m.dir2()
 }
 
-// Update applies what change sets on top of old, what the container has now. If one value is
-// refused, those written before it are put back.
+// Update writes what change sets. old is what the container has now; some values are written anew,
+// because the kernel's files need them beside the changed ones. If one value is refused, Update
+// puts back those that it has written before.
 func (m *Manager) Update(old, change *specs.LinuxResources) error {
 	return m.UpdateThen(old, change, func() error { return nil })
 }
 
-// UpdateThen is Update with something to do once all values are written. If that fails, they are put back, too.
+// UpdateThen is [Manager.Update], and calls then once all values are written. If then fails, it
+// puts them back, too.
 func (m *Manager) UpdateThen(old, change *specs.LinuxResources, then func() error) error {
 	if change == nil {
 		return then()
@@ -103,7 +107,8 @@ func (m *Manager) update(old, change *specs.LinuxResources, writes []limits.Writ
 	return nil
 }
 
-// checkUsage is memory.checkBeforeUpdate. v1's kernel refuses by itself a limit below what is in use.
+// checkUsage carries out memory.checkBeforeUpdate on v2. On v1 the kernel itself refuses a limit
+// below the usage.
 func (m *Manager) checkUsage(mem *specs.LinuxMemory) error {
 	if mem == nil || mem.CheckBeforeUpdate == nil || !*mem.CheckBeforeUpdate || m.version("memory") != 2 {
 		return nil
@@ -115,8 +120,9 @@ func (m *Manager) checkUsage(mem *specs.LinuxMemory) error {
 	return limits.CheckUsage(dir, mem)
 }
 
-// redo writes what systemd has undone of r: told of one property it writes all that it knows of the unit again, as
-// it knows it (a quota in whole percents), and the default of some that it does not.
+// redo writes again what systemd has undone of r. When systemd is told of one property, it writes
+// all that it knows of the scope, in the form in which it knows it (a quota in whole per cent), and
+// the default of some files that it was told nothing of.
 func (m *Manager) redo(r *specs.LinuxResources) error {
 	if m.unit == nil {
 		return nil
@@ -138,7 +144,8 @@ func (m *Manager) redo(r *specs.LinuxResources) error {
 	return limits.Apply(undone, m.open)
 }
 
-// touched are the rules of r if an update by change is to set devices: v1's systemd writes with every property.
+// touched returns the device rules of r if an update by change has to set devices, nil if not. On
+// v1 systemd writes devices together with every other property.
 func (m *Manager) touched(r, change *specs.LinuxResources) []specs.LinuxDeviceCgroup {
 	if change.Devices != nil || m.unit != nil && m.version("devices") == 1 {
 		return devicesOf(r)
@@ -150,7 +157,7 @@ func (m *Manager) touched(r, change *specs.LinuxResources) []specs.LinuxDeviceCg
 func (m *Manager) back(refused error, before []limits.Undo, old, change *specs.LinuxResources) error {
 	var errs []error
 	if m.unit != nil {
-		// What the files said is what systemd shall believe again.
+		// systemd is told of the values that the files had.
 		writes := make([]limits.Write, 0, len(before))
 		for i := range before {
 			writes = append(writes, before[i].Restoring())

@@ -2,8 +2,8 @@ package cgroups
 
 import "davit/cgroups/stats"
 
-// Stats reads the container's figures from whichever version has each controller. A file that this kernel
-// or controller does not have leaves its figures at zero.
+// Stats returns the container's resource usage, as [stats.Read] does. It is an error if the
+// container has no cgroup.
 func (m *Manager) Stats() (*stats.Stats, error) {
 	if len(m.state.Dirs) == 0 {
 		return nil, errNoCgroup

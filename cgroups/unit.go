@@ -12,20 +12,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The systemd driver: systemd makes a scope with the container's first process in it, and knows the limits that
-// it has properties for; then everything is written to the cgroup too, exactly and with what systemd has no
-// property for.
+// The systemd driver: systemd makes a scope with the container's first process in it, and is told
+// of the limits that it has properties for. Then davit writes all limits to the cgroup, too:
+// exactly, and also those without a property.
 
 // unit is the container's scope.
 type unit struct {
 	systemd.Scope
-	started    bool   // it exists: after Start, or in a later verb
-	unfinished bool   // Add is to follow Start
-	sub        string // Manager.Sub: the sub-cgroup, with a leading slash
-	pending    bool   // Set came before Add
+	started    bool   // the scope exists: after Start, or in a later verb
+	unfinished bool   // Start was called, and Add has to finish what systemd leaves undone
+	sub        string // for Manager.Sub: the sub-cgroup, with a leading slash
+	pending    bool   // Set was called before Add
 }
 
-// placeUnit decides the unit and its directories from a cgroupsPath of the form slice:prefix:name.
+// placeUnit decides on the scope and its directories by a CgroupsPath of the form
+// slice:prefix:name.
 func (m *Manager) placeUnit() error {
 	o := &m.opts
 	if !systemd.Running() {
@@ -70,8 +71,8 @@ func (m *Manager) placeUnit() error {
 	return nil
 }
 
-// Start starts the scope with pid in it, unless it exists; Add is to follow. From then on, the unit is the container's
-// own.
+// Start starts the scope with the process pid in it, unless it exists already. The caller then
+// calls Add. Once Start has succeeded, the scope belongs to the container.
 func (m *Manager) Start(pid int) error {
 	u := m.unit
 	if u.started {
@@ -87,8 +88,9 @@ func (m *Manager) Start(pid int) error {
 	return nil
 }
 
-// checkThawed refuses a scope whose process would never start, as an ancestor is frozen. It is asked before: the scope's
-// cgroup is not frozen until that process is.
+// checkThawed refuses a scope below a frozen cgroup, as its process would never start. It looks
+// before the scope is made: afterwards the scope's own cgroup does not count as frozen until that
+// process is.
 func (m *Manager) checkThawed() error {
 	if dir := m.state.Dirs["freezer"]; dir != "" {
 		if err := checkThawed1(dir); err != nil {
@@ -101,8 +103,8 @@ func (m *Manager) checkThawed() error {
 	return checkThawed2(m.state.Dirs[""], m.layout.v2)
 }
 
-// finishUnit does for the scope's cgroups what systemd leaves undone: v1 hierarchies it does not use, controllers it
-// does not know, the owner, limits that Set was given before.
+// finishUnit does what systemd leaves undone: v1 hierarchies that it does not use, controllers that
+// it does not know, the owner, and the limits that Set was given before.
 func (m *Manager) finishUnit(pid int) error {
 	if err := m.fillUnit(pid); err != nil || !m.unit.pending {
 		return err
@@ -149,8 +151,8 @@ func (m *Manager) fillUnit(pid int) error {
 	return nil
 }
 
-// mayJoin says whether processes can be cloned into the scope: a user may only if davit itself runs
-// below the user's manager.
+// mayJoin reports whether processes can be cloned into the scope. For a user that is so only if
+// davit itself runs below the user's manager.
 func (m *Manager) mayJoin() bool {
 	if m.unit == nil || !m.unit.User {
 		return true
@@ -159,7 +161,7 @@ func (m *Manager) mayJoin() bool {
 	return err == nil && l.v2 != "" && delegated(l.v2, m.state.Dirs[""], base(l.v2, l.own2), true)
 }
 
-// limited is what systemd is told. A rootless container has no device rules.
+// limited returns what systemd is told of the limits. A rootless container has no device rules.
 func (m *Manager) limited(writes []limits.Write, devices []specs.LinuxDeviceCgroup) systemd.Limits {
 	if m.state.Rootless {
 		devices = nil
@@ -174,8 +176,8 @@ func (m *Manager) limited(writes []limits.Write, devices []specs.LinuxDeviceCgro
 	}}
 }
 
-// settle returns the writes with the files that the cgroup has: which of two it has is known only once it exists. exact
-// are those writes of which systemd was told as if the cgroup had the other file.
+// settle returns the writes with the choice between File and Alt made, which needs the cgroup to
+// exist. exact has the writes to File: before, systemd was told of Alt.
 func (m *Manager) settle(writes []limits.Write) (settled, exact []limits.Write) {
 	settled = slices.Clone(writes)
 	for i := range settled {
@@ -193,7 +195,8 @@ func (m *Manager) settle(writes []limits.Write) (settled, exact []limits.Write) 
 	return settled, exact
 }
 
-// stopUnit stops the scope; its cgroups go with it. What systemd has collected already is fine.
+// stopUnit stops the scope, with which systemd removes its cgroups. A scope that has ended already
+// is no error.
 func (m *Manager) stopUnit() error {
 	if frozen, _ := m.Frozen(); frozen {
 		if err := m.Thaw(); err != nil {
@@ -207,5 +210,5 @@ func (m *Manager) stopUnit() error {
 	return fmt.Errorf("stop systemd's unit %s: %w", m.unit.Name, err)
 }
 
-// HasSystemd says whether systemd's driver is linked in, for `davit features`.
+// HasSystemd says that the systemd driver is linked in, for `davit features`.
 const HasSystemd = true

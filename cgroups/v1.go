@@ -15,14 +15,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// group is a v1 directory with the descriptor that writes go through.
+// group is a directory in a v1 hierarchy.
 type group struct {
 	dir         string
-	controllers []string // of State.Dirs, sorted
-	fd          int      // -1 if not opened yet
+	controllers []string // the names that State.Dirs has for it, sorted
+	fd          int      // an O_PATH descriptor, -1 if it is not open yet
 }
 
-// group fills m.dirs from the state: controllers that are mounted together share a directory.
+// group fills m.dirs from State.Dirs. Controllers that are mounted together have the same
+// directory.
 func (m *Manager) group() {
 	names := make([]string, 0, len(m.state.Dirs))
 	for name := range m.state.Dirs {
@@ -45,7 +46,7 @@ next:
 	}
 }
 
-// dir1 opens a controller's v1 directory, once.
+// dir1 returns a controller's v1 directory, which it opens at the first call.
 func (m *Manager) dir1(ctrl string) (int, error) {
 	dir := m.state.Dirs[ctrl]
 	for i := range m.dirs {
@@ -67,13 +68,14 @@ func (g *group) open() (int, error) {
 	return g.fd, nil
 }
 
-// mountOf is the mount point of a hierarchy that dir is in: v1's are direct children of root.
+// mountOf returns the mount point of the hierarchy that dir is in. Those of v1 are directories in
+// /sys/fs/cgroup.
 func mountOf(dir string) string {
 	name, _, _ := strings.Cut(dir[len(root)+1:], "/")
 	return root + "/" + name
 }
 
-// checkThawed1 refuses a frozen cgroup of v1's freezer, and one that would be when made.
+// checkThawed1 refuses a cgroup of v1's freezer that is frozen, or that would be once it is made.
 func checkThawed1(dir string) error {
 	for at := dir; at != mountOf(dir); at = path.Dir(at) {
 		s, err := fs.ReadString(unix.AT_FDCWD, at+"/freezer.state")
@@ -92,7 +94,7 @@ func checkThawed1(dir string) error {
 	return nil
 }
 
-// initialise is what a new directory of the hierarchy needs before a process can enter it.
+// initialise returns the function that prepares a new directory of the hierarchy for processes.
 func (g *group) initialise() func(dir string) error {
 	for _, c := range g.controllers {
 		if c == "cpuset" {
@@ -121,8 +123,8 @@ func (m *Manager) create1(g *group) error {
 	return each(g.dir)
 }
 
-// inheritCpuset copies the parent's CPUs and memory nodes: a v1 cpuset starts without any, and
-// no process can enter it. A parent that was made without any gets them first.
+// inheritCpuset copies the parent's CPUs and memory nodes. A new v1 cpuset has none, and so takes
+// no process. If the parent has none either, it gets them first.
 func inheritCpuset(dir string) error {
 	for _, file := range [...]string{"cpuset.cpus", "cpuset.mems"} {
 		if err := inherit(dir, file); err != nil {
@@ -159,8 +161,8 @@ func (m *Manager) add1(pid int) error {
 	return nil
 }
 
-// freeze1 repeats the order: v1's freezer can miss a process that is being forked, and stays
-// FREEZING until it is told again.
+// freeze1 writes FROZEN until the state is FROZEN. v1's freezer can miss a process that is just
+// being forked; then it stays FREEZING until it is told again.
 func (m *Manager) freeze1() error {
 	if m.state.Dirs["freezer"] == "" {
 		return ErrNoFreezer
@@ -183,7 +185,7 @@ func (m *Manager) freeze1() error {
 			break
 		}
 		sys.Sleep(wait)
-		if wait > 5*time.Millisecond { // a vfork's parent waits for a frozen child: let them run
+		if wait > 5*time.Millisecond { // the parent of a vfork may wait for a frozen child: let both run
 			_ = fs.WriteAt(fd, "freezer.state", "THAWED")
 			sys.Sleep(10 * time.Microsecond)
 		}
@@ -212,7 +214,7 @@ func (m *Manager) thaw1() error {
 	return nil
 }
 
-// frozen1 says whether the container is frozen by v1's freezer.
+// frozen1 is Frozen for v1's freezer.
 func (m *Manager) frozen1() (bool, error) {
 	if m.state.Dirs["freezer"] == "" {
 		return false, nil
@@ -243,7 +245,7 @@ func (m *Manager) freezes1() (bool, error) {
 	return err == nil && s != "THAWED", err
 }
 
-// thawAll1 thaws the container's v1 freezer and all below it.
+// thawAll1 thaws the container's cgroup of v1's freezer, and all below it.
 func (m *Manager) thawAll1() error {
 	dir := m.state.Dirs["freezer"]
 	if dir == "" {
@@ -263,13 +265,14 @@ func (m *Manager) thawAll1() error {
 	return err
 }
 
-// killStrays kills on a hybrid host what left the cgroup2 directory but not those of v1.
+// killStrays kills, on a hybrid host, the processes that are no longer in the cgroup2 directory but
+// still in those of v1.
 func (m *Manager) killStrays() error {
 	dir := m.leader1()
 	if dir == "" {
 		return nil
 	}
-	if err := m.thawAll1(); err != nil { // a v1-frozen process would not die
+	if err := m.thawAll1(); err != nil { // a process that v1's freezer has stopped does not die
 		return err
 	}
 	in1, err := fs.AllPids(dir)
@@ -292,10 +295,11 @@ func (m *Manager) killStrays() error {
 	return nil
 }
 
-// strays says that processes may be in v1 hierarchies only, which cgroup2's freezer does not stop.
+// strays reports whether there may be processes that are only in v1 hierarchies: cgroup2's freezer
+// does not stop those.
 func (m *Manager) strays() bool { return m.has2() && len(m.dirs) > 0 }
 
-// leader1 is the v1 directory that is asked for processes, "" if there is none that counts.
+// leader1 returns the v1 directory whose list of processes counts, "" if there is none.
 func (m *Manager) leader1() string {
 	for _, name := range [...]string{"freezer", "pids", "devices"} {
 		if dir := m.state.Dirs[name]; dir != "" {
@@ -308,11 +312,11 @@ func (m *Manager) leader1() string {
 // mount1 is a mounted v1 hierarchy.
 type mount1 struct {
 	controllers []string // "cpu", "cpuacct"; or "name=systemd"
-	dir         string   // mount point
+	dir         string   // the mount point
 	own         string   // davit's own cgroup in it
 }
 
-// mountNames are the names in /sys/fs/cgroup of a host with v1 hierarchies.
+// mountNames returns the names of the directories in /sys/fs/cgroup.
 func mountNames() ([]string, error) {
 	fd, err := fs.OpenAt(unix.AT_FDCWD, root, unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
@@ -331,7 +335,7 @@ func mountNames() ([]string, error) {
 	return names, nil
 }
 
-// probe is a file that only this controller's hierarchy has, "" if there is none.
+// probe returns a file that only this controller's hierarchy has, "" if davit knows none.
 func probe(ctrl string) string {
 	switch ctrl {
 	case "cpu":
@@ -354,9 +358,9 @@ func probe(ctrl string) string {
 	return ""
 }
 
-// findMount is the mount point of a hierarchy, found by the name that it usually has: its
-// controllers in some order, one of them, or a named hierarchy's name. A hierarchy mounted under
-// another name is known by its files. "" means that it is not mounted there.
+// findMount returns the mount point of a hierarchy, "" if it is not mounted. It looks for the usual
+// names: the controllers in any order, one of them, or the name of a named hierarchy. A hierarchy
+// that is mounted under another name is recognised by its files.
 func findMount(list string, names []string) string {
 	want := strings.Split(strings.TrimPrefix(list, "name="), ",")
 	for _, name := range names {
@@ -396,7 +400,7 @@ next:
 	return true
 }
 
-// on1 is the v1 hierarchy of a controller.
+// on1 returns the v1 hierarchy that has a controller, nil if there is none.
 func (l *layout) on1(ctrl string) *mount1 {
 	for i := range l.v1 {
 		for _, c := range l.v1[i].controllers {
@@ -408,8 +412,8 @@ func (l *layout) on1(ctrl string) *mount1 {
 	return nil
 }
 
-// watchMemory1 binds an eventfd to memory.oom_control (kernel, cgroup-v1/memory.rst, 9 and 10). The
-// kernel also signals it when the cgroup is removed.
+// watchMemory1 makes memory.oom_control signal an eventfd (kernel, cgroup-v1/memory.rst, 9 and 10).
+// The kernel also signals it when the cgroup is removed.
 func (m *Manager) watchMemory1(w *watcher) error {
 	dir, err := m.dir1("memory")
 	if err != nil {
@@ -429,7 +433,7 @@ func (m *Manager) watchMemory1(w *watcher) error {
 	return nil
 }
 
-// hierarchies1 are those of v1.
+// hierarchies1 returns the v1 hierarchies for Hierarchies.
 func (m *Manager) hierarchies1() []Hierarchy {
 	var out []Hierarchy
 	for i := range m.dirs {
@@ -450,8 +454,9 @@ func (m *Manager) hierarchies1() []Hierarchy {
 	return out
 }
 
-// whileFrozen keeps processes from missing a device that is taken away for a moment. That they cannot
-// be frozen is no reason to leave their limits as they are.
+// whileFrozen calls f while the processes are frozen, so that none misses a device that is
+// forbidden for a moment. If they cannot be frozen, it calls f all the same: their limits have to
+// change.
 func (m *Manager) whileFrozen(f func() error) error {
 	if frozen, err := m.Frozen(); err != nil || frozen || m.Freeze() != nil {
 		return f()
@@ -463,7 +468,7 @@ func (m *Manager) whileFrozen(f func() error) error {
 	return err
 }
 
-// next finds a living process to watch, and says whether there is one.
+// next finds a living process to watch, and reports whether there is one.
 func (w *watcher) next() bool {
 	if w.proc >= 0 && !ended(w.proc) {
 		return true
@@ -496,13 +501,14 @@ func ended(pidfd int) bool {
 	return n == 1
 }
 
-// removed1 takes what v1's eventfd announces: that memory ran out, or that the cgroup was removed, which it returns.
+// removed1 reads v1's eventfd. It was signalled because the cgroup was removed, for which removed1
+// returns true, or because memory has run out.
 func (w *watcher) removed1() bool {
 	var n [8]byte
 	_, _ = unix.Read(w.oom, n[:])
 	if unix.Access(w.dir+"/cgroup.procs", unix.F_OK) != nil {
 		return true
 	}
-	w.again = 10 // v1 announces before it kills, and tells nothing after
+	w.again = 10 // v1 signals before it kills, and not afterwards
 	return false
 }

@@ -7,16 +7,16 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// Drift is a limit that is not what the config asks for.
+// Drift is a limit whose value is not the one that the config asks for.
 type Drift struct {
-	Field string // of config.json
+	Field string // the field of config.json
 	File  string
 	Want  string
 	Have  string
 }
 
-// Verify compares the limits that the cgroups have with those of r. Device
-// rules are not compared: on v2 they are a program in the kernel.
+// Verify returns the limits of r that differ in the cgroups. It does not compare device rules: on
+// v2 they are a program in the kernel.
 func (m *Manager) Verify(r *specs.LinuxResources) ([]Drift, error) {
 	if r == nil || m.state.Mode == "" {
 		return nil, nil
