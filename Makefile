@@ -143,6 +143,7 @@ deps:
 	@tests/deps build test
 
 demo:
+	@tests/demo --may
 	@tests/deps build test
 	@$(MAKE) --no-print-directory all
 	@tests/demo

@@ -123,13 +123,13 @@ func rootlessFacts(f *host.Facts) []HostFact {
 		return nil
 	}
 	dir := os.Getenv("XDG_RUNTIME_DIR")
-	runtime := HostFact{"XDG_RUNTIME_DIR", dir != "" && unix.Access(dir, unix.W_OK) == nil, dir, "any container without --root: export XDG_RUNTIME_DIR=/run/user/" + strconv.Itoa(f.UID()) + ", or give --root"}
+	runtime := HostFact{"XDG_RUNTIME_DIR", dir != "" && unix.Access(dir, unix.W_OK) == nil, dir, "any container without --root"}
 	if dir == "" {
-		runtime.Text = "not set"
+		runtime.Text = "not set: export XDG_RUNTIME_DIR=/run/user/" + strconv.Itoa(f.UID())
 	}
 	_, err := exec.LookPath("newuidmap")
-	helper := HostFact{"newuidmap", err == nil, text(err, "there"), "linux.uidMappings with more than the own id: install uidmap"}
-	ids := HostFact{"/etc/subuid", subordinate(f.UID()), "ids for this user", "linux.uidMappings with more than the own id: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER"}
+	helper := HostFact{"newuidmap", err == nil, text(err, "there"), "linux.uidMappings with more than the own id (install uidmap)"}
+	ids := HostFact{"/etc/subuid", subordinate(f.UID()), "ids for this user", "linux.uidMappings with more than the own id (usermod --add-subuids)"}
 	if !ids.OK {
 		ids.Text = "no ids for this user"
 	}
@@ -185,8 +185,11 @@ func capabilities(have uint64) string {
 			missing = append(missing, name)
 		}
 	}
-	if len(missing) == 0 {
+	switch len(missing) {
+	case 0:
 		return "all"
+	case len(config.CapabilityNames()):
+		return "none"
 	}
 	return "all but " + strings.Join(missing, ", ")
 }

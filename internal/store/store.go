@@ -54,7 +54,7 @@ func (s Store) MakeDir(id string) (int, error) {
 	root, err := s.openRoot()
 	if errors.Is(err, unix.ENOENT) {
 		if err = os.MkdirAll(s.Root, 0o700); err != nil {
-			return -1, fmt.Errorf("make the state directory: %w", err)
+			return -1, hintRoot(fmt.Errorf("make the state directory: %w", err))
 		}
 		if root, err = s.openRoot(); err == nil {
 			s.keepRoot(root)
@@ -72,7 +72,7 @@ func (s Store) MakeDir(id string) (int, error) {
 		return -1, s.exists(id)
 	}
 	if err != nil {
-		return -1, fmt.Errorf("mkdir %s: %w", path, err)
+		return -1, hintRoot(fmt.Errorf("mkdir %s: %w", path, err))
 	}
 	fd, err := s.openStateDir(root, id)
 	if err == nil {
@@ -84,6 +84,14 @@ func (s Store) MakeDir(id string) (int, error) {
 	}
 	unix.Unlinkat(root, id, unix.AT_REMOVEDIR)
 	return -1, fmt.Errorf("%s: %w", path, err)
+}
+
+// hintRoot adds, for a user who may not use the state directory, where a user's own is.
+func hintRoot(err error) error {
+	if !errors.Is(err, unix.EACCES) || os.Geteuid() == 0 {
+		return err
+	}
+	return fault.WithHint(err, fmt.Sprintf("without root the states are below $XDG_RUNTIME_DIR, which a login sets: export XDG_RUNTIME_DIR=/run/user/%d, or give --root a directory of your own", os.Getuid()))
 }
 
 // exists is the error of an id that is taken, with what would free it.
@@ -155,7 +163,7 @@ func (s Store) List() ([]string, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, hintRoot(err)
 	}
 	var ids []string
 	for _, e := range entries {

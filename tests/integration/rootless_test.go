@@ -248,3 +248,17 @@ func TestRootlessCgroups(t *testing.T) {
 		}
 	}
 }
+
+// A user without a runtime directory of the own is told where one is, by verbs that make something and by those that look.
+func TestRootlessWithoutRuntimeDirectory(t *testing.T) {
+	u := newUnprivileged(t, false, `process.args=["true"]`)
+	for _, args := range [][]string{{"run", "c1"}, {"create", "c1"}} {
+		cmd := exec.CommandContext(t.Context(), u.davit, append([]string{"--root", "/etc/davit-states"}, args...)...)
+		cmd.Dir, cmd.Env = u.bundle, []string{"PATH=/usr/bin:/bin"}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: userID, Gid: userID}}
+		out, err := cmd.CombinedOutput()
+		if err == nil || !strings.Contains(string(out), "permission denied\n  hint: without root the states are below $XDG_RUNTIME_DIR, which a login sets: export XDG_RUNTIME_DIR=/run/user/") {
+			t.Errorf("%v: %v: %s", args, err, out)
+		}
+	}
+}

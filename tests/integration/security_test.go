@@ -232,6 +232,7 @@ func TestProbedWaitingStage(t *testing.T) {
 
 // CVE-2019-5736: davit's binary by way of /proc/PID/exe, as the program and as its interpreter.
 func TestOwnBinary(t *testing.T) {
+	needRoot(t)
 	before := sum(t, davit)
 	b := newBox(t, `process.args=["/proc/self/exe","--version"]`, "root.readonly=false")
 	mustWrite(t, b.path("script"), "#!/proc/self/exe --version\n")

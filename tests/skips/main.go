@@ -127,7 +127,16 @@ func (r *results) take(e event) {
 			fmt.Print(e.Output)
 		}
 		r.output[key] = append(r.output[key], e.Output)
+	case "start":
+		if e.Package != "" && isTerminal {
+			r.progress(e.Package)
+		}
 	case "pass", "fail", "skip":
+		if isTerminal && e.Test != "" {
+			r.progress(e.Test)
+		} else if isTerminal {
+			fmt.Fprint(os.Stderr, "\r\x1b[K")
+		}
 		if e.Test == "" {
 			r.endPackage(e)
 		} else {
@@ -135,6 +144,17 @@ func (r *results) take(e event) {
 		}
 		delete(r.output, key)
 	}
+}
+
+// isTerminal: somebody watches, and sees how far the tests are.
+var isTerminal = func() bool {
+	info, err := os.Stderr.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}()
+
+// progress writes over the line that it wrote last.
+func (r *results) progress(what string) {
+	fmt.Fprintf(os.Stderr, "\r\x1b[K%d tests so far; %.50s", r.passed+r.failed+r.skipped, what)
 }
 
 func (r *results) endTest(e event) {
