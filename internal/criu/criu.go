@@ -150,6 +150,17 @@ func (p *Process) Features() (Features, error) {
 	return Features{MemTrack: f.GetMemTrack(), LazyPages: f.GetLazyPages()}, nil
 }
 
+// Probe starts the criu of PATH, and returns its version and what it finds that this kernel can do.
+func Probe() (Version, Features, error) {
+	p, err := Start(Options{Cgroup: -1})
+	if err != nil {
+		return Version{}, Features{}, err
+	}
+	defer p.Close()
+	f, err := p.Features()
+	return p.Version, f, err
+}
+
 // Event is a point at which CRIU waits for davit.
 type Event struct {
 	Name string // "post-restore", …: criu(8), "--action-script"

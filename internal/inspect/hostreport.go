@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"davit/internal/config"
+	"davit/internal/criu"
 	"davit/internal/host"
 	"davit/internal/resctrl"
 
@@ -59,12 +60,34 @@ func CheckHost() []HostFact {
 		has := strings.Contains(string(known), "\t"+name+"\n")
 		list = append(list, HostFact{"file system " + name, has, map[bool]string{true: "there", false: "not there, unless as a module"}[has], "mounts of type " + name})
 	}
+	list = append(list, criuFacts(f)...)
 	for i := range list {
 		if list[i].OK {
 			list[i].Lost = ""
 		}
 	}
 	return list
+}
+
+// criuFacts says whether containers can be saved, and how.
+func criuFacts(f *host.Facts) []HostFact {
+	const name, lost = "CRIU", "checkpoint, restore"
+	if f.UID() != 0 || !f.InitialUserNS() {
+		return []HostFact{{name, false, "takes root in the initial user namespace", lost}}
+	}
+	version, can, err := criu.Probe()
+	if err != nil {
+		return []HostFact{{name, false, err.Error(), lost}}
+	}
+	has := func(v bool, what string) string {
+		if v {
+			return what
+		}
+		return "this kernel lacks " + what
+	}
+	return []HostFact{{name, true, "version " + version.String(), lost},
+		{"CRIU, changes of memory", can.MemTrack, has(can.MemTrack, "CONFIG_MEM_SOFT_DIRTY"), "checkpoint --pre-dump and --parent-path"},
+		{"CRIU, lazy pages", can.LazyPages, has(can.LazyPages, "userfaultfd"), "checkpoint --lazy-pages"}}
 }
 
 // featureFields are the fields that need a feature of the kernel; what davit has another way for is not among them.
