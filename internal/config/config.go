@@ -1,7 +1,7 @@
 // Package config loads a bundle's config.json and reports everything that is wrong with it.
 //
-//   - Reading (Load, Decode) gives the same result on every host.
-//   - Check is a pure function from the config to all its problems.
+//   - Read and Decode give the same result on every host.
+//   - Check returns all problems of a config. It decides by the config alone.
 //
-// What the host can do is known to package host.
+// Package host knows what the host can do.
 package config

@@ -26,8 +26,8 @@ func Decode(data []byte) (*specs.Spec, error) {
 	return &r.spec, nil
 }
 
-// Notes returns what is odd about the contents of a config.json that Decode takes all the same: names of properties that
-// are unknown, in another case, for other platforms, or there twice.
+// Notes returns what is odd about the contents of a config.json although Decode accepts it: names
+// of properties that are unknown, in another case, for other platforms, or given twice.
 func Notes(data []byte) []jsonx.Note {
 	d := jsonx.NewDecoder(ConfigFile, data)
 	d.Watch()
@@ -35,9 +35,9 @@ func Notes(data []byte) []jsonx.Note {
 	return d.Notes()
 }
 
-// room is what most configs consist of, in one allocation: a page fault for each
-// page of it instead of one or two for each size of a struct. What few configs
-// have, or have much of, is at the end. What a config has more of is allocated as it comes.
+// room has the structs of a usual config in one allocation. That costs one page fault for each
+// page, instead of one or two for each size of a struct. At the end is what few configs have. What
+// a config has beyond that is allocated when it is decoded.
 type room struct {
 	spec         specs.Spec
 	process      specs.Process
@@ -59,7 +59,8 @@ type room struct {
 	syscalls     [20]specs.LinuxSyscall
 }
 
-// newRoom points the structs of a room to one another, which is where the decoder takes them from.
+// newRoom sets the pointers between the structs of a room. The decoder fills the structs that it
+// finds there.
 func newRoom() *room {
 	r := new(room)
 	r.spec.Process = &r.process
@@ -83,8 +84,8 @@ func newRoom() *room {
 	return r
 }
 
-// DecodeProcess decodes the process object that `exec --process` takes, as Decode
-// does. Errors name the file "process"; a caller who knows better sets File in the *jsonx.Error.
+// DecodeProcess decodes the process object that `exec --process` takes, as Decode does. Errors call
+// the file "process"; a caller that knows its name sets File in the *jsonx.Error.
 func DecodeProcess(data []byte) (*specs.Process, error) {
 	p := new(specs.Process)
 	d := jsonx.NewDecoder("process", data)
@@ -96,8 +97,9 @@ func DecodeProcess(data []byte) (*specs.Process, error) {
 	return p, nil
 }
 
-// DecodeResources decodes the resources object that `update --resources` takes, as Decode
-// does, and returns what is odd about it, as Notes does. Errors name the file "resources"; a caller who knows better sets File in the *jsonx.Error.
+// DecodeResources decodes the resources object that `update --resources` takes, as Decode does, and
+// returns what is odd about it, as Notes does. Errors call the file "resources"; a caller that
+// knows its name sets File in the *jsonx.Error.
 func DecodeResources(data []byte) (*specs.LinuxResources, []jsonx.Note, error) {
 	r := new(specs.LinuxResources)
 	d := jsonx.NewDecoder("resources", data)

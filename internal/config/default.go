@@ -8,8 +8,8 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// Default is the config that `davit spec` writes: a shell on a terminal with few
-// capabilities, in its own namespaces (but user and time), root file system in "rootfs".
+// Default returns the config that `davit spec` writes: a shell on a terminal with few capabilities,
+// in its own namespaces except user and time, with the root filesystem in "rootfs".
 func Default() *specs.Spec {
 	caps := func() []string {
 		return []string{"CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"}
@@ -47,8 +47,8 @@ func Default() *specs.Spec {
 				{Type: specs.MountNamespace},
 				{Type: specs.CgroupNamespace},
 			},
-			// runc's and crun's, and of Docker's two that tell times of the hardware, by which keystrokes and keys can
-			// be guessed (CVE-2020-8694).
+			// These are runc's and crun's paths, and two of Docker's. The two tell times of the
+			// hardware, from which keystrokes and keys can be guessed (CVE-2020-8694).
 			MaskedPaths: []string{
 				"/proc/acpi",
 				"/proc/asound",
@@ -92,8 +92,8 @@ func defaultMounts() []specs.Mount {
 	}
 }
 
-// Rootless turns s, in place, into a config that the user with the given ids can
-// run without privileges: root in the container is that user, nobody else exists.
+// Rootless changes s into a config that the user with the given ids can run without privileges:
+// root in the container is that user, and there are no other users.
 func Rootless(s *specs.Spec, uid, gid uint32) {
 	var ns []specs.LinuxNamespace
 	for _, n := range s.Linux.Namespaces {
@@ -108,9 +108,9 @@ func Rootless(s *specs.Spec, uid, gid uint32) {
 	s.Mounts = rootlessMounts(s.Mounts)
 }
 
-// rootlessMounts drops the options that name ids which the container lacks and
-// binds the host's /sys: sysfs can only be mounted by the owner of the network
-// namespace. All below it is read-only (rro), the host's cgroups too (CVE-2023-25809).
+// rootlessMounts removes options with ids that the container does not have. It binds the host's
+// /sys, since only the owner of the network namespace can mount a sysfs. Everything below /sys is
+// read-only (rro), including the host's cgroups (CVE-2023-25809).
 func rootlessMounts(mounts []specs.Mount) []specs.Mount {
 	var out []specs.Mount
 	for _, m := range mounts {
@@ -132,8 +132,8 @@ func rootlessMounts(mounts []specs.Mount) []specs.Mount {
 	return out
 }
 
-// Write writes s as JSON, indented by tabs, with a line break at the end. The same
-// spec always gives the same text.
+// Write writes s as JSON, indented by tabs, with a newline at the end. The same spec always gives
+// the same text.
 func Write(w io.Writer, s *specs.Spec) error {
 	e := jsonx.Encoder{Indent: "\t"}
 	e.Grow(4096)

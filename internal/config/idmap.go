@@ -8,10 +8,11 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// ParseIDMap reads the mappings that crun's mount option idmap takes (crun(1), "idmap mount options"), such as
-// "uids=0-1-10#10-11-10;gids=0-100-10": the first id of the file system, the first id of the host, how many, with # between
-// ranges. The ids after a @ are not the host's but those of the container's user namespace with the mappings uids and
-// gids. A range that is cut by these mappings becomes several.
+// ParseIDMap reads the mappings of crun's mount option idmap (crun(1), "idmap mount options"), such
+// as "uids=0-1-10#10-11-10;gids=0-100-10". Each range has the first id of the filesystem, the first
+// id of the host and the number of ids; # separates ranges. After a @ the second id is one of the
+// container's user namespace, whose mappings are uids and gids; a range that crosses several of
+// these mappings becomes several ranges.
 func ParseIDMap(text string, uids, gids []specs.LinuxIDMapping) (u, g []specs.LinuxIDMapping, err error) {
 	for part := range strings.SplitSeq(text, ";") {
 		kind, ranges, _ := strings.Cut(part, "=")
@@ -65,7 +66,8 @@ func parseRanges(text string, namespace []specs.LinuxIDMapping) (list []specs.Li
 	return list, nil
 }
 
-// translate takes the ids in r.HostID for those of a user namespace, and returns the host's.
+// translate converts r, whose HostID is an id of the user namespace with the given mappings, to ids
+// of the host.
 func translate(r specs.LinuxIDMapping, namespace []specs.LinuxIDMapping) (list []specs.LinuxIDMapping, err error) {
 	if len(namespace) == 0 {
 		return nil, fmt.Errorf("@ needs a user namespace with mappings")

@@ -9,10 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Names that the runtime-spec takes from the kernel. They are arrays, which cost
-// nothing at a start; a map would be built at each.
+// This file has names that the runtime-spec takes from the kernel. They are arrays, which cost
+// nothing when davit starts; a map would be built at each start.
 
-// capabilities are the names of linux/capability.h by number, without CAP_.
+// capabilities has the names of linux/capability.h without CAP_; the index is the capability's
+// number.
 var capabilities = [...]string{
 	"CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP",
 	"LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "IPC_OWNER",
@@ -22,7 +23,8 @@ var capabilities = [...]string{
 	"CHECKPOINT_RESTORE",
 }
 
-// Capability returns the number of a capability by its name, in any case.
+// Capability returns the number of the capability with that name, "CAP_KILL", in upper or lower
+// case.
 func Capability(name string) (int, bool) {
 	if len(name) < 4 || !strings.EqualFold(name[:4], "CAP_") {
 		return 0, false
@@ -44,7 +46,8 @@ func CapabilityName(n int) string {
 	return fmt.Sprintf("capability %d", n)
 }
 
-// CapabilityNames returns the names of all capabilities that are known here, by number.
+// CapabilityNames returns the names of all capabilities that davit knows, in the order of their
+// numbers.
 func CapabilityNames() []string {
 	names := make([]string, len(capabilities))
 	for n := range names {
@@ -53,20 +56,21 @@ func CapabilityNames() []string {
 	return names
 }
 
-// rlimits are the names of resource limits by number (prlimit(2)).
+// rlimits has the names of resource limits; the index is the limit's number (prlimit(2)).
 var rlimits = [...]string{
 	"RLIMIT_CPU", "RLIMIT_FSIZE", "RLIMIT_DATA", "RLIMIT_STACK", "RLIMIT_CORE", "RLIMIT_RSS", "RLIMIT_NPROC", "RLIMIT_NOFILE",
 	"RLIMIT_MEMLOCK", "RLIMIT_AS", "RLIMIT_LOCKS", "RLIMIT_SIGPENDING", "RLIMIT_MSGQUEUE", "RLIMIT_NICE", "RLIMIT_RTPRIO", "RLIMIT_RTTIME",
 }
 
-// Rlimit returns the number of a resource limit's name.
+// Rlimit returns the number of the resource limit with that name, "RLIMIT_NOFILE".
 func Rlimit(name string) (uint64, bool) {
 	i := slices.Index(rlimits[:], name)
 	return uint64(max(i, 0)), i >= 0
 }
 
-// mountOptions are those that davit itself carries out, in order: config.md,
-// "Linux mount options", and crun's copy-symlink, dest-nofollow and src-nofollow. Others are for the file system.
+// mountOptions has the mount options that davit itself carries out, sorted: those of config.md,
+// "Linux mount options", and crun's copy-symlink, dest-nofollow and src-nofollow. All others go to
+// the filesystem.
 var mountOptions = [...]string{
 	"acl", "async", "atime", "bind", "copy-symlink", "defaults", "dest-nofollow", "dev", "diratime", "dirsync", "exec", "idmap", "iversion", "lazytime",
 	"loud", "mand", "noacl", "noatime", "nodev", "nodiratime", "noexec", "noiversion", "nolazytime", "nomand",
@@ -80,7 +84,8 @@ var mountOptions = [...]string{
 // MountOptions returns the mount options that davit itself carries out.
 func MountOptions() []string { return mountOptions[:] }
 
-// IsMountOption says whether a mount option is one of those, or idmap or ridmap with mappings of its own.
+// IsMountOption reports whether davit itself carries out a mount option: one of MountOptions, or
+// idmap or ridmap with mappings.
 func IsMountOption(option string) bool {
 	if strings.HasPrefix(option, "idmap=") || strings.HasPrefix(option, "ridmap=") {
 		return true
@@ -89,7 +94,8 @@ func IsMountOption(option string) bool {
 	return found
 }
 
-// Namespaces are the types of namespaces in the order of the kernel's flags, each with its CLONE_NEW* flag.
+// Namespaces has the types of namespaces in the order of the kernel's flags, each with its
+// CLONE_NEW* flag.
 var Namespaces = [...]struct {
 	Type specs.LinuxNamespaceType
 	Flag uint64
@@ -100,7 +106,7 @@ var Namespaces = [...]struct {
 	{specs.CgroupNamespace, unix.CLONE_NEWCGROUP}, {specs.TimeNamespace, unix.CLONE_NEWTIME},
 }
 
-// NamespaceFlag returns the CLONE_NEW* flag of a type of namespace, 0 for one that is unknown.
+// NamespaceFlag returns the CLONE_NEW* flag of a type of namespace, 0 for an unknown type.
 func NamespaceFlag(t specs.LinuxNamespaceType) uint64 {
 	for i := range Namespaces {
 		if Namespaces[i].Type == t {

@@ -9,16 +9,16 @@ import (
 	"strings"
 )
 
-// checker collects problems. Checks name fields relative to the object that they
-// look at; whoever called them puts the object's name in front (in, at), which
-// costs nothing as long as there are no problems.
+// checker collects problems. A check names fields relative to the object that it looks at. Its
+// caller puts the object's name in front of them (in, at, key), which costs nothing as long as
+// there are no problems.
 type checker struct {
 	Options
 	problems []*fault.Error // what makes the config unusable
-	warnings []*fault.Error // what is better said
+	warnings []*fault.Error // what its author should know
 }
 
-// mark is how far a checker had got.
+// mark is the number of problems and warnings that a checker had found at some moment.
 type mark struct{ problems, warnings int }
 
 func (c *checker) mark() mark { return mark{len(c.problems), len(c.warnings)} }
@@ -33,12 +33,12 @@ func (c *checker) warn(field, format string, args ...any) {
 	c.warnings = append(c.warnings, fault.At(field, format, args...))
 }
 
-// hint gives the last problem its cure.
+// hint adds a cure to the last problem.
 func (c *checker) hint(format string, args ...any) {
 	c.problems[len(c.problems)-1].Hint = fmt.Sprintf(format, args...)
 }
 
-// in says that what was found since m is inside the object of that name.
+// in puts the name of an object in front of the fields of everything found since m.
 func (c *checker) in(name string, m mark) {
 	for _, list := range [][]*fault.Error{c.problems[m.problems:], c.warnings[m.warnings:]} {
 		for i := range list {
@@ -72,7 +72,8 @@ func (c *checker) key(name, key string, m mark) {
 // element names an element of an array.
 func element(name string, index int) string { return name + "[" + strconv.Itoa(index) + "]" }
 
-// choice checks that a value is one of those there are; what says what it is: "namespace type".
+// choice checks that a value is one of the known ones. what names it in the message: "namespace
+// type".
 func (c *checker) choice(field, what, value string, known []string) bool {
 	for _, k := range known {
 		if k == value {
@@ -87,14 +88,14 @@ func (c *checker) choice(field, what, value string, known []string) bool {
 	return false
 }
 
-// text checks that a string can be handed to the kernel.
+// text checks that a string has no NUL byte, with which the kernel would end it.
 func (c *checker) text(field, value string) {
 	if i := strings.IndexByte(value, 0); i >= 0 {
 		c.problem(field, "%q contains a NUL byte, where the kernel would end it", value)
 	}
 }
 
-// absolute checks a path that must be there and begin at the root.
+// absolute checks that a path is set and absolute.
 func (c *checker) absolute(field, value string) {
 	switch {
 	case value == "":

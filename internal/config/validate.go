@@ -7,20 +7,20 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// Options is what the caller knows beside the config.
+// Options has what the caller knows in addition to the config.
 type Options struct {
-	Rootless      bool // this process has no privileges in the initial user namespace
+	Rootless      bool // davit has no privileges in the initial user namespace
 	Start         bool // the container is started at once
-	Exec          bool // the process joins a running container; only hints depend on it
-	SystemdCgroup bool // linux.cgroupsPath is slice:prefix:name
+	Exec          bool // the process joins a running container; this changes hints only
+	SystemdCgroup bool // linux.cgroupsPath has the form slice:prefix:name
 }
 
 // Check reports every problem of s that makes it unusable on any host: what
 // runtime-spec 1.3 forbids, and what the kernel would refuse whatever it is built
 // with. It does no I/O. No problems mean that the config can be compiled.
 //
-// It warns of what davit does in another way than the config may mean, and of what the spec calls deprecated. The spec asks
-// for some of these warnings to be logged.
+// It warns where davit may do something else than the config's author expects, and of what the spec
+// calls deprecated. The spec demands that some of these warnings are logged.
 //
 // The sections of other platforms and unknown properties are ignored.
 func Check(s *specs.Spec, o Options) (problems, warnings []*fault.Error) {
@@ -73,7 +73,7 @@ func (c *checker) spec(s *specs.Spec) {
 	c.hostMounts(ns)
 }
 
-// version checks ociVersion: semantic versioning, and a version that davit implements.
+// version checks that ociVersion is a semantic version, and one that davit implements.
 func (c *checker) version(v string) {
 	const field = "ociVersion"
 	if v == "" {
@@ -113,8 +113,8 @@ func parseSemver(s string) (v [3]int, ok bool) {
 	return v, true
 }
 
-// identifiers checks what follows - or + in a version: words with dots between,
-// where numbers, unless zeros may lead, are written without zeros in front.
+// identifiers checks what follows - or + in a version: words separated by dots. Numbers among them
+// must not begin with a zero, unless zeros may lead.
 func identifiers(s string, zeros bool) bool {
 	for word := range strings.SplitSeq(s, ".") {
 		number := true

@@ -34,7 +34,7 @@ func Annotations() []string {
 		AnnotationContextType, AnnotationPidfd, AnnotationReceiver, AnnotationBPF, AnnotationUnknownSyscall}
 }
 
-// AnnotationSet reports whether an annotation that is a switch is on: it is there, and not "0".
+// AnnotationSet reports whether an annotation that is a switch is on: it is set, and not to "0".
 func AnnotationSet(s *specs.Spec, name string) bool {
 	v, ok := s.Annotations[name]
 	return ok && v != "0"
@@ -56,7 +56,7 @@ func RawFilter(text string) ([]byte, error) {
 	return program, nil
 }
 
-// annotations checks those that davit gives a meaning to. One that cannot be honoured is an error.
+// annotations checks the annotations that davit knows. One that davit cannot honour is an error.
 func (c *checker) annotations(s *specs.Spec) {
 	for key, value := range s.Annotations {
 		field := jsonx.JoinKey("annotations", key)
@@ -85,7 +85,7 @@ func (c *checker) annotations(s *specs.Spec) {
 	}
 }
 
-// refusedAnnotation objects to annotations whose meaning davit knows and cannot honour.
+// refusedAnnotation adds a problem if davit knows the annotation and cannot honour it.
 func (c *checker) refusedAnnotation(field, key, value string, s *specs.Spec) {
 	switch {
 	case key == annotationHandler && s.Annotations["io.kubernetes.cri.container-type"] != "sandbox": // crun ignores it for a pod's sandbox

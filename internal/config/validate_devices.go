@@ -11,7 +11,8 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// What the kernel has for device numbers: MINORBITS of linux/kdev_t.h, and twelve bits for the major number.
+// The bits that the kernel has for device numbers: MINORBITS of linux/kdev_t.h, and twelve for the
+// major number.
 const (
 	maxMajor = 1<<12 - 1
 	maxMinor = 1<<20 - 1
@@ -33,7 +34,7 @@ func (c *checker) devices(list []specs.LinuxDevice) {
 	}
 }
 
-// deviceKind is the type of a device, of which u and c are the same: mknod(1).
+// deviceKind returns the type of a device. u and c are the same (mknod(1)).
 func deviceKind(d *specs.LinuxDevice) string {
 	if d.Type == "u" {
 		return "c"
@@ -55,7 +56,7 @@ func (c *checker) device(d *specs.LinuxDevice) {
 		c.deviceNumber(d.Major, d.Minor)
 	}
 	if d.FileMode != nil {
-		// Some engines leave the type of the file in its mode, as stat(2) has it.
+		// Some engines give the mode with the type of the file, as stat(2) returns it.
 		const mode, fileType = 0o7777, 0o170000
 		if *d.FileMode&^os.FileMode(mode|fileType) != 0 {
 			c.problem("fileMode", "%d (octal %o) is no file mode: the highest is 4095 (octal 7777)", uint32(*d.FileMode), uint32(*d.FileMode))
@@ -110,7 +111,8 @@ func (c *checker) netDevices(devices map[string]specs.LinuxNetDevice, ns *namesp
 	}
 }
 
-// badDeviceName says why the kernel would refuse a name: dev_valid_name and __dev_alloc_name of net/core/dev.c.
+// badDeviceName returns why the kernel would refuse a name (dev_valid_name and __dev_alloc_name of
+// net/core/dev.c), "" if it would not.
 func badDeviceName(name string, template bool) string {
 	const most = 15 // IFNAMSIZ less the NUL
 	switch {
@@ -131,7 +133,7 @@ func badDeviceName(name string, template bool) string {
 	return ""
 }
 
-// sysctls checks that only namespaces of the container's own are changed.
+// sysctls checks that each sysctl belongs to a namespace of the container's own.
 func (c *checker) sysctls(values map[string]string, ns *namespaces) {
 	from := c.mark()
 	for key, value := range values {
@@ -163,8 +165,8 @@ func (c *checker) sysctl(key string, ns *namespaces) {
 	}
 }
 
-// SysctlNamespace is the type of the namespaces that each have a sysctl of that path
-// (see SysctlPath), or "" if the host has one for all.
+// SysctlNamespace returns the type of the namespaces that each have their own value of the sysctl
+// with that path (see [SysctlPath]), "" if the host has one value for all.
 func SysctlNamespace(path string) specs.LinuxNamespaceType {
 	switch first, _, _ := strings.Cut(path, "/"); {
 	case strings.HasPrefix(path, "fs/mqueue/"), slices.Contains(ipcSysctls[:], path):
@@ -179,14 +181,15 @@ func SysctlNamespace(path string) specs.LinuxNamespaceType {
 	return ""
 }
 
-// ipcSysctls are those that every ipc namespace has: ipc/ipc_sysctl.c.
+// ipcSysctls has the sysctls below kernel/ that each ipc namespace has (the kernel's
+// ipc/ipc_sysctl.c).
 var ipcSysctls = [...]string{
 	"kernel/msgmax", "kernel/msgmnb", "kernel/msgmni", "kernel/sem", "kernel/shmall", "kernel/shmmax", "kernel/shmmni",
 	"kernel/shm_rmid_forced", "kernel/msg_next_id", "kernel/sem_next_id", "kernel/shm_next_id",
 }
 
-// SysctlPath is the path of a sysctl below /proc/sys. Its name has dots or slashes between
-// its parts, as in sysctl(8): what comes first in it is what parts it, and the other is
+// SysctlPath returns the path of a sysctl below /proc/sys. The parts of its name are separated by
+// dots or by slashes, as in sysctl(8). Whichever comes first is the separator; the other one is
 // part of a name (net/ipv4/conf/eno2.100/rp_filter, net.ipv4.conf.eno2/100.rp_filter).
 func SysctlPath(name string) string {
 	i := strings.IndexAny(name, "./")
@@ -205,7 +208,7 @@ func SysctlPath(name string) string {
 	return string(b)
 }
 
-// sort puts what was found since m, in the random order of a map, in the order of its fields.
+// sort sorts what was found since m by field: a map gives it in random order.
 func (c *checker) sort(m mark) {
 	byField := func(a, b *fault.Error) int { return strings.Compare(a.Field, b.Field) }
 	slices.SortStableFunc(c.problems[m.problems:], byField)

@@ -8,7 +8,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// linux checks the section of that name.
+// linux checks the section linux.
 func (c *checker) linux(l *specs.Linux, ns *namespaces) {
 	c.namespaces(l, ns)
 	c.sysctls(l.Sysctl, ns)
@@ -41,12 +41,13 @@ func (c *checker) linux(l *specs.Linux, ns *namespaces) {
 	}
 }
 
-// propagations may have an r in front, as in runc, which changes nothing for the root.
+// propagations has the values of rootfsPropagation. As with runc they may begin with r, which
+// changes nothing for the root.
 var propagations = [...]string{"shared", "slave", "private", "unbindable"}
 
 var domains = [...]string{"LINUX", "LINUX32"}
 
-// cgroupsPath refuses to climb: the cgroup would depend on where davit itself runs.
+// cgroupsPath refuses paths with "..": the cgroup would depend on where davit itself runs.
 func (c *checker) cgroupsPath(p string) {
 	c.text("cgroupsPath", p)
 	switch {
@@ -70,7 +71,7 @@ func (c *checker) paths(field string, list []string) {
 	}
 }
 
-// intelRdt checks what is written to resctrl as it stands.
+// intelRdt checks the values that davit writes to resctrl unchanged.
 func (c *checker) intelRdt(r *specs.LinuxIntelRdt) {
 	if r == nil {
 		return

@@ -58,7 +58,7 @@ func (c *checker) mount(m *specs.Mount, ns *namespaces) {
 	c.idmap(m, bind, ns)
 }
 
-// ofFilesystem says whether a mount option is about a whole file system, whatever its type.
+// ofFilesystem reports whether a mount option concerns a filesystem of any type as a whole.
 func ofFilesystem(option string) bool {
 	switch option {
 	case "acl", "dirsync", "iversion", "lazytime", "mand", "sync":
@@ -67,8 +67,8 @@ func ofFilesystem(option string) bool {
 	return false
 }
 
-// idOption checks uid= and gid= of a file system that is mounted in the container's
-// user namespace: the kernel refuses ids that the namespace does not map.
+// idOption checks the options uid= and gid= of a filesystem that is mounted in the container's user
+// namespace: the kernel refuses ids that the namespace does not map.
 func (c *checker) idOption(i int, option string, ns *namespaces) {
 	name, value, _ := strings.Cut(option, "=")
 	mappings := ns.uids()

@@ -6,7 +6,7 @@ import (
 
 var namespaceTypes = [...]string{"pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time"}
 
-// namespaces is what linux.namespaces says, as other checks ask for it.
+// namespaces has what linux.namespaces says, in the form that other checks need.
 type namespaces struct {
 	linux   *specs.Linux
 	listed  [len(namespaceTypes)]bool
@@ -35,14 +35,14 @@ func namespaceIndex(t specs.LinuxNamespaceType) int {
 	panic("no namespace type: " + string(t))
 }
 
-// has says whether the container has a namespace of its own or joins one.
+// has reports whether the container gets a new namespace of that type or joins one.
 func (ns *namespaces) has(t specs.LinuxNamespaceType) bool { return ns.listed[namespaceIndex(t)] }
 
-// makes says whether a namespace is made for the container.
+// makes reports whether a namespace of that type is made for the container.
 func (ns *namespaces) makes(t specs.LinuxNamespaceType) bool { return ns.created[namespaceIndex(t)] }
 
-// uids are the mappings of the user namespace that is made for the container; nil if
-// none is, or nothing is known about it.
+// uids returns the mappings of the user namespace that is made for the container; nil if none is
+// made, or if nothing is known about it.
 func (ns *namespaces) uids() []specs.LinuxIDMapping {
 	if ns == nil || !ns.makes(specs.UserNamespace) {
 		return nil
@@ -99,11 +99,11 @@ func (c *checker) userNamespace(linux *specs.Linux, ns *namespaces) {
 	c.mappings("gidMappings", linux.GIDMappings, created)
 }
 
-// maxMappings is the most lines that the kernel takes: UID_GID_MAP_MAX_EXTENTS, user_namespaces(7).
+// maxMappings is how many lines the kernel accepts: UID_GID_MAP_MAX_EXTENTS, user_namespaces(7).
 const maxMappings = 340
 
-// mappings checks id mappings as the kernel does: map_write of kernel/user_namespace.c.
-// Those of a user namespace must map root, as which the container is set up.
+// mappings checks id mappings as the kernel does (map_write of kernel/user_namespace.c). Those of a
+// user namespace must map root, since davit sets the container up as root.
 func (c *checker) mappings(field string, list []specs.LinuxIDMapping, needsRoot bool) {
 	if len(list) == 0 {
 		if needsRoot {
@@ -142,7 +142,7 @@ func (c *checker) mapping(field string, list []specs.LinuxIDMapping, i int) {
 	}
 }
 
-// overlap says whether two ranges of ids have one in common.
+// overlap reports whether two ranges have an id in common.
 func overlap(a, aSize, b, bSize uint32) bool {
 	return uint64(a) < uint64(b)+uint64(bSize) && uint64(b) < uint64(a)+uint64(aSize)
 }
@@ -169,7 +169,7 @@ func (c *checker) timeOffsets(linux *specs.Linux, ns *namespaces) {
 	c.sort(from)
 }
 
-// hostMounts warns of what changes the mounts of others.
+// hostMounts warns if the container gets no mount namespace of its own.
 func (c *checker) hostMounts(ns *namespaces) {
 	if !ns.makes(specs.MountNamespace) {
 		c.warn("linux.namespaces", "no mount namespace is made for the container: its mounts are visible in the one that it shares, until it is deleted, and it could leave its root directory")

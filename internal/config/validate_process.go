@@ -7,10 +7,10 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// noID is the id that the kernel takes for none: (uid_t)-1.
+// noID is the number that stands for no id: (uid_t)-1.
 const noID = 1<<32 - 1
 
-// process checks process; ns is nil if the namespaces are not known.
+// process checks the process object. ns is nil if the namespaces are not known.
 func (c *checker) process(p *specs.Process, ns *namespaces) {
 	if p == nil {
 		// Without it a container can be created, but not started: runtime.md "Start".
@@ -100,8 +100,8 @@ func (c *checker) user(u *specs.User, ns *namespaces) {
 	}
 }
 
-// id checks an id of the container against the mappings, of that name, of the user
-// namespace that is made for it.
+// id checks that the user namespace which is made for the container maps an id. name is that of the
+// mappings.
 func (c *checker) id(field string, id uint32, name string, mappings []specs.LinuxIDMapping) {
 	switch {
 	case id == noID:
@@ -112,7 +112,8 @@ func (c *checker) id(field string, id uint32, name string, mappings []specs.Linu
 	}
 }
 
-// isMapped says whether an id of the container is in one of the mappings; if there are none, every id is.
+// isMapped reports whether one of the mappings has an id of the container. Without mappings every
+// id counts as mapped.
 func isMapped(mappings []specs.LinuxIDMapping, id uint32) bool {
 	for _, m := range mappings {
 		if id >= m.ContainerID && uint64(id) < uint64(m.ContainerID)+uint64(m.Size) {
@@ -122,8 +123,9 @@ func isMapped(mappings []specs.LinuxIDMapping, id uint32) bool {
 	return len(mappings) == 0
 }
 
-// capabilities checks what capset(2) and prctl(2) would refuse. Unknown capabilities
-// and ambient ones that cannot be raised are warnings: the spec wants them logged and not to fail.
+// capabilities refuses what capset(2) and prctl(2) would refuse. It only warns of unknown
+// capabilities, and of ambient ones that cannot be raised: the spec demands that these are logged
+// and no errors.
 func (c *checker) capabilities(caps *specs.LinuxCapabilities) {
 	if caps == nil {
 		return
@@ -158,7 +160,7 @@ func (c *checker) capabilitySet(field string, list []string) uint64 {
 	return set
 }
 
-// capabilityNames lists a set for a message, with the verb.
+// capabilityNames lists capabilities for a message, followed by the verb.
 func capabilityNames(set uint64) string {
 	var list []string
 	for s := set; s != 0; s &= s - 1 {
@@ -186,7 +188,7 @@ func (c *checker) rlimits(list []specs.POSIXRlimit) {
 	}
 }
 
-// list checks a list of CPUs or memory nodes such as 0-3,7. An empty one is none.
+// list checks a list of CPUs or memory nodes such as 0-3,7. An empty one is not set.
 func (c *checker) list(field, value, what string) {
 	if value == "" {
 		return
@@ -196,7 +198,7 @@ func (c *checker) list(field, value, what string) {
 	}
 }
 
-// badList finds the first piece of a list of numbers and ranges that is none.
+// badList returns the first part of a list that is neither a number nor a range.
 func badList(list string) (piece, why string) {
 	for piece := range strings.SplitSeq(list, ",") {
 		low, high, isRange := strings.Cut(strings.TrimSpace(piece), "-")

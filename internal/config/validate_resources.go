@@ -7,7 +7,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// resources checks linux.resources: what cgroups of either version refuse.
+// resources checks linux.resources. It refuses what cgroups of both versions refuse.
 func (c *checker) resources(r *specs.LinuxResources) {
 	for i := range r.Devices {
 		m := c.mark()
@@ -65,8 +65,8 @@ func (c *checker) resources(r *specs.LinuxResources) {
 
 var deviceRuleTypes = [...]string{"a", "b", "c"}
 
-// deviceRule checks a rule of the devices controller. Without a type it is for all (a),
-// without a number (or with -1, as runc has it) for any, without access for rwm.
+// deviceRule checks a rule for devices. Without a type it concerns all devices (a), without a
+// number, or with -1 as runc writes it, any number, without access rwm.
 func (c *checker) deviceRule(d *specs.LinuxDeviceCgroup) {
 	if d.Type != "" {
 		c.choice("type", "device type", d.Type, deviceRuleTypes[:])
@@ -92,7 +92,7 @@ func (c *checker) deviceRule(d *specs.LinuxDeviceCgroup) {
 	}
 }
 
-// limit checks a number that may be -1 for none.
+// limit checks a number that may be -1, which means no limit.
 func (c *checker) limit(field string, v *int64) {
 	if v != nil && *v < -1 {
 		c.problem(field, "%d is out of range: from 0, or -1 for no limit", *v)
@@ -184,14 +184,15 @@ func (c *checker) throttles(field string, list []specs.LinuxThrottleDevice) {
 	}
 }
 
-// weight checks a weight of blkio; 0 is not set, as in runc.
+// weight checks a weight of block I/O. 0 means unset, as with runc.
 func (c *checker) weight(field string, w *uint16) {
 	if w != nil && *w != 0 && (*w < 10 || *w > 1000) {
 		c.problem(field, "%d is out of range: from 10 to 1000", *w)
 	}
 }
 
-// isPageSize says whether s is of the form <size><unit>B, as the files of hugetlb are named.
+// isPageSize reports whether s has the form <size><unit>B, which the names of hugetlb's files
+// contain.
 func isPageSize(s string) bool {
 	n := len(s)
 	if n < 3 || s[n-1] != 'B' || strings.IndexByte("KMG", s[n-2]) < 0 {
@@ -201,9 +202,10 @@ func isPageSize(s string) bool {
 	return err == nil && '1' <= s[0] && s[0] <= '9'
 }
 
-// ownFiles are the core files (kernel documentation, cgroup-v2.rst, "Core Interface Files") that unified may not
-// name, each with what to use instead. They set no limit: they move, freeze or kill processes, or change what the
-// cgroup can hold. A pid in cgroup.procs would even be that of a process of the host.
+// ownFiles has the core files (kernel documentation, cgroup-v2.rst, "Core Interface Files") that
+// unified must not name, each with what to use instead. They set no limit: they move, freeze or
+// kill processes, or change what the cgroup can contain. A pid written to cgroup.procs would even
+// be that of a process of the host.
 var ownFiles = map[string]string{
 	"cgroup.procs":           "`davit exec` adds a process to a container",
 	"cgroup.threads":         "`davit exec` adds a process to a container",
@@ -213,7 +215,7 @@ var ownFiles = map[string]string{
 	"cgroup.subtree_control": "remove the key: the container enables controllers for its own sub-cgroups",
 }
 
-// unified checks the name of a file of a cgroup of version 2.
+// unified checks the names of cgroup v2's files.
 func (c *checker) unified(key string) {
 	switch {
 	case ownFiles[key] != "":

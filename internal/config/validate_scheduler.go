@@ -15,7 +15,7 @@ var schedulerFlags = [...]string{
 	"SCHED_FLAG_KEEP_PARAMS", "SCHED_FLAG_UTIL_CLAMP_MIN", "SCHED_FLAG_UTIL_CLAMP_MAX",
 }
 
-// scheduler checks what sched_setattr(2) would refuse or take for something else.
+// scheduler refuses what sched_setattr(2) would refuse, or would take for something else.
 func (c *checker) scheduler(s *specs.Scheduler) {
 	if s == nil {
 		return

@@ -26,8 +26,8 @@ var seccompArchitectures = [...]string{
 	"SCMP_ARCH_LOONGARCH64", "SCMP_ARCH_M68K", "SCMP_ARCH_SH", "SCMP_ARCH_SHEB",
 }
 
-// seccomp checks linux.seccomp. Names of system calls are not looked at: which ones
-// there are depends on the libseccomp that compiles the filter, and unknown ones are skipped.
+// seccomp checks linux.seccomp, except the names of system calls: the libseccomp that compiles the
+// filter decides which ones exist, and unknown ones are left out.
 func (c *checker) seccomp(s *specs.LinuxSeccomp) {
 	notify := s.DefaultAction == specs.ActNotify
 	if c.choice("defaultAction", "action", string(s.DefaultAction), seccompActions[:]) && notify {
@@ -79,7 +79,7 @@ func (c *checker) seccompRule(r *specs.LinuxSyscall) {
 	}
 }
 
-// errnoRet checks the number that goes with an action, which the spec allows for two of them only.
+// errnoRet checks the number that belongs to an action. The spec allows one for two actions only.
 func (c *checker) errnoRet(field string, action specs.LinuxSeccompAction, ret *uint) {
 	if ret == nil {
 		return

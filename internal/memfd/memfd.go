@@ -1,4 +1,5 @@
-// Package memfd makes files that exist only in memory, memfd_create(2).
+// Package memfd makes files that exist only in memory (memfd_create(2)). The caller closes the
+// descriptors.
 package memfd
 
 import (
@@ -8,7 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Program returns a descriptor, close-on-exec, of an executable file that holds image and can never change.
+// Program returns a close-on-exec descriptor of an executable file with the contents image, which
+// nobody can change.
 func Program(name, image string) (int, error) {
 	fd, err := create(name, unix.MFD_ALLOW_SEALING|unix.MFD_EXEC)
 	if err == unix.EACCES { // the sysctl vm.memfd_noexec is 2
@@ -32,9 +34,9 @@ func Program(name, image string) (int, error) {
 	return fd, nil
 }
 
-// onTmpfs is Program for hosts that allow no executable memfd. The file is on a tmpfs of its own, whose only mount is
-// in no mount namespace, and read-only from the moment that the file is complete: nobody can change the file, nor
-// the mount. It takes CAP_SYS_ADMIN in the user namespace that davit is in.
+// onTmpfs is Program for hosts that forbid executable memfds. The file is on a tmpfs of its own.
+// Its only mount belongs to no mount namespace, and becomes read-only once the file is complete, so
+// that nobody can change the file or the mount. This needs CAP_SYS_ADMIN in davit's user namespace.
 func onTmpfs(name, image string) (int, error) {
 	fs, err := unix.Fsopen("tmpfs", unix.FSOPEN_CLOEXEC)
 	if err != nil {
@@ -54,7 +56,7 @@ func onTmpfs(name, image string) (int, error) {
 		return -1, fmt.Errorf("openat %s: %w", name, err)
 	}
 	err = WriteAll(fd, unsafe.Slice(unsafe.StringData(image), len(image)))
-	unix.Close(fd) // execve(2) takes no file that is open for writing, nor does the mount become read-only
+	unix.Close(fd) // while it is open for writing, execve(2) refuses it and the mount cannot become read-only
 	if err != nil {
 		return -1, fmt.Errorf("write %s: %w", name, err)
 	}
@@ -67,7 +69,7 @@ func onTmpfs(name, image string) (int, error) {
 	return fd, nil
 }
 
-// Data returns a descriptor, close-on-exec, of a file that holds content and cannot be executed.
+// Data returns a close-on-exec descriptor of a file with the given content that cannot be executed.
 func Data(name string, content []byte) (int, error) {
 	fd, err := create(name, unix.MFD_NOEXEC_SEAL)
 	if err != nil {
@@ -89,7 +91,8 @@ func create(name string, flags int) (int, error) {
 	return fd, err
 }
 
-// WriteAll writes all of data to any descriptor, whatever interrupts it.
+// WriteAll writes all of data to a descriptor of any kind. It continues after signals, and waits
+// for descriptors that are non-blocking.
 func WriteAll(fd int, data []byte) error {
 	for len(data) > 0 {
 		n, err := unix.Write(fd, data)
@@ -97,7 +100,7 @@ func WriteAll(fd int, data []byte) error {
 		case nil:
 			data = data[n:]
 		case unix.EINTR:
-		case unix.EAGAIN: // a pipe or terminal that davit's caller has made so
+		case unix.EAGAIN: // a pipe or terminal that davit's caller has made non-blocking
 			unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, -1)
 		default:
 			return err

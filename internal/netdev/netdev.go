@@ -1,5 +1,5 @@
-// Package netdev moves network devices between network namespaces, as
-// config-linux.md "Network Devices" has it.
+// Package netdev moves network devices between network namespaces (config-linux.md, "Network
+// Devices").
 package netdev
 
 import (
@@ -11,21 +11,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Moved is a device that was moved, and how to move it back.
+// Moved is a device that was moved to the container, with what Return needs to move it back.
 type Moved struct {
-	host, name string // its names on the host and in the container
-	up         bool   // it was, on the host
+	host, name string // its name on the host, and in the container
+	up         bool   // it was up on the host
 	addresses  []address
 }
 
-// link is a device as one namespace has it.
+// link is a device in one namespace.
 type link struct {
 	index int32
 	name  string
 	up    bool
 }
 
-// address is what has to be said to add an address again.
+// address has what the kernel must be told to add an address again.
 type address struct {
 	fixed [unix.SizeofIfAddrmsg]byte
 	attrs []attribute
@@ -36,15 +36,16 @@ type attribute struct {
 	value []byte
 }
 
-// Namespace is a network namespace as the target of moves.
+// Namespace is the network namespace of a container, to which devices are moved. Its methods must
+// not be called concurrently.
 type Namespace struct {
-	ns   int // descriptor
-	own  int // davit's namespace
+	ns   int // a descriptor of the namespace
+	own  int // a descriptor of davit's own namespace
 	here *conn
 	over *conn
 }
 
-// Open takes over a descriptor of the target's namespace.
+// Open prepares moves to the namespace of the descriptor ns. Close closes that descriptor, too.
 func Open(ns int) (*Namespace, error) {
 	s := &Namespace{ns: ns, own: -1}
 	var err error
@@ -63,7 +64,7 @@ func Open(ns int) (*Namespace, error) {
 	return s, nil
 }
 
-// Close lets go of the namespace.
+// Close closes all descriptors. The devices stay where they are.
 func (s *Namespace) Close() {
 	unix.Close(s.ns)
 	if s.own >= 0 {
@@ -76,7 +77,7 @@ func (s *Namespace) Close() {
 	}
 }
 
-// dialIn makes a socket in another namespace, on a thread that ends with it.
+// dialIn makes a socket in another namespace, on a thread of its own, which then ends.
 func dialIn(ns int) (*conn, error) {
 	type result struct {
 		c   *conn
@@ -84,7 +85,7 @@ func dialIn(ns int) (*conn, error) {
 	}
 	done := make(chan result)
 	go func() {
-		runtime.LockOSThread() // and never unlocked
+		runtime.LockOSThread() // and never unlock it: the thread ends with the goroutine
 		if err := unix.Setns(ns, unix.CLONE_NEWNET); err != nil {
 			done <- result{nil, fmt.Errorf("setns to the network namespace: %w", err)}
 			return
@@ -96,10 +97,9 @@ func dialIn(ns int) (*conn, error) {
 	return r.c, r.err
 }
 
-// Move moves a device of davit's namespace, renames it unless name is empty or
-// the same, gives it its permanent global addresses again and brings it up.
-// If that fails, the device is where it was. A name may end with %d, for which
-// the kernel puts a number.
+// Move moves a device from davit's namespace to the container's. It renames the device unless name
+// is empty or the same, adds its permanent global addresses again and brings it up. After an error
+// the device is where it was. name may end with %d, which the kernel replaces by a number.
 func (s *Namespace) Move(host, name string) (*Moved, error) {
 	l, err := find(s.here, host)
 	if err != nil {
@@ -126,7 +126,7 @@ func (s *Namespace) Move(host, name string) (*Moved, error) {
 	return m, nil
 }
 
-// Return moves a device back to where and what it was.
+// Return moves a device back to davit's namespace, and gives it its old name, addresses and state.
 func (s *Namespace) Return(m *Moved) error {
 	l, err := find(s.over, m.name)
 	if err == nil {
@@ -191,9 +191,9 @@ func links(c *conn) (map[int32]string, error) {
 	return all, nil
 }
 
-// transfer takes a device down and moves it from one namespace to another, where
-// it gets the name, which is returned as it turned out. The kernel moves
-// first and renames then, so that a device may have moved despite an error.
+// transfer takes a device down and moves it from one namespace to another, where it gets a name. It
+// returns the name that the device got. The kernel first moves a device and then renames it, so the
+// device may have moved despite an error.
 func transfer(from, to *conn, l link, ns int, name string) (string, error) {
 	before, err := links(to)
 	if err != nil {
@@ -222,7 +222,7 @@ func transfer(from, to *conn, l link, ns int, name string) (string, error) {
 	return "", fmt.Errorf("%s is not in the network namespace that it was moved to", name)
 }
 
-// undoTransfer moves a device, which the message names, to davit's own namespace.
+// undoTransfer moves the device that the message names back to davit's own namespace.
 func undoTransfer(c *conn, m message) error {
 	if _, err := c.ask(m.number(unix.IFLA_NET_NS_PID, uint32(unix.Getpid()))); err != nil {
 		return fmt.Errorf("RTM_NEWLINK, to move it back: %w", err)
@@ -230,7 +230,7 @@ func undoTransfer(c *conn, m message) error {
 	return nil
 }
 
-// settle gives a device its addresses, and brings it up if it shall be.
+// settle adds addresses to a device, and brings it up if up is true.
 func settle(c *conn, name string, list []address, up bool) error {
 	l, err := find(c, name)
 	if err != nil {
@@ -255,7 +255,7 @@ func settle(c *conn, name string, list []address, up bool) error {
 	return nil
 }
 
-// addresses returns the permanent addresses of global scope of a device.
+// addresses returns a device's permanent addresses of global scope.
 func addresses(c *conn, index int32) ([]address, error) {
 	answers, err := c.ask(newMessage(unix.RTM_GETADDR, unix.NLM_F_DUMP, make([]byte, unix.SizeofIfAddrmsg)))
 	if err != nil {
@@ -277,7 +277,7 @@ func addresses(c *conn, index int32) ([]address, error) {
 	return list, nil
 }
 
-// readAddress reads an answer to RTM_GETADDR, and says whether the address is permanent.
+// readAddress reads an answer to RTM_GETADDR, and reports whether the address is permanent.
 func readAddress(body []byte) (a address, permanent bool, err error) {
 	copy(a.fixed[:], body)
 	flags := uint32(body[2])

@@ -11,11 +11,11 @@ import (
 
 var order = binary.NativeEndian
 
-// dumpTries is how often a list is asked for that changes while the kernel writes it.
+// dumpTries is how often davit asks for a list again that changes while the kernel writes it.
 const dumpTries = 10
 
-// conn is a route netlink socket (rtnetlink(7)). It stays in the network
-// namespace that it was made in.
+// conn is a route netlink socket (rtnetlink(7)). It belongs to the network namespace in which it
+// was made.
 type conn struct{ socket *nl.SocketHandle }
 
 func dial() (*conn, error) {
@@ -28,7 +28,7 @@ func dial() (*conn, error) {
 
 func (c *conn) close() { c.socket.Close() }
 
-// message is a request that is being written: a fixed part, then attributes.
+// message is a request: a fixed part, then attributes.
 type message struct{ *nl.NetlinkRequest }
 
 func newMessage(kind, flags uint16, fixed []byte) message {
@@ -48,9 +48,9 @@ func (m message) text(kind uint16, value string) message {
 
 func (m message) number(kind uint16, value uint32) message { return m.attr(kind, nl.Uint32Attr(value)) }
 
-// ask sends a message and returns the contents of the answers, of which there are none to a
-// message that only wants something to be done. A list that changed while the kernel
-// wrote it, and so may be wrong, is asked for again.
+// ask sends a message and returns the contents of the answers. A message that only asks for
+// something to be done has no answers. If a list changed while the kernel wrote it, and so may be
+// wrong, ask asks again.
 func (c *conn) ask(m message) (answers [][]byte, err error) {
 	m.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: c.socket}
 	for range dumpTries {
@@ -62,7 +62,7 @@ func (c *conn) ask(m message) (answers [][]byte, err error) {
 	return nil, err
 }
 
-// attrs calls f for each attribute of an answer after its fixed part.
+// attrs calls f for each attribute of an answer. fixed is the length of what comes before them.
 func attrs(body []byte, fixed int, f func(kind uint16, value []byte)) error {
 	list, err := nl.ParseRouteAttr(body[min(fixed, len(body)):])
 	for _, a := range list {

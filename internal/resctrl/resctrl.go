@@ -1,5 +1,5 @@
-// Package resctrl puts a container into a class of Intel's Resource Director
-// Technology: config-linux.md "IntelRdt", and the kernel's documentation of resctrl.
+// Package resctrl puts a container into a class of Intel's Resource Director Technology
+// (config-linux.md, "IntelRdt"; kernel documentation, filesystems/resctrl.rst).
 package resctrl
 
 import (
@@ -14,29 +14,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Mountpoint is where resctrl is mounted, if it is.
+// Mountpoint is where resctrl is mounted, on hosts that have it.
 const Mountpoint = "/sys/fs/resctrl"
 
-// ErrMissing is the error of a host without it.
+// ErrMissing says that resctrl is not mounted on this host.
 var ErrMissing = errors.New("no resctrl file system is mounted on " + Mountpoint + ": the processor or the kernel has no resource director technology, or nobody mounted it")
 
-// Group is a container's control group, and perhaps monitoring group.
+// Group has a container's control group, and its monitoring group if it has one.
 type Group struct {
-	Dir string // the control group, if it was made for the container
-	Mon string // the monitoring group, likewise
+	Dir string // the control group, "" unless it was made for the container
+	Mon string // the monitoring group, "" unless it was made for the container
 
 	id     string
-	class  string // the control group's directory
+	class  string // the directory of the control group, whoever made it
 	config *specs.LinuxIntelRdt
 }
 
-// Mounted says whether resctrl is mounted.
+// Mounted reports whether resctrl is mounted.
 func Mounted() bool {
 	var fs unix.Statfs_t
 	return unix.Statfs(Mountpoint, &fs) == nil && fs.Type == unix.RDTGROUP_SUPER_MAGIC
 }
 
-// New decides where a container goes. It changes nothing.
+// New decides which groups a container gets. It changes nothing.
 func New(config *specs.LinuxIntelRdt, id string) (*Group, error) {
 	if !Mounted() {
 		return nil, ErrMissing
@@ -45,14 +45,15 @@ func New(config *specs.LinuxIntelRdt, id string) (*Group, error) {
 }
 
 func group(root string, config *specs.LinuxIntelRdt, id string) *Group {
-	name := config.ClosID // "/" is the root
+	name := config.ClosID // "/" stands for the root class
 	if name == "" {
 		name = id
 	}
 	return &Group{id: id, class: filepath.Join(root, name), config: config}
 }
 
-// Make makes the groups that are to be made, and sets the schemata. If that fails, none of them stays.
+// Make makes the groups that New has decided on, and sets the schemata. After an error it removes
+// what it has made.
 func (g *Group) Make() error {
 	lines := schemata(g.config)
 	fresh, err := g.makeClass(len(lines) > 0)
@@ -69,7 +70,7 @@ func (g *Group) Make() error {
 	return nil
 }
 
-// schemata are the lines to write, in the order of config-linux.md.
+// schemata returns the lines to write, in the order of config-linux.md.
 func schemata(c *specs.LinuxIntelRdt) []string {
 	lines := make([]string, 0, 2+len(c.Schemata))
 	for _, l := range append([]string{c.L3CacheSchema, c.MemBwSchema}, c.Schemata...) {
@@ -98,7 +99,7 @@ func (g *Group) fill(lines []string) error {
 	return nil
 }
 
-// makeClass makes the control group if it is to be made; fresh: it was not there.
+// makeClass makes the control group unless it exists. fresh reports whether it has made it.
 func (g *Group) makeClass(set bool) (fresh bool, err error) {
 	own := g.config.ClosID == ""
 	if !own && !set {
@@ -119,7 +120,7 @@ func (g *Group) makeClass(set bool) (fresh bool, err error) {
 	return true, nil
 }
 
-// compare checks that a class that exists has the schemata that are wanted.
+// compare checks that a class which exists already has the schemata that the config asks for.
 func (g *Group) compare() error {
 	have, err := os.ReadFile(filepath.Join(g.class, "schemata"))
 	if err != nil {
@@ -133,7 +134,7 @@ func (g *Group) compare() error {
 	return nil
 }
 
-// agrees says whether the lines of a schemata file have what a line wants.
+// agrees reports whether the lines of a schemata file have the values of a line.
 func agrees(file, line string) bool {
 	resource, want := domains(line)
 	for l := range strings.Lines(file) {
@@ -151,7 +152,7 @@ func agrees(file, line string) bool {
 	return false
 }
 
-// domains parses a line such as "L3:0=7f0;1=1f". Leading zeros mean nothing.
+// domains parses a line such as "L3:0=7f0;1=1f". It ignores leading zeros.
 func domains(line string) (resource string, values map[string]string) {
 	resource, list, _ := strings.Cut(strings.TrimSpace(line), ":")
 	values = make(map[string]string)
@@ -174,7 +175,7 @@ func write(path, line string) error {
 	return nil
 }
 
-// lastStatus is what resctrl itself says about a failure.
+// lastStatus returns what resctrl itself says about an error: the contents of info/last_cmd_status.
 func lastStatus(dirs ...string) string {
 	for _, d := range append(dirs, Mountpoint) {
 		if text, err := os.ReadFile(filepath.Join(d, "info", "last_cmd_status")); err == nil {
@@ -184,7 +185,7 @@ func lastStatus(dirs ...string) string {
 	return ""
 }
 
-// Add puts a process into the groups.
+// Add moves a process to the groups.
 func (g *Group) Add(pid int) error {
 	dirs := []string{g.class}
 	if g.Mon != "" {
@@ -198,7 +199,8 @@ func (g *Group) Add(pid int) error {
 	return nil
 }
 
-// Remove removes what is the container's own. What is gone is no error.
+// Remove removes the groups that were made for the container. A group that does not exist is no
+// error.
 func (g *Group) Remove() error {
 	for _, d := range []string{g.Mon, g.Dir} {
 		if d == "" {

@@ -12,8 +12,9 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// Stats reads what runc's statistics have of a container with such a config: what there is not stays empty. Only groups of
-// the container's own are monitored for it (dir and mon, or ""): in a class that it shares the figures are everybody's.
+// Stats returns the part of a container's statistics that resctrl has, in runc's form. What the
+// host does not have stays empty. dir and mon are the container's own groups, or "": only those are
+// measured, since in a shared class the values would be those of all its containers.
 func Stats(config *specs.LinuxIntelRdt, id, dir, mon string) stats.IntelRdtStats {
 	if !Mounted() {
 		return stats.IntelRdtStats{}
@@ -43,7 +44,7 @@ func statsBelow(root string, config *specs.LinuxIntelRdt, id, dir, mon string) s
 	return s
 }
 
-// monitored reads the events that the host counts, for each domain.
+// monitored reads the counters of each domain.
 func monitored(dir, features string, s *stats.IntelRdtStats) {
 	counts := strings.Fields(features)
 	domains, _ := filepath.Glob(filepath.Join(dir, "mon_data", "mon_L3_*"))
@@ -57,7 +58,8 @@ func monitored(dir, features string, s *stats.IntelRdtStats) {
 	}
 }
 
-// lines are those of a class for the L3 cache and for memory bandwidth.
+// lines returns the lines of a class's schemata for the L3 cache and for memory bandwidth, "" for
+// one that is missing.
 func lines(dir string) (l3, bandwidth string) {
 	for line := range strings.Lines(text(dir, "schemata")) {
 		switch line = strings.TrimSpace(line); {
@@ -70,13 +72,14 @@ func lines(dir string) (l3, bandwidth string) {
 	return l3, bandwidth
 }
 
-// text is a file's, or nothing: not every host has every file.
+// text returns a file's contents, "" if it cannot be read: not every host has every file.
 func text(dir, name string) string {
 	data, _ := os.ReadFile(filepath.Join(dir, name))
 	return strings.TrimSpace(string(data))
 }
 
-// number is 0 where the kernel says "Unavailable" or "Unassigned", too.
+// number returns the number in a file. It is 0 if the file cannot be read, or says "Unavailable" or
+// "Unassigned".
 func number(dir, name string) uint64 {
 	n, _ := strconv.ParseUint(text(dir, name), 10, 64)
 	return n

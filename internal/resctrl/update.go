@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// Update writes schemata over those of the class. If one is refused, the old ones are put
-// back, as undo does later.
+// Update writes new schemata to the class. If one is refused, it puts the old ones back; undo does
+// that later.
 func (g *Group) Update(lines []string) (undo func() error, err error) {
 	path := filepath.Join(g.class, "schemata")
 	old, err := os.ReadFile(path)
@@ -34,8 +34,8 @@ func (g *Group) Update(lines []string) (undo func() error, err error) {
 	return undo, nil
 }
 
-// AddAll puts every thread of processes that run already into the groups: the file takes threads
-// one by one. What ends meanwhile is left out.
+// AddAll moves all threads of running processes to the groups: the file takes one thread at a time.
+// It leaves out threads that end meanwhile.
 func (g *Group) AddAll(pids []int) error {
 	for _, pid := range pids {
 		tasks, err := os.ReadDir("/proc/" + strconv.Itoa(pid) + "/task")

@@ -1,6 +1,7 @@
-// Package show makes text fit for a terminal and for the eyes of people. Names come from configs, images and containers:
-// they may hold escape sequences, line breaks that forge rows, and marks that turn the direction of what follows. All
-// that davit prints for people goes through Line or Error. JSON needs neither: its encoder escapes the same characters.
+// Package show makes text safe to print on a terminal. Names come from configs, images and
+// containers. They may contain escape sequences, newlines that forge table rows, and marks that
+// reverse the direction of what follows. Everything that davit prints for people goes through Line
+// or Error. JSON needs neither, since its encoder escapes the same characters.
 package show
 
 import (
@@ -9,8 +10,9 @@ import (
 	"unicode/utf8"
 )
 
-// Line returns s with all that is not printable (controls, line breaks and tabs among them, marks without a width, spaces
-// but ASCII's, bytes that are no UTF-8) written as Go writes it: \n, \x1b, \u202e, \xff.
+// Line returns s with everything that is not printable escaped as in Go: \n, \x1b, \u202e, \xff.
+// That is control characters, including newlines and tabs, marks without a width, spaces other than
+// ASCII's, and bytes that are not UTF-8.
 func Line(s string) string {
 	i := plainPart(s)
 	if i == len(s) {
@@ -32,10 +34,10 @@ func Line(s string) string {
 	return string(b)
 }
 
-// Plain says whether Line leaves s as it is.
+// Plain reports whether Line returns s unchanged.
 func Plain(s string) bool { return plainPart(s) == len(s) }
 
-// plainPart is the length of what s begins with and needs no escape.
+// plainPart returns the length in bytes of the beginning of s that needs no escape.
 func plainPart(s string) int {
 	for i := 0; i < len(s); {
 		if c := s[i]; c < utf8.RuneSelf {
@@ -79,8 +81,9 @@ func escape(b []byte, r rune) []byte {
 	return b
 }
 
-// Error returns the text of err, in which only davit itself breaks lines: between the errors that errors.Join has
-// joined, and those that have a method Lines. Each line is as Line returns it.
+// Error returns the text of err for printing. Newlines remain only where davit itself has put them:
+// between the errors that errors.Join has joined, and between the lines of an error that has a
+// method Lines. Each line goes through Line.
 func Error(err error) string {
 	text := err.Error()
 	switch e := err.(type) {
@@ -100,7 +103,7 @@ func Error(err error) string {
 		for i, err := range inner {
 			texts[i] = err.Error()
 		}
-		if strings.Join(texts, "\n") != text { // not errors.Join's, but fmt.Errorf's
+		if strings.Join(texts, "\n") != text { // fmt.Errorf has made it, not errors.Join
 			return wrapped(text, inner)
 		}
 		for i, err := range inner {
@@ -111,7 +114,7 @@ func Error(err error) string {
 	return Line(text)
 }
 
-// wrapped returns a text in which those of other errors occur.
+// wrapped returns the text of an error that contains the texts of others.
 func wrapped(text string, inner []error) string {
 	var b strings.Builder
 	for _, err := range inner {
