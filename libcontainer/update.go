@@ -33,8 +33,8 @@ func (c *Container) Update(change *specs.LinuxResources, l3, bandwidth string) e
 	default:
 		return wrongState("update", status)
 	}
-	if c.Taken != nil {
-		return fmt.Errorf("update: %w", &store.ForeignError{Maker: c.Taken.Maker()})
+	if c.Taken != nil && l3+bandwidth != "" {
+		return fmt.Errorf("linux.intelRdt: %w", &store.ForeignError{Maker: c.Taken.Maker()})
 	}
 	s, err := c.Spec()
 	if err != nil {
@@ -75,7 +75,7 @@ func (c *Container) Update(change *specs.LinuxResources, l3, bandwidth string) e
 	had.Devices = append(slices.Clip(old.Devices), compile.AllowedDevices()...)
 	s.Linux.Resources = now
 	// On a full disk, for example, what is not written down is not done either.
-	if err := c.writeSpecAside(s); err != nil {
+	if err := c.writeSpecAside(s, old); err != nil {
 		return errors.Join(err, undo())
 	}
 	if err := m.UpdateThen(&had, change, c.takeSpecAside); err != nil {
@@ -141,13 +141,32 @@ func (c *Container) makeClass(g *resctrl.Group, m *cgroups.Manager) (undo func()
 	return undo, nil
 }
 
-// configAside is the config of an update that is not done yet.
-const configAside = store.ConfigFile + ".new"
+// limitsFile is the file of the state directory that keeps the limits.
+func (c *Container) limitsFile() string {
+	if c.Taken != nil {
+		return c.Taken.LimitsFile()
+	}
+	return store.ConfigFile
+}
 
-func (c *Container) writeSpecAside(s *specs.Spec) error {
-	var e jsonx.Encoder
-	specjson.EncodeSpec(&e, s)
-	err := store.WriteFile(c.Dir, configAside, e.Bytes())
+// configAside is that file of an update that is not done yet.
+func (c *Container) configAside() string { return c.limitsFile() + ".new" }
+
+// writeSpecAside writes the config s, whose limits were old until now.
+func (c *Container) writeSpecAside(s *specs.Spec, old *specs.LinuxResources) error {
+	var data []byte
+	if c.Taken != nil {
+		text, err := c.Taken.Limits(old, s.Linux.Resources)
+		if err != nil {
+			return err
+		}
+		data = text
+	} else {
+		var e jsonx.Encoder
+		specjson.EncodeSpec(&e, s)
+		data = e.Bytes()
+	}
+	err := store.WriteFile(c.Dir, c.configAside(), data)
 	if err != nil {
 		err = errors.Join(err, c.dropSpecAside())
 	}
@@ -156,15 +175,15 @@ func (c *Container) writeSpecAside(s *specs.Spec) error {
 
 // takeSpecAside makes it the container's config.
 func (c *Container) takeSpecAside() error {
-	if err := unix.Renameat(c.Dir, configAside, c.Dir, store.ConfigFile); err != nil {
-		return fmt.Errorf("rename %s: %w", configAside, err)
+	if err := unix.Renameat(c.Dir, c.configAside(), c.Dir, c.limitsFile()); err != nil {
+		return fmt.Errorf("rename %s: %w", c.configAside(), err)
 	}
 	return nil
 }
 
 func (c *Container) dropSpecAside() error {
-	if err := unix.Unlinkat(c.Dir, configAside, 0); err != nil && err != unix.ENOENT {
-		return fmt.Errorf("unlink %s: %w", configAside, err)
+	if err := unix.Unlinkat(c.Dir, c.configAside(), 0); err != nil && err != unix.ENOENT {
+		return fmt.Errorf("unlink %s: %w", c.configAside(), err)
 	}
 	return nil
 }

@@ -52,10 +52,14 @@ type runcConfig struct {
 	err             error // the first value that means nothing to davit
 }
 
-// runcCgroup is how runc found the container's cgroup. Its limits are read from config.json.
+// runcCgroup is how runc found the container's cgroup, and its limits.
 type runcCgroup struct {
 	name, parent, prefix string
 	systemd, said        bool // runc 1.0 does not say whether it used systemd's driver
+	memory               specs.LinuxMemory
+	cpu                  specs.LinuxCPU
+	pids                 specs.LinuxPids
+	unified              map[string]string
 }
 
 // otherKeys are the properties of runc's config that davit does not need: all that runc 1.0 to 1.5 write.
@@ -278,7 +282,9 @@ func (g *runcCgroup) property(d *jsonx.Decoder) {
 	case "Systemd", "systemd":
 		g.systemd, g.said = d.Bool(), true
 	default:
-		d.Skip()
+		if !g.limit(d) {
+			d.Skip()
+		}
 	}
 }
 

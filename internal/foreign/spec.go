@@ -66,6 +66,7 @@ func (c *container) confine(s *specs.Spec) {
 	s.Linux.Namespaces = k.namespaces
 	s.Linux.UIDMappings, s.Linux.GIDMappings = k.uids, k.gids
 	s.Linux.Seccomp = k.seccomp
+	s.Linux.Resources = k.cgroup.resources(s.Linux.Resources)
 	p := s.Process
 	p.NoNewPrivileges = k.noNewPrivileges
 	p.ApparmorProfile, p.SelinuxLabel = k.apparmor, k.label

@@ -46,13 +46,15 @@ func (e *ForeignError) Error() string {
 // Taken is what davit knows besides State of a container that another runtime made, and that davit has taken over. Package
 // foreign knows the forms of these runtimes.
 type Taken interface {
-	Maker() string                     // the runtime's name
-	Waits() bool                       // it was created and not started yet
-	Start(pidfd int) error             // starts it; the process is that of pidfd
-	Spec() (*specs.Spec, error)        // see Entry.Spec
-	Poststop() []specs.Hook            // the hooks that delete runs
-	Unmount() error                    // removes the mounts below the state directory
-	Write(*specs.LinuxResources) error // makes the limits those that the maker's files say
+	Maker() string              // the runtime's name
+	Waits() bool                // it was created and not started yet
+	Start(pidfd int) error      // starts it; the process is that of pidfd
+	Spec() (*specs.Spec, error) // see Entry.Spec
+	Poststop() []specs.Hook     // the hooks that delete runs
+	Unmount() error             // removes the mounts below the state directory
+	// Limits returns the text of LimitsFile with the limits now in place of old.
+	Limits(old, now *specs.LinuxResources) ([]byte, error)
+	LimitsFile() string // the name of the file that keeps the limits
 }
 
 // foreign returns a ForeignError if something else has made the container, else nil.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -128,6 +129,7 @@ func (b *box) adopted(maker string) {
 	b.davit("resume", "c1")
 	has(`"type":"stats"`, "events", "--stats", "c1")
 	b.try("verify", "c1")
+	b.updates(maker)
 	if out, status := b.try("delete", "c1"); status == 0 {
 		b.t.Errorf("delete of a running container: %s", out)
 	}
@@ -147,6 +149,55 @@ func (b *box) adopted(maker string) {
 	hook, _ := os.ReadFile(filepath.Join(b.work, "hook"))
 	if string(hook) != "stopped\n" {
 		b.t.Errorf("the poststop hook left %q: it runs once", hook)
+	}
+}
+
+// updates sets a limit twice: the maker's file has it, and nothing else is lost there.
+func (b *box) updates(maker string) {
+	b.t.Helper()
+	if !hasController("pids") {
+		return
+	}
+	file, before := "state.json", map[string]any{}
+	if maker == "crun" {
+		file = "config.json"
+	}
+	read := func() (all map[string]any) {
+		b.t.Helper()
+		data, err := os.ReadFile(filepath.Join(b.root, "c1", file))
+		must(b.t, err)
+		must(b.t, json.Unmarshal(data, &all))
+		return all
+	}
+	before = read()
+	b.davit("update", "--pids-limit", "77", "c1")
+	b.davit("update", "--cpu-share", "512", "c1")
+	after := read()
+	if maker == "runc" {
+		limits := after["config"].(map[string]any)["cgroups"].(map[string]any)
+		if fmt.Sprint(limits["pids_limit"], limits["cpu_shares"]) != "77 512" {
+			b.t.Errorf("state.json: %v", limits)
+		}
+		after["config"].(map[string]any)["cgroups"] = before["config"].(map[string]any)["cgroups"]
+	} else {
+		limits := after["linux"].(map[string]any)["resources"].(map[string]any)
+		if have := fmt.Sprint(limits["pids"], limits["cpu"]); have != "map[limit:77] map[shares:512]" {
+			b.t.Errorf("config.json: %s", have)
+		}
+		after["linux"].(map[string]any)["resources"] = before["linux"].(map[string]any)["resources"]
+	}
+	if !reflect.DeepEqual(before, after) {
+		b.t.Errorf("%s was changed otherwise:\n%v\n%v", file, before, after)
+	}
+	paths, _ := filepath.Glob("/sys/fs/cgroup/pids" + subtree + "/c1/pids.max")
+	if isUnified() {
+		paths = []string{"/sys/fs/cgroup" + subtree + "/c1/pids.max"}
+	}
+	if len(paths) == 0 {
+		b.t.Fatal("no pids.max")
+	}
+	if data, err := os.ReadFile(paths[0]); string(data) != "77\n" {
+		b.t.Errorf("pids.max: %q, %v", data, err)
 	}
 }
 
@@ -334,6 +385,20 @@ func TestAdoptPeers(t *testing.T) {
 							t.Errorf("state: %s", out)
 						}
 						b.davit("start", "c1")
+					}
+					if hasController("pids") {
+						b.davit("update", "--pids-limit", "66", "c1")
+					}
+					// The maker goes on with what davit has written.
+					peer := []string{filepath.Join(cache, suite), maker, "--root", b.root}
+					for _, verb := range [][]string{{"list"}, {"exec", "c1", "/bin/busybox", "true"}, {"update", "--pids-limit", "55", "c1"}} {
+						if verb[0] == "update" && !hasController("pids") {
+							continue
+						}
+						out, err := b.runFiles(exec.Command(in, append(slices.Clip(peer), verb...)...))
+						if err != nil || verb[0] == "list" && !strings.Contains(out, "running") {
+							t.Errorf("%s %q: %v: %s", maker, verb, err, out)
+						}
 					}
 					b.adopted(maker)
 					os.Remove(filepath.Join(b.root, ".empty-directory")) // which crun leaves
