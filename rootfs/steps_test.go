@@ -1,0 +1,144 @@
+package rootfs
+
+import (
+	"strings"
+	"testing"
+
+	"davit/cgroups"
+	"davit/internal/plan"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// own are the namespaces of an ordinary container.
+const own = unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS
+
+// steps compiles a config whose root is /b/rootfs and returns its steps, one a line: "FIELD: NAME ARGUMENTS".
+func steps(t *testing.T, s *specs.Spec, o Options) (lines []string, p *plan.Plan, err error) {
+	t.Helper()
+	p = &plan.Plan{}
+	s.Root = &specs.Root{Path: "rootfs"}
+	o.Bundle = "/b"
+	o.Proc = func() plan.FD { return p.Open(plan.Descriptor{Kind: plan.Proc, Path: "/proc"}) }
+	c := New(p, s, o)
+	if err := c.Mounts(); err != nil {
+		return nil, p, err
+	}
+	c.Finish()
+	for _, e := range p.Steps {
+		lines = append(lines, e.Field+": "+strings.TrimSpace(plan.OpOf(e.Step).String()+" "+plan.Arguments(e.Step)))
+	}
+	return lines, p, nil
+}
+
+// TestMountSteps has the steps of one mount each, in the order in which they are done.
+func TestMountSteps(t *testing.T) {
+	hybrid := []cgroups.Hierarchy{{Dir: "/sys/fs/cgroup/memory/c1", Name: "memory", Options: "memory"}}
+	for _, c := range []struct {
+		name  string
+		mount specs.Mount
+		o     Options
+		want  []string // of the steps that belong to mounts[0]
+	}{
+		{"a filesystem", specs.Mount{Destination: "/t", Type: "tmpfs", Source: "x", Options: []string{"nosuid", "size=1m"}}, Options{New: own},
+			[]string{"mount type=tmpfs source=x target=/t data=size=1m flags=nosuid keepmode"}},
+		{"a tmpfs with a mode of its own", specs.Mount{Destination: "/t", Type: "tmpfs", Options: []string{"mode=700"}}, Options{New: own},
+			[]string{"mount type=tmpfs source=tmpfs target=/t data=mode=700"}},
+		{"a read-only tmpfs is that in the end", specs.Mount{Destination: "/t/", Type: "tmpfs", Options: []string{"ro"}}, Options{New: own},
+			[]string{"mount type=tmpfs source=tmpfs target=/t keepmode", "remount target=/t set=ro"}},
+		{"procfs follows no link", specs.Mount{Destination: "/proc", Type: "proc", Source: "proc"}, Options{New: own},
+			[]string{"mount type=proc source=proc target=/proc nofollow"}},
+		{"the stage copies a bind mount", specs.Mount{Destination: "/d", Type: "bind", Source: "/s", Options: []string{"rbind", "ro"}}, Options{New: own},
+			[]string{"source tree=descriptor:1 path=/s recursive", "bind tree=descriptor:1 source=/s target=/d how=recursive set=ro drop="}},
+		{"a relative source is below the bundle", specs.Mount{Destination: "/d", Source: "s", Options: []string{"bind"}}, Options{New: own},
+			[]string{"source tree=descriptor:1 path=/b/s", "bind tree=descriptor:1 source=/b/s target=/d"}},
+		{"the parent copies for a user namespace", specs.Mount{Destination: "/d", Source: "/s", Options: []string{"bind"}}, Options{New: own | unix.CLONE_NEWUSER, Within: true, UserNamespace: true},
+			[]string{"bind tree=descriptor:2 source=/s target=/d propagation=slave"}},
+		{"a source in the container's root is resolved there", specs.Mount{Destination: "/d", Source: "/b/rootfs/x", Options: []string{"bind"}}, Options{New: own},
+			[]string{"bind source=/x target=/d how=inroot"}},
+		{"a link of the host", specs.Mount{Destination: "/l", Source: "/s", Type: "bind", Options: []string{"copy-symlink"}},
+			Options{New: own, ReadLink: func(path string) (string, bool, error) { return "/to", path == "/s", nil }},
+			[]string{"symlink target=/to link=/l exact"}},
+		{"cgroups v2 with a namespace", specs.Mount{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup"}, Options{New: own | unix.CLONE_NEWCGROUP, Cgroups2: true},
+			[]string{"mount type=cgroup2 source=cgroup target=/sys/fs/cgroup nofollow"}},
+		{"cgroups v1 without a namespace", specs.Mount{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"ro"}}, Options{New: own, Hierarchies: hybrid},
+			[]string{"source tree=descriptor:1 path=/sys/fs/cgroup/memory/c1", "mount type=tmpfs source=tmpfs target=/sys/fs/cgroup data=mode=755 nofollow",
+				"bind tree=descriptor:1 source=/sys/fs/cgroup/memory/c1 target=/sys/fs/cgroup/memory how=nolinks set=ro", "remount target=/sys/fs/cgroup set=ro"}},
+		{"the host's sysfs without a network namespace", specs.Mount{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"ro"}},
+			Options{New: own &^ unix.CLONE_NEWNET, UserNamespace: true, ByPath: true},
+			[]string{"source tree=descriptor:1 path=/sys recursive", "bind tree=descriptor:1 source=/sys target=/sys how=recursive,nolinks"}},
+	} {
+		lines, p, err := steps(t, &specs.Spec{Mounts: []specs.Mount{c.mount}}, c.o)
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+			continue
+		}
+		var have []string
+		for _, l := range lines {
+			if field, step, _ := strings.Cut(l, ": "); strings.HasPrefix(field, "mounts[0]") {
+				have = append(have, step)
+			}
+		}
+		ok := len(have) == len(c.want)
+		for i := 0; ok && i < len(have); i++ {
+			ok = strings.HasPrefix(have[i], c.want[i])
+		}
+		if !ok {
+			t.Errorf("%s:\n%s\nnot\n%s\nin\n%s", c.name, strings.Join(have, "\n"), strings.Join(c.want, "\n"), p.Text())
+		}
+	}
+}
+
+// What would change the host, or cannot be done, is refused with the mount's number and destination.
+func TestRefusedMounts(t *testing.T) {
+	for _, c := range []struct {
+		mount specs.Mount
+		want  string
+	}{
+		{specs.Mount{Destination: "/", Type: "tmpfs"}, "mounts[0] (/): the root filesystem cannot be mounted over"},
+		{specs.Mount{Destination: "/d", Type: "bind"}, "mounts[0] (/d): source: missing"},
+		{specs.Mount{Destination: "/d"}, "mounts[0] (/d): no type"},
+		{specs.Mount{Destination: "/d", Type: "debugfs", Options: []string{"uid=5"}}, `mounts[0] (/d): options "uid=5" would change the debugfs of the host`},
+		{specs.Mount{Destination: "/d", Type: "bind", Source: "/s", Options: []string{"tmpcopyup"}}, "mounts[0] (/d): option tmpcopyup is for tmpfs"},
+		{specs.Mount{Destination: "/d", Type: "tmpfs", Options: []string{"src-nofollow"}}, "mounts[0] (/d): options src-nofollow, dest-nofollow and copy-symlink"},
+		{specs.Mount{Destination: "/d", Type: "bind", Source: "/s", Options: []string{"idmap"}}, "mounts[0] (/d): option idmap without uidMappings"},
+	} {
+		if lines, _, err := steps(t, &specs.Spec{Mounts: []specs.Mount{c.mount}}, Options{New: own}); err == nil || !strings.HasPrefix(err.Error(), c.want) {
+			t.Errorf("%+v: %v, not %q; steps %q", c.mount, err, c.want, lines)
+		}
+	}
+}
+
+// What is postponed is done at the right mount: before another covers it, and not at all if a remount makes it writable.
+func TestPostponedReadOnly(t *testing.T) {
+	tmpfs := specs.Mount{Destination: "/t", Type: "tmpfs", Options: []string{"ro"}}
+	for name, c := range map[string]struct {
+		then specs.Mount
+		want string // what follows the first mount
+		last bool   // a step makes it read-only in the end
+	}{
+		"nothing else":       {specs.Mount{Destination: "/u", Type: "tmpfs"}, "mount type=tmpfs source=tmpfs target=/u", true},
+		"covered":            {specs.Mount{Destination: "/t", Type: "tmpfs"}, "remount target=/t set=ro", false},
+		"covered from above": {specs.Mount{Destination: "/t", Source: "/s", Options: []string{"bind"}}, "remount target=/t set=ro", false},
+		"made writable":      {specs.Mount{Destination: "/t", Options: []string{"remount", "bind", "rw"}}, "remount target=/t clear=ro", false},
+	} {
+		lines, p, err := steps(t, &specs.Spec{Mounts: []specs.Mount{tmpfs, c.then}}, Options{New: own})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		first, makes := -1, 0
+		for i, l := range lines {
+			if l == "mounts[0]: mount type=tmpfs source=tmpfs target=/t keepmode" {
+				first = i
+			}
+			if l == "mounts[0]: remount target=/t set=ro" && i > first+1 {
+				makes++
+			}
+		}
+		if first < 0 || !strings.Contains(lines[first+1], c.want) || (makes == 1) != c.last {
+			t.Errorf("%s: not %q after it in\n%s", name, c.want, p.Text())
+		}
+	}
+}
