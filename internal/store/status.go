@@ -14,25 +14,70 @@ import (
 // Paused is runc's addition to the states of runtime.md.
 const Paused specs.ContainerState = "paused"
 
-// Status is what state says of a container, runtime.md "State"; paused is an extension of runc's.
-func (c *Entry) Status() specs.ContainerState {
-	switch {
-	case c.Pidfd < 0 && c.Pid == 0 && c.Broken == nil:
-		return specs.StateCreating
-	case c.Pidfd < 0:
-		return specs.StateStopped
-	case c.frozen():
-		return Paused
-	case c.Taken != nil:
-		if c.Taken.Waits() {
-			return specs.StateCreated
-		}
-	case c.Has(compile.StartFile) && !c.execed():
-		return specs.StateCreated
-	}
-	return specs.StateRunning
+// sign is something by which a container's state is known.
+type sign uint8
+
+const (
+	broken   sign = 1 << iota // the state on disk cannot be read
+	recorded                  // the state on disk has a process
+	alive                     // that process is there
+	frozen                    // the cgroup is frozen
+	waits                     // the process waits for start
+)
+
+// states are the states of a container (runtime.md "State"; paused is an extension of runc's): the first whose signs are
+// there, and absent, is the container's. Signs are looked for in the order of their rows, and not without need.
+var states = [...]struct {
+	with, without sign
+	is            specs.ContainerState
+}{
+	{0, broken | recorded | alive, specs.StateCreating}, // davit.json is written before the process is made
+	{0, alive, specs.StateStopped},                      // also where nobody knows what there was
+	{frozen, 0, Paused},
+	{waits, 0, specs.StateCreated},
+	{0, 0, specs.StateRunning},
 }
 
+// stateOf finds the state of what shows signs.
+func stateOf(shows func(sign) bool) specs.ContainerState {
+	for _, s := range &states {
+		fits := true
+		for one := broken; one <= waits && fits; one <<= 1 {
+			switch {
+			case s.with&one != 0:
+				fits = shows(one)
+			case s.without&one != 0:
+				fits = !shows(one)
+			}
+		}
+		if fits {
+			return s.is
+		}
+	}
+	return "" // the last one fits all
+}
+
+// Status returns the state that the container is in now.
+func (c *Entry) Status() specs.ContainerState { return stateOf(c.shows) }
+
+func (c *Entry) shows(s sign) bool {
+	switch s {
+	case broken:
+		return c.Broken != nil
+	case recorded:
+		return c.Pid != 0
+	case alive:
+		return c.Pidfd >= 0
+	case frozen:
+		return c.frozen()
+	}
+	if c.Taken != nil {
+		return c.Taken.Waits()
+	}
+	return c.Has(compile.StartFile) && !c.execed()
+}
+
+// Has says whether the container's directory has a file.
 func (c *Entry) Has(name string) bool {
 	var st unix.Stat_t
 	return unix.Fstatat(c.Dir, name, &st, unix.AT_SYMLINK_NOFOLLOW) == nil
