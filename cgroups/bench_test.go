@@ -7,7 +7,8 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// BenchmarkCreateDestroy is the way of an empty container: the rules of devices that runc adds, no limits.
+// BenchmarkCreateDestroy is the way of an empty container: the rules of devices that runc adds, no
+// limits.
 func BenchmarkCreateDestroy(b *testing.B) {
 	if os.Geteuid() != 0 {
 		b.Skip("needs root")

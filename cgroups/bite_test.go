@@ -78,8 +78,8 @@ func TestCPUQuotaBites(t *testing.T) {
 	has(t, "cpu")
 	m := made(t, &specs.LinuxResources{CPU: &specs.LinuxCPU{Quota: ptr(int64(50000)), Period: ptr(uint64(250000))}})
 	start(t, m, "spin")
-	// The kernel looks at its ticks only, and an emulated CPU's are late, by whole periods on a busy host: so one of
-	// three measurements is to show the quota.
+	// The kernel looks at its ticks only, and an emulated CPU's are late, by whole periods on a
+	// busy host: so one of three measurements is to show the quota.
 	share := 1.0
 	for try := 0; try < 3 && share > 0.35; try++ {
 		began := time.Now()
@@ -118,7 +118,8 @@ func TestCPUSharesBite(t *testing.T) {
 	}
 }
 
-// readDirect reads a MiB of a block device past the page cache, and says how many milliseconds it took.
+// readDirect reads a MiB of a block device past the page cache, and says how many milliseconds it
+// took.
 func readDirect(path string) string {
 	fd, err := syscall.Open(path, syscall.O_RDONLY|syscall.O_DIRECT, 0)
 	if err != nil {

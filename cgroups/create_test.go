@@ -259,7 +259,8 @@ func TestSub(t *testing.T) {
 	}
 }
 
-// Init has moved to a sub-cgroup and given its parent's controllers on: nobody may enter the parent.
+// Init has moved to a sub-cgroup and given its parent's controllers on: nobody may enter the
+// parent.
 func TestInitFD(t *testing.T) {
 	m := made(t, nil)
 	if m.State().Mode != Unified {

@@ -62,8 +62,8 @@ func TestEventsEndWithTheirContext(t *testing.T) {
 	}
 }
 
-// A cgroup that is removed right after its last process left: what the kernel had still to tell of cgroup.events, of
-// which it tells once in ten milliseconds, is then never told.
+// A cgroup that is removed right after its last process left: what the kernel had still to tell of
+// cgroup.events, of which it tells once in ten milliseconds, is then never told.
 func TestEventsOfARemovedCgroup(t *testing.T) {
 	m := made(t, nil)
 	if !m.has2() {

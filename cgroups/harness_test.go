@@ -20,9 +20,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// These tests change real cgroups, below /davit-cgroups-test-PID of every hierarchy. On a hybrid host all run three times: on
-// the host as it is, and in mount namespaces whose /sys/fs/cgroup is cgroup v2 alone, or v1 alone with memory under
-// another name.
+// These tests change real cgroups, below /davit-cgroups-test-PID of every hierarchy. On a hybrid
+// host all run three times: on the host as it is, and in mount namespaces whose /sys/fs/cgroup is
+// cgroup v2 alone, or v1 alone with memory under another name.
 
 var views = map[string]string{
 	Unified: `mount -t cgroup2 cgroup2 /sys/fs/cgroup`,
@@ -104,8 +104,8 @@ func play(role string) {
 	switch name {
 	case "wait":
 	case "fork": // after a line: forks as fast as it can, each child dying soon
-		// Children of one thread: when a process of many ends, those of them that were frozen wake to die,
-		// and cgroup.events takes its "frozen 1" back for that moment.
+		// Children of one thread: when a process of many ends, those of them that were frozen wake
+		// to die, and cgroup.events takes its "frozen 1" back for that moment.
 		_, _ = in.ReadString('\n')
 		for time.Since(began) < mischief {
 			pid, err := syscall.ForkExec("/bin/sleep", []string{"sleep", "0.02"}, &syscall.ProcAttr{})

@@ -230,7 +230,8 @@ func TestHugepages(t *testing.T) {
 	}
 }
 
-// A page size that the host does not have is refused before anything is made, as one that is no size.
+// A page size that the host does not have is refused before anything is made, as one that is no
+// size.
 func TestHugepageSizes(t *testing.T) {
 	if unix.Access("/sys/kernel/mm/hugepages/hugepages-2048kB", unix.F_OK) != nil {
 		t.Skip("no huge pages of 2 MiB")

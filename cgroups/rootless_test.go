@@ -15,8 +15,8 @@ import (
 
 const someone = 65534
 
-// rootless is played by a process without privileges. It tells what becomes of a container with a limit and of one
-// without, whose cgroupsPath is path.
+// rootless is played by a process without privileges. It tells what becomes of a container with a
+// limit and of one without, whose cgroupsPath is path.
 func rootless(path string) string {
 	limit := func() *specs.LinuxResources {
 		return &specs.LinuxResources{HugepageLimits: []specs.LinuxHugepageLimit{{Pagesize: "2MB", Limit: 4 << 20}},

@@ -12,7 +12,8 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// What systemd undoes of other limits when one is updated is written again; what it left alone is not.
+// What systemd undoes of other limits when one is updated is written again; what it left alone is
+// not.
 func TestRedo(t *testing.T) {
 	v := has(t, "cpu")
 	r := &specs.LinuxResources{CPU: &specs.LinuxCPU{Quota: ptr(int64(12345)), Period: ptr(uint64(90000)), Shares: ptr(uint64(512))}}

@@ -17,8 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The tests of this file need systemd as pid 1: the VM of tests/vm has it. As another user than root they talk to
-// that user's manager.
+// The tests of this file need systemd as pid 1: the VM of tests/vm has it. As another user than
+// root they talk to that user's manager.
 
 func scoped(t *testing.T, o Options) (*Manager, error) {
 	t.Helper()

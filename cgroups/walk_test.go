@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// nest makes sub-cgroups one in the other, whose path is longer than PATH_MAX, and returns the descriptor of the
-// deepest. Their names are as bad as names can be.
+// nest makes sub-cgroups one in the other, whose path is longer than PATH_MAX, and returns the
+// descriptor of the deepest. Their names are as bad as names can be.
 func nest(t *testing.T, dir string, deep int, each func(at int)) int {
 	t.Helper()
 	at, err := fs.OpenDir(dir)
@@ -41,7 +41,8 @@ func nest(t *testing.T, dir string, deep int, each func(at int)) int {
 	return at
 }
 
-// fewDescriptors lets the test have n more descriptors than it has now, until the returned function is called.
+// fewDescriptors lets the test have n more descriptors than it has now, until the returned function
+// is called.
 func fewDescriptors(t *testing.T, n int) func() {
 	t.Helper()
 	var old unix.Rlimit
@@ -66,7 +67,8 @@ func fewDescriptors(t *testing.T, n int) func() {
 	return restore
 }
 
-// A container that may write to its cgroup cannot make itself unkillable or undeletable by making it deep.
+// A container that may write to its cgroup cannot make itself unkillable or undeletable by making
+// it deep.
 func TestDeepSubcgroups(t *testing.T) {
 	for _, old := range []bool{false, true} {
 		for _, sig := range []unix.Signal{unix.SIGKILL, unix.SIGTERM} {

@@ -14,7 +14,8 @@ import (
 // mknod(2). davit assembles it itself: it is a chain of comparisons, and to load it takes three
 // system calls.
 
-// insn is struct bpf_insn, but for the order of its two registers (registers, of each order of bytes).
+// insn is struct bpf_insn, but for the order of its two registers (registers, of each order of
+// bytes).
 type insn struct {
 	op  uint8
 	reg uint8 // the destination register in the low four bits, the source in the high four

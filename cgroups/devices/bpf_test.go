@@ -9,7 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// cgroup2 makes a cgroup in the cgroup2 hierarchy, wherever this host has it, and returns it opened.
+// cgroup2 makes a cgroup in the cgroup2 hierarchy, wherever this host has it, and returns it
+// opened.
 func cgroup2(t *testing.T) int {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -40,7 +41,8 @@ func cgroup2(t *testing.T) int {
 	return -1
 }
 
-// A program that somebody else has attached to the cgroup, systemd for example, stays; davit's own is replaced.
+// A program that somebody else has attached to the cgroup, systemd for example, stays; davit's own
+// is replaced.
 func TestOtherProgramsStay(t *testing.T) {
 	dir := cgroup2(t)
 	fd, err := loadProgram(assemble([]Rule{{'a', Any, Any, accessAll, true}}), "sd_devices")

@@ -8,7 +8,8 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// run interprets a program of assemble as the kernel would, and fails on what its verifier would refuse.
+// run interprets a program of assemble as the kernel would, and fails on what its verifier would
+// refuse.
 func run(t *testing.T, p []insn, kind, access, major, minor uint32) bool {
 	var r [11]uint32
 	ctx := map[int16]uint32{0: access<<16 | kind, 4: major, 8: minor}
@@ -78,7 +79,8 @@ func reachable(t *testing.T, p []insn) {
 	}
 }
 
-// decide is the spec's meaning, plainly: rules in order, each bit of access on its own, denied at first.
+// decide is the spec's meaning, plainly: rules in order, each bit of access on its own, denied at
+// first.
 func decide(list []specs.LinuxDeviceCgroup, kind string, access string, major, minor int64) bool {
 	for _, bit := range access {
 		allowed := false

@@ -44,7 +44,8 @@ func TestIOWeight(t *testing.T) {
 	}
 }
 
-// planned is a plan as text: "file=value" in order; "|" before an alternative, "?" after an optional one.
+// planned is a plan as text: "file=value" in order; "|" before an alternative, "?" after an
+// optional one.
 func planned(writes []Write) string {
 	var b strings.Builder
 	for i, w := range writes {

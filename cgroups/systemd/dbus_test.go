@@ -72,7 +72,8 @@ func (s *server) call() (serial uint32, m *message, body []byte) {
 	return binary.LittleEndian.Uint32(head[8:]), m, m.body
 }
 
-// send sends a message with header fields that are strings (code → value), in the server's byte order.
+// send sends a message with header fields that are strings (code → value), in the server's byte
+// order.
 func (s *server) send(kind byte, reply uint32, fields map[byte]string, body []byte) {
 	mark := byte('l')
 	if s.order == binary.BigEndian {
@@ -125,7 +126,8 @@ func TestStartTransientUnit(t *testing.T) {
 			if m.member != "StartTransientUnit" {
 				t.Errorf("called %s", m.member)
 			}
-			// "a.scope", "replace", [("Delegate", true), ("PIDs", [7])], []: as the specification lays it out.
+			// "a.scope", "replace", [("Delegate", true), ("PIDs", [7])], []: as the specification
+			// lays it out.
 			want := "\x07\x00\x00\x00a.scope\x00\x07\x00\x00\x00replace\x00\x30\x00\x00\x00\x00\x00\x00\x00" +
 				"\x08\x00\x00\x00Delegate\x00\x01b\x00\x01\x00\x00\x00\x00\x00\x00\x00" +
 				"\x04\x00\x00\x00PIDs\x00\x02au\x00\x00\x00\x00\x04\x00\x00\x00\x07\x00\x00\x00" +

@@ -8,7 +8,8 @@ import (
 	"davit/internal/fault"
 )
 
-// TestScopeProperties: an annotation's property takes the place of davit's own, the config's limits that of an annotation's.
+// TestScopeProperties: an annotation's property takes the place of davit's own, the config's limits
+// that of an annotation's.
 func TestScopeProperties(t *testing.T) {
 	const tail = "DefaultDependencies=false CollectMode=inactive-or-failed PIDs=[7] CPUAccounting=true MemoryAccounting=true IOAccounting=true TasksAccounting=true"
 	for name, c := range map[string]struct {

@@ -116,7 +116,8 @@ func NamespaceFlag(t specs.LinuxNamespaceType) uint64 {
 	return 0
 }
 
-// NamespaceName returns the name that config.json has for the type of namespace with a CLONE_NEW* flag.
+// NamespaceName returns the name that config.json has for the type of namespace with a CLONE_NEW*
+// flag.
 func NamespaceName(flag uint64) string {
 	for i := range Namespaces {
 		if Namespaces[i].Flag == flag {

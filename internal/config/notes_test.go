@@ -33,7 +33,8 @@ func TestNotes(t *testing.T) {
 	}
 }
 
-// A name in another case is honoured, as runc's decoder has it: a root that somebody believes read-only is.
+// A name in another case is honoured, as runc's decoder has it: a root that somebody believes
+// read-only is.
 func TestNamesInAnyCase(t *testing.T) {
 	s, err := Decode([]byte(`{"ROOT":{"readOnly":true},"process":{"NoNewPrivileges":true},"linux":{"maskedpaths":["/x"]}}`))
 	if err != nil || !s.Root.Readonly || !s.Process.NoNewPrivileges || len(s.Linux.MaskedPaths) != 1 {

@@ -43,8 +43,8 @@ func AnnotationSet(s *specs.Spec, name string) bool {
 // maxInstructions is the length of the longest filter that the kernel loads (BPF_MAXINSNS).
 const maxInstructions = 4096
 
-// RawFilter decodes the value of AnnotationBPF: an array of struct sock_filter, 8 bytes each, 1 to 4096 of
-// them, in the machine's byte order.
+// RawFilter decodes the value of AnnotationBPF: an array of struct sock_filter, 8 bytes each, 1 to
+// 4096 of them, in the machine's byte order.
 func RawFilter(text string) ([]byte, error) {
 	program, err := base64.StdEncoding.DecodeString(text)
 	if err != nil {

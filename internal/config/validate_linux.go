@@ -109,7 +109,8 @@ var memoryPolicies = [...]string{
 
 var memoryPolicyFlags = [...]string{"MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"}
 
-// memoryPolicy checks what set_mempolicy(2) would refuse: mpol_new and sanitize_mpol_flags of mm/mempolicy.c.
+// memoryPolicy checks what set_mempolicy(2) would refuse: mpol_new and sanitize_mpol_flags of
+// mm/mempolicy.c.
 func (c *checker) memoryPolicy(p *specs.LinuxMemoryPolicy) {
 	if p == nil {
 		return

@@ -122,7 +122,8 @@ func (c *checker) memory(m *specs.LinuxMemory) {
 	}
 }
 
-// cpu checks the times, in microseconds, as the kernel does: tg_set_cfs_bandwidth and tg_set_rt_bandwidth.
+// cpu checks the times, in microseconds, as the kernel does: tg_set_cfs_bandwidth and
+// tg_set_rt_bandwidth.
 func (c *checker) cpu(p *specs.LinuxCPU) {
 	if s := p.Shares; s != nil && *s != 0 && (*s < 2 || *s > 262144) {
 		c.warn("shares", "%d is out of range, from 2 to 262144: taken as the nearest", *s)

@@ -45,7 +45,8 @@ func (c *checker) scheduler(s *specs.Scheduler) {
 	c.in("scheduler", m)
 }
 
-// deadline checks the times of SCHED_DEADLINE: __checkparam_dl of the kernel's kernel/sched/deadline.c.
+// deadline checks the times of SCHED_DEADLINE: __checkparam_dl of the kernel's
+// kernel/sched/deadline.c.
 func (c *checker) deadline(s *specs.Scheduler) {
 	const least = 1024 // ns: the kernel's resolution of bandwidth, 1 << DL_SCALE
 	if s.Policy != specs.SchedDeadline {

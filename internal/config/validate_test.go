@@ -210,7 +210,8 @@ func TestMountOptions(t *testing.T) {
 	}
 }
 
-// TestSpecExamples decodes and validates the examples that the runtime-spec's schema is tested with.
+// TestSpecExamples decodes and validates the examples that the runtime-spec's schema is tested
+// with.
 func TestSpecExamples(t *testing.T) {
 	// They are for the schema, which asks for less than a container does on Linux.
 	lack := map[string]bool{

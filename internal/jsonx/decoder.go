@@ -6,26 +6,26 @@ import (
 	"unsafe"
 )
 
-// MaxDepth is how deep objects and arrays may be nested.
+// MaxDepth is how many objects and arrays may be nested in one another.
 const MaxDepth = 1000
 
 // Decoder reads one JSON value from front to back. Make it with NewDecoder.
 type Decoder struct {
 	file  string
 	data  string
-	pos   int    // of the next unread byte
-	key   string // the property that Next found
-	first bool   // the object or array just begun has given nothing yet
-	depth int    // objects and arrays that are open
+	pos   int    // the index of the next unread byte
+	key   string // the name of the property that Next has found
+	first bool   // nothing of the current object or array was read yet
+	depth int    // how many objects and arrays are open
 	err   *Error
-	strs  []string // where Strings lays its slices, one behind the other
-	watch *watcher // gathers notes, if somebody wants them
+	strs  []string // the array from which Strings takes its slices
+	watch *watcher // collects notes after Watch, nil before
 }
 
-// NewDecoder reads data; file names it in errors. What is decoded shares memory
-// with data, which therefore must not change afterwards.
+// NewDecoder returns a decoder of data. Errors name file. What is decoded shares memory with data,
+// which therefore must not change afterwards.
 func NewDecoder(file string, data []byte) Decoder {
-	// Strings of the result are pieces of data, not copies: a config has hundreds.
+	// Strings of the result are parts of data, not copies: a config has hundreds.
 	d := Decoder{file: file, data: unsafe.String(unsafe.SliceData(data), len(data))}
 	switch {
 	case strings.HasPrefix(d.data, "\xef\xbb\xbf"):
@@ -36,11 +36,10 @@ func NewDecoder(file string, data []byte) Decoder {
 	return d
 }
 
-// Room gives Strings an empty slice to begin with, whose capacity it uses up
-// before it allocates.
+// Room gives Strings an empty slice, whose capacity it uses before it allocates memory.
 func (d *Decoder) Room(strs []string) { d.strs = strs }
 
-// End checks that nothing but white space is left and returns the first error, an *Error.
+// End checks that only white space is left. It returns the first error of all calls, an *Error.
 func (d *Decoder) End() error {
 	if d.err == nil {
 		if d.peek(); d.pos < len(d.data) {
@@ -54,7 +53,7 @@ func (d *Decoder) End() error {
 }
 
 // peek skips white space and returns the next byte without taking it, 0 at the end.
-// (A NUL in the text is 0 as well; it fits nowhere either.)
+// A NUL in the text is 0 as well, but no JSON has one.
 func (d *Decoder) peek() byte {
 	for d.pos < len(d.data) {
 		switch c := d.data[d.pos]; c {
@@ -67,12 +66,12 @@ func (d *Decoder) peek() byte {
 	return 0
 }
 
-// Object begins an object, whose properties Next gives. It returns false, and then
-// Next must not be called, for null and for what is no object, which is an error.
+// Object begins an object, whose properties Next returns. It returns false for null, and for any
+// other value, which is an error. After false, Next must not be called.
 func (d *Decoder) Object() bool { return d.open('{', "an object") }
 
-// Array begins an array: More says whether there is another element. It returns
-// false, and then More must not be called, for null and for what is no array, which is an error.
+// Array begins an array, for which More reports whether there is another element. It returns false
+// for null, and for any other value, which is an error. After false, More must not be called.
 func (d *Decoder) Array() bool { return d.open('[', "an array") }
 
 func (d *Decoder) open(bracket byte, what string) bool {
@@ -94,8 +93,8 @@ func (d *Decoder) open(bracket byte, what string) bool {
 	return true
 }
 
-// Next moves to the next property of an object and says whether there is one;
-// Key is its name, and its value must be read (or skipped) before the next Next.
+// Next moves to the next property of an object, and reports whether there is one. Key returns its
+// name. Its value must be read or skipped before the next call.
 func (d *Decoder) Next() bool {
 	if !d.advance('}', `a comma or "}"`) {
 		return false
@@ -116,10 +115,10 @@ func (d *Decoder) Next() bool {
 	return true
 }
 
-// Key is the name of the property that Next moved to.
+// Key returns the name of the property that Next has moved to.
 func (d *Decoder) Key() string { return d.key }
 
-// More says whether an array has another element, which must then be read (or skipped).
+// More reports whether an array has another element, which must then be read or skipped.
 func (d *Decoder) More() bool { return d.advance(']', `a comma or "]"`) }
 
 // advance steps over the comma before the next property or element, or over the closing bracket.
@@ -150,10 +149,11 @@ func (d *Decoder) advance(closing byte, what string) bool {
 	return true
 }
 
-// Null takes null if that is next, and says whether it was.
+// Null reads null if that is next, and reports whether it was.
 func (d *Decoder) Null() bool { return d.literal("null") }
 
-// Want fails if null is next: for what must not be absent. what is as in "an object".
+// Want fails if null is next. It is for values that must be there. what names them in the error:
+// "an object".
 func (d *Decoder) Want(what string) {
 	at := d.pos
 	if d.Null() {
@@ -194,9 +194,9 @@ func (d *Decoder) String() string {
 	return ""
 }
 
-// Strings reads an array of strings: nil for null, empty but not nil for [].
-// The slices that it returns lie behind one another in a few allocations; their
-// capacity is their length, so that appending to one leaves the next alone.
+// Strings reads an array of strings. It returns nil for null, and an empty slice for []. Several
+// slices share an allocation; the capacity of each is its length, so that appending to one does not
+// change another.
 func (d *Decoder) Strings() []string {
 	if !d.Array() {
 		return nil
@@ -205,7 +205,7 @@ func (d *Decoder) Strings() []string {
 	for d.More() {
 		if len(d.strs) == cap(d.strs) {
 			so := d.strs[start:]
-			// A config has one string in 24 bytes or so: what follows fits the first time.
+			// A config has about one string in 24 bytes: this room is enough for what follows.
 			d.strs = make([]string, len(so), 2*len(so)+8+(len(d.data)-d.pos)/24)
 			copy(d.strs, so)
 			start = 0
@@ -282,7 +282,7 @@ func (d *Decoder) escapedText(start, i int) string {
 	if end < 0 || !d.checkUTF8(start, d.data[start:end]) {
 		return ""
 	}
-	buf := make([]byte, 0, end-start) // an escape is never shorter than what it means
+	buf := make([]byte, 0, end-start) // the text is never longer than its escaped form
 	buf = append(buf, d.data[start:i]...)
 	for i < end {
 		c := d.data[i]
@@ -307,7 +307,8 @@ func (d *Decoder) escapedText(start, i int) string {
 	return string(buf)
 }
 
-// endOfText finds the closing quote of a string from i, which is in it and not inside an escape.
+// endOfText returns the index of a string's closing quote. i is inside the string, but not inside
+// an escape.
 func (d *Decoder) endOfText(i int) int {
 	for ; i < len(d.data); i++ {
 		switch c := d.data[i]; {
@@ -324,8 +325,8 @@ func (d *Decoder) endOfText(i int) int {
 	return -1
 }
 
-// unescape decodes the escape at the front of s and its length, 0 if it is none.
-// Half of a surrogate pair is utf8.RuneError.
+// unescape decodes the escape at the beginning of s. It returns the escape's length in bytes, 0 if
+// it is not valid. Half of a surrogate pair becomes utf8.RuneError.
 func unescape(s string) (rune, int) {
 	if len(s) < 2 {
 		return 0, 0
@@ -360,7 +361,7 @@ func unescape(s string) (rune, int) {
 	return (r-0xd800)<<10 | (low - 0xdc00) + 0x10000, 12
 }
 
-// hex4 decodes \uXXXX at the front of s.
+// hex4 decodes \uXXXX at the beginning of s.
 func hex4(s string) (rune, bool) {
 	if len(s) < 6 || s[0] != '\\' || s[1] != 'u' {
 		return 0, false

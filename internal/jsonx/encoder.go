@@ -18,17 +18,18 @@ type Encoder struct {
 
 	buf   []byte
 	depth int
-	comma bool // something comes before, on the same level
-	value bool // a property's name was just written
+	comma bool // the current object or array has an element already
+	value bool // a property's name was written, and its value comes next
 }
 
-// Bytes is what was written, without a line break at the end. It is valid until the next write.
+// Bytes returns what was written, without a newline at the end. The slice is valid until the next
+// write.
 func (e *Encoder) Bytes() []byte { return e.buf }
 
 // Grow makes room for n more bytes.
 func (e *Encoder) Grow(n int) { e.buf = slices.Grow(e.buf, n) }
 
-// Newline ends the text with a line break, as files should.
+// Newline adds a newline at the end of the text, as files have it.
 func (e *Encoder) Newline() { e.buf = append(e.buf, '\n') }
 
 // Object begins an object: for each property a Key and a value, then EndObject.
@@ -78,8 +79,8 @@ func (e *Encoder) Uint(v uint64) {
 	e.buf = strconv.AppendUint(e.buf, v, 10)
 }
 
-// Float writes a number, in the form that encoding/json gives it; what JSON has
-// no number for (infinities, NaN) becomes null.
+// Float writes a number in the form that encoding/json uses. Infinities and NaN, for which JSON has
+// no number, become null.
 func (e *Encoder) Float(v float64) {
 	if math.IsInf(v, 0) || math.IsNaN(v) {
 		e.Null()
@@ -148,7 +149,7 @@ func SortedKeys[K ~string, V any](m map[K]V) []K {
 	return keys
 }
 
-// next puts a comma and a line break, where they belong, before a name or a value.
+// next writes the comma and the newline that are needed before a name or a value.
 func (e *Encoder) next() {
 	if e.value {
 		e.value = false
@@ -189,8 +190,8 @@ func (e *Encoder) close(bracket byte) {
 	e.comma = true
 }
 
-// appendString escapes what must be, quote, backslash and control characters, and
-// what is not printable: people read JSON on terminals, too (package show).
+// appendString writes a string. It escapes quotes, backslashes and control characters, and
+// everything that is not printable, since people read JSON on terminals, too (see package show).
 func appendString(b []byte, s string) []byte {
 	const hex = "0123456789abcdef"
 	b = append(b, '"')

@@ -71,7 +71,8 @@ func TestEncode(t *testing.T) {
 	}
 }
 
-// What a terminal takes for a command, or what turns the direction of text, is escaped; decoders get it back.
+// What a terminal takes for a command, or what turns the direction of text, is escaped; decoders
+// get it back.
 func TestEncodePrintable(t *testing.T) {
 	const odd = "\x7f\u009b2J \u202e\u2066 \u200b\ufeff\u00ad\u00a0 \U000e0041 größe 大 😀"
 	var e Encoder

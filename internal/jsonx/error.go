@@ -6,15 +6,16 @@ import (
 	"unicode/utf8"
 )
 
-// Error says where JSON text is not as it should be.
+// Error tells where JSON text is wrong, and why.
 type Error struct {
 	File         string // as given to NewDecoder
-	Line, Column int    // from 1; columns count characters, not bytes
-	Path         string // of the value or of what encloses it: linux.resources.memory.limit; may be empty
+	Line, Column int    // begin with 1; columns count characters, not bytes
+	Path         string // the path of the value, or of what contains it: linux.resources.memory.limit; may be empty
 	Message      string // what was expected and what was found
 }
 
-// Error is `config.json:12:5: linux.resources.memory.limit: expected an integer, found "512m"`.
+// Error returns a text like `config.json:12:5: linux.resources.memory.limit: expected an integer,
+// found "512m"`.
 func (e *Error) Error() string {
 	s := e.File + ":" + strconv.Itoa(e.Line) + ":" + strconv.Itoa(e.Column) + ": "
 	if e.Path != "" {
@@ -23,15 +24,15 @@ func (e *Error) Error() string {
 	return s + e.Message
 }
 
-// Fail makes the value that is next an error: for callers that know more about
-// values than their types. It does nothing after an error.
+// Fail says that the next value is wrong. It is for callers that check more than a value's type.
+// After another error it does nothing.
 func (d *Decoder) Fail(message string) {
 	d.peek()
 	d.fail(d.pos, message)
 }
 
-// fail records the first error, at byte i, and puts pos to the end of the data.
-// Line, column and path are worked out only now, so that nobody pays for them before.
+// fail records the first error, at byte i, and moves to the end of the data. Only now are line,
+// column and path computed: they cost nothing as long as there is no error.
 func (d *Decoder) fail(i int, message string) {
 	if d.err != nil {
 		return
@@ -53,7 +54,7 @@ func (d *Decoder) unexpected(expected string) {
 	d.fail(d.pos, "expected "+expected+", found "+describe(d.data[d.pos:]))
 }
 
-// describe names the value at the front of s for an error message.
+// describe names the value at the beginning of s for an error message.
 func describe(s string) string {
 	if s == "" {
 		return "the end of the file"
@@ -89,7 +90,7 @@ func describe(s string) string {
 	return strings.Trim(quote(s[:end]), `"`)
 }
 
-// quote puts s in quotes, what cannot be printed as escapes, and cuts it at 60 characters.
+// quote returns s in quotes, with escapes for what is not printable, cut to 60 characters.
 func quote(s string) string {
 	const most = 60
 	if len(s) > most {
@@ -110,15 +111,15 @@ func describeByte(c byte) string {
 	return "0x" + string(digits[c>>4]) + string(digits[c&15])
 }
 
-// frame is an object or array that is open where pathAt has got to.
+// frame is an object or array that is open at the place that pathAt has reached.
 type frame struct {
 	array bool
-	index int    // of the element, in an array
-	key   string // of the property, in an object; empty before the first
-	named bool   // in an object: key is known, its value comes next or was read
+	index int    // in an array: the index of the element
+	key   string // in an object: the name of the property, empty before the first
+	named bool   // in an object: key is known, and its value comes next or was read
 }
 
-// pathAt finds the path of the value at byte i of text that is well-formed up to there.
+// pathAt returns the path of the value at byte i. The text must be well-formed up to there.
 func pathAt(data string, i int) string {
 	var open []frame
 	for pos := 0; pos < i; pos++ {
@@ -179,7 +180,8 @@ func joinPath(open []frame) string {
 	return path
 }
 
-// JoinKey adds the name of a property to a path: `a.b`, or `a["b.c"]` if the name is not a plain word.
+// JoinKey appends the name of a property to a path: `a.b`, or `a["b.c"]` if the name is not a plain
+// word.
 func JoinKey(path, key string) string {
 	for i := 0; i < len(key); i++ {
 		c := key[i]

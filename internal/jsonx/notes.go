@@ -2,14 +2,15 @@ package jsonx
 
 import "strings"
 
-// Note is something about JSON text that can be decoded, but is hardly what its author meant.
+// Note describes something in JSON text that can be decoded, but that its author probably did not
+// mean.
 type Note struct {
-	Path    string // of the property: root.readOnly
+	Path    string // the path of the property: root.readOnly
 	Message string
 	Hint    string // the cure, or empty
 }
 
-// Text is message and hint in one line.
+// Text returns message and hint in one line.
 func (n Note) Text() string {
 	if n.Hint == "" {
 		return n.Message
@@ -17,21 +18,23 @@ func (n Note) Text() string {
 	return n.Message + "; " + n.Hint
 }
 
-// maxNotes is how many notes are gathered at most: each costs a search for its path.
+// maxNotes is how many notes a decoder collects at most: for each it has to compute the path.
 const maxNotes = 50
 
-// watcher gathers notes.
+// watcher collects notes.
 type watcher struct {
 	notes []Note
 	// seen has the property names of each object that is open, by depth.
 	seen []map[string]bool
 }
 
-// Watch has the decoder gather notes from now on. It costs time and memory: it is for checks.
+// Watch makes the decoder collect notes from now on. That costs time and memory, and is meant for
+// `check`.
 func (d *Decoder) Watch() { d.watch = &watcher{} }
 
-// Notes returns what is odd about the text read so far: property names that are unknown, written in another case, for
-// another platform, or there twice. It returns nil without Watch, and at most 50 notes.
+// Notes returns what is odd about the text read so far: names of properties that are unknown, in
+// another case, for another platform, or given twice. It returns at most 50 notes, and nil if Watch
+// was not called.
 func (d *Decoder) Notes() []Note {
 	if d.watch == nil {
 		return nil
@@ -47,7 +50,7 @@ func (w *watcher) begin(depth int) {
 	w.seen[depth] = nil
 }
 
-// watchKey notes that the object has the property that Next has just found twice.
+// watchKey adds a note if the object had the property before that Next has just found.
 func (d *Decoder) watchKey() {
 	seen := d.watch.seen[d.depth]
 	if seen == nil {
@@ -60,16 +63,17 @@ func (d *Decoder) watchKey() {
 	seen[d.key] = true
 }
 
-// note adds a note about the property that Next has found; its value is not read yet.
+// note adds a note about the property that Next has found. It must be called before the value is
+// read.
 func (d *Decoder) note(message, hint string) {
 	if len(d.watch.notes) < maxNotes {
 		d.watch.notes = append(d.watch.notes, Note{pathAt(d.data, d.pos), message, hint})
 	}
 }
 
-// Fold is for a property whose name matches none exactly. It finds the one of known, names separated by blanks, that is
-// the same but for the case, as encoding/json does, and makes that the key. elsewhere are the names of properties that
-// other platforms have.
+// Fold handles a property whose name matches none exactly. It looks in known, names separated by
+// blanks, for one that differs only in case, as encoding/json does, and makes that the key.
+// elsewhere has the names of properties of other platforms.
 func (d *Decoder) Fold(known, elsewhere string) bool {
 	given := d.key
 	for name := range strings.SplitSeq(known, " ") {
@@ -99,7 +103,8 @@ func (d *Decoder) Fold(known, elsewhere string) bool {
 	return false
 }
 
-// nearest returns the one of names that given may be a misspelling of: no more than a third of it is wrong. "" is none.
+// nearest returns the one of names that given may be a misspelling of: no more than a third of it
+// is wrong. "" is none.
 func nearest(given, names string) string {
 	best, least := "", len(given)/3+1
 	for name := range strings.SplitSeq(names, " ") {
@@ -110,8 +115,9 @@ func nearest(given, names string) string {
 	return best
 }
 
-// distance returns how many bytes must be inserted, removed, replaced or exchanged with their neighbour to make b of a, or
-// a number that is not less than most (Damerau–Levenshtein, optimal string alignment).
+// distance returns how many bytes must be inserted, removed, replaced or exchanged with their
+// neighbour to make b of a, or a number that is not less than most (Damerau–Levenshtein, optimal
+// string alignment).
 func distance(a, b string, most int) int {
 	if len(a)-len(b) >= most || len(b)-len(a) >= most {
 		return most

@@ -5,8 +5,8 @@ import (
 	"strconv"
 )
 
-// Int reads an integer that fits a signed type of so many bits; null is 0.
-// A fraction or an exponent is refused, even where the value is whole.
+// Int reads an integer that fits a signed type with that number of bits. null is 0. A fraction or
+// an exponent is an error, even if the value is a whole number.
 func (d *Decoder) Int(bits int) int64 {
 	top := uint64(1)<<(bits-1) - 1
 	neg, abs, end := d.integer()
@@ -24,7 +24,7 @@ func (d *Decoder) Int(bits int) int64 {
 	return 0
 }
 
-// Uint reads an integer that fits an unsigned type of so many bits; null is 0.
+// Uint reads an integer that fits an unsigned type with that number of bits. null is 0.
 func (d *Decoder) Uint(bits int) uint64 {
 	top := uint64(math.MaxUint64) >> (64 - bits)
 	neg, abs, end := d.integer()
@@ -39,9 +39,9 @@ func (d *Decoder) Uint(bits int) uint64 {
 	return 0
 }
 
-// integer reads a whole number, without taking it, and where it ends: -1 for null
-// (which it takes) and after an error. What is too long for 64 bits becomes minus
-// math.MaxUint64, which fits no type.
+// integer returns the whole number that comes next, and the index of its end, without moving there.
+// For null, which it reads, and after an error that index is -1. A number that is too long for 64
+// bits becomes minus math.MaxUint64, which fits no type.
 func (d *Decoder) integer() (neg bool, abs uint64, end int) {
 	c := d.peek()
 	if c != '-' && (c < '0' || c > '9') {
@@ -94,8 +94,8 @@ func (d *Decoder) Float() float64 {
 	return f
 }
 
-// number finds the end of the number at i and whether it is written as an integer.
-// It returns -1 after an error.
+// number returns the index of the end of the number at i, and whether it is written as an integer.
+// After an error the index is -1.
 func (d *Decoder) number(i int) (end int, whole bool) {
 	start := i
 	if d.at(i) == '-' {
@@ -141,7 +141,7 @@ func (d *Decoder) at(i int) byte {
 	return 0
 }
 
-// digits returns where the digits that begin at i end.
+// digits returns the index of the end of the digits that begin at i.
 func (d *Decoder) digits(i int) int {
 	for i < len(d.data) && '0' <= d.data[i] && d.data[i] <= '9' {
 		i++

@@ -1,6 +1,6 @@
 package jsonx
 
-// Skip reads a value of any kind and forgets it. It must be well-formed.
+// Skip reads a value of any kind and discards it. The value must be well-formed.
 func (d *Decoder) Skip() {
 	switch d.peek() {
 	case '{':
@@ -33,7 +33,7 @@ func (d *Decoder) Skip() {
 // Raw is a value of any kind as JSON text.
 type Raw string
 
-// Raw reads a value of any kind as the text that it is.
+// Raw reads a value of any kind, and returns its text.
 func (d *Decoder) Raw() Raw {
 	d.peek()
 	start := d.pos
@@ -43,12 +43,12 @@ func (d *Decoder) Raw() Raw {
 	return Raw(d.data[start:d.pos])
 }
 
-// maxCount bounds what Count answers: a file of nothing but commas must not make
-// its reader allocate a hundred times its size.
+// maxCount is the largest number that Count returns: a file full of commas must not make the caller
+// allocate a hundred times the file's size.
 const maxCount = 512
 
-// Count looks ahead in an array that was just begun: how many elements it has, at
-// most maxCount. It is for sizing a slice and may be wrong if the array is malformed.
+// Count returns the number of elements of an array that was just begun, at most maxCount. It is
+// meant for the capacity of a slice. For a malformed array it may be wrong.
 func (d *Decoder) Count() int {
 	if d.peek() == ']' {
 		return 0

@@ -2,7 +2,7 @@ package jsonx
 
 import "encoding"
 
-// Text reads a string into a type that has a text form, such as time.Time; null leaves it alone.
+// Text reads a string into a type that has a text form, such as time.Time. null leaves u unchanged.
 func (d *Decoder) Text(u encoding.TextUnmarshaler) {
 	if d.Null() {
 		return

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// optimize makes one short program of the compiler's programs.
+// optimize turns the compiler's programs into a single short one.
 func optimize(cfg *config, ans *answer) ([]byte, error) {
 	g := newGraph()
 	list, err := tables(g, cfg, ans)
@@ -67,7 +67,7 @@ func (a *assembler) put(in insn) {
 	a.code = append(a.code, in)
 }
 
-// write puts id's code in the program unless it is there.
+// write adds id's code to the program unless it has it already.
 func (a *assembler) write(id nodeID) {
 	if _, ok := a.at[id]; ok {
 		return
@@ -89,13 +89,13 @@ func (a *assembler) write(id nodeID) {
 	a.at[id] = len(a.code) - 1
 }
 
-// distance is how many instructions lie between the next one to be put and id.
+// distance returns the number of instructions between the next one to be added and id.
 func (a *assembler) distance(id nodeID) int {
 	return len(a.code) - 1 - a.at[id]
 }
 
-// reach makes id's code start within most instructions, by a copy of a return or
-// a long jump.
+// reach makes sure that id's code begins at most most instructions away, by a copy of a return or
+// by a long jump.
 func (a *assembler) reach(id nodeID, most int) {
 	d := a.distance(id)
 	if d <= most {

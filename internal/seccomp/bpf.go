@@ -98,12 +98,12 @@ func encode(prog []insn) []byte {
 	return b
 }
 
-// errNotRange says that a program treats numbers otherwise than by comparing them
-// with constants, so that what it does cannot be read off at the constants, or
-// looks for an architecture that it is not for. A sound libseccomp does neither.
+// errNotRange says that a program does something else with numbers than compare them with
+// constants, so that its decisions cannot be found by trying the constants, or that it asks for an
+// architecture that it is not for. A correct libseccomp does neither.
 var errNotRange = errors.New("the program computes with the system call's number or architecture")
 
-// accumulator is what is known of A while a program is followed for one
+// accumulator has what is known about the register A while a program is followed for one
 // architecture and one number.
 type accumulator struct {
 	known  bool
@@ -111,7 +111,7 @@ type accumulator struct {
 	value  uint32
 }
 
-// follower reads off what a program does for one architecture and number.
+// follower finds out what a program decides for one architecture and number.
 type follower struct {
 	prog         []insn
 	arch, number uint32
@@ -150,9 +150,9 @@ func (f *follower) follow(pc int, acc accumulator) (nodeID, error) {
 	}
 }
 
-// decidable says whether in can be decided once and for all for a known A: the
-// number by comparing, which read looks at on both sides of each constant; the
-// architecture by asking for the one that the program is for.
+// decidable reports whether the outcome of in is certain for a known A. For a number in must be a
+// comparison: read tries the numbers on both sides of each constant. For the architecture in must
+// ask for the one that the program is for.
 func (f *follower) decidable(in insn, acc accumulator) bool {
 	if acc.number {
 		return in.code == opEQ || in.code == opGT || in.code == opGE

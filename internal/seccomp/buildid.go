@@ -6,9 +6,8 @@ import (
 	"unsafe"
 )
 
-// buildID tells one content of an ELF file from another: by the build ID that the
-// linker put into it, for which one page is read, or without one by a hash, for
-// which all of them are.
+// buildID returns a text that differs between different ELF files: the build ID that the linker has
+// put into the file, for which a single page is read, or else a hash of the whole file.
 func buildID(elf string) string {
 	if id := noteID(elf); id != "" {
 		return id

@@ -16,10 +16,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The cache is a directory of files, one a filter. Its writers are davit itself
-// only: a file counts if the caller owns it and nobody else may write to it. A
-// file's name is a hash of the key, its content starts with the whole key, so a
-// filter found is that of the same config and the same compiler, bit by bit.
+// The cache is a directory with a file for each filter. Only davit writes there: a file counts only
+// if the caller owns it and nobody else may write to it. A file's name is a hash of the key, and
+// its content starts with the whole key, so that a filter which is found belongs to exactly the
+// same config and compiler.
 //
 //	uint32 magic, version, length of key, program, ignored names; flags, notify
 //	key, program, ignored names with a NUL behind each
@@ -27,21 +27,21 @@ import (
 
 const (
 	cacheMagic = 0x31534344 // "DCS1"
-	// cacheVersion is raised when another program or another cache file is made
-	// of the same key; TestCacheVersion tells when.
+	// cacheVersion is increased when davit makes another program or another file for the same key.
+	// TestCacheVersion fails if that was forgotten.
 	cacheVersion = 2
 	cacheHeader  = 7 * 4
 	cacheSum     = 8
 	// cacheFiles is how many filters are kept; a host has a handful of profiles.
 	cacheFiles = 64
-	// cacheFileMax is more than any filter takes: its config, its program.
+	// cacheFileMax, in bytes, is more than any filter needs for its config and its program.
 	cacheFileMax = 4 << 20
-	// strayAge is the age at which a file that was never finished is removed.
+	// strayAge is how old an unfinished file gets before it is removed.
 	strayAge = time.Minute
 )
 
-// mix is a 64-bit hash, a word at a time. It need not withstand anybody: it
-// spreads names and notices torn files.
+// mix is a 64-bit hash that takes a word at a time. It need not resist attackers: it spreads names
+// and detects torn files.
 func mix(b []byte) uint64 {
 	const prime = 0x9e3779b97f4a7c15
 	h := uint64(len(b)) * prime
@@ -75,7 +75,7 @@ func cacheKey(c *specs.LinuxSeccomp) ([]byte, error) {
 	for _, f := range c.Flags {
 		k.text(string(f))
 	}
-	// Where the listener is does not matter to the filter, whether there is one does.
+	// The path of the listener does not matter for the filter, but whether there is one does.
 	k.words(min(1, len(c.ListenerPath)), min(1, len(c.ListenerMetadata)), len(c.Syscalls))
 	for i := range c.Syscalls {
 		s := &c.Syscalls[i]
@@ -161,8 +161,8 @@ func readCache(dir string, key []byte) *Filter {
 	return parseCache(b, key)
 }
 
-// parseCache returns the filter in a cache file's content if it is whole and
-// that of key.
+// parseCache returns the filter in the content of a cache file, nil unless it is complete and
+// belongs to key.
 func parseCache(b, key []byte) *Filter {
 	if len(b) < cacheHeader+cacheSum {
 		return nil
@@ -237,9 +237,8 @@ func writeCache(dir string, key []byte, f *Filter) error {
 	return evict(dir, fd)
 }
 
-// openCacheDir opens dir and checks that nobody but the caller can put anything
-// into it: a file's owner alone proves nothing, since its name could have been
-// moved, or linked, here by another.
+// openCacheDir opens dir and checks that only the caller can add files to it. The owner of a file
+// proves nothing: somebody else could have moved or linked it there.
 func openCacheDir(dir string) (int, error) {
 	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -258,8 +257,8 @@ func openCacheDir(dir string) (int, error) {
 	return fd, nil
 }
 
-// evict removes the oldest filters beyond cacheFiles and what writers that died
-// left behind.
+// evict removes the oldest filters if there are more than cacheFiles, and files that were never
+// finished because davit was killed.
 func evict(dir string, fd int) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -273,7 +272,7 @@ func evict(dir string, fd int) error {
 	for _, e := range entries {
 		var st unix.Stat_t
 		if unix.Fstatat(fd, e.Name(), &st, unix.AT_SYMLINK_NOFOLLOW) != nil {
-			continue // another davit removed it
+			continue // another process of davit has removed it
 		}
 		files = append(files, file{e.Name(), st.Mtim.Nano()})
 	}

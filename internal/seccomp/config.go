@@ -12,17 +12,16 @@ import (
 
 const (
 	argsMax = 6
-	// maxErrno is the highest errno of a filter: the kernel cuts what is above
-	// its MAX_ERRNO, 4095, and libseccomp takes only what is below.
+	// maxErrno is the highest errno that a filter can return: the kernel reduces higher ones to its
+	// MAX_ERRNO, 4095, and libseccomp only accepts lower ones.
 	maxErrno = 4094
 )
 
 // perProgram is how many rules make one of libseccomp's programs.
 const perProgram = 16
 
-// distribute gives each rule its program. No program has two rules of one name,
-// and of several rules of a name the first has the lowest program (merge relies
-// on both).
+// distribute assigns each rule to a program. No program gets two rules for the same name, and of
+// several rules for a name the first gets the lowest program; merge relies on both.
 //
 // libseccomp's time grows with the square of a program's length; from programs of
 // this size a usual profile is ready in a sixth of the time. And libseccomp 2.5
@@ -194,8 +193,7 @@ func (cfg *config) parseSyscalls(list []specs.LinuxSyscall) error {
 	return nil
 }
 
-// parseEntry returns the rules that linux.seccomp.syscalls[entry] gives each of
-// its names.
+// parseEntry returns the rules that linux.seccomp.syscalls[entry] has for each of its names.
 func (cfg *config) parseEntry(field string, entry int, s *specs.LinuxSyscall) ([]rule, error) {
 	action, err := parseAction(field+".action", field+".errnoRet", s.Action, s.ErrnoRet)
 	if err != nil {
@@ -214,7 +212,7 @@ func (cfg *config) parseEntry(field string, entry int, s *specs.LinuxSyscall) ([
 			return nil, fault.At(fmt.Sprintf("%s.names[%d]", field, i), "%q is no name of a system call", name)
 		}
 	}
-	// A rule that does what happens anyway is none; libseccomp refuses it.
+	// A rule with the default action changes nothing, and libseccomp refuses it.
 	if action == cfg.defaultAction {
 		return nil, nil
 	}
@@ -224,8 +222,8 @@ func (cfg *config) parseEntry(field string, entry int, s *specs.LinuxSyscall) ([
 	return rules, nil
 }
 
-// addRules adds rules to those that a name has. As in libseccomp a rule without
-// conditions beats all with, and the first one all later ones.
+// addRules adds rules to those of a name. As in libseccomp, a rule without conditions beats all
+// rules with conditions, and the first one beats all later ones.
 func (cfg *config) addRules(have []rule, name int, rules []rule) ([]rule, error) {
 next:
 	for _, r := range rules {

@@ -11,7 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// described is what linux/audit.h and the kernels' sources say of the machines that davit is built for.
+// described is what linux/audit.h and the kernels' sources say of the machines that davit is built
+// for.
 var described = map[string]struct {
 	machine
 	name        string // the config's, of native
@@ -37,7 +38,8 @@ func TestThisMachine(t *testing.T) {
 	}
 }
 
-// compileOn is compile for another machine, whose programs this one can read if it has the same order of bytes.
+// compileOn is compile for another machine, whose programs this one can read if it has the same
+// order of bytes.
 func compileOn(t *testing.T, m machine, c *specs.LinuxSeccomp) (*config, *answer, []byte) {
 	t.Helper()
 	cfg, err := parse(c, m)
@@ -68,8 +70,8 @@ func compileOn(t *testing.T, m machine, c *specs.LinuxSeccomp) (*config, *answer
 
 func bigEndian(goarch string) bool { return goarch == "s390x" }
 
-// TestMachines compiles one profile for each machine: what is named, what is not, what no kernel knew when the profile
-// was written, and what comes by way of socketcall(2).
+// TestMachines compiles one profile for each machine: what is named, what is not, what no kernel
+// knew when the profile was written, and what comes by way of socketcall(2).
 func TestMachines(t *testing.T) {
 	for goarch, d := range described {
 		t.Run(goarch, func(t *testing.T) {
@@ -124,7 +126,8 @@ func TestMachines(t *testing.T) {
 	}
 }
 
-// TestMachinesKnowTheirCalls: all calls that golang.org/x/sys has of a machine can be named in a profile.
+// TestMachinesKnowTheirCalls: all calls that golang.org/x/sys has of a machine can be named in a
+// profile.
 func TestMachinesKnowTheirCalls(t *testing.T) {
 	for goarch, d := range described {
 		t.Run(goarch, func(t *testing.T) {

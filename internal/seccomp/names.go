@@ -73,9 +73,9 @@ func flags() []named {
 	}
 }
 
-// Architectures of the machines that davit is built for: the values of libseccomp's SCMP_ARCH_*. They
-// are the kernel's AUDIT_ARCH_* (linux/audit.h: the ELF machine, bit 31 for 64 bits, bit 30 for little
-// endian) but for x32, which the kernel reports as x86_64 with bit 30 of the number set.
+// Architectures of the machines that davit is built for: the values of libseccomp's SCMP_ARCH_*.
+// They are the kernel's AUDIT_ARCH_* (linux/audit.h: the ELF machine, bit 31 for 64 bits, bit 30
+// for little endian) but for x32, which the kernel reports as x86_64 with bit 30 of the number set.
 const (
 	archX86         = 0x40000003
 	archX8664       = 0xc000003e

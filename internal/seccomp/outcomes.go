@@ -8,11 +8,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Outcomes are the answers (SECCOMP_RET_*, with their data) that a filter may give to one system call.
+// Outcomes are the answers (SECCOMP_RET_*, with their data) that a filter may give to one system
+// call.
 type Outcomes []uint32
 
-// Of returns what a program of this package answers to a system call of this machine's own architecture,
-// whatever its arguments are. A way through the program that no arguments lead to may be among them.
+// Of returns what a program of this package answers to a system call of this machine's own
+// architecture, whatever its arguments are. A way through the program that no arguments lead to may
+// be among them.
 func Of(program string, number uint32) Outcomes {
 	e := evaluator{prog: program, number: number, arch: thisMachine().native}
 	e.walk(0, accumulator{})
@@ -71,12 +73,13 @@ func (e *evaluator) walk(pc int, acc accumulator) {
 	}
 }
 
-// Allowed: the call is made, whatever its arguments are.
+// Allowed reports whether the call is made, whatever its arguments are.
 func (o Outcomes) Allowed() bool {
 	return !slices.ContainsFunc(o, func(ret uint32) bool { return ret != retAllow && ret != retLog })
 }
 
-// Refused: the call is never made. What somebody else decides (a tracer, who listens) may be made.
+// Refused reports whether the call is never made. A call about which somebody else decides (a
+// tracer, a listener) may be made.
 func (o Outcomes) Refused() bool {
 	return !slices.ContainsFunc(o, func(ret uint32) bool {
 		switch action(ret) {
@@ -87,8 +90,8 @@ func (o Outcomes) Refused() bool {
 	})
 }
 
-// Gives: the call may return that errno because of the filter. Who listens may answer with any, and where nobody
-// traces, it is ENOSYS (seccomp(2)).
+// Gives reports whether the call may return that errno because of the filter. A listener may answer
+// with any errno; without a tracer SCMP_ACT_TRACE gives ENOSYS (seccomp(2)).
 func (o Outcomes) Gives(errno unix.Errno) bool {
 	return slices.ContainsFunc(o, func(ret uint32) bool {
 		a := action(ret)

@@ -13,8 +13,8 @@ import (
 // emulator is what tests under qemu-user start in place of the compiler, which the kernel cannot.
 var emulator []string
 
-// runCompiler gives the compiler a request and returns its answer. Both are
-// memory files, so neither side ever waits for the other to read.
+// runCompiler runs the compiler with a request and returns its answer. Both are files in memory, so
+// that neither side ever waits for the other to read.
 func runCompiler(request []byte) ([]byte, error) {
 	answer, err := tryCompiler(request)
 	if err != nil {

@@ -104,16 +104,16 @@ func Compile(c *specs.LinuxSeccomp, cacheDir string) (*Filter, error) {
 	return filter, nil
 }
 
-// Flags returns the flags of c for a filter that does not come from its rules. notify says that the filter notifies:
-// it is then loaded with FlagNewListener.
+// Flags returns the flags of c for a filter that does not come from its rules. notify says that the
+// filter notifies: it is then loaded with FlagNewListener.
 func Flags(c *specs.LinuxSeccomp, notify bool) (uint32, error) {
 	cfg := config{notify: notify}
 	err := cfg.parseFlags(c.Flags)
 	return cfg.flags, err
 }
 
-// Loading returns the flags that c's filter is loaded with, and whether the filter notifies, without compiling it. Its errors are
-// those that [Compile] has for wrong values.
+// Loading returns the flags that c's filter is loaded with, and whether the filter notifies,
+// without compiling it. Its errors are those that [Compile] has for wrong values.
 func Loading(c *specs.LinuxSeccomp) (flags uint32, notify bool, err error) {
 	cfg, err := parse(c, thisMachine())
 	if err != nil {

@@ -44,8 +44,8 @@ func appendSpan(spans []span, first uint32, what nodeID) []span {
 	return append(spans, span{first, what})
 }
 
-// read follows prog, which is for arch alone, for all numbers. A program can only
-// change its mind at a constant with which it compares.
+// read follows prog, which is only for arch, for all numbers. The decision can only change at a
+// constant with which the program compares.
 func (g *graph) read(prog []insn, arch uint32) ([]span, error) {
 	firsts := []uint32{0}
 	for _, in := range prog {
@@ -70,9 +70,9 @@ func (g *graph) read(prog []insn, arch uint32) ([]span, error) {
 	return spans, nil
 }
 
-// merge joins what several programs decide. As in libseccomp a rule without
-// conditions, which makes a plain return, beats all others; then the first program
-// whose conditions hold has its way.
+// merge joins the decisions of several programs. As in libseccomp, a rule without conditions, which
+// becomes a plain return, beats all others. Otherwise the first program whose conditions hold
+// decides.
 func (g *graph) merge(programs [][]span, none nodeID) []span {
 	var firsts []uint32
 	for _, spans := range programs {
@@ -197,7 +197,7 @@ func archSpans(g *graph, cfg *config, ans *answer, i int) ([]span, error) {
 	return out, nil
 }
 
-// auditArch returns the AUDIT_ARCH_* value that the kernel reports for arch.
+// auditArch returns the AUDIT_ARCH_* value (linux/audit.h) that the kernel reports for arch.
 func auditArch(arch uint32) uint32 {
 	if arch == archX32 {
 		return archX8664
@@ -205,8 +205,8 @@ func auditArch(arch uint32) uint32 {
 	return arch
 }
 
-// wantsENOSYS says whether the package's rule for unknown numbers applies under
-// this default action (see the package comment).
+// wantsENOSYS reports whether the rule for unknown numbers applies with this default action (see
+// the package comment).
 func wantsENOSYS(action uint32) bool {
 	switch action & retActionMask {
 	case retAllow, retLog, retTrace, retNotify:

@@ -73,14 +73,15 @@ func (cfg *config) request() ([]byte, error) {
 	return b, nil
 }
 
-// answer is what the compiler made of a request.
+// answer is the compiler's answer to a request.
 type answer struct {
-	above    []uint32   // by architecture, the number above all named; 0: none is
-	known    []bool     // by name
-	programs [][][]insn // by architecture, each for that alone
+	above    []uint32   // for each architecture: the first number above all named ones, 0 if none is named
+	known    []bool     // for each name: libseccomp knows it
+	programs [][][]insn // for each architecture: the programs that are only for it
 }
 
-// parseAnswer checks an answer to cfg's request, or makes an error of it.
+// parseAnswer decodes the answer to cfg's request. It returns an error if the compiler reports one,
+// or if the answer is malformed.
 func parseAnswer(b []byte, cfg *config) (*answer, error) {
 	r := reader{b: b}
 	magic, step, errno, at := r.word(), r.word(), r.word(), r.word()
@@ -117,7 +118,7 @@ func parseAnswer(b []byte, cfg *config) (*answer, error) {
 	return ans, nil
 }
 
-// stepError says in terms of config.json what the compiler could not do.
+// stepError describes what the compiler could not do, by the field of config.json.
 func (cfg *config) stepError(step uint32, errno unix.Errno, at int) error {
 	switch step {
 	case stepInit:
@@ -137,7 +138,7 @@ func (cfg *config) stepError(step uint32, errno unix.Errno, at int) error {
 	return fault.In("linux.seccomp", fmt.Errorf("the seccomp compiler failed in step %d: %w", step, errno))
 }
 
-// reader takes words from a byte slice; bad is set when there are too few.
+// reader reads words from a byte slice. bad is set once there are too few.
 type reader struct {
 	b   []byte
 	bad bool
