@@ -22,19 +22,22 @@ func checkCommand() *cli.Command {
 		Usage: "report what is wrong with a bundle or an engine's configuration, or what this host can do",
 		Description: `With --bundle: every problem of config.json, and whether this host can run it, each
 with its field and its cure; nothing is made. With --engine: whether davit is set up in
-that engine's configuration. The exit status is 3 if there is an error.
-With neither: the host at one glance, and what will not work on it; --all has every fact.
+that engine's configuration. With --adopt: which of the containers in a directory of states, which runc
+or crun made, davit can manage. The exit status is 3 if there is an error.
+With none of them: the host at one glance, and what will not work on it; --all has every fact.
 
-With --format json, always an object: subject (bundle, engine or host), ok, findings (level, where,
+With --format json, always an object: subject (bundle, engine, adopt or host), ok, findings (level, where,
 message, hint, snippet) and facts (name, ok, text, lost).
 
 examples:
   davit check
   davit check --bundle /containers/web --format json
-  davit check --engine containerd`,
+  davit check --engine containerd
+  davit check --adopt /run/containerd/runc/k8s.io`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "bundle", Aliases: []string{"b"}, Usage: "`directory` with config.json"},
 			&cli.StringFlag{Name: "engine", Usage: "`name` of an engine: " + strings.Join(inspect.Engines, ", ")},
+			&cli.StringFlag{Name: "adopt", Usage: "`directory` of runc's or crun's states, to see which containers davit can take over"},
 			&cli.BoolFlag{Name: "all", Usage: "every fact about the host"},
 			&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Usage: "text or json", Value: "text"},
 		},
@@ -48,6 +51,9 @@ examples:
 			}
 			if c.IsSet("engine") {
 				return checkEngine(c.String("engine"), format)
+			}
+			if c.IsSet("adopt") {
+				return checkAdopt(c.String("adopt"), format)
 			}
 			if !c.IsSet("bundle") {
 				return printHost(inspect.CheckHost(), format, c.Bool("all"))

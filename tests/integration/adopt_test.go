@@ -129,6 +129,7 @@ func (b *box) adopted(maker string) {
 	b.davit("resume", "c1")
 	has(`"type":"stats"`, "events", "--stats", "c1")
 	b.try("verify", "c1")
+	has("ok: c1: running, made by "+maker, "check", "--adopt", b.root)
 	b.updates(maker)
 	if out, status := b.try("delete", "c1"); status == 0 {
 		b.t.Errorf("delete of a running container: %s", out)
@@ -300,6 +301,9 @@ func (b *box) refused(maker, want string) {
 	}
 	if out := b.davit("list"); !strings.Contains(out, "foreign") {
 		b.t.Errorf("list: %s", out)
+	}
+	if out, status := b.try("check", "--adopt", b.root, "--format", "json"); status != 3 || !strings.Contains(out, `"level":"error","where":"c1"`) {
+		b.t.Errorf("check --adopt: %d, %s", status, out)
 	}
 	if after := listing(b.t, dir); after != before {
 		b.t.Errorf("the state directory has changed:\n%s\n%s", before, after)
