@@ -189,20 +189,20 @@ func (o *CheckpointOptions) dumpRequest(i *images) (*rpc.CriuOpts, error) {
 		address, port, err := net.SplitHostPort(o.PageServer)
 		n, bad := strconv.ParseUint(port, 10, 16)
 		if err != nil || bad != nil || n == 0 {
-			return nil, fmt.Errorf("--page-server: %q: not ADDRESS:PORT", o.PageServer)
+			return nil, fmt.Errorf("option PageServer: %q: not ADDRESS:PORT", o.PageServer)
 		}
 		r.Ps = &rpc.CriuPageServerInfo{Address: new(address), Port: new(int32(n))}
 	}
 	if o.LazyPages && o.PageServer == "" {
-		return nil, errors.New("--lazy-pages: it needs --page-server, from which the memory is fetched")
+		return nil, errors.New("option LazyPages: it needs option PageServer, from which the memory is fetched")
 	}
 	if o.ParentPath != "" {
 		if filepath.IsAbs(o.ParentPath) {
-			return nil, fmt.Errorf("--parent-path: %s: not relative to the images' directory (--image-path)", o.ParentPath)
+			return nil, fmt.Errorf("option ParentPath: %s: not relative to the images' directory (option ImagePath)", o.ParentPath)
 		}
 		fd, err := unix.Openat(i.dir, o.ParentPath, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 		if err != nil {
-			return nil, fmt.Errorf("--parent-path: %s, seen from %s: %w", o.ParentPath, i.path, err)
+			return nil, fmt.Errorf("option ParentPath: %s, seen from %s: %w", o.ParentPath, i.path, err)
 		}
 		unix.Close(fd)
 		r.ParentImg = new(o.ParentPath)
@@ -222,11 +222,11 @@ func (o *CheckpointOptions) checkFeatures(p *criu.Process) error {
 	const noTracking = "this kernel does not track changed memory (CONFIG_MEM_SOFT_DIRTY)"
 	switch {
 	case o.PreDump && !f.MemTrack:
-		return withHint(errors.New("--pre-dump: "+noTracking), "dump all at once, without it")
+		return withHint(errors.New("option PreDump: "+noTracking), "dump all at once, without it")
 	case o.ParentPath != "" && !f.MemTrack:
-		return withHint(errors.New("--parent-path: "+noTracking), "dump all at once, without it")
+		return withHint(errors.New("option ParentPath: "+noTracking), "dump all at once, without it")
 	case o.LazyPages && !f.LazyPages:
-		return errors.New("--lazy-pages: this kernel cannot fetch memory later (userfaultfd)")
+		return errors.New("option LazyPages: this kernel cannot fetch memory later (userfaultfd)")
 	}
 	return nil
 }

@@ -77,7 +77,7 @@ func (o *CriuOptions) openImages(create bool) (*images, error) {
 	if i.path, err = filepath.Abs(i.path); err != nil {
 		return nil, err
 	}
-	if i.dir, err = openImageDir("--image-path", i.path, create); err != nil {
+	if i.dir, err = openImageDir("option ImagePath", i.path, create); err != nil {
 		return nil, err
 	}
 	i.work = i.dir
@@ -86,7 +86,7 @@ func (o *CriuOptions) openImages(create bool) (*images, error) {
 		return i, nil
 	}
 	if i.workPath, err = filepath.Abs(i.workPath); err == nil {
-		i.work, err = openImageDir("--work-path", i.workPath, true)
+		i.work, err = openImageDir("option WorkPath", i.workPath, true)
 	}
 	if err != nil {
 		unix.Close(i.dir)
@@ -111,13 +111,13 @@ func openImageDir(flag, path string, create bool) (int, error) {
 // reopen opens the directories anew in the mount namespace of the calling thread: CRIU mounts in the second of
 // them, which the kernel allows in its own mount namespace only.
 func (i *images) reopen() error {
-	dir, err := openAgain("--image-path", i.path, i.dir)
+	dir, err := openAgain("option ImagePath", i.path, i.dir)
 	if err != nil {
 		return err
 	}
 	work := dir
 	if i.work != i.dir {
-		if work, err = openAgain("--work-path", i.workPath, i.work); err != nil {
+		if work, err = openAgain("option WorkPath", i.workPath, i.work); err != nil {
 			unix.Close(dir)
 			return err
 		}
@@ -170,7 +170,7 @@ func (o *CriuOptions) request(i *images, log string) (*rpc.CriuOpts, error) {
 	if o.CgroupsMode != "" {
 		mode, ok := cgroupMode(o.CgroupsMode)
 		if !ok {
-			return nil, fmt.Errorf("--manage-cgroups-mode: %q: one of soft, full, strict, ignore, none, props", o.CgroupsMode)
+			return nil, fmt.Errorf("option CgroupsMode: %q: one of soft, full, strict, ignore, none, props", o.CgroupsMode)
 		}
 		r.ManageCgroupsMode = &mode
 	}
@@ -182,7 +182,7 @@ func (o *CriuOptions) request(i *images, log string) (*rpc.CriuOpts, error) {
 	case "network":
 		r.EmptyNs = new(uint32(unix.CLONE_NEWNET))
 	default:
-		return nil, fmt.Errorf("--empty-ns: %q: only network can be left empty", o.EmptyNS)
+		return nil, fmt.Errorf("option EmptyNS: %q: only network can be left empty", o.EmptyNS)
 	}
 	return r, nil
 }
@@ -197,7 +197,7 @@ func (o *CriuOptions) lockNetwork(r *rpc.CriuOpts) error {
 		}
 	case "iptables":
 		if _, err := exec.LookPath("iptables-restore"); err != nil {
-			return withHint(errors.New("--network-lock: iptables: iptables-restore is not in PATH"), "install iptables, or take nftables or skip")
+			return withHint(errors.New("option NetworkLock: iptables: iptables-restore is not in PATH"), "install iptables, or take nftables or skip")
 		}
 		r.NetworkLock = new(rpc.CriuNetworkLockMethod_IPTABLES)
 	case "nftables":
@@ -205,7 +205,7 @@ func (o *CriuOptions) lockNetwork(r *rpc.CriuOpts) error {
 	case "skip":
 		r.NetworkLock = new(rpc.CriuNetworkLockMethod_SKIP)
 	default:
-		return fmt.Errorf("--network-lock: %q: one of iptables, nftables, skip", o.NetworkLock)
+		return fmt.Errorf("option NetworkLock: %q: one of iptables, nftables, skip", o.NetworkLock)
 	}
 	return nil
 }

@@ -64,7 +64,7 @@ func (rt *Runtime) Restore(o RestoreOptions) (*Process, error) {
 func (rt *Runtime) restore(o *RestoreOptions, b *bundle) (*creation, error) {
 	o.notify = rt.NotifySocket != ""
 	if n := len(o.ExtraFDs); n > 0 {
-		rt.log().Warnf("--preserve-fds (and LISTEN_FDS): %d descriptors are not passed on: a restored process has those that it was saved with", n)
+		rt.log().Warnf("option PreserveFDs (and LISTEN_FDS): %d descriptors are not passed on: a restored process has those that it was saved with", n)
 	}
 	if b.config.Process == nil {
 		return nil, ErrNoProcess
@@ -78,7 +78,7 @@ func (rt *Runtime) restore(o *RestoreOptions, b *bundle) (*creation, error) {
 	}
 	defer images.close()
 	if err := unix.Faccessat(images.dir, "inventory.img", unix.F_OK, 0); err != nil {
-		return nil, withHint(fmt.Errorf("--image-path: %s holds no checkpoint: inventory.img: %w", images.path, err), "`davit checkpoint --image-path` writes one")
+		return nil, withHint(fmt.Errorf("option ImagePath: %s holds no checkpoint: inventory.img: %w", images.path, err), "`davit checkpoint --image-path` writes one")
 	}
 	c := &creation{CreateOptions: o.CreateOptions, rt: rt, facts: host.Host(), path: filepath.Join(rt.Root, o.ID), dir: -1, raw: b.raw}
 	if c.compiled, err = rt.compile(b.config, o.CreateOptions, c.facts); err != nil {
@@ -373,7 +373,7 @@ func (r *restoration) sendTerminal(master int) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("--console-socket: %w", err)
+		return fmt.Errorf("option ConsoleSocket: %w", err)
 	}
 	if err := unix.Sendmsg(socket, []byte("/dev/ptmx"), unix.UnixRights(master), nil, 0); err != nil {
 		return fmt.Errorf("send the terminal: %w", err)
