@@ -10,6 +10,9 @@
 # make test-plain
 #               the quick part of the tests, with a davit that was built without the overlay
 # make deb      a Debian package in bin
+# make release  what is published: tarballs, packages and bills of materials of all machines, in dist
+# make test-machines
+#               plans, seccomp, device programs and the stage's checks of all machines, under qemu-user
 # make fuzz     each fuzzer for ten minutes (SECONDS=60)
 # make test-race
 #               containers made while names vanish under davit, for ten minutes (SECONDS=3600)
@@ -275,9 +278,9 @@ docs:
 	$(Q)bin/docs/davit completion zsh >bin/share/zsh/site-functions/_davit
 	$(Q)bin/docs/davit completion fish >bin/share/fish/vendor_completions.d/davit.fish
 
-install: bin/davit docs
+install: $(DAVIT_OUT) docs
 	$(call say,INSTALL,$(DESTDIR)$(PREFIX))
-	$(Q)install -D -m 755 bin/davit $(DESTDIR)$(SBINDIR)/davit
+	$(Q)install -D -m 755 $(DAVIT_OUT) $(DESTDIR)$(SBINDIR)/davit
 	$(Q)cd bin/share && find . -type f -exec install -D -m 644 {} $(abspath $(DESTDIR)$(PREFIX))/share/{} \;
 
 uninstall:
@@ -286,10 +289,22 @@ uninstall:
 	$(Q)rm -f $(DESTDIR)$(PREFIX)/share/bash-completion/completions/davit $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_davit \
 		$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/davit.fish
 
+# For each machine a tarball, a .deb, an .rpm and a bill of materials; the source; SHA256SUMS: in dist.
+.PHONY: release
+release:
+	@tests/deps build cross release
+	@build/release dist $(ARCH)
+
+# Machines that this host can emulate: what can differ by machine, without a kernel of theirs. UPDATE=1 writes docs/kernels.md.
+.PHONY: test-machines
+test-machines:
+	@tests/deps build cross emulate
+	@tests/machines/run $(ARCH)
+
 deb:
 	@tests/deps build
 	@$(MAKE) --no-print-directory all
 	@build/packaging/deb
 
 clean:
-	rm -rf bin nsenter/*.elf internal/seccomp/*.elf
+	rm -rf bin dist nsenter/*.elf internal/seccomp/*.elf

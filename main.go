@@ -66,6 +66,7 @@ func versionText() string {
 	if commit != "" {
 		text += "commit: " + commit + "\n"
 	}
+	text += "machine: " + runtime.GOARCH + "\n"
 	text += "spec: " + specs.Version + "\n"
 	if programName() != "davit" { // go-runc passes over lines that it does not know
 		text += "davit: " + version + "\n"

@@ -14,6 +14,8 @@
 #define msghdr stage_msghdr
 #define pollfd stage_pollfd
 #include "../../nsenter/stage/sys.h"
+#undef START /* libc has a start of its own */
+#define START ""
 #undef sys
 #define sys(...) SYS_PICK(__VA_ARGS__, K_6, K_5, K_4, K_3, K_2, K_1, K_0)(__VA_ARGS__)
 #define K_0(n) kernel(n, 0, 0)
