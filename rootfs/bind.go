@@ -88,6 +88,9 @@ func (c *Root) bindSource(field string, m *specs.Mount, o options, step *plan.Bi
 		}
 		return nil
 	}
+	if o.recursive && c.stays != "" {
+		step.How |= plan.BindAgain
+	}
 	tree := c.tree(field, step, o)
 	if c.inState { // as such it is opened later than the others
 		tree.Kind, tree.Field, tree.Within = plan.StateTree, field, false

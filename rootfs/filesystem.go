@@ -38,6 +38,18 @@ func (c *Root) remount(field, target string, o options) error {
 	return nil
 }
 
+// nameless reports whether a type of filesystem looks nothing up by name when it is mounted: neither its source nor an option
+// is a path. Others, such as that on a block device or overlay, find their files in the root directory of who mounts them.
+func nameless(fstype string) bool {
+	switch fstype {
+	case "tmpfs", "ramfs", "proc", "sysfs", "devpts", "mqueue", "hugetlbfs", "bpf", "binfmt_misc":
+		return true
+	case "cgroup", "cgroup2", "debugfs", "tracefs", "securityfs", "configfs", "pstore", "efivarfs", "selinuxfs", "fusectl", "devtmpfs":
+		return true
+	}
+	return false
+}
+
 // ownFilesystem reports whether the config mounts a filesystem there that nobody else has.
 func (c *Root) ownFilesystem(target string) bool {
 	own := false
@@ -119,6 +131,7 @@ func (c *Root) filesystem(field string, m *specs.Mount, target string, o options
 		// mount(2) has no recursive attributes, and a new filesystem nothing below it.
 		Flags: o.flags | recursiveFlags(o), Propagation: o.propagation,
 		NoFollow: m.Type == "proc" || m.Type == "sysfs",
+		Host:     !nameless(m.Type),
 		// As with runc and crun: /run of an image must not become writable for all.
 		KeepMode: m.Type == "tmpfs" && !strings.Contains(","+o.data, ",mode="),
 	}
@@ -132,8 +145,44 @@ func (c *Root) filesystem(field string, m *specs.Mount, target string, o options
 		step.Flags &^= unix.MS_RDONLY
 		c.readOnlyLate(field, target)
 	}
+	if revealing := m.Type == "proc" || m.Type == "sysfs"; revealing && c.UserNamespace && c.stays == "" || o.propagation != 0 && nameless(m.Type) && !strings.Contains(o.data, `"`) {
+		c.makeFirst(field, &step, o.data)
+	}
 	c.plan.Add(field, step)
 	return nil
+}
+
+// makeFirst has a filesystem made before the root is attached: step is left with what attaches it.
+func (c *Root) makeFirst(field string, step *plan.Mount, data string) {
+	first := plan.Filesystem{Type: step.Type, Target: step.Target, Options: filesystemOptions([]string{"source=" + step.Source}, data)}
+	for _, f := range [...]struct {
+		flag, attribute uint64
+		option          string
+	}{
+		{unix.MS_RDONLY, unix.MOUNT_ATTR_RDONLY, "ro"}, {unix.MS_NOSUID, unix.MOUNT_ATTR_NOSUID, ""},
+		{unix.MS_NODEV, unix.MOUNT_ATTR_NODEV, ""}, {unix.MS_NOEXEC, unix.MOUNT_ATTR_NOEXEC, ""},
+		{unix.MS_NODIRATIME, unix.MOUNT_ATTR_NODIRATIME, ""}, {unix.MS_NOSYMFOLLOW, unix.MOUNT_ATTR_NOSYMFOLLOW, ""},
+		{unix.MS_SYNCHRONOUS, 0, "sync"}, {unix.MS_DIRSYNC, 0, "dirsync"}, {unix.MS_LAZYTIME, 0, "lazytime"}, {unix.MS_MANDLOCK, 0, "mand"},
+	} {
+		if step.Flags&f.flag != 0 {
+			first.Set |= f.attribute
+			if f.option != "" {
+				first.Options = append(first.Options, f.option)
+			}
+		}
+	}
+	switch { // as mount(2) has them: the last one counts
+	case step.Flags&unix.MS_STRICTATIME != 0:
+		first.Set |= unix.MOUNT_ATTR_STRICTATIME
+	case step.Flags&unix.MS_NOATIME != 0:
+		first.Set |= unix.MOUNT_ATTR_NOATIME
+	}
+	if c.label(step.Type) != "" {
+		first.Options = append(first.Options, c.contextType()+"="+c.spec.Linux.MountLabel) // fsconfig(2) takes it without quotes
+	}
+	first.Tree = c.plan.Open(plan.Descriptor{Kind: plan.Own, Path: step.Target, Field: field})
+	c.sources = append(c.sources, plan.Entry{Field: field, Step: first})
+	step.Tree, step.Source, step.Data, step.Flags = first.Tree, "", "", 0
 }
 
 // readOnlyLate makes a mount read-only in the end: devices, and targets of other mounts, are still to be made in it.

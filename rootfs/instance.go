@@ -51,6 +51,9 @@ func (c *Root) foreign(field string, m *specs.Mount, target string, o options) (
 	}
 	if joined == plan.NoFD {
 		step.Source = what.host
+		if c.stays != "" {
+			step.How |= plan.BindAgain
+		}
 		c.hostSys = c.hostSys || target == "/sys"
 	}
 	for _, option := range tree.Options {

@@ -70,6 +70,8 @@ type Root struct {
 	plan *plan.Plan
 	spec *specs.Spec
 	late []plan.Entry // steps that Finish adds: what must stay writable until then
+	// stays is the field of config.json for which the host's mounts stay until all is mounted; "" if the stage leaves them before that.
+	stays string
 	// hostSys: /sys is a bind mount, with all that is mounted below.
 	hostSys bool
 	inState bool // the mount that is compiled is Options.State
@@ -91,6 +93,11 @@ func (c *Root) Mounts() error {
 	if err := c.root(); err != nil {
 		return err
 	}
+	if c.stays = c.needsHost(); c.stays == "" {
+		c.pivot()
+	} else {
+		c.plan.Add("root.path", plan.Confine{})
+	}
 	for i := range c.spec.Mounts {
 		field := fmt.Sprintf("mounts[%d]", i)
 		if err := c.mount(field, &c.spec.Mounts[i]); err != nil {
@@ -108,12 +115,31 @@ func (c *Root) Mounts() error {
 		return err
 	}
 	c.openFirst()
+	if c.hooked() {
+		c.plan.Add("", plan.Confine{Lift: true})
+	} else if c.stays != "" {
+		c.pivot()
+	}
 	return nil
 }
 
-// Finish adds what closes the root filesystem off: masks, read-only paths, and the change of root.
+func (c *Root) pivot() {
+	own := c.New&unix.CLONE_NEWNS != 0
+	c.plan.Add("root.path", plan.Pivot{Late: c.stays, Move: c.NoPivot && own, Chroot: !own})
+}
+
+// hooked reports whether there are hooks that look for the root filesystem at its path on the host, and for their own files.
+func (c *Root) hooked() bool {
+	h := c.spec.Hooks
+	return h != nil && len(h.Prestart)+len(h.CreateRuntime)+len(h.CreateContainer) > 0 //nolint:staticcheck // deprecated, but engines use it
+}
+
+// Finish adds what closes the root filesystem off: masks, read-only paths.
 func (c *Root) Finish() {
 	p, s := c.plan, c.spec
+	if c.hooked() {
+		c.pivot()
+	}
 	if s.Process != nil && s.Process.Terminal {
 		p.Add("", plan.Setsid{})
 		t := plan.Console{Socket: c.Console, UID: uint64(s.Process.User.UID), Mount: true}
@@ -138,13 +164,37 @@ func (c *Root) Finish() {
 	if ReadOnly(s) {
 		p.Add("root.readonly", plan.RootReadOnly{})
 	}
-	own := c.New&unix.CLONE_NEWNS != 0
-	p.Add("", plan.Pivot{Move: c.NoPivot && own, Chroot: !own})
 	if s.Linux != nil && s.Linux.RootfsPropagation != "" {
 		if flags, _ := Propagation(s.Linux.RootfsPropagation); flags&(unix.MS_SHARED|unix.MS_UNBINDABLE) != 0 {
 			p.Add("linux.rootfsPropagation", plan.RootPropagation{Flags: flags})
 		}
 	}
+}
+
+// needsHost returns the field of config.json for which the host's mounts have to stay until all is mounted, "" for none.
+func (c *Root) needsHost() string {
+	if c.New&unix.CLONE_NEWNS == 0 {
+		return "linux.namespaces" // it is not the container's own
+	}
+	if c.hooked() {
+		switch h := c.spec.Hooks; {
+		case len(h.CreateContainer) > 0:
+			return "hooks.createContainer"
+		case len(h.CreateRuntime) > 0:
+			return "hooks.createRuntime"
+		}
+		return "hooks.prestart"
+	}
+	if c.sharedRoot() { // see BindAgain
+		return "linux.rootfsPropagation"
+	}
+	for i := range c.spec.Mounts {
+		m := &c.spec.Mounts[i]
+		if o, err := parse(m.Options); err == nil && !o.bind && !o.remount && m.Type != "bind" && !nameless(m.Type) {
+			return fmt.Sprintf("mounts[%d].type", i)
+		}
+	}
+	return ""
 }
 
 // source has the stage open what it needs of the host, before the step that attaches the root filesystem: then

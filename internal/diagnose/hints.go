@@ -58,7 +58,7 @@ const enotsupp = unix.Errno(524)
 func hintStep(step plan.Step, e *fault.Error, errno unix.Errno) string {
 	switch s := step.(type) {
 	case plan.Mount:
-		if hint := hintMount(s, e, errno); hint != "" {
+		if hint := hintMount(s.Type, s.Data, e, errno); hint != "" {
 			return hint
 		}
 	case plan.Root:
@@ -115,9 +115,14 @@ func hintStep(step plan.Step, e *fault.Error, errno unix.Errno) string {
 		if errno == unix.EPERM {
 			return "davit cannot give capabilities that it does not have itself (CapPrm in /proc/self/status)"
 		}
-	case plan.Pivot:
-		if errno == unix.EINVAL {
+	case plan.Filesystem:
+		return hintMount(s.Type, "", e, errno)
+	case plan.Pivot, plan.Confine:
+		switch errno {
+		case unix.EINVAL:
 			return "the host's root may be an initramfs: try option NoPivot"
+		case unix.ENOTDIR:
+			return "the root filesystem must be a directory"
 		}
 	case plan.Seccomp:
 		if errno == enotsupp {
@@ -197,10 +202,10 @@ func hintOption(fstype string, e *fault.Error) string {
 	return fmt.Sprintf("the filesystem %s does not know this option, or not with this value", fstype) + suggestOption(e.Subject)
 }
 
-func hintMount(s plan.Mount, e *fault.Error, errno unix.Errno) string {
+func hintMount(fstype, data string, e *fault.Error, errno unix.Errno) string {
 	switch errno {
 	case unix.ENODEV:
-		return fmt.Sprintf("this kernel does not know the filesystem %q: is its module loaded?", s.Type)
+		return fmt.Sprintf("this kernel does not know the filesystem %q: is its module loaded?", fstype)
 	case unix.ENOTDIR:
 		return "a component of the path, or the root filesystem itself, is not a directory"
 	case unix.EROFS:
@@ -211,10 +216,10 @@ func hintMount(s plan.Mount, e *fault.Error, errno unix.Errno) string {
 		return "in a user namespace this may need a namespace of the container's own (proc: pid, sysfs: network), or the host's own one may be masked"
 	case unix.EINVAL:
 		if e.Call == "fsconfig" {
-			return hintOption(s.Type, e)
+			return hintOption(fstype, e)
 		}
-		if s.Data != "" {
-			return fmt.Sprintf("the filesystem may not know one of the options %q", s.Data) + suggestOption(s.Data)
+		if data != "" {
+			return fmt.Sprintf("the filesystem may not know one of the options %q", data) + suggestOption(data)
 		}
 	}
 	return ""

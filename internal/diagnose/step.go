@@ -92,6 +92,8 @@ func subject(s plan.Step) string {
 	switch s := s.(type) {
 	case plan.Mount:
 		return fmt.Sprintf("%s, %s", s.Target, s.Type)
+	case plan.Filesystem:
+		return fmt.Sprintf("%s, %s", s.Target, s.Type)
 	case plan.Bind:
 		if s.Source == "" {
 			return s.Target + ", mount made beforehand"

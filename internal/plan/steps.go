@@ -60,6 +60,16 @@ type Source struct {
 	Set       uint64 `plan:"attrFlags"` // MOUNT_ATTR_*, of the top mount
 }
 
+// Filesystem makes a new filesystem at Tree, a descriptor of kind Own, which a Mount attaches later. It is for a procfs or
+// sysfs in a user namespace: the kernel allows a new one only in a mount namespace in which one is fully visible already
+// (mount_too_revealing of the kernel's fs/namespace.c), and the host's is gone by the time of the Mount.
+type Filesystem struct {
+	Tree         FD
+	Type, Target string   // Target is for people
+	Options      []string // as "name" or "name=value" (fsconfig(2))
+	Set          uint64   `plan:"attrFlags"` // MOUNT_ATTR_*
+}
+
 // Root attaches the root filesystem's mount tree at its own path, from where
 // everything else is resolved.
 type Root struct {
@@ -69,8 +79,13 @@ type Root struct {
 	Propagation uint64 `plan:"mountFlags"`
 }
 
+// Confine makes the root filesystem the root directory of the stage (chroot(2)) while the host's mounts have to stay, so that
+// absolute names and links of the container's end there. Lift undoes it, for hooks of the host.
+type Confine struct{ Lift bool }
+
 // Mount mounts a new filesystem instance on Target, which is made if missing.
 type Mount struct {
+	Tree                       FD // one that a Filesystem has made
 	Type, Source, Target, Data string
 	Flags                      uint64 `plan:"mountFlags"` // MS_*
 	Propagation                uint64 `plan:"mountFlags"` // MS_*, 0: none asked for
@@ -78,6 +93,8 @@ type Mount struct {
 	NoFollow bool
 	// KeepMode gives a tmpfs the mode of the directory that it covers, if there is one.
 	KeepMode bool
+	// Host: the kernel looks names of the host up for it, such as Source. It needs Confine, not Pivot, before it.
+	Host bool
 }
 
 // CopyUp mounts a new tmpfs on Target with a copy of what Target held.
@@ -94,9 +111,8 @@ type CopyUp struct {
 // Bind attaches a copy of a mount tree of the host on Target.
 type Bind struct {
 	Tree FD // none with BindInRoot
-	// Source on the host, or with BindInRoot in the container. If Tree is recursive and holds the file of a mount namespace (nsfs),
-	// which move_mount(2) refuses with ELOOP, the stage copies Source instead, if that is still the same directory. Empty if
-	// it must not, since only the parent can make the mount idmapped.
+	// Source on the host, or with BindInRoot in the container. If Tree holds the file of a mount namespace (nsfs),
+	// which move_mount(2) refuses with ELOOP, the stage with BindAgain copies Source instead, if that is still the same directory.
 	Source     string
 	Target     string
 	How        uint64 `plan:"bindHow"`   // BindRecursive …
@@ -162,8 +178,12 @@ type ReadOnly struct{ Path string }
 // RootReadOnly makes the root filesystem's mount read-only.
 type RootReadOnly struct{}
 
-// Pivot makes the root filesystem the root (pivot_root(2)), and lets go of the host's.
+// Pivot makes the root filesystem the root (pivot_root(2)), and lets go of the host's: nothing of the host has a name
+// in the mount namespace after it. It comes right after Root, before the first name of the container's is resolved, unless
+// something needs the host for longer.
 type Pivot struct {
+	// Late is the field of config.json for which the host has stayed until now. It is for people.
+	Late string
 	// Move uses MS_MOVE and chroot(2) instead, for hosts that run from an initramfs.
 	Move bool
 	// Chroot uses chroot(2) only: the mount namespace is not the container's own.

@@ -9,7 +9,7 @@ const (
 	maxFDs     = 1
 	recordSize = 112
 	// fingerprint is a hash of all definitions of the wire.
-	fingerprint = 0x343a865
+	fingerprint = 0x35d7daab
 )
 
 const (
@@ -22,7 +22,9 @@ const (
 	opEnterTime
 	opPropagation
 	opSource
+	opFilesystem
 	opRoot
+	opConfine
 	opMount
 	opCopyUp
 	opBind
@@ -75,7 +77,9 @@ var opNames = [...]string{
 	"enter time",
 	"propagation",
 	"source",
+	"filesystem",
 	"root",
+	"confine",
 	"mount",
 	"copy up",
 	"bind",
@@ -168,6 +172,15 @@ func (s Source) visit(v visitor) {
 	v.num("set", s.Set, attrFlags)
 }
 
+func (Filesystem) op() Op { return opFilesystem }
+func (s Filesystem) visit(v visitor) {
+	v.fd("tree", s.Tree)
+	v.str("type", s.Type)
+	v.str("target", s.Target)
+	v.list("options", s.Options)
+	v.num("set", s.Set, attrFlags)
+}
+
 func (Root) op() Op { return opRoot }
 func (s Root) visit(v visitor) {
 	v.fd("tree", s.Tree)
@@ -175,8 +188,14 @@ func (s Root) visit(v visitor) {
 	v.num("propagation", s.Propagation, mountFlags)
 }
 
+func (Confine) op() Op { return opConfine }
+func (s Confine) visit(v visitor) {
+	v.num("lift", flag(s.Lift), boolean)
+}
+
 func (Mount) op() Op { return opMount }
 func (s Mount) visit(v visitor) {
+	v.fd("tree", s.Tree)
 	v.str("type", s.Type)
 	v.str("source", s.Source)
 	v.str("target", s.Target)
@@ -185,6 +204,7 @@ func (s Mount) visit(v visitor) {
 	v.num("propagation", s.Propagation, mountFlags)
 	v.num("nofollow", flag(s.NoFollow), boolean)
 	v.num("keepmode", flag(s.KeepMode), boolean)
+	v.num("host", flag(s.Host), boolean)
 }
 
 func (CopyUp) op() Op { return opCopyUp }
@@ -271,6 +291,7 @@ func (RootReadOnly) visit(visitor) {}
 
 func (Pivot) op() Op { return opPivot }
 func (s Pivot) visit(v visitor) {
+	v.str("late", s.Late)
 	v.num("move", flag(s.Move), boolean)
 	v.num("chroot", flag(s.Chroot), boolean)
 	v.fd("root", s.Root)

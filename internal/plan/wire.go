@@ -20,6 +20,8 @@ const (
 	BindInRoot = 8
 	// BindSourceLink binds a symbolic link itself, if the source with BindInRoot is one.
 	BindSourceLink = 16
+	// BindAgain lets the stage copy a source by its path, while the host is still there (see Pivot).
+	BindAgain = 32
 	// pidMarkByte and pidMarkLen make up PIDMark.
 	pidMarkByte = 1
 	pidMarkLen  = 10

@@ -38,6 +38,15 @@ static int copy_mount(struct stage *c, int of, int flags, const char *path)
 	return (int)must(c, sys(__NR_open_tree, of, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | flags), "open_tree", path);
 }
 
+/* Gives a tree the number that the plan knows it by. */
+static void put_in_place(struct stage *c, int tree, int place, const char *path)
+{
+	if (tree == place) /* the first free number, as a rule */
+		return;
+	must(c, sys(__NR_dup3, tree, place, O_CLOEXEC), "dup3", path);
+	sys(__NR_close, tree);
+}
+
 /* What the container will be given of the host, while nothing of the container's is mounted yet. */
 void do_source(struct stage *c, const struct plan_step *s)
 {
@@ -48,10 +57,7 @@ void do_source(struct stage *c, const struct plan_step *s)
 	sys(__NR_close, place); /* the parent has put something there, so that nothing else gets the number */
 	int tree = copy_source(c, path, (s->n[SOURCE_N_RECURSIVE] ? AT_RECURSIVE : 0) | (s->n[SOURCE_N_LINK] ? AT_SYMLINK_NOFOLLOW : 0));
 	set_attributes(c, tree, 0, &a, path);
-	if (tree == place) /* the first free number, as a rule */
-		return;
-	must(c, sys(__NR_dup3, tree, place, O_CLOEXEC), "dup3", path);
-	sys(__NR_close, tree);
+	put_in_place(c, tree, place, path);
 }
 
 /* The tree is attached over the directory it was copied from, since hooks look
@@ -68,6 +74,50 @@ void do_root(struct stage *c, const struct plan_step *s)
 	/* After it was attached, which makes a mount shared if its parent is. */
 	set_attributes(c, tree, AT_RECURSIVE, &a, path);
 	c->root = tree;
+}
+
+static void change_root(struct stage *c, int to)
+{
+	must(c, sys(__NR_fchdir, to), "fchdir", "/");
+	must(c, sys(__NR_chroot, "."), "chroot", ".");
+}
+
+/* Lets the kernel look a name of the host up. */
+static void lift(struct stage *c)
+{
+	if (c->host >= 0)
+		change_root(c, c->host);
+}
+
+static void confine(struct stage *c)
+{
+	if (c->host >= 0)
+		change_root(c, c->root);
+}
+
+static void lift_for_good(struct stage *c)
+{
+	lift(c);
+	if (c->host >= 0)
+		sys(__NR_close, c->host);
+	c->host = -1;
+}
+
+void do_confine(struct stage *c, const struct plan_step *s)
+{
+	if (s->n[CONFINE_N_LIFT]) {
+		lift_for_good(c);
+		return;
+	}
+	c->host = (int)must(c, sys(__NR_openat, AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC), "openat", "/");
+	must(c, sys(__NR_fchdir, c->root), "fchdir", "/");
+	long r = sys(__NR_chroot, ".");
+	if (r == -EPERM) { /* without CAP_SYS_CHROOT there is openat2(2) alone, which keeps names below the root */
+		sys(__NR_close, c->host);
+		c->host = -1;
+		return;
+	}
+	must(c, r, "chroot", ".");
 }
 
 /* The options of a tmpfs that is to have the mode of the directory below it: in front, so that
@@ -142,6 +192,39 @@ static void name_option(struct stage *c, const char *type, const char *data)
 	sys(__NR_close, fs);
 }
 
+void do_filesystem(struct stage *c, const struct plan_step *s)
+{
+	const char *type = str(c, s, FILESYSTEM_S_TYPE), *path = str(c, s, FILESYSTEM_S_TARGET);
+	int place = fd(c, s, FILESYSTEM_FD_TREE);
+	int fs = (int)must(c, sys(__NR_fsopen, type, FSOPEN_CLOEXEC), "fsopen", path);
+
+	for (char **o = strings(c, s, FILESYSTEM_L_OPTIONS); *o; o++)
+		set_option(c, fs, *o);
+	must(c, sys(__NR_fsconfig, fs, FSCONFIG_CMD_CREATE, 0, 0, 0), "fsconfig", path);
+	sys(__NR_close, place); /* as in do_source */
+	int tree = (int)must(c, sys(__NR_fsmount, fs, FSMOUNT_CLOEXEC, s->n[FILESYSTEM_N_SET]), "fsmount", path);
+	sys(__NR_close, fs);
+	put_in_place(c, tree, place, path);
+}
+
+/* Attaches what do_filesystem has made. */
+static void mount_made(struct stage *c, const struct plan_step *s, int tree)
+{
+	const char *path = str(c, s, MOUNT_S_TARGET);
+	uint64_t resolve = s->n[MOUNT_N_NOFOLLOW] ? RESOLVE_NO_SYMLINKS : 0;
+	int at = lookup(c, path, O_PATH, resolve);
+
+	if (at >= 0 && s->n[MOUNT_N_KEEPMODE])
+		must(c, sys(__NR_fchmodat, tree, ".", mode_of(c, at, 0) & 07777), "fchmodat", path);
+	else if (at == -ENOENT)
+		at = target(c, path, 1, resolve);
+	must(c, at, "openat2", path);
+	attach(c, tree, at, path);
+	/* After it was attached, which makes a mount shared if its parent is. */
+	set_propagation(c, tree, s->n[MOUNT_N_PROPAGATION], path);
+	sys(__NR_close, at);
+}
+
 /* The filesystem is mounted on the working directory, which is the descriptor
  * that the target was resolved to: no path is resolved twice. */
 void do_mount(struct stage *c, const struct plan_step *s)
@@ -149,18 +232,27 @@ void do_mount(struct stage *c, const struct plan_step *s)
 	const char *path = str(c, s, MOUNT_S_TARGET), *data = str(c, s, MOUNT_S_DATA);
 	uint64_t resolve = s->n[MOUNT_N_NOFOLLOW] ? RESOLVE_NO_SYMLINKS : 0;
 	char buf[4096];
-	int at = lookup(c, path, O_PATH, resolve);
+	int tree = fd(c, s, MOUNT_FD_TREE), at;
 
+	if (tree >= 0) {
+		mount_made(c, s, tree);
+		return;
+	}
+	at = lookup(c, path, O_PATH, resolve);
 	if (at >= 0 && s->n[MOUNT_N_KEEPMODE])
 		data = with_mode(c, at, data, path, &buf);
 	else if (at == -ENOENT)
 		at = target(c, path, 1, resolve);
 	must(c, at, "openat2", path);
+	if (s->n[MOUNT_N_HOST])
+		lift(c);
 	must(c, sys(__NR_fchdir, at), "fchdir", path);
 	long r = sys(__NR_mount, str(c, s, MOUNT_S_SOURCE), ".", str(c, s, MOUNT_S_TYPE), s->n[MOUNT_N_FLAGS], *data ? data : 0);
 	if (r == -EINVAL)
 		name_option(c, str(c, s, MOUNT_S_TYPE), data);
 	must(c, r, "mount", path);
+	if (s->n[MOUNT_N_HOST])
+		confine(c);
 	sys(__NR_close, at);
 	if (s->n[MOUNT_N_PROPAGATION]) {
 		at = (int)must(c, lookup(c, path, O_PATH | O_DIRECTORY, resolve), "openat2", path);
@@ -247,10 +339,12 @@ void do_bind(struct stage *c, const struct plan_step *s)
 		at = target(c, path, (mode_of(c, tree, 0) & S_IFMT) == S_IFDIR, resolve);
 	must(c, at, "openat2", path);
 	long r = try_attach(c, tree, at);
-	if (r == -ELOOP && rec && *source && given >= 0) {
+	if (r == -ELOOP && how & PLAN_BIND_AGAIN) {
 		/* The parent's copy holds a file of a mount namespace older than this one, which the
 		 * kernel attaches nowhere. The mounts that this namespace began with are without such. */
+		lift(c);
 		tree = copy_source(c, source, rec);
+		confine(c);
 		if (!same_file(c, tree, given))
 			fail(c, "open_tree", -ESTALE, source);
 		set_bind_attributes(c, s, tree, rec);
@@ -439,6 +533,7 @@ static void leave_chroot(struct stage *c)
 
 void do_pivot(struct stage *c, const struct plan_step *s)
 {
+	lift_for_good(c);
 	if (fd(c, s, PIVOT_FD_ROOT) >= 0)
 		c->root = fd(c, s, PIVOT_FD_ROOT);
 	if (s->n[PIVOT_N_CHROOT]) {

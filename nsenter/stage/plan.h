@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PLAN_FINGERPRINT 0x343a865u
+#define PLAN_FINGERPRINT 0x35d7daabu
 #define PLAN_NUMS 9
 #define PLAN_REFS 4
 #define PLAN_FDS 1
@@ -16,6 +16,7 @@
 #define PLAN_BIND_NO_LINKS (4)
 #define PLAN_BIND_IN_ROOT (8)
 #define PLAN_BIND_SOURCE_LINK (16)
+#define PLAN_BIND_AGAIN (32)
 #define PLAN_PID_MARK_BYTE (1)
 #define PLAN_PID_MARK_LEN (10)
 
@@ -61,7 +62,9 @@ _Static_assert(sizeof(struct plan_step) == 112, "step");
 	step(ENTER_TIME, enter_time) \
 	step(PROPAGATION, propagation) \
 	step(SOURCE, source) \
+	step(FILESYSTEM, filesystem) \
 	step(ROOT, root) \
+	step(CONFINE, confine) \
 	step(MOUNT, mount) \
 	step(COPY_UP, copy_up) \
 	step(BIND, bind) \
@@ -130,9 +133,16 @@ enum plan_slot {
 	SOURCE_N_RECURSIVE = 0,
 	SOURCE_N_LINK = 1,
 	SOURCE_N_SET = 2,
+	FILESYSTEM_FD_TREE = 0,
+	FILESYSTEM_S_TYPE = 0,
+	FILESYSTEM_S_TARGET = 1,
+	FILESYSTEM_L_OPTIONS = 2,
+	FILESYSTEM_N_SET = 0,
 	ROOT_FD_TREE = 0,
 	ROOT_S_PATH = 0,
 	ROOT_N_PROPAGATION = 0,
+	CONFINE_N_LIFT = 0,
+	MOUNT_FD_TREE = 0,
 	MOUNT_S_TYPE = 0,
 	MOUNT_S_SOURCE = 1,
 	MOUNT_S_TARGET = 2,
@@ -141,6 +151,7 @@ enum plan_slot {
 	MOUNT_N_PROPAGATION = 1,
 	MOUNT_N_NOFOLLOW = 2,
 	MOUNT_N_KEEPMODE = 3,
+	MOUNT_N_HOST = 4,
 	COPY_UP_FD_PROC = 0,
 	COPY_UP_S_TARGET = 0,
 	COPY_UP_L_OPTIONS = 1,
@@ -184,6 +195,7 @@ enum plan_slot {
 	MASK_S_PATH = 0,
 	MASK_FD_NULL = 0,
 	READ_ONLY_S_PATH = 0,
+	PIVOT_S_LATE = 0,
 	PIVOT_N_MOVE = 0,
 	PIVOT_N_CHROOT = 1,
 	PIVOT_FD_ROOT = 0,

@@ -301,7 +301,12 @@ func (a *arena) round(kind int, userns, byCall bool) bool {
 		b = a.boxes[1]
 	}
 	what := fmt.Sprintf("%s, user namespace %t, at each call %t", k.name, userns, byCall)
-	if err := os.WriteFile(filepath.Join(b.bundle, "config.json"), []byte(a.configs[map[bool]int{true: 1}[userns]][kind]), 0o644); err != nil {
+	config := a.configs[map[bool]int{true: 1}[userns]][kind]
+	if rand.IntN(2) == 0 { // for the hook the stage keeps the host in sight, without one it leaves that first
+		config = strings.Replace(config, `"createContainer"`, `"none"`, 1)
+		what += ", without a hook"
+	}
+	if err := os.WriteFile(filepath.Join(b.bundle, "config.json"), []byte(config), 0o644); err != nil {
 		a.t.Fatal(err)
 	}
 	dir := a.volume

@@ -13,8 +13,10 @@ import (
 var steps = []plan.Step{
 	plan.Join{FD: 1, Types: 1 << 29, Name: "container"}, plan.Unshare{Types: 1 << 25}, plan.Fork{Types: 1 << 29, Mappable: true},
 	plan.Identity{}, plan.Sync{Phase: plan.Placed}, plan.Keyring{},
-	plan.EnterTime{Proc: 1}, plan.Propagation{Flags: 1 << 19}, plan.Source{Tree: 2, Path: "/dev/null", Set: 1}, plan.Root{Tree: 1, Path: "/b/rootfs", Propagation: 1 << 19},
+	plan.EnterTime{Proc: 1}, plan.Propagation{Flags: 1 << 19}, plan.Source{Tree: 2, Path: "/dev/null", Set: 1}, plan.Filesystem{Tree: 2, Type: "proc", Target: "/proc", Options: []string{"source=proc", "hidepid=2"}, Set: 14}, plan.Root{Tree: 1, Path: "/b/rootfs", Propagation: 1 << 19},
+	plan.Confine{Lift: true},
 	plan.Mount{Type: "proc", Source: "proc", Target: "/proc", Flags: 14, NoFollow: true},
+	plan.Mount{Tree: 2, Type: "tmpfs", Target: "/tmp", KeepMode: true, Propagation: 1 << 18},
 	plan.CopyUp{Proc: 1, Target: "/a/b", Options: []string{"mode=755", "size=1k", "sync"}, Set: 2, Propagation: 1 << 18, OwnGID: true},
 	plan.Bind{Tree: 1, Source: "/src", Target: "/dst/x", How: plan.BindRecursive, Set: 1, RecSet: 1},
 	plan.Remount{Target: "/dev", Set: 1}, plan.Symlink{Target: "/proc/self/fd", Link: "/dev/fd"},
