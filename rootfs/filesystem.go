@@ -56,24 +56,25 @@ func (c *Root) ownFilesystem(target string) bool {
 	for i := range c.spec.Mounts {
 		m := &c.spec.Mounts[i]
 		if o, err := parse(m.Options); err == nil && !o.remount && path.Clean("/"+m.Destination) == target {
-			own = !o.bind && m.Type != "bind" && !c.shared(m.Type)
+			own = !o.bind && m.Type != "bind" && c.ownInstance(m.Type)
 		}
 	}
 	return own
 }
 
-// shared reports whether all mounts of a type of filesystem show the same one, that of the host or of a namespace
-// which the container has not for itself.
-func (c *Root) shared(fstype string) bool {
+// ownInstance reports whether each mount of a type of filesystem has a superblock of its own, or one of a namespace that the
+// container has for itself. All mounts of a block device share one, which the host may have mounted, too; so do those of most
+// network filesystems.
+func (c *Root) ownInstance(fstype string) bool {
 	switch fstype {
-	case "mqueue":
-		return (c.New|c.Owned)&unix.CLONE_NEWIPC == 0
-	case "sysfs":
-		return (c.New|c.Owned)&unix.CLONE_NEWNET == 0
-	case "proc": // each mount has options of its own since Linux 5.8, but for the one that is shown instead
-		return c.UserNamespace && (c.New|c.Owned)&unix.CLONE_NEWPID == 0
-	case "cgroup", "cgroup2", "debugfs", "tracefs", "securityfs", "configfs", "pstore", "efivarfs", "selinuxfs", "fusectl", "devtmpfs":
+	case "tmpfs", "ramfs", "devpts", "hugetlbfs", "bpf", "overlay":
 		return true
+	case "mqueue":
+		return (c.New|c.Owned)&unix.CLONE_NEWIPC != 0
+	case "sysfs":
+		return (c.New|c.Owned)&unix.CLONE_NEWNET != 0
+	case "proc": // each mount has options of its own since Linux 5.8, but for the one that is shown instead
+		return !c.UserNamespace || (c.New|c.Owned)&unix.CLONE_NEWPID != 0
 	}
 	return false
 }
