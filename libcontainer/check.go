@@ -13,6 +13,7 @@ import (
 	"davit/internal/fault"
 	"davit/internal/host"
 	"davit/internal/jsonx"
+	"davit/internal/launch"
 	"davit/internal/plan"
 	"davit/internal/seccomp"
 
@@ -148,8 +149,8 @@ func (e *examination) compile() {
 			}
 		}
 	}
-	maps := idmaps{}
-	defer maps.close()
+	maps := launch.Idmaps{}
+	defer maps.Close()
 	for i := range c.plan.Descriptors {
 		if err := c.tryOpen(&c.plan.Descriptors[i], maps); err != nil {
 			e.fail(c.plan.Descriptors[i].Field, err)
@@ -163,35 +164,35 @@ func (e *examination) source(field, path string, link bool) {
 	if link {
 		flags |= unix.O_NOFOLLOW
 	}
-	fd, err := named("open_tree", path)(unix.Open(path, flags, 0))
+	fd, err := launch.Named("open_tree", path)(unix.Open(path, flags, 0))
 	if err != nil {
 		d := plan.Descriptor{Kind: plan.Tree, Field: field}
-		e.fail(field, openFailed(&d, err, diagnose.HintOpen(&d, err)))
+		e.fail(field, launch.OpenFailed(&d, err, diagnose.HintOpen(&d, err)))
 		return
 	}
 	unix.Close(fd)
 }
 
 // tryOpen does for one descriptor what create does before it makes anything, but leaves alone whoever listens on a socket.
-func (c *compiled) tryOpen(d *plan.Descriptor, maps idmaps) error {
+func (c *compiled) tryOpen(d *plan.Descriptor, maps launch.Idmaps) error {
 	joined := -1
 	if d.Namespace != plan.NoFD {
 		ns := &c.plan.Descriptors[d.Namespace-1]
 		var err error
-		if joined, err = openNamespace(ns.Path, ns.Flags); err != nil {
+		if joined, err = launch.OpenNamespace(ns.Path, ns.Flags); err != nil {
 			return nil // said when its own turn came
 		}
 		defer unix.Close(joined)
 	}
 	switch d.Kind {
 	case plan.Instance:
-		fd, err := openInstance(d, joined)
+		fd, err := launch.OpenInstance(d, joined)
 		if err == nil {
 			unix.Close(fd)
 		}
 		return err
 	case plan.Tree, plan.TreeRecursive, plan.Path, plan.Namespace, plan.Proc:
-		fd, err := openMapped(d, joined, nil, maps)
+		fd, err := launch.OpenMapped(d, joined, nil, maps)
 		if err != nil {
 			return err
 		}
@@ -202,7 +203,7 @@ func (c *compiled) tryOpen(d *plan.Descriptor, maps idmaps) error {
 			return nil
 		}
 		if err := hasListener(d.Path); err != nil {
-			return openFailed(d, err, diagnose.HintOpen(d, err))
+			return launch.OpenFailed(d, err, diagnose.HintOpen(d, err))
 		}
 	}
 	return nil
@@ -211,7 +212,7 @@ func (c *compiled) tryOpen(d *plan.Descriptor, maps idmaps) error {
 // hasListener asks the kernel by a connection of the wrong type: it looks the socket up, and whether it is
 // bound, before it refuses that, and the listener sees nothing.
 func hasListener(path string) error {
-	fd, err := connect(path, unix.SOCK_DGRAM)
+	fd, err := launch.Connect(path, unix.SOCK_DGRAM)
 	switch {
 	case errors.Is(err, unix.EPROTOTYPE):
 		return nil

@@ -11,6 +11,7 @@ import (
 	"davit/internal/config"
 	"davit/internal/criu"
 	"davit/internal/host"
+	"davit/internal/launch"
 	"davit/internal/store"
 
 	"github.com/checkpoint-restore/go-criu/v8/rpc"
@@ -159,7 +160,7 @@ func (c *Container) thawOther() error {
 	if c.Cgroup.Dirs["freezer"] == "" || other == "" {
 		return nil
 	}
-	err := writeProc(filepath.Join(other, "cgroup.freeze"), "0")
+	err := launch.WriteProc(filepath.Join(other, "cgroup.freeze"), "0")
 	if errors.Is(err, unix.ENOENT) {
 		return nil
 	}

@@ -39,8 +39,8 @@ type creation struct {
 	facts *host.Facts
 	path  string // of the state directory
 	dir   int    // of it, with the lock
-	hooks stageHooks
-	fds   descriptors
+	hooks launch.StageHooks
+	fds   launch.Descriptors
 	stage *nsenter.Stage
 	talk  launch.Exchange // with the stage
 	raw   []byte          // config.json
@@ -99,13 +99,13 @@ func (rt *Runtime) create(o CreateOptions, b *bundle) (c *creation, err error) {
 	end = o.Trace.span("open descriptors")
 	var console int
 	if console, err = o.Terminal.socket(b.terminal()); err == nil {
-		c.fds, err = openDescriptors(c.plan, map[string]int{"console": console}, len(o.ExtraFDs))
+		c.fds, err = launch.OpenDescriptors(c.plan, map[string]int{"console": console}, len(o.ExtraFDs))
 	}
 	if err == nil {
 		err = c.spareOwnNamespaces()
 	}
 	if err == nil {
-		c.hooks.hookOutput, err = openHookOutput(c.spec.Annotations, o.Bundle, rt.log())
+		c.hooks.HookOutput, err = launch.OpenHookOutput(c.spec.Annotations, o.Bundle, rt.log())
 	}
 	end()
 	if err != nil {
@@ -187,7 +187,7 @@ func (c *creation) claim() error {
 		return err
 	}
 	if c.state.SharedMounts {
-		if err := rememberMount(&c.state, c.spec); err != nil {
+		if err := launch.RememberMount(&c.state, c.spec); err != nil {
 			return err
 		}
 	}
@@ -200,7 +200,7 @@ func (c *creation) claim() error {
 	}
 	c.rt.store().Guard(c.dir)
 	if c.notify {
-		if err := mkdirNotify(c.dir, !c.rootless && c.state.Namespaces&unix.CLONE_NEWUSER != 0); err != nil {
+		if err := launch.MkdirNotify(c.dir, !c.rootless && c.state.Namespaces&unix.CLONE_NEWUSER != 0); err != nil {
 			return err
 		}
 	}
@@ -259,9 +259,9 @@ func (c *creation) openState() error {
 		var err error
 		switch d.Kind {
 		case plan.Listen:
-			c.fds[i], err = listen(filepath.Join(c.path, compile.StartFile))
+			c.fds[i], err = launch.Listen(filepath.Join(c.path, compile.StartFile))
 		case plan.StateTree:
-			c.fds[i], err = openTree(&d)
+			c.fds[i], err = launch.OpenTree(&d)
 		}
 		if err != nil {
 			return err
@@ -289,7 +289,7 @@ func (c *creation) spawn() error {
 		o.Cgroup = int(dir.Fd())
 	}
 	if c.rootless {
-		restore, err := inheritOOMScore(c.spec.Process.OOMScoreAdj, c.rt.log())
+		restore, err := launch.InheritOOMScore(c.spec.Process.OOMScoreAdj, c.rt.log())
 		if err != nil {
 			return err
 		}
@@ -303,12 +303,12 @@ func (c *creation) spawn() error {
 // stage's messages (see nsenter/stage/stage.h).
 func (c *creation) serve() error {
 	c.talk = launch.Exchange{From: c.stage, Plan: func() *plan.Plan { return c.plan }, Phase: c.phase, Failed: c.failed, Died: c.stageDied,
-		Trace: c.Trace.stage, Output: c.hooks.message}
+		Trace: c.Trace.stage, Output: c.hooks.Message}
 	if err := c.talk.UntilReady(); err != nil {
 		return err
 	}
 	c.hooked = c.hooked || c.spec.Hooks != nil && len(c.spec.Hooks.CreateContainer) > 0
-	c.hooks.flush(c.plan)
+	c.hooks.Flush(c.plan)
 	return nil
 }
 
@@ -318,7 +318,7 @@ func (c *creation) failed(m nsenter.Message) error {
 		_, is := e.Step.(plan.Hook)
 		return is
 	})
-	return explainExec(c.hooks.fail(c.plan, m), rootfs.Path(c.spec, c.Bundle), c.spec.Process.Cwd)
+	return explainExec(c.hooks.Fail(c.plan, m), rootfs.Path(c.spec, c.Bundle), c.spec.Process.Cwd)
 }
 
 func (c *creation) phase(p plan.Phase) error {
@@ -327,9 +327,9 @@ func (c *creation) phase(p plan.Phase) error {
 	case plan.Placed:
 		err = c.putInPlace()
 	case plan.Mapped:
-		err = mapIDs(c.stage.Pid, c.spec.Linux)
+		err = launch.MapIDs(c.stage.Pid, c.spec.Linux)
 	case plan.Sources:
-		err = openWithin(c.plan, c.fds, c.stage)
+		err = launch.OpenWithin(c.plan, c.fds, c.stage)
 	case plan.Hooks:
 		err = c.runtimeHooks()
 	}
@@ -371,7 +371,7 @@ func (c *creation) putInPlace() error {
 	}
 	c.state.Cgroup = cg.State()
 	if offsets := s.Linux.TimeOffsets; len(offsets) > 0 {
-		if err := writeProc(fmt.Sprintf("/proc/%d/timens_offsets", c.stage.Pid), compile.TimeOffsets(offsets)); err != nil {
+		if err := launch.WriteProc(fmt.Sprintf("/proc/%d/timens_offsets", c.stage.Pid), compile.TimeOffsets(offsets)); err != nil {
 			return fmt.Errorf("linux.timeOffsets: %w", err)
 		}
 	}
@@ -384,7 +384,7 @@ func (c *creation) putInPlace() error {
 		return err
 	}
 	if s.Process.OOMScoreAdj != nil && !c.rootless {
-		return setOOMScore(strconv.Itoa(c.stage.Pid), *s.Process.OOMScoreAdj)
+		return launch.SetOOMScore(strconv.Itoa(c.stage.Pid), *s.Process.OOMScoreAdj)
 	}
 	return nil
 }
@@ -393,10 +393,10 @@ func (c *creation) runtimeHooks() error {
 	h := c.spec.Hooks
 	c.hooked = true
 	state := hookState(c.spec, c.CreateOptions, "creating", strconv.Itoa(c.stage.Pid))
-	if err := c.rt.hookRunner().run("prestart", 0, h.Prestart, c.Bundle, state, c.spec.Annotations); err != nil { //nolint:staticcheck // deprecated, but engines use it
+	if err := c.rt.hookRunner().Run("prestart", 0, h.Prestart, c.Bundle, state, c.spec.Annotations); err != nil { //nolint:staticcheck // deprecated, but engines use it
 		return err
 	}
-	return c.rt.hookRunner().run("createRuntime", 0, h.CreateRuntime, c.Bundle, state, c.spec.Annotations)
+	return c.rt.hookRunner().Run("createRuntime", 0, h.CreateRuntime, c.Bundle, state, c.spec.Annotations)
 }
 
 // stageDied says why there is no message any more. A limit is named if the kernel says that it killed for one.
@@ -440,7 +440,7 @@ func writePidFile(path string, pid int) error {
 	aside := filepath.Join(filepath.Dir(path), "."+filepath.Base(path))
 	os.Remove(aside) // of a davit that was killed; or a link to where nothing is to be written
 	// Not os.OpenFile, which would set up Go's poller.
-	fd, err := named("open", aside)(unix.Open(aside, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o666))
+	fd, err := launch.Named("open", aside)(unix.Open(aside, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o666))
 	if err != nil {
 		return err
 	}
@@ -460,7 +460,7 @@ func writePidFile(path string, pid int) error {
 }
 
 func sendPidfd(path string, pidfd int) error {
-	socket, err := connect(path, unix.SOCK_STREAM)
+	socket, err := launch.Connect(path, unix.SOCK_STREAM)
 	if err != nil {
 		return err
 	}
@@ -473,8 +473,8 @@ func (c *creation) close() {
 	if c.stage != nil {
 		c.stage.Close()
 	}
-	c.fds.close()
-	c.hooks.close()
+	c.fds.Close()
+	c.hooks.Close()
 	if c.network != nil {
 		c.network.Close()
 		c.network = nil
@@ -492,7 +492,7 @@ func (c *creation) undo() {
 	if c.stage != nil {
 		c.stage.Kill()
 	}
-	c.fds.close() // what follows may need the descriptors
+	c.fds.Close() // what follows may need the descriptors
 	c.fds = nil
 	if c.dir >= 0 {
 		if err := c.remove(); err != nil {
@@ -508,7 +508,7 @@ func (c *creation) undo() {
 func (c *creation) remove() error {
 	var errs []error
 	if c.state.SharedMounts {
-		errs = append(errs, unmount(&c.state, c.spec))
+		errs = append(errs, launch.Unmount(&c.state, c.spec))
 	}
 	if c.rdt != nil {
 		errs = append(errs, c.rdt.Remove())

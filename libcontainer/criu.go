@@ -12,6 +12,7 @@ import (
 
 	"davit/internal/criu"
 	"davit/internal/host"
+	"davit/internal/launch"
 	"davit/internal/sys"
 
 	"github.com/checkpoint-restore/go-criu/v8/rpc"
@@ -101,7 +102,7 @@ func openImageDir(flag, path string, create bool) (int, error) {
 			return -1, fmt.Errorf("%s: %w", flag, err)
 		}
 	}
-	fd, err := named("open", path)(unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0))
+	fd, err := launch.Named("open", path)(unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0))
 	if err != nil {
 		return -1, fmt.Errorf("%s: %w", flag, err)
 	}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"davit/internal/launch"
 	"davit/internal/plan"
 	"davit/internal/store"
 
@@ -105,7 +106,7 @@ func (c *Container) externalMounts() ([]string, error) {
 	if len(again.Steps) == 0 && c.Steps != 0 {
 		return nil, errors.New("the container's config, compiled again, is not what the container was made by: the host has changed too much since")
 	}
-	root, err := named("open", "the container's root")(unix.Open(fmt.Sprintf("/proc/%d/root", c.Pid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0))
+	root, err := launch.Named("open", "the container's root")(unix.Open(fmt.Sprintf("/proc/%d/root", c.Pid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0))
 	if err != nil {
 		return nil, err
 	}

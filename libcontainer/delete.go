@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"davit/internal/launch"
 	"davit/internal/resctrl"
 	"davit/internal/store"
 
@@ -131,8 +132,8 @@ func (c *Container) poststopHooks() ([]specs.Hook, error) {
 func (rt *Runtime) runPoststop(s *store.State, verb string, hooks []specs.Hook, state string, dir int) error {
 	for ; s.PoststopDone < len(hooks); s.PoststopDone++ {
 		i := s.PoststopDone
-		err := rt.hookRunner().run("poststop", i, hooks[i:i+1], s.Bundle, state, s.Annotations)
-		var not *notStartedError
+		err := rt.hookRunner().Run("poststop", i, hooks[i:i+1], s.Bundle, state, s.Annotations)
+		var not *launch.NotStartedError
 		if errors.As(err, &not) {
 			if i > 0 {
 				err = errors.Join(err, s.Write(dir, false))
@@ -152,5 +153,5 @@ func (c *Container) unmountShared() error {
 	if err != nil {
 		return err
 	}
-	return unmount(&c.State, config)
+	return launch.Unmount(&c.State, config)
 }

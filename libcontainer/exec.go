@@ -28,7 +28,7 @@ type execution struct {
 	*Container
 	plan     *plan.Plan
 	spec     *specs.Spec
-	fds      descriptors
+	fds      launch.Descriptors
 	stage    *nsenter.Stage
 	cgroups  *cgroups.Manager
 	cloned2  bool // into a cgroup2 directory
@@ -103,7 +103,7 @@ func (e *execution) run(console int) error {
 	}
 	var err error
 	given := map[string]int{"container": e.Pidfd, "console": console}
-	if e.fds, err = openDescriptors(e.plan, given, len(e.ExtraFDs)); err != nil {
+	if e.fds, err = launch.OpenDescriptors(e.plan, given, len(e.ExtraFDs)); err != nil {
 		return err
 	}
 	if err := e.checkPid(); err != nil {
@@ -200,7 +200,7 @@ func (e *execution) spawn() error {
 	}
 	defer restore()
 	if e.inherits {
-		restore, err := inheritOOMScore(e.Process.OOMScoreAdj, e.rt.log())
+		restore, err := launch.InheritOOMScore(e.Process.OOMScoreAdj, e.rt.log())
 		if err != nil {
 			return err
 		}
@@ -299,7 +299,7 @@ func (e *execution) place() error {
 		return err
 	}
 	if adj := e.Process.OOMScoreAdj; adj != nil && !e.inherits {
-		return setOOMScore(strconv.Itoa(e.stage.Pid), *adj)
+		return launch.SetOOMScore(strconv.Itoa(e.stage.Pid), *adj)
 	}
 	return nil
 }
@@ -308,7 +308,7 @@ func (e *execution) close() {
 	if e.stage != nil {
 		e.stage.Close()
 	}
-	e.fds.close()
+	e.fds.Close()
 	if e.cgroups != nil {
 		e.cgroups.Close()
 	}

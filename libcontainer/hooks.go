@@ -2,6 +2,7 @@ package libcontainer
 
 import (
 	"davit/internal/compile"
+	"davit/internal/launch"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -10,6 +11,6 @@ func hookState(s *specs.Spec, o CreateOptions, status specs.ContainerState, pid 
 	return compile.StateJSON(o.ID, o.Bundle, s.Annotations, status, pid)
 }
 
-func (rt *Runtime) hookRunner() HookRunner {
-	return HookRunner{Environ: rt.Environ, BeforeExec: rt.BeforeExec, Log: rt.log()}
+func (rt *Runtime) hookRunner() launch.HookRunner {
+	return launch.HookRunner{Environ: rt.Environ, BeforeExec: rt.BeforeExec, Log: rt.log()}
 }

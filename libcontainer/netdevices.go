@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"davit/internal/jsonx"
+	"davit/internal/launch"
 	"davit/internal/netdev"
 
 	"golang.org/x/sys/unix"
@@ -44,7 +45,7 @@ func hintDevice(err error) string {
 
 func (c *creation) networkNamespace() (*netdev.Namespace, error) {
 	path := fmt.Sprintf("/proc/%d/ns/net", c.stage.Pid)
-	fd, err := named("open", path)(unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0))
+	fd, err := launch.Named("open", path)(unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0))
 	if err != nil {
 		return nil, err
 	}

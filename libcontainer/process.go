@@ -130,7 +130,7 @@ func (rt *Runtime) Run(o RunOptions) (*Process, error) {
 		return nil, err
 	}
 	if err := c.start(); err != nil {
-		ready.close()
+		ready.Close()
 		return nil, err
 	}
 	c.unlock() // others may exec, kill, pause
@@ -138,8 +138,8 @@ func (rt *Runtime) Run(o RunOptions) (*Process, error) {
 	switch {
 	case ready == nil:
 	case o.Detach:
-		defer ready.close()
-		if err := ready.forward(p.pid, p.PidFD()); err != nil {
+		defer ready.Close()
+		if err := ready.Forward(p.pid, p.PidFD()); err != nil {
 			p.Close()
 			return nil, err
 		}

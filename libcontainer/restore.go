@@ -11,6 +11,7 @@ import (
 	"davit/internal/config"
 	"davit/internal/criu"
 	"davit/internal/host"
+	"davit/internal/launch"
 	"davit/internal/plan"
 	"davit/nsenter"
 	"davit/rootfs"
@@ -132,7 +133,7 @@ func (r *restoration) claimed() error {
 	}
 	r.rt.store().Guard(r.dir)
 	if r.notify {
-		return mkdirNotify(r.dir, r.state.Namespaces&unix.CLONE_NEWUSER != 0)
+		return launch.MkdirNotify(r.dir, r.state.Namespaces&unix.CLONE_NEWUSER != 0)
 	}
 	return nil
 }
@@ -180,7 +181,7 @@ type inherited struct {
 }
 
 func (f *inherited) close() {
-	descriptors(f.opened).close()
+	launch.Descriptors(f.opened).Close()
 	if f.done != nil {
 		f.done()
 	}
@@ -223,7 +224,7 @@ func (r *restoration) request() (*rpc.CriuOpts, inherited, error) {
 		if n.Path == "" {
 			continue
 		}
-		fd, err := openNamespace(n.Path, config.NamespaceFlag(n.Type))
+		fd, err := launch.OpenNamespace(n.Path, config.NamespaceFlag(n.Type))
 		if err != nil {
 			return nil, files, fmt.Errorf("linux.namespaces[%d].path: %w", i, err)
 		}
@@ -353,10 +354,10 @@ func (r *restoration) namespacesMade(pid int) error {
 	}
 	r.hooked = true
 	state := hookState(r.spec, r.CreateOptions, specs.StateCreating, strconv.Itoa(pid))
-	if err := r.rt.hookRunner().run("prestart", 0, h.Prestart, r.Bundle, state, r.spec.Annotations); err != nil { //nolint:staticcheck // deprecated, but engines use it
+	if err := r.rt.hookRunner().Run("prestart", 0, h.Prestart, r.Bundle, state, r.spec.Annotations); err != nil { //nolint:staticcheck // deprecated, but engines use it
 		return err
 	}
-	return r.rt.hookRunner().run("createRuntime", 0, h.CreateRuntime, r.Bundle, state, r.spec.Annotations)
+	return r.rt.hookRunner().Run("createRuntime", 0, h.CreateRuntime, r.Bundle, state, r.spec.Annotations)
 }
 
 func (r *restoration) sendTerminal(master int) error {
@@ -368,7 +369,7 @@ func (r *restoration) sendTerminal(master int) error {
 	case r.Terminal != nil:
 		socket, err = r.Terminal.Socket()
 	default:
-		if socket, err = connect(r.ConsoleSocket, unix.SOCK_STREAM); err == nil {
+		if socket, err = launch.Connect(r.ConsoleSocket, unix.SOCK_STREAM); err == nil {
 			defer unix.Close(socket)
 		}
 	}

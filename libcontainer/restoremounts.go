@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"davit/internal/diagnose"
+	"davit/internal/launch"
 	"davit/internal/plan"
 	"davit/internal/store"
 	"davit/rootfs"
@@ -162,11 +163,11 @@ func (r *restoration) openTrees() (*stagedTrees, error) {
 	t := &stagedTrees{root: -1}
 	var err error
 	root := plan.Descriptor{Kind: plan.TreeRecursive, Path: r.rootPath(), Field: "root.path"}
-	if t.root, err = openDescriptor(&root, nil); err != nil {
-		return t, openFailed(&root, err, diagnose.HintOpen(&root, err))
+	if t.root, err = launch.OpenDescriptor(&root, nil); err != nil {
+		return t, launch.OpenFailed(&root, err, diagnose.HintOpen(&root, err))
 	}
-	maps := idmaps{}
-	defer maps.close()
+	maps := launch.Idmaps{}
+	defer maps.Close()
 	seen := map[string]bool{}
 	for _, m := range externalMountsOf(r.plan) {
 		if seen[m.key] {
@@ -182,11 +183,11 @@ func (r *restoration) openTrees() (*stagedTrees, error) {
 	return t, nil
 }
 
-func (r *restoration) openSource(m *externalMount, maps idmaps) (int, error) {
+func (r *restoration) openSource(m *externalMount, maps launch.Idmaps) (int, error) {
 	d := m.source
 	switch d.Kind {
 	case plan.StateTree:
-		return openTree(&d)
+		return launch.OpenTree(&d)
 	case plan.Path: // a device
 		d.Kind = plan.Tree
 	}
@@ -194,15 +195,15 @@ func (r *restoration) openSource(m *externalMount, maps idmaps) (int, error) {
 	if d.Namespace != plan.NoFD {
 		var err error
 		of := r.plan.Descriptors[d.Namespace-1]
-		if joined, err = openDescriptor(&of, nil); err != nil {
-			return -1, openFailed(&of, err, "")
+		if joined, err = launch.OpenDescriptor(&of, nil); err != nil {
+			return -1, launch.OpenFailed(&of, err, "")
 		}
 		defer unix.Close(joined)
 	}
 	if d.Kind == plan.Instance {
-		return openInstance(&d, joined)
+		return launch.OpenInstance(&d, joined)
 	}
-	return openMapped(&d, joined, nil, maps)
+	return launch.OpenMapped(&d, joined, nil, maps)
 }
 
 // submounts tells CRIU of what came along with the trees. In the container they have the same places below
@@ -283,7 +284,7 @@ func (r *restoration) makeTmp(root int) error {
 	if err != nil {
 		return fmt.Errorf("root.path: mkdir tmp, which CRIU needs in %s: %w", r.rootPath(), err)
 	}
-	r.tmpIn, err = named("fcntl", "root.path")(unix.FcntlInt(uintptr(root), unix.F_DUPFD_CLOEXEC, 0))
+	r.tmpIn, err = launch.Named("fcntl", "root.path")(unix.FcntlInt(uintptr(root), unix.F_DUPFD_CLOEXEC, 0))
 	return err
 }
 

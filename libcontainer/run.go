@@ -4,16 +4,17 @@ import (
 	"errors"
 
 	"davit/internal/compile"
+	"davit/internal/launch"
 	"davit/internal/store"
 
 	"golang.org/x/sys/unix"
 )
 
-func (c *creation) listenNotify() (*notifier, error) {
+func (c *creation) listenNotify() (*launch.Notifier, error) {
 	if !c.notify {
 		return nil, nil
 	}
-	return listenNotify(c.path, c.rt.NotifySocket)
+	return launch.ListenNotify(c.path, c.rt.NotifySocket)
 }
 
 func (c *creation) unlock() {
@@ -23,12 +24,12 @@ func (c *creation) unlock() {
 
 // forward passes on that a container in the foreground is ready. What it returns waits until that is
 // done, once the container's process has ended.
-func (rt *Runtime) forward(ready *notifier, p *Process) (wait func()) {
+func (rt *Runtime) forward(ready *launch.Notifier, p *Process) (wait func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		defer ready.close()
-		if err := ready.forward(0, p.PidFD()); err != nil {
+		defer ready.Close()
+		if err := ready.Forward(0, p.PidFD()); err != nil {
 			rt.log().Warnf("run %s: %v", p.own.ID, err)
 		}
 	}()
@@ -50,7 +51,7 @@ func (c *creation) start() error {
 		c.undo()
 		return err
 	}
-	c.hooks.flush(c.plan)
+	c.hooks.Flush(c.plan)
 	return c.started()
 }
 

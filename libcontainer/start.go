@@ -54,14 +54,14 @@ func (c *Container) Start(trace *Trace) error {
 	if err != nil {
 		return err
 	}
-	defer ready.close()
+	defer ready.Close()
 	// As well: the file of an annotation may be impossible to open.
-	out, err := openHookOutput(c.Annotations, c.Bundle, c.rt.log())
+	out, err := launch.OpenHookOutput(c.Annotations, c.Bundle, c.rt.log())
 	if err != nil {
 		return err
 	}
-	defer out.close()
-	fd, err := connect(filepath.Join(c.Path, compile.StartFile), unix.SOCK_SEQPACKET)
+	defer out.Close()
+	fd, err := launch.Connect(filepath.Join(c.Path, compile.StartFile), unix.SOCK_SEQPACKET)
 	if errors.Is(err, unix.ECONNREFUSED) { // a start before us was killed after its work was done
 		unix.Unlinkat(c.Dir, compile.StartFile, 0)
 		return ErrRunning
@@ -72,7 +72,7 @@ func (c *Container) Start(trace *Trace) error {
 	conn := nsenter.NewConn(fd)
 	defer conn.Close()
 	end := trace.span("wait for the exec")
-	err = c.awaitExec(conn, trace, stageHooks{hookOutput: out})
+	err = c.awaitExec(conn, trace, launch.StageHooks{HookOutput: out})
 	end()
 	if err != nil {
 		return err
@@ -82,31 +82,31 @@ func (c *Container) Start(trace *Trace) error {
 		return err
 	}
 	c.Unlock() // it may take long
-	return ready.forward(c.Pid, c.Pidfd)
+	return ready.Forward(c.Pid, c.Pidfd)
 }
 
-func (c *Container) listenNotify() (*notifier, error) {
+func (c *Container) listenNotify() (*launch.Notifier, error) {
 	if !c.Notify {
 		return nil, nil
 	}
-	return listenNotify(c.Path, c.rt.NotifySocket)
+	return launch.ListenNotify(c.Path, c.rt.NotifySocket)
 }
 
 // awaitExec reads what the stage says on its way from start to exec: nothing,
 // if all is well and nobody traces.
-func (c *Container) awaitExec(conn *nsenter.Conn, trace *Trace, hooks stageHooks) error {
+func (c *Container) awaitExec(conn *nsenter.Conn, trace *Trace, hooks launch.StageHooks) error {
 	made := sync.OnceValue(c.plan)
 	said := false // so that there is a plan
 	x := launch.Exchange{From: conn, Begun: true, Plan: made, Trace: trace.stage,
-		Failed: func(m nsenter.Message) error { return c.explainStart(hooks.fail(made(), m)) },
+		Failed: func(m nsenter.Message) error { return c.explainStart(hooks.Fail(made(), m)) },
 		Output: func(p *plan.Plan, m nsenter.Message) {
 			said = true
-			hooks.message(p, m)
+			hooks.Message(p, m)
 		},
 	}
 	err := x.UntilExec()
 	if err == nil && said {
-		hooks.flush(made())
+		hooks.Flush(made())
 	}
 	return err
 }
@@ -158,7 +158,7 @@ func (c *Container) poststart() error {
 		return err
 	}
 	c.Unlock()
-	err = c.rt.hookRunner().run("poststart", 0, s.Hooks.Poststart, c.Bundle, c.stateNow(specs.StateRunning), c.Annotations)
+	err = c.rt.hookRunner().Run("poststart", 0, s.Hooks.Poststart, c.Bundle, c.stateNow(specs.StateRunning), c.Annotations)
 	if err != nil && c.Relock() { // else what has its cgroup by now is another container
 		err = errors.Join(err, c.killAll())
 	}

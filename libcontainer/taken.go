@@ -19,7 +19,7 @@ func (c *Container) destroyTaken() error {
 		return err
 	}
 	for i := range hooks {
-		if err := c.rt.hookRunner().run("poststop", i, hooks[i:i+1], c.Bundle, state, c.Annotations); err != nil {
+		if err := c.rt.hookRunner().Run("poststop", i, hooks[i:i+1], c.Bundle, state, c.Annotations); err != nil {
 			c.rt.log().Warnf("delete %s: %v", c.ID, err)
 		}
 	}

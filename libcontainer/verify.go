@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"davit/internal/config"
+	"davit/internal/launch"
 	"davit/internal/process"
 	"davit/internal/store"
 	"davit/rootfs"
@@ -285,7 +286,7 @@ func (v *verification) identity() error {
 		if err != nil {
 			return err
 		}
-		v.expect("process.oomScoreAdj", strconv.Itoa(*p.OOMScoreAdj), trimNewline(data))
+		v.expect("process.oomScoreAdj", strconv.Itoa(*p.OOMScoreAdj), launch.TrimNewline(data))
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package libcontainer
+package launch
 
 import (
 	"fmt"
@@ -13,17 +13,17 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// mapIDs writes the mappings of the stage's new user namespace. Without root,
+// MapIDs writes the mappings of the stage's new user namespace. Without root,
 // only the user's own ids may be mapped directly, and ranges by the set-uid
 // helpers newuidmap(1) and newgidmap(1).
-func mapIDs(pid int, l *specs.Linux) error {
+func MapIDs(pid int, l *specs.Linux) error {
 	dir := "/proc/" + strconv.Itoa(pid) + "/"
 	uid, gid := os.Geteuid(), os.Getegid()
 	if uid != 0 && !onlyOwn(l.UIDMappings, uid) {
 		if err := mapByHelper("newuidmap", "/etc/subuid", pid, l.UIDMappings); err != nil {
 			return fmt.Errorf("linux.uidMappings: %w", err)
 		}
-	} else if err := writeProc(dir+"uid_map", rootfs.IDMap(l.UIDMappings)); err != nil {
+	} else if err := WriteProc(dir+"uid_map", rootfs.IDMap(l.UIDMappings)); err != nil {
 		return fmt.Errorf("linux.uidMappings: %w", err)
 	}
 	if uid != 0 && !onlyOwn(l.GIDMappings, gid) {
@@ -33,11 +33,11 @@ func mapIDs(pid int, l *specs.Linux) error {
 		return nil
 	}
 	if uid != 0 { // user_namespaces(7): else an unprivileged user may not write gid_map
-		if err := writeProc(dir+"setgroups", "deny"); err != nil {
+		if err := WriteProc(dir+"setgroups", "deny"); err != nil {
 			return fmt.Errorf("linux.gidMappings: %w", err)
 		}
 	}
-	if err := writeProc(dir+"gid_map", rootfs.IDMap(l.GIDMappings)); err != nil {
+	if err := WriteProc(dir+"gid_map", rootfs.IDMap(l.GIDMappings)); err != nil {
 		return fmt.Errorf("linux.gidMappings: %w", err)
 	}
 	return nil

@@ -1,4 +1,4 @@
-package libcontainer
+package launch
 
 import (
 	"fmt"
@@ -11,10 +11,10 @@ import (
 
 const oomScoreFile = "/oom_score_adj"
 
-// setOOMScore writes process.oomScoreAdj, -1000..1000 (proc_pid_oom_score_adj(5)). The pid may be "self".
-func setOOMScore(pid string, adj int) error {
+// SetOOMScore writes process.oomScoreAdj, -1000..1000 (proc_pid_oom_score_adj(5)). The pid may be "self".
+func SetOOMScore(pid string, adj int) error {
 	path := "/proc/" + pid + oomScoreFile
-	err := writeProc(path, strconv.Itoa(adj))
+	err := WriteProc(path, strconv.Itoa(adj))
 	if err == nil {
 		return nil
 	}
@@ -30,19 +30,19 @@ func oomScore(pid string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return strconv.Atoi(trimNewline(text))
+	return strconv.Atoi(TrimNewline(text))
 }
 
-func trimNewline(b []byte) string {
+func TrimNewline(b []byte) string {
 	if n := len(b); n > 0 && b[n-1] == '\n' {
 		b = b[:n-1]
 	}
 	return string(b)
 }
 
-// inheritOOMScore gives davit, and so the stage that it is about to start, the score; nil is none. Only root may write
+// InheritOOMScore gives davit, and so the stage that it is about to start, the score; nil is none. Only root may write
 // that of a process that is not dumpable. A user may raise a score, and lower it again to what it was.
-func inheritOOMScore(adj *int, lg log.Logger) (restore func(), err error) {
+func InheritOOMScore(adj *int, lg log.Logger) (restore func(), err error) {
 	if adj == nil {
 		return func() {}, nil
 	}
@@ -50,11 +50,11 @@ func inheritOOMScore(adj *int, lg log.Logger) (restore func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("process.oomScoreAdj: %w", err)
 	}
-	if err := setOOMScore("self", *adj); err != nil {
+	if err := SetOOMScore("self", *adj); err != nil {
 		return nil, err
 	}
 	return func() {
-		if err := setOOMScore("self", have); err != nil {
+		if err := SetOOMScore("self", have); err != nil {
 			lg.Warnf("%v", err)
 		}
 	}, nil

@@ -1,4 +1,4 @@
-package libcontainer
+package launch
 
 import (
 	"errors"
@@ -20,10 +20,10 @@ import (
 // hookLinger is how long davit reads a hook's output after its end: what the hook leaves behind may hold it open.
 const hookLinger = time.Second
 
-// notStartedError is why a hook was not started, where that may work another time.
-type notStartedError struct{ error }
+// NotStartedError is why a hook was not started, where that may work another time.
+type NotStartedError struct{ error }
 
-func (e *notStartedError) Unwrap() error { return e.error }
+func (e *NotStartedError) Unwrap() error { return e.error }
 
 // hookRun is a hook that runs.
 type hookRun struct {
@@ -32,11 +32,11 @@ type hookRun struct {
 	in    *sys.FD    // the writing end of its standard input
 	outs  [2]*sys.FD // the reading ends of its standard output and error
 	state string
-	text  *hookOutput
+	text  *HookOutput
 }
 
 // runHook runs a hook to its end, or to its timeout. What the hook writes goes to out.
-func runHook(h *specs.Hook, environ []string, bundle, state string, out *hookOutput) error {
+func runHook(h *specs.Hook, environ []string, bundle, state string, out *HookOutput) error {
 	r, err := startHook(h, environ, bundle, state, out)
 	if err != nil {
 		return err
@@ -66,7 +66,7 @@ func runHook(h *specs.Hook, environ []string, bundle, state string, out *hookOut
 	return nil
 }
 
-func startHook(h *specs.Hook, environ []string, bundle, state string, text *hookOutput) (r *hookRun, err error) {
+func startHook(h *specs.Hook, environ []string, bundle, state string, text *HookOutput) (r *hookRun, err error) {
 	r = &hookRun{state: state, text: text}
 	defer func() {
 		if err != nil {
@@ -76,7 +76,7 @@ func startHook(h *specs.Hook, environ []string, bundle, state string, text *hook
 	}()
 	var in [2]int
 	if err = unix.Pipe2(in[:], unix.O_CLOEXEC); err != nil {
-		return r, &notStartedError{fmt.Errorf("pipe2: %w", err)}
+		return r, &NotStartedError{fmt.Errorf("pipe2: %w", err)}
 	}
 	defer unix.Close(in[0])
 	r.in = sys.Own(in[1])
@@ -84,14 +84,14 @@ func startHook(h *specs.Hook, environ []string, bundle, state string, text *hook
 	for i := range r.outs {
 		var out [2]int
 		if err = unix.Pipe2(out[:], unix.O_CLOEXEC); err != nil {
-			return r, &notStartedError{fmt.Errorf("pipe2: %w", err)}
+			return r, &NotStartedError{fmt.Errorf("pipe2: %w", err)}
 		}
 		defer unix.Close(out[1])
 		r.outs[i], files[1+i] = sys.Own(out[0]), uintptr(out[1])
 	}
 	for _, fd := range [...]*sys.FD{r.in, r.outs[0], r.outs[1]} {
 		if err = unix.SetNonblock(fd.Int(), true); err != nil {
-			return r, &notStartedError{fmt.Errorf("fcntl: %w", err)}
+			return r, &NotStartedError{fmt.Errorf("fcntl: %w", err)}
 		}
 	}
 	args, env := h.Args, h.Env
@@ -113,16 +113,16 @@ func startHook(h *specs.Hook, environ []string, bundle, state string, text *hook
 	})
 	r.pidfd = sys.Own(pidfd)
 	if err != nil {
-		permanent := isPermanent(err)
+		permanent := IsPermanent(err)
 		if err = fmt.Errorf("fork/exec %s: %w", h.Path, err); !permanent {
-			err = &notStartedError{err}
+			err = &NotStartedError{err}
 		}
 	}
 	return r, err
 }
 
-// isPermanent says whether an error of execve(2) is the file's own: trying again leads to the same.
-func isPermanent(err error) bool {
+// IsPermanent says whether an error of execve(2) is the file's own: trying again leads to the same.
+func IsPermanent(err error) bool {
 	for _, errno := range [...]unix.Errno{unix.ENOENT, unix.EACCES, unix.ENOEXEC, unix.ENOTDIR, unix.ELOOP, unix.ENAMETOOLONG,
 		unix.EISDIR, unix.E2BIG, unix.EINVAL, unix.ELIBBAD} {
 		if errors.Is(err, errno) {

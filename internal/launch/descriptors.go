@@ -1,4 +1,4 @@
-package libcontainer
+package launch
 
 import (
 	"errors"
@@ -16,18 +16,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// descriptors are the open ones of a plan, in its order.
-type descriptors []int
+// Descriptors are the open ones of a plan, in its order.
+type Descriptors []int
 
 // at returns a descriptor, -1 for none.
-func (d descriptors) at(fd plan.FD) int {
+func (d Descriptors) at(fd plan.FD) int {
 	if fd == plan.NoFD {
 		return -1
 	}
 	return d[fd-1]
 }
 
-func (d descriptors) close() {
+func (d Descriptors) Close() {
 	for _, fd := range d {
 		if fd >= 0 {
 			unix.Close(fd)
@@ -35,21 +35,21 @@ func (d descriptors) close() {
 	}
 }
 
-// openDescriptors opens what the plan wants of the host, before anything is
+// OpenDescriptors opens what the plan wants of the host, before anything is
 // made. The start socket is opened later: its directory does not exist yet.
 // preserved is how many descriptors the process is given beside them.
-func openDescriptors(p *plan.Plan, given map[string]int, preserved int) (descriptors, error) {
-	fds := make(descriptors, len(p.Descriptors))
+func OpenDescriptors(p *plan.Plan, given map[string]int, preserved int) (Descriptors, error) {
+	fds := make(Descriptors, len(p.Descriptors))
 	for i := range fds {
 		fds[i] = -1
 	}
 	low, err := reserveLow(p, preserved)
-	defer low.close()
+	defer low.Close()
 	if err != nil {
 		return nil, err
 	}
-	maps := idmaps{}
-	defer maps.close()
+	maps := Idmaps{}
+	defer maps.Close()
 	for i := range p.Descriptors {
 		d := p.Descriptors[i]
 		if d.Within { // the place, and whether it is there
@@ -57,12 +57,12 @@ func openDescriptors(p *plan.Plan, given map[string]int, preserved int) (descrip
 		}
 		var err error
 		if d.Kind == plan.Instance {
-			fds[i], err = openInstance(&d, fds.at(d.Namespace))
+			fds[i], err = OpenInstance(&d, fds.at(d.Namespace))
 		} else {
-			fds[i], err = openMapped(&d, fds.at(d.Namespace), given, maps)
+			fds[i], err = OpenMapped(&d, fds.at(d.Namespace), given, maps)
 		}
 		if err != nil {
-			fds.close()
+			fds.Close()
 			return nil, err
 		}
 	}
@@ -72,7 +72,7 @@ func openDescriptors(p *plan.Plan, given map[string]int, preserved int) (descrip
 // reserveLow occupies the lowest free numbers, so that the descriptors opened next have higher numbers than they will have in the
 // stage. nsenter.Spawn hands descriptors over by package syscall, which first copies each one whose number is lower than its
 // new one: without this, thousands of descriptors would count twice against RLIMIT_NOFILE. The caller closes what is returned.
-func reserveLow(p *plan.Plan, preserved int) (descriptors, error) {
+func reserveLow(p *plan.Plan, preserved int) (Descriptors, error) {
 	later := 0 // opened by the stage, or when the state directory is there
 	for i := range p.Descriptors {
 		switch p.Descriptors[i].Kind {
@@ -84,7 +84,7 @@ func reserveLow(p *plan.Plan, preserved int) (descriptors, error) {
 		return nil, nil
 	}
 	n := nsenter.Before + preserved + later
-	low := make(descriptors, 0, n)
+	low := make(Descriptors, 0, n)
 	for range n {
 		fd, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 0)
 		if err != nil {
@@ -95,10 +95,10 @@ func reserveLow(p *plan.Plan, preserved int) (descriptors, error) {
 	return low, nil
 }
 
-// openWithin opens the rest, in the mount namespace of the stage, and gives it to that.
-func openWithin(p *plan.Plan, fds descriptors, stage *nsenter.Stage) error {
-	maps := idmaps{}
-	defer maps.close()
+// OpenWithin opens the rest, in the mount namespace of the stage, and gives it to that.
+func OpenWithin(p *plan.Plan, fds Descriptors, stage *nsenter.Stage) error {
+	maps := Idmaps{}
+	defer maps.Close()
 	for i := range p.Descriptors {
 		if d := &p.Descriptors[i]; d.Within && d.Maps != "" {
 			if _, err := maps.namespace(d.Maps); err != nil {
@@ -115,12 +115,12 @@ func openWithin(p *plan.Plan, fds descriptors, stage *nsenter.Stage) error {
 }
 
 // openInside takes its thread into another mount namespace for good.
-func openInside(p *plan.Plan, fds descriptors, stage *nsenter.Stage, maps idmaps) error {
+func openInside(p *plan.Plan, fds Descriptors, stage *nsenter.Stage, maps Idmaps) error {
 	if err := unix.Unshare(unix.CLONE_FS); err != nil {
 		return fmt.Errorf("unshare: %w", err)
 	}
 	root := fmt.Sprintf("/proc/%d/root", stage.Pid)
-	fd, err := named("open", root)(unix.Open(root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0))
+	fd, err := Named("open", root)(unix.Open(root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0))
 	if err != nil {
 		return err
 	}
@@ -141,7 +141,7 @@ func openInside(p *plan.Plan, fds descriptors, stage *nsenter.Stage, maps idmaps
 		if !d.Within {
 			continue
 		}
-		fd, err := openMapped(d, fds.at(d.Namespace), nil, maps)
+		fd, err := OpenMapped(d, fds.at(d.Namespace), nil, maps)
 		if err != nil {
 			return err
 		}
@@ -154,12 +154,12 @@ func openInside(p *plan.Plan, fds descriptors, stage *nsenter.Stage, maps idmaps
 	return nil
 }
 
-// openMapped opens a descriptor and gives it its mappings; joined is the user namespace that it may take them from.
-func openMapped(d *plan.Descriptor, joined int, given map[string]int, maps idmaps) (int, error) {
-	fd, err := openDescriptor(d, given)
+// OpenMapped opens a descriptor and gives it its mappings; joined is the user namespace that it may take them from.
+func OpenMapped(d *plan.Descriptor, joined int, given map[string]int, maps Idmaps) (int, error) {
+	fd, err := OpenDescriptor(d, given)
 	hint := diagnose.HintOpen(d, err)
 	if err == nil && d.Mapped() {
-		err = maps.apply(fd, d, joined)
+		err = maps.Apply(fd, d, joined)
 		hint = diagnose.HintMap(err)
 	}
 	if err == nil {
@@ -168,18 +168,18 @@ func openMapped(d *plan.Descriptor, joined int, given map[string]int, maps idmap
 	if fd >= 0 {
 		unix.Close(fd)
 	}
-	return -1, openFailed(d, err, hint)
+	return -1, OpenFailed(d, err, hint)
 }
 
-// openFailed names the field that asks for a descriptor.
-func openFailed(d *plan.Descriptor, err error, hint string) error {
+// OpenFailed names the field that asks for a descriptor.
+func OpenFailed(d *plan.Descriptor, err error, hint string) error {
 	if d.Field != "" {
 		err = fault.In(d.Field, err)
 	}
 	return fault.WithHint(err, hint)
 }
 
-func openDescriptor(d *plan.Descriptor, given map[string]int) (int, error) {
+func OpenDescriptor(d *plan.Descriptor, given map[string]int) (int, error) {
 	if d.Below != "" {
 		return openBelow(d)
 	}
@@ -189,28 +189,28 @@ func openDescriptor(d *plan.Descriptor, given map[string]int) (int, error) {
 		if d.Link {
 			flags |= unix.O_NOFOLLOW
 		}
-		return named("open", d.Path)(unix.Open(d.Path, flags, 0))
+		return Named("open", d.Path)(unix.Open(d.Path, flags, 0))
 	case plan.Tree, plan.TreeRecursive:
-		return openTree(d)
+		return OpenTree(d)
 	case plan.Namespace:
-		return openNamespace(d.Path, d.Flags)
+		return OpenNamespace(d.Path, d.Flags)
 	case plan.Proc:
 		return openProc()
 	case plan.Connect:
-		return connect(d.Path, unix.SOCK_STREAM)
+		return Connect(d.Path, unix.SOCK_STREAM)
 	case plan.Given:
 		fd, ok := given[d.Path]
 		if !ok {
 			return -1, fmt.Errorf("no descriptor for %s", d.Path)
 		}
-		return named("dup", d.Path)(unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3))
+		return Named("dup", d.Path)(unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3))
 	}
 	return -1, nil // plan.Listen and plan.StateTree: see openState; plan.Own: the stage opens it
 }
 
 // openBelow opens what lies in the container's root, without leaving that: its content is the image's.
 func openBelow(d *plan.Descriptor) (int, error) {
-	root, err := named("open", d.Below)(unix.Open(d.Below, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0))
+	root, err := Named("open", d.Below)(unix.Open(d.Below, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0))
 	if err != nil {
 		return -1, err
 	}
@@ -219,7 +219,7 @@ func openBelow(d *plan.Descriptor) (int, error) {
 	if d.Link {
 		how.Flags |= unix.O_NOFOLLOW
 	}
-	at, err := named("openat2", d.Path)(unix.Openat2(root, d.Path, &how))
+	at, err := Named("openat2", d.Path)(unix.Openat2(root, d.Path, &how))
 	if err != nil || d.Kind == plan.Path {
 		return at, err
 	}
@@ -228,10 +228,10 @@ func openBelow(d *plan.Descriptor) (int, error) {
 	if d.Kind == plan.TreeRecursive {
 		flags |= unix.AT_RECURSIVE
 	}
-	return named("open_tree", d.Path)(unix.OpenTree(at, "", flags))
+	return Named("open_tree", d.Path)(unix.OpenTree(at, "", flags))
 }
 
-func openTree(d *plan.Descriptor) (int, error) {
+func OpenTree(d *plan.Descriptor) (int, error) {
 	flags := uint(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC)
 	if d.Kind == plan.TreeRecursive {
 		flags |= unix.AT_RECURSIVE
@@ -239,11 +239,11 @@ func openTree(d *plan.Descriptor) (int, error) {
 	if d.Link {
 		flags |= unix.AT_SYMLINK_NOFOLLOW
 	}
-	return named("open_tree", d.Path)(unix.OpenTree(unix.AT_FDCWD, d.Path, flags))
+	return Named("open_tree", d.Path)(unix.OpenTree(unix.AT_FDCWD, d.Path, flags))
 }
 
-// named adds call and subject to an error.
-func named(call, path string) func(int, error) (int, error) {
+// Named adds call and subject to an error.
+func Named(call, path string) func(int, error) (int, error) {
 	return func(fd int, err error) (int, error) {
 		if err != nil {
 			return -1, fmt.Errorf("%s %s: %w", call, path, err)
@@ -252,9 +252,9 @@ func named(call, path string) func(int, error) (int, error) {
 	}
 }
 
-// openNamespace opens a namespace file and checks that it is one of the type.
-func openNamespace(path string, flag uint64) (int, error) {
-	fd, err := named("open", path)(unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0))
+// OpenNamespace opens a namespace file and checks that it is one of the type.
+func OpenNamespace(path string, flag uint64) (int, error) {
+	fd, err := Named("open", path)(unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0))
 	if err != nil {
 		return -1, err
 	}
@@ -271,7 +271,7 @@ func openNamespace(path string, flag uint64) (int, error) {
 
 // openProc opens the host's procfs, and checks that it is one (invariant 4).
 func openProc() (int, error) {
-	fd, err := named("open", "/proc")(unix.Open("/proc", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0))
+	fd, err := Named("open", "/proc")(unix.Open("/proc", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0))
 	if err != nil {
 		return -1, err
 	}
@@ -290,14 +290,14 @@ func socketPath(path string) (short string, done func(), err error) {
 		return path, func() {}, nil
 	}
 	i := strings.LastIndexByte(path, '/')
-	fd, err := named("open", path)(unix.Open(path[:max(i, 0)+1], unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0))
+	fd, err := Named("open", path)(unix.Open(path[:max(i, 0)+1], unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0))
 	if err != nil {
 		return "", nil, err
 	}
 	return fmt.Sprintf("/proc/self/fd/%d/%s", fd, path[i+1:]), func() { unix.Close(fd) }, nil
 }
 
-func connect(path string, kind int) (int, error) {
+func Connect(path string, kind int) (int, error) {
 	short, done, err := socketPath(path)
 	if err != nil {
 		return -1, err
@@ -314,8 +314,8 @@ func connect(path string, kind int) (int, error) {
 	return fd, nil
 }
 
-// listen makes the socket at which the stage waits for start.
-func listen(path string) (int, error) {
+// Listen makes the socket at which the stage waits for start.
+func Listen(path string) (int, error) {
 	short, done, err := socketPath(path)
 	if err != nil {
 		return -1, err
@@ -335,8 +335,8 @@ func listen(path string) (int, error) {
 	return fd, nil
 }
 
-func writeProc(path, text string) error {
-	fd, err := named("open", path)(unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0))
+func WriteProc(path, text string) error {
+	fd, err := Named("open", path)(unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0))
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package libcontainer
+package launch
 
 import (
 	"errors"
@@ -15,17 +15,17 @@ import (
 // A container without a mount namespace of its own has its mounts where others
 // have theirs. They are all below its root directory, and go with it.
 
-// rememberMount notes what the root directory is part of before anything is
+// RememberMount notes what the root directory is part of before anything is
 // mounted over it.
-func rememberMount(s *store.State, config *specs.Spec) error {
+func RememberMount(s *store.State, config *specs.Spec) error {
 	return inMountNamespace(config, func() (err error) {
 		s.RootMount, err = mountID(s.Rootfs)
 		return err
 	})
 }
 
-// unmount removes what covers that, if anything does.
-func unmount(s *store.State, config *specs.Spec) error {
+// Unmount removes what covers that, if anything does.
+func Unmount(s *store.State, config *specs.Spec) error {
 	err := inMountNamespace(config, func() error {
 		id, err := mountID(s.Rootfs)
 		if err != nil || id == s.RootMount {
@@ -57,7 +57,7 @@ func inMountNamespace(config *specs.Spec, f func() error) error {
 		if n.Type != specs.MountNamespace || n.Path == "" {
 			continue
 		}
-		fd, err := openNamespace(n.Path, unix.CLONE_NEWNS)
+		fd, err := OpenNamespace(n.Path, unix.CLONE_NEWNS)
 		if err != nil {
 			return fmt.Errorf("linux.namespaces[%d].path: %w", i, err)
 		}

@@ -1,4 +1,4 @@
-package libcontainer
+package launch
 
 import (
 	"fmt"
@@ -12,11 +12,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// idmaps are user namespaces by their mappings: engines ask for the same ones on many mounts.
-type idmaps map[string]int
+// Idmaps are user namespaces by their mappings: engines ask for the same ones on many mounts.
+type Idmaps map[string]int
 
-// apply gives the mounts of a tree, not attached yet, the mappings: those of the user namespace joined, or d's own.
-func (m idmaps) apply(tree int, d *plan.Descriptor, joined int) error {
+// Apply gives the mounts of a tree, not attached yet, the mappings: those of the user namespace joined, or d's own.
+func (m Idmaps) Apply(tree int, d *plan.Descriptor, joined int) error {
 	ns := joined
 	if d.Maps != "" {
 		var err error
@@ -35,7 +35,7 @@ func (m idmaps) apply(tree int, d *plan.Descriptor, joined int) error {
 	return nil
 }
 
-func (m idmaps) namespace(maps string) (int, error) {
+func (m Idmaps) namespace(maps string) (int, error) {
 	ns, made := m[maps]
 	if !made {
 		var err error
@@ -47,7 +47,7 @@ func (m idmaps) namespace(maps string) (int, error) {
 	return ns, nil
 }
 
-func (m idmaps) close() {
+func (m Idmaps) Close() {
 	for _, ns := range m {
 		unix.Close(ns)
 	}
@@ -68,7 +68,7 @@ func mappedNamespace(maps string) (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	null, err := named("open", "/dev/null")(unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0))
+	null, err := Named("open", "/dev/null")(unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0))
 	if err != nil {
 		return -1, err
 	}
@@ -84,11 +84,11 @@ func mappedNamespace(maps string) (int, error) {
 	}
 	uids, gids, _ := strings.Cut(maps, "\x00")
 	dir := fmt.Sprintf("/proc/%d/", stage.Pid)
-	if err := writeProc(dir+"uid_map", uids); err != nil {
+	if err := WriteProc(dir+"uid_map", uids); err != nil {
 		return -1, err
 	}
-	if err := writeProc(dir+"gid_map", gids); err != nil {
+	if err := WriteProc(dir+"gid_map", gids); err != nil {
 		return -1, err
 	}
-	return named("open", dir+"ns/user")(unix.Open(dir+"ns/user", unix.O_RDONLY|unix.O_CLOEXEC, 0))
+	return Named("open", dir+"ns/user")(unix.Open(dir+"ns/user", unix.O_RDONLY|unix.O_CLOEXEC, 0))
 }

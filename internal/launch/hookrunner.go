@@ -1,4 +1,4 @@
-package libcontainer
+package launch
 
 import (
 	"fmt"
@@ -15,23 +15,23 @@ type HookRunner struct {
 	Log        log.Logger
 }
 
-// run runs hooks on the host, one after the other, in the bundle directory,
+// Run runs hooks on the host, one after the other, in the bundle directory,
 // with state on stdin. The first failure ends it. The first hook has the index from in config.json.
 // Annotations may name files for what the hooks write.
-func (r HookRunner) run(kind string, from int, hooks []specs.Hook, bundle, state string, annotations map[string]string) error {
+func (r HookRunner) Run(kind string, from int, hooks []specs.Hook, bundle, state string, annotations map[string]string) error {
 	if len(hooks) == 0 {
 		return nil
 	}
 	if r.BeforeExec != nil {
 		if err := r.BeforeExec(); err != nil {
-			return &notStartedError{err}
+			return &NotStartedError{err}
 		}
 	}
-	out, err := openHookOutput(annotations, bundle, r.Log)
+	out, err := OpenHookOutput(annotations, bundle, r.Log)
 	if err != nil {
-		return &notStartedError{err}
+		return &NotStartedError{err}
 	}
-	defer out.close()
+	defer out.Close()
 	for i := range hooks {
 		name := fmt.Sprintf("hooks.%s[%d]: %s", kind, from+i, hooks[i].Path)
 		if err := runHook(&hooks[i], r.Environ, bundle, state, out); err != nil {

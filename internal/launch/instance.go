@@ -1,4 +1,4 @@
-package libcontainer
+package launch
 
 import (
 	"errors"
@@ -13,23 +13,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openInstance makes a new procfs, sysfs or mqueue, attached nowhere, of a joined namespace. Without one it is of davit's own;
+// OpenInstance makes a new procfs, sysfs or mqueue, attached nowhere, of a joined namespace. Without one it is of davit's own;
 // if the kernel refuses that, as where the host's is masked, a copy of the host's will do.
-func openInstance(d *plan.Descriptor, joined int) (int, error) {
+func OpenInstance(d *plan.Descriptor, joined int) (int, error) {
 	if d.Namespace == plan.NoFD {
 		fd, err := newInstance(d, -1)
 		if err != nil {
-			fd, err = openTree(&plan.Descriptor{Kind: plan.TreeRecursive, Path: rootfs.HostPath(d.Path)})
+			fd, err = OpenTree(&plan.Descriptor{Kind: plan.TreeRecursive, Path: rootfs.HostPath(d.Path)})
 		}
 		if err != nil {
-			err = openFailed(d, err, "")
+			err = OpenFailed(d, err, "")
 		}
 		return fd, err
 	}
 	fd, err := inNamespaceOf(d, joined)
 	if err != nil {
 		hint := "it takes CAP_SYS_ADMIN over the joined " + config.NamespaceName(d.Flags) + " namespace: let the container join the user namespace that owns that, too"
-		return -1, openFailed(d, fmt.Errorf("%s of the joined %s namespace: %w", d.Path, config.NamespaceName(d.Flags), err), hint)
+		return -1, OpenFailed(d, fmt.Errorf("%s of the joined %s namespace: %w", d.Path, config.NamespaceName(d.Flags), err), hint)
 	}
 	return fd, nil
 }
@@ -59,7 +59,7 @@ func inNamespaceOf(d *plan.Descriptor, ns int) (int, error) {
 
 // newInstance makes the filesystem. A pid namespace is given by its descriptor (Linux 6.18), -1 is the caller's.
 func newInstance(d *plan.Descriptor, pidns int) (int, error) {
-	fs, err := named("fsopen", d.Path)(unix.Fsopen(d.Path, unix.FSOPEN_CLOEXEC))
+	fs, err := Named("fsopen", d.Path)(unix.Fsopen(d.Path, unix.FSOPEN_CLOEXEC))
 	if err != nil {
 		return -1, err
 	}
@@ -85,5 +85,5 @@ func newInstance(d *plan.Descriptor, pidns int) (int, error) {
 	if err := unix.FsconfigCreate(fs); err != nil {
 		return -1, fmt.Errorf("fsconfig %s: %w", d.Path, err)
 	}
-	return named("fsmount", d.Path)(unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, int(d.Set)))
+	return Named("fsmount", d.Path)(unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, int(d.Set)))
 }

@@ -1,4 +1,4 @@
-package libcontainer
+package launch
 
 import (
 	"bytes"
@@ -33,8 +33,8 @@ const (
 // writable: it cannot put other files there, or fill the host's /run.
 const nobody = 1<<32 - 2
 
-// mkdirNotify makes the directory in the state directory dir. foreign: the container's root is not davit's.
-func mkdirNotify(dir int, foreign bool) error {
+// MkdirNotify makes the directory in the state directory dir. foreign: the container's root is not davit's.
+func MkdirNotify(dir int, foreign bool) error {
 	if err := unix.Mkdirat(dir, compile.NotifyDir, 0o755); err != nil {
 		return fmt.Errorf("mkdir %s: %w", compile.NotifyDir, err)
 	}
@@ -55,21 +55,21 @@ func mkdirNotify(dir int, foreign bool) error {
 	return nil
 }
 
-// notifier forwards a container's readiness.
-type notifier struct {
+// Notifier forwards a container's readiness.
+type Notifier struct {
 	socket *sys.FD
 	path   string
 	host   string // the host's NOTIFY_SOCKET
 }
 
-// listenNotify makes the container's socket, if there is somebody to forward to
+// ListenNotify makes the container's socket, if there is somebody to forward to
 // and the container was made with one; else it returns nil.
-func listenNotify(stateDir, host string) (*notifier, error) {
+func ListenNotify(stateDir, host string) (*Notifier, error) {
 	dir := filepath.Join(stateDir, compile.NotifyDir)
 	if host == "" || unix.Access(dir, unix.F_OK) != nil {
 		return nil, nil
 	}
-	n := &notifier{path: filepath.Join(dir, notifyFile), host: host}
+	n := &Notifier{path: filepath.Join(dir, notifyFile), host: host}
 	short, done, err := socketPath(n.path)
 	if err != nil {
 		return nil, err
@@ -91,22 +91,22 @@ func listenNotify(stateDir, host string) (*notifier, error) {
 		return unix.Bind(socket, &unix.SockaddrUnix{Name: short})
 	})
 	if err != nil {
-		n.close()
+		n.Close()
 		return nil, fmt.Errorf("bind %s: %w", n.path, err)
 	}
 	return n, nil
 }
 
-func (n *notifier) close() {
+func (n *Notifier) Close() {
 	if n != nil {
 		n.socket.Close()
 		unix.Unlink(n.path)
 	}
 }
 
-// forward waits until the container says that it is ready, and passes that on
+// Forward waits until the container says that it is ready, and passes that on
 // (for pid, see tell); or until its process has ended.
-func (n *notifier) forward(pid, pidfd int) error {
+func (n *Notifier) Forward(pid, pidfd int) error {
 	var buf [maxNotification]byte
 	for ended := false; ; {
 		fds := []unix.PollFd{{Fd: int32(n.socket.Int()), Events: unix.POLLIN}, {Fd: int32(pidfd), Events: unix.POLLIN}}
@@ -139,8 +139,8 @@ func isReady(message string) bool {
 // tell passes on that the container is ready, and that process pid is the service's
 // from now on (0: davit stays it); then it waits until systemd has read that, which must happen before
 // the sender ends (sd_notify_barrier(3)).
-func (n *notifier) tell(pid int) error {
-	host, err := connect(n.host, unix.SOCK_DGRAM)
+func (n *Notifier) tell(pid int) error {
+	host, err := Connect(n.host, unix.SOCK_DGRAM)
 	if err != nil {
 		return fmt.Errorf("NOTIFY_SOCKET: %w", err)
 	}

@@ -1,4 +1,4 @@
-package libcontainer
+package launch
 
 import (
 	"errors"
@@ -20,17 +20,17 @@ import (
 // hookLimit is how many bytes of a hook's output davit keeps for an error or the log: the last ones.
 const hookLimit = 4096
 
-// hookOutput takes what hooks write to stdout and stderr, of all kinds of hooks. Its zero value has no files.
-type hookOutput struct {
+// HookOutput takes what hooks write to stdout and stderr, of all kinds of hooks. Its zero value has no files.
+type HookOutput struct {
 	files [2]int // descriptors, 0 for none
 	text  []byte // the end of what the current hook has written to either
 	cut   bool   // there was more before
 	lg    log.Logger
 }
 
-// openHookOutput opens the files that annotations name; a relative path is one below the bundle.
-func openHookOutput(annotations map[string]string, bundle string, lg log.Logger) (*hookOutput, error) {
-	o := &hookOutput{lg: lg}
+// OpenHookOutput opens the files that annotations name; a relative path is one below the bundle.
+func OpenHookOutput(annotations map[string]string, bundle string, lg log.Logger) (*HookOutput, error) {
+	o := &HookOutput{lg: lg}
 	for i, name := range [...]string{config.AnnotationHooksStdout, config.AnnotationHooksStderr} {
 		path, ok := annotations[name]
 		if !ok {
@@ -42,7 +42,7 @@ func openHookOutput(annotations map[string]string, bundle string, lg log.Logger)
 		// O_NOCTTY and O_NONBLOCK: it may be a terminal, or a fifo without a reader.
 		fd, err := unix.Open(path, unix.O_CREAT|unix.O_WRONLY|unix.O_APPEND|unix.O_CLOEXEC|unix.O_NOCTTY|unix.O_NONBLOCK, 0o600)
 		if err != nil {
-			o.close()
+			o.Close()
 			return nil, fault.In(fmt.Sprintf("annotations[%s]", name), fmt.Errorf("open %s: %w", path, err))
 		}
 		o.files[i] = fd
@@ -50,7 +50,7 @@ func openHookOutput(annotations map[string]string, bundle string, lg log.Logger)
 	return o, nil
 }
 
-func (o *hookOutput) close() {
+func (o *HookOutput) Close() {
 	if o == nil {
 		return
 	}
@@ -63,7 +63,7 @@ func (o *hookOutput) close() {
 }
 
 // add takes what a hook has written to stream 1 or 2. It never fails: a full disk is not the hook's fault.
-func (o *hookOutput) add(stream int, text []byte) {
+func (o *HookOutput) add(stream int, text []byte) {
 	if fd := o.files[stream-1]; fd > 0 {
 		memfd.WriteAll(fd, text)
 	}
@@ -74,7 +74,7 @@ func (o *hookOutput) add(stream int, text []byte) {
 }
 
 // take returns the end of what the current hook has written, and forgets it: the next hook's follows.
-func (o *hookOutput) take() string {
+func (o *HookOutput) take() string {
 	text := strings.TrimSpace(string(o.text))
 	if o.cut {
 		text = "… " + text
@@ -99,32 +99,32 @@ func (t told) Lines() []string {
 }
 
 // log logs what a hook has written that succeeded.
-func (o *hookOutput) log(name string) {
+func (o *HookOutput) log(name string) {
 	if text := o.take(); text != "" {
 		o.lg.Debugf("%s: %s", name, text)
 	}
 }
 
-// stageHooks is the output of the hooks that the stage runs, which it tells in messages.
-type stageHooks struct {
-	*hookOutput
+// StageHooks is the output of the hooks that the stage runs, which it tells in messages.
+type StageHooks struct {
+	*HookOutput
 	step int // whose hook has written last
 }
 
-// message takes a message of kind nsenter.Output of the plan p.
-func (h *stageHooks) message(p *plan.Plan, m nsenter.Message) {
+// Message takes a message of kind nsenter.Output of the plan p.
+func (h *StageHooks) Message(p *plan.Plan, m nsenter.Message) {
 	if m.Step != h.step {
-		h.flush(p)
+		h.Flush(p)
 		h.step = m.Step
 	}
-	if h.hookOutput != nil && (m.Value == 1 || m.Value == 2) {
+	if h.HookOutput != nil && (m.Value == 1 || m.Value == 2) {
 		h.add(int(m.Value), []byte(m.Detail))
 	}
 }
 
-// flush logs what a hook has written, once it has succeeded: when another begins, or there is none any more.
-func (h *stageHooks) flush(p *plan.Plan) {
-	if h.hookOutput == nil {
+// Flush logs what a hook has written, once it has succeeded: when another begins, or there is none any more.
+func (h *StageHooks) Flush(p *plan.Plan) {
+	if h.HookOutput == nil {
 		return
 	}
 	name := "hook"
@@ -137,14 +137,14 @@ func (h *stageHooks) flush(p *plan.Plan) {
 	h.log(name)
 }
 
-// fail returns the error of a step, with what its hook has written.
-func (h *stageHooks) fail(p *plan.Plan, m nsenter.Message) error {
+// Fail returns the error of a step, with what its hook has written.
+func (h *StageHooks) Fail(p *plan.Plan, m nsenter.Message) error {
 	if m.Step != h.step {
-		h.flush(p)
+		h.Flush(p)
 	}
 	err := diagnose.Step(p, m)
 	var e *fault.Error
-	if h.hookOutput != nil && errors.As(err, &e) && strings.HasPrefix(m.Call, "hook") {
+	if h.HookOutput != nil && errors.As(err, &e) && strings.HasPrefix(m.Call, "hook") {
 		if text := h.take(); text != "" {
 			e.Err = told(text)
 		}
