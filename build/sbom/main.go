@@ -20,14 +20,16 @@ import (
 
 // licenses of what is linked in, as NOTICE has them.
 var licenses = map[string]string{
-	"github.com/containerd/console":          "Apache-2.0",
-	"github.com/opencontainers/runtime-spec": "Apache-2.0",
-	"github.com/pelletier/go-toml/v2":        "MIT",
-	"github.com/vishvananda/netlink":         "Apache-2.0",
-	"github.com/vishvananda/netns":           "Apache-2.0",
-	"golang.org/x/sys":                       "BSD-3-Clause",
-	"libseccomp-dev":                         "LGPL-2.1-only",
-	"libc6-dev":                              "LGPL-2.1-or-later",
+	"github.com/containerd/console":                "Apache-2.0",
+	"github.com/opencontainers/runtime-spec":       "Apache-2.0",
+	"github.com/pelletier/go-toml/v2":              "MIT",
+	"github.com/vishvananda/netlink":               "Apache-2.0",
+	"github.com/vishvananda/netns":                 "Apache-2.0",
+	"github.com/aperturerobotics/protobuf-go-lite": "BSD-3-Clause",
+	"github.com/checkpoint-restore/go-criu/v8":     "Apache-2.0",
+	"golang.org/x/sys":                             "BSD-3-Clause",
+	"libseccomp-dev":                               "LGPL-2.1-only",
+	"libc6-dev":                                    "LGPL-2.1-or-later",
 }
 
 type pkg struct {
