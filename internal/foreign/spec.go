@@ -71,7 +71,9 @@ func (c *container) confine(s *specs.Spec) {
 	p.NoNewPrivileges = k.noNewPrivileges
 	p.ApparmorProfile, p.SelinuxLabel = k.apparmor, k.label
 	p.Capabilities = k.capabilities
-	p.Rlimits = k.rlimits
+	if k.rlimits != nil { // most runc have those of the process only in config.json
+		p.Rlimits = k.rlimits
+	}
 	p.OOMScoreAdj = k.oomScoreAdj
 	p.User.Umask = k.umask
 }

@@ -51,6 +51,10 @@ func (b *box) disguise(maker string, change func(state map[string]any)) {
 	name := "status"
 	if maker == "runc" {
 		name = "state.json"
+		capabilities := map[string]any{} // runc has no tags there
+		for set, list := range spec.Process.Capabilities {
+			capabilities[strings.ToUpper(set[:1])+set[1:]] = list
+		}
 		hooks := map[string]any{"poststop": spec.Hooks["poststop"]}
 		state = map[string]any{
 			"id": "c1", "init_process_pid": own.Pid, "init_process_start": start, "created": "2026-11-30T02:11:46.615314565Z", "rootless": false,
@@ -58,7 +62,7 @@ func (b *box) disguise(maker string, change func(state map[string]any)) {
 			"external_descriptors": []string{"/dev/null", "/dev/null", "/dev/null"}, "intel_rdt_path": "",
 			"config": map[string]any{
 				"no_pivot_root": false, "rootfs": own.Rootfs, "umask": nil, "version": "1.2.1", "no_new_privileges": spec.Process.NoNewPrivileges,
-				"labels": []string{"bundle=" + own.Bundle, "who=test"}, "Hooks": hooks, "capabilities": spec.Process.Capabilities,
+				"labels": []string{"bundle=" + own.Bundle, "who=test"}, "Hooks": hooks, "capabilities": capabilities,
 				"namespaces": []map[string]string{{"type": "NEWPID", "path": ""}, {"type": "NEWNS", "path": ""}},
 				"cgroups":    map[string]any{"name": "c1", "scope_prefix": ""},
 				"seccomp":    seccomp,
@@ -121,6 +125,8 @@ func (b *box) adopted(maker string) {
 	has("sleep", "ps", "c1")
 	has("inside", "exec", "c1", "echo", "inside")
 	has("NoNewPrivs:\t1", "exec", "c1", "cat", "/proc/self/status")
+	has("Max open files            1024", "exec", "c1", "cat", "/proc/self/limits")
+	has("CapBnd:\t0000000000000020", "exec", "c1", "cat", "/proc/self/status")
 	b.davit("pause", "c1")
 	has(`"status": "paused"`, "state", "c1")
 	if out, status := b.try("exec", "c1", "true"); status == 0 {
@@ -204,7 +210,7 @@ func (b *box) updates(maker string) {
 
 // adoptable makes a bundle whose poststop hook leaves a line.
 func adoptable(t *testing.T) *box {
-	b := newBox(t, `process.args=["sleep","1000"]`)
+	b := newBox(t, `process.args=["sleep","1000"]`, `process.capabilities={"bounding":["CAP_KILL"]}`)
 	b.edit(fmt.Sprintf(`hooks={"poststop":[{"path":"/bin/sh","args":["sh","-c","echo stopped >>%s/hook"]}]}`, b.work))
 	return b
 }
@@ -371,11 +377,15 @@ func TestAdoptPeers(t *testing.T) {
 			if found, _ := filepath.Glob(filepath.Join(cache, suite, "usr/*bin", maker)); len(found) == 0 {
 				continue
 			}
-			for _, verb := range []string{"create", "run"} {
+			for _, verb := range []string{"create", "run", "run of the host's pids"} {
 				t.Run(strings.Join([]string{suite, maker, verb}, " "), func(t *testing.T) {
 					b := adoptable(t)
 					if maker == "runc" {
 						b.edit(`linux.seccomp={"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["personality"],"action":"SCMP_ACT_ERRNO"}]}`)
+					}
+					verb, _, pids := strings.Cut(verb, " ")
+					if pids {
+						b.edit(`linux.namespaces=[{"type":"mount"},{"type":"ipc"},{"type":"uts"},{"type":"network"}]`)
 					}
 					args := []string{filepath.Join(cache, suite), maker, "--root", b.root, verb, "--bundle", b.bundle, "c1"}
 					if verb == "run" {
