@@ -131,3 +131,49 @@ func TestNoticeNamesWhatIsLinked(t *testing.T) {
 		}
 	}
 }
+
+// rawOpens are how many calls that make a descriptor each package has outside internal/sys, where they belong: with EINTR, close-on-exec and
+// an owner. A number only shrinks.
+var rawOpens = map[string]int{
+	".": 4, "cgroups": 2, "cgroups/fs": 2, "cgroups/systemd": 1, "internal/criu": 4, "internal/diagnose": 3,
+	"internal/foreign": 1, "internal/host": 8, "internal/launch": 22, "internal/memfd": 6, "internal/netdev": 1, "internal/seccomp": 3,
+	"internal/store": 9, "libcontainer": 21, "nsenter": 3,
+}
+
+// TestRawOpens: no package gets more of them.
+func TestRawOpens(t *testing.T) {
+	raw := regexp.MustCompile(`unix\.(Open|Openat|Openat2|OpenTree|Socket|Socketpair|Pipe2|PidfdOpen|MemfdCreate|Fsopen|Fsmount)\(`)
+	found := map[string]int{}
+	for _, top := range []string{".", "cgroups", "internal", "libcontainer", "nsenter", "rootfs"} {
+		err := filepath.WalkDir(top, func(path string, d os.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			if d.IsDir() && top == "." && path != "." {
+				return filepath.SkipDir
+			}
+			if d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+				return nil
+			}
+			source, err := os.ReadFile(path)
+			if n := len(raw.FindAll(source, -1)); n > 0 {
+				found[filepath.ToSlash(filepath.Dir(path))] += n
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	delete(found, "internal/sys")
+	for dir, n := range found {
+		if n > rawOpens[dir] {
+			t.Errorf("%s has %d calls that make a descriptor, and had %d: use internal/sys", dir, n, rawOpens[dir])
+		}
+	}
+	for dir, n := range rawOpens {
+		if found[dir] < n {
+			t.Errorf("%s has %d calls that make a descriptor: write that down in place of %d", dir, found[dir], n)
+		}
+	}
+}
