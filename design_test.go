@@ -41,7 +41,7 @@ func TestDesignNamesWhatExists(t *testing.T) {
 func TestImportsGoOneWay(t *testing.T) {
 	rank := map[string]int{"internal/sys": 0, "internal/show": 0, "internal/cli": 0, "internal/jsonx": 0, "internal/memfd": 0, "internal/log": 0, "internal/fault": 0, "internal/criu": 1,
 		"internal/config": 1, "internal/host": 1, "internal/plan": 2, "rootfs": 3, "internal/process": 3,
-		"internal/seccomp": 3, "cgroups": 3, "nsenter": 3, "internal/netdev": 3, "internal/resctrl": 3, "internal/compile": 4, "internal/diagnose": 4, "internal/store": 5, "internal/launch": 5, "internal/foreign": 6, "libcontainer": 7, "internal/inspect": 8, ".": 9}
+		"internal/seccomp": 3, "cgroups": 3, "nsenter": 3, "internal/netdev": 3, "internal/resctrl": 3, "internal/compile": 4, "internal/diagnose": 4, "internal/store": 5, "internal/launch": 6, "internal/foreign": 6, "libcontainer": 7, "internal/inspect": 8, ".": 9}
 	room := func(importPath string) string { // the package, or the one that it is in
 		names := strings.SplitN(strings.TrimPrefix(importPath, "davit/"), "/", 3)
 		if names[0] == "internal" && len(names) > 1 {
