@@ -91,7 +91,7 @@ func hintRoot(err error) error {
 	if !errors.Is(err, unix.EACCES) || os.Geteuid() == 0 {
 		return err
 	}
-	return fault.WithHint(err, fmt.Sprintf("without root the states are below $XDG_RUNTIME_DIR, which a login sets: export XDG_RUNTIME_DIR=/run/user/%d, or give --root a directory of your own", os.Getuid()))
+	return fault.WithHint(err, fmt.Sprintf("without root the states are below $XDG_RUNTIME_DIR, which a login sets: export XDG_RUNTIME_DIR=/run/user/%d, or give option Root a directory of your own", os.Getuid()))
 }
 
 // exists is the error of an id that is taken, with what would free it.
