@@ -13,6 +13,7 @@ import (
 	"davit/cgroups"
 	"davit/internal/compile"
 	"davit/internal/config"
+	"davit/internal/fault"
 	"davit/internal/host"
 	"davit/internal/launch"
 	"davit/internal/memfd"
@@ -150,7 +151,7 @@ func (o *CreateOptions) checkTerminal(terminal bool) error {
 	case terminal && o.Terminal != nil && o.ConsoleSocket != "":
 		return errors.New("option ConsoleSocket: only with option Detach: without it, the terminal is davit's own")
 	case terminal && !given:
-		return errors.New("process.terminal: true, but there is nobody to take the terminal: give option ConsoleSocket, use run without option Detach, or set it to false")
+		return fault.At("process.terminal", "true, but there is nobody to take the terminal: give option ConsoleSocket, use run without option Detach, or set it to false")
 	case !terminal && o.ConsoleSocket != "":
 		return errors.New("option ConsoleSocket: the config has process.terminal false")
 	}
@@ -221,7 +222,7 @@ func (c *creation) group() error {
 		return nil
 	}
 	if err := c.rdt.Make(); err != nil {
-		return fmt.Errorf("linux.intelRdt: %w", err)
+		return fault.In("linux.intelRdt", err)
 	}
 	// Known only now to be its own.
 	c.state.Resctrl, c.state.ResctrlMon = c.rdt.Dir, c.rdt.Mon
@@ -372,12 +373,12 @@ func (c *creation) putInPlace() error {
 	c.state.Cgroup = cg.State()
 	if offsets := s.Linux.TimeOffsets; len(offsets) > 0 {
 		if err := launch.WriteProc(fmt.Sprintf("/proc/%d/timens_offsets", c.stage.Pid), compile.TimeOffsets(offsets)); err != nil {
-			return fmt.Errorf("linux.timeOffsets: %w", err)
+			return fault.In("linux.timeOffsets", err)
 		}
 	}
 	if c.rdt != nil {
 		if err := c.rdt.Add(c.stage.Pid); err != nil {
-			return fmt.Errorf("linux.intelRdt: %w", err)
+			return fault.In("linux.intelRdt", err)
 		}
 	}
 	if err := c.moveDevices(); err != nil {
@@ -406,7 +407,7 @@ func (c *creation) stageDied() error {
 	c.stage.PidFD = -1
 	if status.Signaled() && status.Signal() == unix.SIGKILL {
 		if m := c.spec.Linux.Resources.Memory; m != nil && m.Limit != nil && c.cgroups.OOMKills() > 0 {
-			return withHint(fmt.Errorf("linux.resources.memory.limit: the stage was killed, out of memory, before the container was created: the limit is %s", inBytes(*m.Limit)),
+			return withHint(fault.At("linux.resources.memory.limit", "the stage was killed, out of memory, before the container was created: the limit is %s", inBytes(*m.Limit)),
 				"raise the limit")
 		}
 		return errors.New("the stage was killed (SIGKILL) before the container was created: by the out-of-memory killer, or by hand")

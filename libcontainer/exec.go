@@ -11,6 +11,7 @@ import (
 	"davit/cgroups"
 	"davit/internal/compile"
 	"davit/internal/config"
+	"davit/internal/fault"
 	"davit/internal/host"
 	"davit/internal/launch"
 	"davit/internal/plan"
@@ -90,7 +91,7 @@ func (c *Container) mayExec(o ExecOptions) error {
 	}
 	switch given := o.ConsoleSocket != ""; {
 	case o.Terminal == nil && o.Process.Terminal && !given:
-		return errors.New("process.terminal: a detached process with a terminal needs option ConsoleSocket")
+		return fault.At("process.terminal", "a detached process with a terminal needs option ConsoleSocket")
 	case given && (o.Terminal != nil || !o.Process.Terminal):
 		return errors.New("option ConsoleSocket: only for a detached process with a terminal")
 	}
@@ -236,7 +237,7 @@ func (e *execution) initialAffinity() (restore func(), err error) {
 	}
 	mask, err := process.ListMask(a.Initial)
 	if err != nil {
-		return nil, fmt.Errorf("process.execCPUAffinity.initial: %w", err)
+		return nil, fault.In("process.execCPUAffinity.initial", err)
 	}
 	var set, old unix.CPUSet
 	for i := range mask {
@@ -252,7 +253,7 @@ func (e *execution) initialAffinity() (restore func(), err error) {
 	}
 	if err != nil {
 		runtime.UnlockOSThread()
-		return nil, fmt.Errorf("process.execCPUAffinity.initial: sched_setaffinity %s: %w", a.Initial, err)
+		return nil, fault.In("process.execCPUAffinity.initial", fmt.Errorf("sched_setaffinity %s: %w", a.Initial, err))
 	}
 	return func() {
 		unix.SchedSetaffinity(0, &old)

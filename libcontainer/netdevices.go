@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"davit/internal/fault"
 	"davit/internal/jsonx"
 	"davit/internal/launch"
 	"davit/internal/netdev"
@@ -21,7 +22,7 @@ func (c *creation) moveDevices() error {
 	var err error
 	// Open until the container is created: the stage may end, and the namespace with it.
 	if c.network, err = c.networkNamespace(); err != nil {
-		return fmt.Errorf("linux.netDevices: %w", err)
+		return fault.In("linux.netDevices", err)
 	}
 	for _, host := range jsonx.SortedKeys(devices) {
 		m, err := c.network.Move(host, devices[host].Name)

@@ -10,6 +10,7 @@ import (
 	"davit/internal/compile"
 	"davit/internal/config"
 	"davit/internal/config/specjson"
+	"davit/internal/fault"
 	"davit/internal/jsonx"
 	"davit/internal/resctrl"
 	"davit/internal/store"
@@ -34,7 +35,7 @@ func (c *Container) Update(change *specs.LinuxResources, l3, bandwidth string) e
 		return wrongState("update", status)
 	}
 	if c.Taken != nil && l3+bandwidth != "" {
-		return fmt.Errorf("linux.intelRdt: %w", &store.ForeignError{Maker: c.Taken.Maker()})
+		return fault.In("linux.intelRdt", &store.ForeignError{Maker: c.Taken.Maker()})
 	}
 	s, err := c.Spec()
 	if err != nil {
@@ -114,7 +115,7 @@ func (c *Container) updateSchemata(s *specs.Spec, l3, bandwidth string, m *cgrou
 		undo, err = c.makeClass(g, m)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("linux.intelRdt: %w", err)
+		return nil, fault.In("linux.intelRdt", err)
 	}
 	s.Linux.IntelRdt = &now
 	return undo, nil

@@ -21,24 +21,24 @@ func MapIDs(pid int, l *specs.Linux) error {
 	uid, gid := os.Geteuid(), os.Getegid()
 	if uid != 0 && !onlyOwn(l.UIDMappings, uid) {
 		if err := mapByHelper("newuidmap", "/etc/subuid", pid, l.UIDMappings); err != nil {
-			return fmt.Errorf("linux.uidMappings: %w", err)
+			return fault.In("linux.uidMappings", err)
 		}
 	} else if err := WriteProc(dir+"uid_map", rootfs.IDMap(l.UIDMappings)); err != nil {
-		return fmt.Errorf("linux.uidMappings: %w", err)
+		return fault.In("linux.uidMappings", err)
 	}
 	if uid != 0 && !onlyOwn(l.GIDMappings, gid) {
 		if err := mapByHelper("newgidmap", "/etc/subgid", pid, l.GIDMappings); err != nil {
-			return fmt.Errorf("linux.gidMappings: %w", err)
+			return fault.In("linux.gidMappings", err)
 		}
 		return nil
 	}
 	if uid != 0 { // user_namespaces(7): else an unprivileged user may not write gid_map
 		if err := WriteProc(dir+"setgroups", "deny"); err != nil {
-			return fmt.Errorf("linux.gidMappings: %w", err)
+			return fault.In("linux.gidMappings", err)
 		}
 	}
 	if err := WriteProc(dir+"gid_map", rootfs.IDMap(l.GIDMappings)); err != nil {
-		return fmt.Errorf("linux.gidMappings: %w", err)
+		return fault.In("linux.gidMappings", err)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"runtime"
 
+	"davit/internal/fault"
 	"davit/internal/store"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -45,7 +46,7 @@ func Unmount(s *store.State, config *specs.Spec) error {
 func mountID(path string) (uint64, error) {
 	var st unix.Statx_t
 	if err := unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_MNT_ID, &st); err != nil {
-		return 0, fmt.Errorf("root.path: statx %s: %w", path, err)
+		return 0, fault.In("root.path", fmt.Errorf("statx %s: %w", path, err))
 	}
 	return st.Mnt_id, nil
 }
@@ -59,7 +60,7 @@ func inMountNamespace(config *specs.Spec, f func() error) error {
 		}
 		fd, err := OpenNamespace(n.Path, unix.CLONE_NEWNS)
 		if err != nil {
-			return fmt.Errorf("linux.namespaces[%d].path: %w", i, err)
+			return fault.In(fmt.Sprintf("linux.namespaces[%d].path", i), err)
 		}
 		defer unix.Close(fd)
 		result := make(chan error)

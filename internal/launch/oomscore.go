@@ -18,7 +18,7 @@ func SetOOMScore(pid string, adj int) error {
 	if err == nil {
 		return nil
 	}
-	err = fmt.Errorf("process.oomScoreAdj: %d: %w", adj, err)
+	err = fault.In("process.oomScoreAdj", fmt.Errorf("%d: %w", adj, err))
 	if have, readErr := oomScore(pid); readErr == nil && adj < have {
 		return fault.WithHint(err, fmt.Sprintf("lowering the score (it is %d) needs CAP_SYS_RESOURCE", have))
 	}
@@ -48,7 +48,7 @@ func InheritOOMScore(adj *int, lg log.Logger) (restore func(), err error) {
 	}
 	have, err := oomScore("self")
 	if err != nil {
-		return nil, fmt.Errorf("process.oomScoreAdj: %w", err)
+		return nil, fault.In("process.oomScoreAdj", err)
 	}
 	if err := SetOOMScore("self", *adj); err != nil {
 		return nil, err
