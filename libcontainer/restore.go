@@ -13,6 +13,7 @@ import (
 	"davit/internal/host"
 	"davit/internal/launch"
 	"davit/internal/plan"
+	"davit/internal/store"
 	"davit/nsenter"
 	"davit/rootfs"
 
@@ -160,6 +161,7 @@ func (r *restoration) run() error {
 	r.rt.log().Debugf("criu %s: restore from %s", r.criu.Version, r.images.path)
 	if _, err = r.criu.Do(rpc.CriuReqType_RESTORE, request, r.event); err != nil {
 		r.criu.Kill()
+		r.endRestored()
 		return criuFailed(err, r.images, restoreLog)
 	}
 	if r.stage == nil {
@@ -171,6 +173,21 @@ func (r *restoration) run() error {
 		return err
 	}
 	return r.record()
+}
+
+// endRestored kills what a CRIU that was killed has made, and reaps what of it is a child of this process: the first process of a
+// pid namespace ends only when all others there are reaped.
+func (r *restoration) endRestored() {
+	for end := time.Now().Add(store.KillTimeout); time.Now().Before(end); time.Sleep(dying / 20) {
+		pids, err := r.cgroups.Pids()
+		if err != nil || len(pids) == 0 {
+			return
+		}
+		_ = r.cgroups.Kill(unix.SIGKILL)
+		for _, pid := range pids {
+			_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil)
+		}
+	}
 }
 
 // inherited are descriptors that CRIU is started with: davit's standard streams, and those that are opened

@@ -260,6 +260,16 @@ func (p *Process) send(request *rpc.CriuReq) error {
 func (p *Process) receive() (*rpc.CriuResp, int, error) {
 	data, control := make([]byte, 64<<10), make([]byte, unix.CmsgSpace(4))
 	for {
+		// The socket alone does not tell CRIU's end: processes that it was making hold the other end, too.
+		ready := [...]unix.PollFd{{Fd: int32(p.socket), Events: unix.POLLIN}, {Fd: int32(p.pidfd), Events: unix.POLLIN}}
+		if _, err := unix.Poll(ready[:], -1); err == unix.EINTR {
+			continue
+		} else if err != nil {
+			return nil, -1, fmt.Errorf("poll: %w", err)
+		}
+		if ready[0].Revents == 0 {
+			return nil, -1, p.died()
+		}
 		n, nc, _, _, err := unix.Recvmsg(p.socket, data, control, unix.MSG_CMSG_CLOEXEC)
 		switch {
 		case err == unix.EINTR:

@@ -371,3 +371,90 @@ func TestCheckpointHooks(t *testing.T) {
 		t.Errorf("hooks: %s", got)
 	}
 }
+
+// A checkpoint that fails leaves the container running, also if CRIU is killed; a restore that fails leaves nothing.
+func TestCheckpointFails(t *testing.T) {
+	s := newSaved(t)
+	good := os.Getenv("PATH")
+	real, err := exec.LookPath("criu")
+	must(t, err)
+	bad := filepath.Join(s.work, "bin")
+	// It ends CRIU as soon as its log says that it has come to a point.
+	killer := func(log, point string) {
+		mustWrite(t, filepath.Join(bad, "criu"), fmt.Sprintf(`#!/bin/sh
+(i=0; while [ $i -lt 2000 ]; do
+	if grep -q '%s' %s/%s 2>/dev/null; then kill -9 $$; exit; fi
+	i=$((i+1)); sleep 0.01
+done) 3>&- &
+exec %s "$@"
+`, point, s.images, log, real))
+		t.Setenv("PATH", bad+":"+good)
+	}
+	s.davit("run", "--detach", s.id)
+	n := s.count(3)
+	for _, point := range []string{"freezing processes"} {
+		must(t, os.RemoveAll(s.images))
+		killer("dump.log", point)
+		if out, status := s.try("checkpoint", "--image-path", s.images, s.id); status == 0 {
+			t.Logf("%s: it was done before\n%s", point, out)
+			s.davit("restore", "--detach", "--image-path", s.images, s.id)
+		}
+		if state := mustState(t, s); state.Status == "stopped" { // what CRIU had in the process is gone with it
+			s.davit("delete", s.id)
+			s.davit("run", "--detach", s.id)
+			n = 0
+		}
+		t.Setenv("PATH", good)
+		n = s.count(n)
+	}
+	must(t, os.RemoveAll(s.images))
+	s.checkpoint()
+	killer("restore.log", "Forking task")
+	if out, status := s.try("restore", "--detach", "--image-path", s.images, s.id); status == 0 {
+		t.Fatalf("restore: it was done before\n%s", out)
+	}
+	s.gone()
+	t.Setenv("PATH", good)
+	s.restore()
+	s.count(n)
+	s.davit("delete", "--force", s.id)
+}
+
+// What cannot be saved or restored is refused with what to change, and nothing is done.
+func TestCheckpointRefusals(t *testing.T) {
+	s := newSaved(t, `process.args=["sleep","1000"]`)
+	refused := func(want string, args ...string) {
+		t.Helper()
+		if out, status := s.try(args...); status != 1 || !strings.Contains(out, want) {
+			t.Errorf("davit %s: exit status %d\n%swithout %q", strings.Join(args, " "), status, out, want)
+		}
+	}
+	s.davit("create", s.id)
+	refused("that was not started", "checkpoint", s.id)
+	s.davit("start", s.id)
+	for flag, want := range map[string]string{
+		"--manage-cgroups-mode=x": "--manage-cgroups-mode: \"x\": one of soft", "--empty-ns=x": "--empty-ns: \"x\"", "--network-lock=x": "--network-lock: \"x\": one of",
+		"--page-server=x": "--page-server: \"x\": not ADDRESS:PORT", "--parent-path=/tmp": "--parent-path: /tmp: not relative", "--parent-path=no": "--parent-path: no, seen from",
+		"--lazy-pages": "--lazy-pages: it needs --page-server",
+	} {
+		refused(want, "checkpoint", "--image-path", s.images, flag, s.id)
+	}
+	refused("no such file", "restore", "--image-path", filepath.Join(s.work, "none"), "c2")
+	refused("holds no checkpoint", "restore", "--image-path", s.work, "c2")
+	refused("already exists", "run", "--detach", s.id)
+	t.Setenv("PATH", "/nowhere")
+	refused("criu: not found in PATH", "checkpoint", "--image-path", s.images, s.id)
+	if state := mustState(t, s); state.Status != "running" {
+		t.Errorf("it is %s", state.Status)
+	}
+	s.davit("delete", "--force", s.id)
+	for _, test := range []struct{ edit, want string }{
+		{`linux.seccomp={"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["swapon"],"action":"SCMP_ACT_NOTIFY"}],"listenerPath":"/run/none"}`, "linux.seccomp.syscalls[0].action: SCMP_ACT_NOTIFY"},
+		{`linux.namespaces=[{"type":"pid"},{"type":"uts"},{"type":"mount"},{"type":"cgroup","path":"/proc/self/ns/cgroup"}]`, "linux.namespaces[3].path"},
+	} {
+		mustWrite(t, filepath.Join(s.images, "inventory.img"), "")
+		s.edit("linux.seccomp-", test.edit)
+		refused(test.want, "restore", "--detach", "--image-path", s.images, s.id)
+		s.gone()
+	}
+}
