@@ -3,6 +3,7 @@ package systemd
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"davit/cgroups/limits"
 	"davit/internal/fault"
@@ -135,6 +136,9 @@ func (s *Scope) Set(l Limits) error {
 	if err != nil || len(props) == 0 {
 		return err
 	}
+	// systemd compares its list of drop-in files with the sorted one: in another order it would say
+	// that the unit needs a daemon-reload.
+	slices.SortStableFunc(props, func(a, b Property) int { return strings.Compare(a.Name, b.Name) })
 	if err := c.SetUnitProperties(s.Name, props); err != nil {
 		return &fault.Error{Field: "linux.resources", Text: "set properties of systemd's unit " + s.Name, Err: err}
 	}
