@@ -62,15 +62,14 @@ type Container struct {
 	Unprivileged bool            // the caller has no privileges in the initial user namespace
 	Placed       bool            // the stage waits in phase plan.Placed
 
-	facts       *host.Facts
-	cgroup      cgroups.State
-	hierarchies []cgroups.Hierarchy
-	owned       uint64             // the namespaces that are joined and belong to its user namespace
-	own         uint64             // those that are davit's and belong to its user namespace
-	foreign     map[uint64]plan.FD // those that are joined and belong to neither
-	userns      plan.FD            // the user namespace that is joined
-	newUser     bool
-	byPath      bool // the caller has no privileges on the host's mounts
+	facts   *host.Facts
+	cgroup  cgroups.State
+	owned   uint64             // the namespaces that are joined and belong to its user namespace
+	own     uint64             // those that are davit's and belong to its user namespace
+	foreign map[uint64]plan.FD // those that are joined and belong to neither
+	userns  plan.FD            // the user namespace that is joined
+	newUser bool
+	byPath  bool // the caller has no privileges on the host's mounts
 }
 
 // New checks a config and adds to a copy of it what the options ask for. What decides about the container's cgroups is known

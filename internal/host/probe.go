@@ -46,9 +46,6 @@ func probePidfd() error {
 	return unix.Close(fd)
 }
 
-// pidFSMagic is PID_FS_MAGIC of linux/magic.h.
-const pidFSMagic = 0x50494446
-
 func probeTimeNamespace() error {
 	var st unix.Stat_t
 	return unix.Stat("/proc/self/ns/time", &st)

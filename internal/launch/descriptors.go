@@ -44,10 +44,10 @@ func OpenDescriptors(p *plan.Plan, given map[string]int, preserved int) (Descrip
 		fds[i] = -1
 	}
 	low, err := reserveLow(p, preserved)
-	defer low.Close()
 	if err != nil {
 		return nil, err
 	}
+	defer low.Close()
 	maps := Idmaps{}
 	defer maps.Close()
 	for i := range p.Descriptors {
@@ -88,7 +88,8 @@ func reserveLow(p *plan.Plan, preserved int) (Descriptors, error) {
 	for range n {
 		fd, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 0)
 		if err != nil {
-			return low, fmt.Errorf("fcntl F_DUPFD_CLOEXEC: %w", err)
+			low.Close()
+			return nil, fmt.Errorf("fcntl F_DUPFD_CLOEXEC: %w", err)
 		}
 		low = append(low, fd)
 	}

@@ -47,7 +47,7 @@ func (b *box) disguise(maker string, change func(state map[string]any)) {
 		}
 	}
 	must(b.t, json.Unmarshal(config, &spec))
-	state := map[string]any{}
+	var state map[string]any
 	name := "status"
 	if maker == "runc" {
 		name = "state.json"
@@ -165,7 +165,7 @@ func (b *box) updates(maker string) {
 	if !hasController("pids") {
 		return
 	}
-	file, before := "state.json", map[string]any{}
+	file := "state.json"
 	if maker == "crun" {
 		file = "config.json"
 	}
@@ -176,7 +176,7 @@ func (b *box) updates(maker string) {
 		must(b.t, json.Unmarshal(data, &all))
 		return all
 	}
-	before = read()
+	before := read()
 	b.davit("update", "--pids-limit", "77", "c1")
 	b.davit("update", "--cpu-share", "512", "c1")
 	after := read()
