@@ -129,7 +129,7 @@ func (c *container) verifyProcess() error {
 		return err
 	}
 	if c.cgroup != "" && len(s.Cgroup.Dirs) == 0 {
-		return fmt.Errorf("the state says that process %d is in cgroup %s, but there is none, where /proc/%d/cgroup has %q", s.Pid, c.cgroup, s.Pid, is[""])
+		return fmt.Errorf("the state says that process %d is in cgroup %s, which is not there, but /proc/%d/cgroup has %q", s.Pid, c.cgroup, s.Pid, is[""])
 	}
 	kind := host.Host().Cgroup()
 	for _, name := range sortedKeys(s.Cgroup.Dirs) {
