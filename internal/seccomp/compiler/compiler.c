@@ -65,16 +65,18 @@ static int resolve(uint32_t arch, const char *name)
 	int x32 = arch == SCMP_ARCH_X32 ? 0x40000000 : 0;
 	uint32_t machine = x32 ? SCMP_ARCH_X86_64 : arch;
 
-	if (number != __NR_SCMP_ERROR)
+	if (number >= 0)
 		return number;
 	for (size_t i = 0; i < NEWER_COUNT; i++) {
-		if (strcmp(name, newer_syscalls[i].name) != 0)
+		const struct newer_syscall *s = &newer_syscalls[i];
+		if (strcmp(name, s->name) != 0)
 			continue;
-		if (newer_syscalls[i].only && newer_syscalls[i].only != machine)
+		if (s->only ? s->only == machine : number == __NR_SCMP_ERROR)
+			return s->number | x32;
+		if (number == __NR_SCMP_ERROR)
 			return __NR_SCMP_UNDEF;
-		return newer_syscalls[i].number | x32;
 	}
-	return __NR_SCMP_ERROR;
+	return number;
 }
 
 /* Takes count records of size bytes from the request at *at. */

@@ -11,8 +11,13 @@ struct newer_syscall {
 	uint32_t only; /* the SCMP_ARCH_* that has it, x86_64 with x32; 0: all have */
 };
 
+#ifndef SCMP_ARCH_LOONGARCH64 /* since libseccomp 2.6 */
+#define SCMP_ARCH_LOONGARCH64 0xc0000102u
+#endif
+
 static const struct newer_syscall newer_syscalls[] = {
 	{ "riscv_hwprobe", 258, SCMP_ARCH_RISCV64 }, /* 6.4 */
+	{ "memfd_secret", 447, SCMP_ARCH_LOONGARCH64 }, /* which libseccomp 2.6 takes for absent there */
 	{ "cachestat", 451, 0 },           /* 6.5 */
 	{ "fchmodat2", 452, 0 },           /* 6.6 */
 	{ "map_shadow_stack", 453, 0 },    /* 6.6 */
