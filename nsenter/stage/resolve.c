@@ -12,7 +12,7 @@ enum { PATH_MAX = 4096, MAX_LINKS = 40 };
 
 /* Renames beside us make openat2 give up with EAGAIN; an attacker who keeps
  * renaming gets an error in the end, never a wrong file. */
-enum { RETRIES = 1024 };
+enum { RETRIES = 4096 };
 
 int lookup(struct stage *c, const char *path, int flags, uint64_t resolve)
 {
