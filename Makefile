@@ -151,12 +151,15 @@ demo:
 	@$(MAKE) --no-print-directory all
 	@tests/demo
 
+# Where CI is set, the tests of checkpoint and restore have the newest packaged CRIU. Elsewhere they use the one in PATH, if any.
+WITH_CRIU = $(if $(CI),criu=$$(tests/peers/native "$$(tests/peers/root criu)" criu) && PATH=$$criu:$$PATH)
+
 # Results end with the skipped tests, by reason; CI=true refuses a reason that tests/skips/allowed.txt lacks.
 test:
 	@tests/deps build test
 	@$(MAKE) --no-print-directory all
 	$(call say,TEST,everything)
-	$(Q)DAVIT=$(CURDIR)/bin/davit $(GO) run ./tests/skips . tests/seccomp-oracle tests/limits tests/embed
+	$(Q)$(WITH_CRIU) DAVIT=$(CURDIR)/bin/davit $(GO) run ./tests/skips . tests/seccomp-oracle tests/limits tests/embed
 
 # What the runtime has a part in (threads, signals, terminals, counts), in one view of cgroups. With `make OVERLAY=no test`
 # everything runs without the overlay.
