@@ -3,7 +3,6 @@ package launch
 import (
 	"errors"
 	"fmt"
-	"runtime"
 	"strings"
 
 	"davit/internal/compile"
@@ -11,6 +10,7 @@ import (
 	"davit/internal/diagnose"
 	"davit/internal/fault"
 	"davit/internal/plan"
+	"davit/internal/sys"
 	"davit/nsenter"
 
 	"golang.org/x/sys/unix"
@@ -107,12 +107,7 @@ func OpenWithin(p *plan.Plan, fds Descriptors, stage *nsenter.Stage) error {
 			}
 		}
 	}
-	failed := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with this function
-		failed <- openInside(p, fds, stage, maps)
-	}()
-	return <-failed
+	return sys.OnThread(func() error { return openInside(p, fds, stage, maps) })
 }
 
 // openInside takes its thread into another mount namespace for good.

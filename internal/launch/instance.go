@@ -3,11 +3,11 @@ package launch
 import (
 	"errors"
 	"fmt"
-	"runtime"
 	"strings"
 
 	"davit/internal/config"
 	"davit/internal/plan"
+	"davit/internal/sys"
 	"davit/rootfs"
 
 	"golang.org/x/sys/unix"
@@ -39,22 +39,15 @@ func inNamespaceOf(d *plan.Descriptor, ns int) (int, error) {
 	if d.Flags == unix.CLONE_NEWPID {
 		return newInstance(d, ns)
 	}
-	type result struct {
-		fd  int
-		err error
-	}
-	done := make(chan result)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with this function
+	fd := -1
+	err := sys.OnThread(func() (err error) {
 		if err := unix.Setns(ns, int(d.Flags)); err != nil {
-			done <- result{-1, fmt.Errorf("setns: %w", err)}
-			return
+			return fmt.Errorf("setns: %w", err)
 		}
-		fd, err := newInstance(d, -1)
-		done <- result{fd, err}
-	}()
-	r := <-done
-	return r.fd, r.err
+		fd, err = newInstance(d, -1)
+		return err
+	})
+	return fd, err
 }
 
 // newInstance makes the filesystem. A pid namespace is given by its descriptor (Linux 6.18), -1 is the caller's.

@@ -4,12 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"runtime"
 
 	"davit/internal/fault"
 	"davit/internal/store"
+	"davit/internal/sys"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -63,12 +64,7 @@ func inMountNamespace(config *specs.Spec, f func() error) error {
 			return fault.In(fmt.Sprintf("linux.namespaces[%d].path", i), err)
 		}
 		defer unix.Close(fd)
-		result := make(chan error)
-		go func() {
-			runtime.LockOSThread() // and never unlocked
-			result <- enterAnd(fd, f)
-		}()
-		return <-result
+		return sys.OnThread(func() error { return enterAnd(fd, f) })
 	}
 	return f()
 }

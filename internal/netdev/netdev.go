@@ -6,7 +6,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"runtime"
+
+	"davit/internal/sys"
 
 	"golang.org/x/sys/unix"
 )
@@ -79,22 +80,15 @@ func (s *Namespace) Close() {
 
 // dialIn makes a socket in another namespace, on a thread of its own, which then ends.
 func dialIn(ns int) (*conn, error) {
-	type result struct {
-		c   *conn
-		err error
-	}
-	done := make(chan result)
-	go func() {
-		runtime.LockOSThread() // and never unlock it: the thread ends with the goroutine
+	var c *conn
+	err := sys.OnThread(func() (err error) {
 		if err := unix.Setns(ns, unix.CLONE_NEWNET); err != nil {
-			done <- result{nil, fmt.Errorf("setns to the network namespace: %w", err)}
-			return
+			return fmt.Errorf("setns to the network namespace: %w", err)
 		}
-		c, err := dial()
-		done <- result{c, err}
-	}()
-	r := <-done
-	return r.c, r.err
+		c, err = dial()
+		return err
+	})
+	return c, err
 }
 
 // Move moves a device from davit's namespace to the container's. It renames the device unless name
