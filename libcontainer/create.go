@@ -160,29 +160,26 @@ func (o *CreateOptions) checkTerminal(terminal bool) error {
 
 // make does what changes the host. What is needed to undo it is written down first.
 func (c *creation) make() error {
-	for _, part := range [...]struct {
-		name string
-		do   func() error
-	}{
+	return c.Trace.inOrder([]traced{
 		{"claim the id, write the state", c.claim},
 		{"make the cgroup", c.group},
 		{"clone the stage", c.spawn},
 		{"cgroups and limits", c.putInPlaceNow},
 		{"wait for the stage", c.serve},
 		{"write the state", c.record},
-	} {
-		end := c.Trace.span(part.name)
-		err := part.do()
-		end()
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	})
 }
 
-// claim makes the state directory with what is needed to undo the rest.
+// claim makes the state directory with what is needed to undo the rest, and opens what the plan wants of it.
 func (c *creation) claim() error {
+	if err := c.claimID(); err != nil {
+		return err
+	}
+	return c.openState()
+}
+
+// claimID makes the state directory with what is needed to undo the rest. The state names the standard streams, for checkpoints.
+func (c *creation) claimID() error {
 	var err error
 	if c.dir, err = c.rt.store().MakeDir(c.ID); err != nil {
 		return err
@@ -201,11 +198,9 @@ func (c *creation) claim() error {
 	}
 	c.rt.store().Guard(c.dir)
 	if c.notify {
-		if err := launch.MkdirNotify(c.dir, !c.rootless && c.state.Namespaces&unix.CLONE_NEWUSER != 0); err != nil {
-			return err
-		}
+		return launch.MkdirNotify(c.dir, !c.rootless && c.state.Namespaces&unix.CLONE_NEWUSER != 0)
 	}
-	return c.openState()
+	return nil
 }
 
 func (c *creation) group() error {

@@ -6,10 +6,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 
+	"davit/internal/config"
 	"davit/internal/criu"
 	"davit/internal/host"
 	"davit/internal/launch"
@@ -144,20 +144,15 @@ func openAgain(flag, path string, old int) (int, error) {
 // withOwnMounts calls f in a mount namespace that only what f starts has besides. What the host mounts and unmounts
 // is seen in it, and nothing of it on the host.
 func withOwnMounts(f func() error) error {
-	failed := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with this function
-		failed <- func() error {
-			if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {
-				return fmt.Errorf("unshare: %w", err)
-			}
-			if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
-				return fmt.Errorf("mount / as slave: %w", err)
-			}
-			return f()
-		}()
-	}()
-	return <-failed
+	return sys.OnThread(func() error {
+		if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {
+			return fmt.Errorf("unshare: %w", err)
+		}
+		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
+			return fmt.Errorf("mount / as slave: %w", err)
+		}
+		return f()
+	})
 }
 
 // request fills in what both verbs ask of CRIU.
@@ -304,18 +299,8 @@ func mappedRoot(s *specs.Spec) (uid, gid int, mapped bool) {
 	if !slices.ContainsFunc(s.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.UserNamespace }) {
 		return 0, 0, false
 	}
-	uid, gid = mappedID(s.Linux.UIDMappings, 0), mappedID(s.Linux.GIDMappings, 0)
+	uid, gid = config.HostID(s.Linux.UIDMappings, 0), config.HostID(s.Linux.GIDMappings, 0)
 	return uid, gid, uid > 0
-}
-
-// mappedID returns the host's id, 0 if there is none.
-func mappedID(maps []specs.LinuxIDMapping, id uint32) int {
-	for _, m := range maps {
-		if id >= m.ContainerID && id-m.ContainerID < m.Size {
-			return int(m.HostID + id - m.ContainerID)
-		}
-	}
-	return 0
 }
 
 // giveImages lets the container's root read the images, and nobody else. In the user namespace CRIU reads some of them

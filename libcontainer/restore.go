@@ -104,39 +104,7 @@ func (rt *Runtime) restore(o *RestoreOptions, b *bundle) (*creation, error) {
 // make does what changes the host. What is needed to undo it is written down first.
 func (r *restoration) make() error {
 	defer r.removeTmp()
-	for _, part := range [...]struct {
-		name string
-		do   func() error
-	}{{"claim the id, write the state", r.claimed}, {"make the cgroup", r.group}, {"restore the processes (CRIU)", r.run}} {
-		end := r.Trace.span(part.name)
-		err := part.do()
-		end()
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// claimed makes the state directory with what is needed to undo the rest.
-func (r *restoration) claimed() error {
-	var err error
-	if r.dir, err = r.rt.store().MakeDir(r.ID); err != nil {
-		return err
-	}
-	r.state.Created = time.Now().UTC().Format(time.RFC3339Nano)
-	// The next checkpoint knows the streams by the same names.
-	if !r.state.Terminal {
-		r.state.Stdio = r.Stdio.keys()
-	}
-	if err := r.state.Write(r.dir, true); err != nil {
-		return err
-	}
-	r.rt.store().Guard(r.dir)
-	if r.notify {
-		return launch.MkdirNotify(r.dir, r.state.Namespaces&unix.CLONE_NEWUSER != 0)
-	}
-	return nil
+	return r.Trace.inOrder([]traced{{"claim the id, write the state", r.claimID}, {"make the cgroup", r.group}, {"restore the processes (CRIU)", r.run}})
 }
 
 // run has CRIU restore the processes, and gives them what CRIU does not.
@@ -286,7 +254,7 @@ func (r *restoration) giveStream(fd int) {
 	}
 	uid := int(owner.UID)
 	if _, _, mapped := mappedRoot(r.spec); mapped {
-		uid = mappedID(r.spec.Linux.UIDMappings, uint32(uid))
+		uid = config.HostID(r.spec.Linux.UIDMappings, uint32(uid))
 	}
 	if int(st.Uid) != uid {
 		_ = unix.Fchown(fd, uid, -1)

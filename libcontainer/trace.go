@@ -88,6 +88,25 @@ func (t *Trace) span(name string) (end func()) {
 	return func() { t.add(Event{Name: name, Row: RowParent}, begin, monotonic()) }
 }
 
+// traced is a part of a verb that has a span of its own.
+type traced struct {
+	name string
+	do   func() error
+}
+
+// inOrder does the parts, up to the first that fails.
+func (t *Trace) inOrder(parts []traced) error {
+	for _, part := range parts {
+		end := t.span(part.name)
+		err := part.do()
+		end()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (t *Trace) add(e Event, begin, end int64) {
 	e.Phase, e.Process = "X", 1
 	e.Begin, e.Duration = float64(begin)/1e3, float64(end-begin)/1e3

@@ -206,12 +206,7 @@ func cgroupOwner(s *specs.Spec, facts *host.Facts) int {
 	if !slices.ContainsFunc(s.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.UserNamespace }) {
 		return int(uid)
 	}
-	for _, m := range s.Linux.UIDMappings {
-		if uid >= m.ContainerID && uid-m.ContainerID < m.Size {
-			return int(m.HostID + uid - m.ContainerID)
-		}
-	}
-	return 0
+	return config.HostID(s.Linux.UIDMappings, uid)
 }
 
 func writableCgroup(m specs.Mount) bool {

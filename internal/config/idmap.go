@@ -89,3 +89,13 @@ func translate(r specs.LinuxIDMapping, namespace []specs.LinuxIDMapping) (list [
 	}
 	return list, nil
 }
+
+// HostID returns the id on the host that maps give to id, 0 if they give it none.
+func HostID(maps []specs.LinuxIDMapping, id uint32) int {
+	for _, m := range maps {
+		if id >= m.ContainerID && id-m.ContainerID < m.Size {
+			return int(m.HostID + id - m.ContainerID)
+		}
+	}
+	return 0
+}

@@ -37,19 +37,8 @@ func (c *container) verify() error {
 
 // alive reports whether the process that the state names is there, and no zombie: that is in no cgroup any more.
 func (c *container) alive() bool {
-	fields := statFields(c.state.Pid)
+	fields, _ := store.StatFields(c.state.Pid)
 	return len(fields) > 19 && fields[0] != "Z" && fields[0] != "X" && fields[19] == strconv.FormatUint(c.state.StartTime, 10)
-}
-
-// statFields returns the fields of /proc/PID/stat from the third on, the process's state. proc_pid_stat(5).
-func statFields(pid int) []string {
-	data, err := store.ReadWhole("/proc/" + strconv.Itoa(pid) + "/stat")
-	if err != nil {
-		return nil
-	}
-	// The name before it may hold anything, but ends with the last parenthesis.
-	text := string(data)
-	return strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
 }
 
 // verifyCgroups checks where the state's cgroups are: below their hierarchy's root, and without davit or the host's init in

@@ -92,14 +92,22 @@ func startTime(pid int) uint64 {
 	return t
 }
 
-// readStartTime reads field 22 of /proc/PID/stat, proc_pid_stat(5).
-func readStartTime(pid int) (uint64, error) {
+// StatFields returns the fields of /proc/PID/stat from the third on, the process's state. proc_pid_stat(5).
+func StatFields(pid int) ([]string, error) {
 	data, err := readAt(unix.AT_FDCWD, "/proc/"+strconv.Itoa(pid)+"/stat")
+	if err != nil {
+		return nil, err
+	}
+	// The name before it may hold anything, but ends with the last parenthesis.
+	return strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:])), nil
+}
+
+// readStartTime reads field 22 of /proc/PID/stat.
+func readStartTime(pid int) (uint64, error) {
+	fields, err := StatFields(pid)
 	if err != nil {
 		return 0, err
 	}
-	// The name before it may hold anything, but ends with the last parenthesis.
-	fields := strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:]))
 	if len(fields) < 20 {
 		return 0, nil
 	}
