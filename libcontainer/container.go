@@ -103,3 +103,8 @@ func (c *Container) lock(force bool) (unlock func(), err error) {
 	}
 	return c.Unlock, c.Broken
 }
+
+// Verify returns what the container's first process and its cgroups have otherwise than the config asks: namespaces, mounts,
+// masked and read-only paths, cgroup limits, user, capabilities, seccomp, LSM label, limits. It fails with [ErrNotRunning] if the
+// container has no process.
+func (c *Container) Verify() ([]Drift, error) { return verify(c.entry) }

@@ -73,7 +73,7 @@ func (o *CreateOptions) load() (*bundle, error) {
 	if o.ListenFDs > len(o.ExtraFDs) {
 		return nil, fmt.Errorf("%d sockets for LISTEN_FDS, but %d descriptors", o.ListenFDs, len(o.ExtraFDs))
 	}
-	defer o.Trace.span("load config.json")()
+	defer o.Trace.Span("load config.json")()
 	raw, config, err := o.loadConfig()
 	return &bundle{raw, config}, err
 }
@@ -86,7 +86,7 @@ func (rt *Runtime) create(o CreateOptions, b *bundle) (c *creation, err error) {
 		}
 	}
 	c = &creation{CreateOptions: o, rt: rt, facts: host.Host(), path: filepath.Join(rt.Root, o.ID), dir: -1, raw: b.raw}
-	end := o.Trace.span("validate and compile")
+	end := o.Trace.Span("validate and compile")
 	if c.compiled, err = rt.compile(b.config, o, c.facts); err == nil {
 		rt.say(c.warnings)
 		if err = rt.fillFilter(c.plan, c.filter, c.spec, filepath.Join(rt.Root, seccompCache)); err != nil {
@@ -97,7 +97,7 @@ func (rt *Runtime) create(o CreateOptions, b *bundle) (c *creation, err error) {
 	if err != nil {
 		return nil, err
 	}
-	end = o.Trace.span("open descriptors")
+	end = o.Trace.Span("open descriptors")
 	var console int
 	if console, err = o.Terminal.socket(b.terminal()); err == nil {
 		c.fds, err = launch.OpenDescriptors(c.plan, map[string]int{"console": console}, len(o.ExtraFDs))
@@ -160,7 +160,7 @@ func (o *CreateOptions) checkTerminal(terminal bool) error {
 
 // make does what changes the host. What is needed to undo it is written down first.
 func (c *creation) make() error {
-	return c.Trace.inOrder([]traced{
+	return c.Trace.InOrder([]Part{
 		{"claim the id, write the state", c.claim},
 		{"make the cgroup", c.group},
 		{"clone the stage", c.spawn},
@@ -299,7 +299,7 @@ func (c *creation) spawn() error {
 // stage's messages (see nsenter/stage/stage.h).
 func (c *creation) serve() error {
 	c.talk = launch.Exchange{From: c.stage, Plan: func() *plan.Plan { return c.plan }, Phase: c.phase, Failed: c.failed, Died: c.stageDied,
-		Trace: c.Trace.stage, Output: c.hooks.Message}
+		Trace: c.Trace.Stage, Output: c.hooks.Message}
 	if err := c.talk.UntilReady(); err != nil {
 		return err
 	}
@@ -345,7 +345,7 @@ func (c *creation) putInPlace() error {
 	s := c.spec
 	cg := c.cgroups
 	if c.Trace != nil {
-		cg.Span = c.Trace.span
+		cg.Span = c.Trace.Span
 	}
 	dir, err := cg.FD()
 	if err != nil {

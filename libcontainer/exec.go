@@ -263,7 +263,7 @@ func (e *execution) initialAffinity() (restore func(), err error) {
 
 // serve does the parent's part until the program was exec'd.
 func (e *execution) serve() error {
-	x := launch.Exchange{From: e.stage, Plan: func() *plan.Plan { return e.plan }, Trace: e.Trace.stage,
+	x := launch.Exchange{From: e.stage, Plan: func() *plan.Plan { return e.plan }, Trace: e.Trace.Stage,
 		Phase: func(plan.Phase) error {
 			if err := e.place(); err != nil {
 				return err
@@ -294,7 +294,7 @@ func (e *execution) serve() error {
 // place puts the process into the cgroups that it was not cloned into.
 func (e *execution) place() error {
 	if e.Trace != nil {
-		e.cgroups.Span = e.Trace.span
+		e.cgroups.Span = e.Trace.Span
 	}
 	if err := e.cgroups.Add(e.stage.Pid, e.cloned2); err != nil {
 		return err

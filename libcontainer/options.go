@@ -5,6 +5,8 @@ import (
 	"os"
 	"runtime"
 
+	"davit/internal/log"
+
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
@@ -116,3 +118,7 @@ func (t *Terminal) attach(wanted bool) error {
 	}
 	return t.Attach()
 }
+
+// NewTrace returns a trace that [Trace.Close] writes to the file path, if that is not empty, and that goes to the logger's Debug
+// as well. It returns nil, which records nothing, if path is empty and Debug is nil.
+func NewTrace(path string, l Logger) *Trace { return newTrace(path, log.Logger(l)) }

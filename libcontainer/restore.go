@@ -104,7 +104,7 @@ func (rt *Runtime) restore(o *RestoreOptions, b *bundle) (*creation, error) {
 // make does what changes the host. What is needed to undo it is written down first.
 func (r *restoration) make() error {
 	defer r.removeTmp()
-	return r.Trace.inOrder([]traced{{"claim the id, write the state", r.claimID}, {"make the cgroup", r.group}, {"restore the processes (CRIU)", r.run}})
+	return r.Trace.InOrder([]Part{{"claim the id, write the state", r.claimID}, {"make the cgroup", r.group}, {"restore the processes (CRIU)", r.run}})
 }
 
 // run has CRIU restore the processes, and gives them what CRIU does not.

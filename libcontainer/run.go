@@ -39,7 +39,7 @@ func (rt *Runtime) forward(ready *launch.Notifier, p *Process) (wait func()) {
 // start lets the process of a container that was just created go. If that
 // fails, the container is removed.
 func (c *creation) start() error {
-	defer c.Trace.span("start")()
+	defer c.Trace.Span("start")()
 	if err := c.stage.Control.Proceed(int64(c.stage.Pid)); err != nil {
 		if errors.Is(err, unix.EPIPE) {
 			err = c.stageDied()

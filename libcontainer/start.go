@@ -71,7 +71,7 @@ func (c *Container) Start(trace *Trace) error {
 	}
 	conn := nsenter.NewConn(fd)
 	defer conn.Close()
-	end := trace.span("wait for the exec")
+	end := trace.Span("wait for the exec")
 	err = c.awaitExec(conn, trace, launch.StageHooks{HookOutput: out})
 	end()
 	if err != nil {
@@ -97,7 +97,7 @@ func (c *Container) listenNotify() (*launch.Notifier, error) {
 func (c *Container) awaitExec(conn *nsenter.Conn, trace *Trace, hooks launch.StageHooks) error {
 	made := sync.OnceValue(c.plan)
 	said := false // so that there is a plan
-	x := launch.Exchange{From: conn, Begun: true, Plan: made, Trace: trace.stage,
+	x := launch.Exchange{From: conn, Begun: true, Plan: made, Trace: trace.Stage,
 		Failed: func(m nsenter.Message) error { return c.explainStart(hooks.Fail(made(), m)) },
 		Output: func(p *plan.Plan, m nsenter.Message) {
 			said = true

@@ -54,13 +54,13 @@ const (
 	RowStage  = 2
 )
 
-// NewTrace returns a trace that Close writes to the file path, if that is not empty, and that goes to the logger's Debug. It is nil
+// newTrace returns a trace that Close writes to the file path, if that is not empty, and that goes to the logger's Debug. It is nil
 // without either.
-func NewTrace(path string, l Logger) *Trace {
+func newTrace(path string, l log.Logger) *Trace {
 	if path == "" && l.Debug == nil {
 		return nil
 	}
-	t := &Trace{path: path, lg: log.Logger(l)}
+	t := &Trace{path: path, lg: l}
 	t.timeline.Unit = "ms"
 	t.timeline.Events = append(t.timeline.Events, Event{Name: "process_name", Phase: "M", Process: 1, Args: EventArgs{Name: "davit"}})
 	for row, name := range [...]string{RowParent: "davit", RowStage: "stage"} {
@@ -78,9 +78,7 @@ func monotonic() int64 {
 }
 
 // Span begins something that the caller does; what it returns ends it.
-func (t *Trace) Span(name string) (end func()) { return t.span(name) }
-
-func (t *Trace) span(name string) (end func()) {
+func (t *Trace) Span(name string) (end func()) {
 	if t == nil {
 		return func() {}
 	}
@@ -88,17 +86,17 @@ func (t *Trace) span(name string) (end func()) {
 	return func() { t.add(Event{Name: name, Row: RowParent}, begin, monotonic()) }
 }
 
-// traced is a part of a verb that has a span of its own.
-type traced struct {
-	name string
-	do   func() error
+// Part is a part of a verb that has a span of its own.
+type Part struct {
+	Name string
+	Do   func() error
 }
 
-// inOrder does the parts, up to the first that fails.
-func (t *Trace) inOrder(parts []traced) error {
+// InOrder does the parts, up to the first that fails.
+func (t *Trace) InOrder(parts []Part) error {
 	for _, part := range parts {
-		end := t.span(part.name)
-		err := part.do()
+		end := t.Span(part.Name)
+		err := part.Do()
 		end()
 		if err != nil {
 			return err
@@ -130,8 +128,8 @@ func (t *Trace) logEvent(e Event) {
 	t.lg.Debugf("%s: %.0f µs", text, e.Duration)
 }
 
-// stage adds a step that the stage tells of.
-func (t *Trace) stage(p *plan.Plan, m nsenter.Message) {
+// Stage adds a step that the stage tells of.
+func (t *Trace) Stage(p *plan.Plan, m nsenter.Message) {
 	if t == nil || p == nil || m.Step >= len(p.Steps) {
 		return
 	}

@@ -27,7 +27,7 @@ type Drift struct {
 
 // verification compares one process with the config, by what /proc says of it.
 type verification struct {
-	c      *Container
+	c      *store.Entry
 	spec   *specs.Spec
 	proc   string // /proc/PID/
 	root   int    // its root directory, or -1
@@ -36,10 +36,9 @@ type verification struct {
 	drifts []Drift
 }
 
-// Verify returns what the container's first process and its cgroups have
-// otherwise than the config asks: namespaces, mounts, masked and read-only
-// paths, cgroup limits, user, capabilities, seccomp, LSM label, limits.
-func (c *Container) Verify() ([]Drift, error) {
+// verify compares a container's first process and its cgroups with its config. It fails with store.ErrNotRunning if there is no such
+// process any more, and with the entry's own error if that is Broken.
+func verify(c *store.Entry) ([]Drift, error) {
 	if c.Broken != nil {
 		return nil, c.Broken
 	}
