@@ -3,8 +3,8 @@ package main
 import (
 	"davit/internal/cli"
 	"davit/internal/config/featuresjson"
+	"davit/internal/inspect"
 	"davit/internal/jsonx"
-	"davit/libcontainer"
 )
 
 func featuresCommand() *cli.Command {
@@ -18,7 +18,7 @@ func featuresCommand() *cli.Command {
 				return err
 			}
 			e := jsonx.Encoder{Indent: "    "}
-			f := libcontainer.Features(version, commit)
+			f := inspect.Features(version, commit)
 			asAnother(f.Annotations)
 			featuresjson.EncodeFeatures(&e, f)
 			return printLine(&e)

@@ -11,6 +11,7 @@ import (
 
 	"davit/internal/cli"
 	"davit/internal/show"
+	"davit/internal/trace"
 	"davit/libcontainer"
 )
 
@@ -18,14 +19,14 @@ func traceFlag() cli.Flag {
 	return &cli.StringFlag{Name: "trace", Usage: "write a timeline of every step to `file`, for `davit trace` or Chrome's trace viewer; - prints it on standard error"}
 }
 
-func newTrace(c *cli.Context) *libcontainer.Trace {
+func newTrace(c *cli.Context) *trace.Trace {
 	t := libcontainer.NewTrace(c.String("trace"), logging)
 	t.SetName(strings.TrimSpace("davit " + c.Command.Name + " " + c.Args().First()))
 	return t
 }
 
 // closeTrace writes the timeline. "-" is standard error: standard output is the container's.
-func closeTrace(c *cli.Context, t *libcontainer.Trace) error {
+func closeTrace(c *cli.Context, t *trace.Trace) error {
 	if t != nil && c.String("trace") == "-" {
 		return printTimeline(os.Stderr, t.Timeline(), true)
 	}
@@ -45,7 +46,7 @@ func traceCommand() *cli.Command {
 			if err := arguments(c, 1, 1); err != nil {
 				return err
 			}
-			t, err := libcontainer.ReadTimeline(c.Args().First())
+			t, err := trace.ReadTimeline(c.Args().First())
 			if err != nil {
 				return err
 			}
@@ -56,8 +57,8 @@ func traceCommand() *cli.Command {
 
 // printTimeline prints a line a span with its share of its row's time: that
 // from the beginning of the row's first span to the end of its last.
-func printTimeline(out io.Writer, t *libcontainer.Timeline, inOrder bool) error {
-	spans := slices.DeleteFunc(slices.Clone(t.Events), func(e libcontainer.Event) bool { return e.Phase != "X" })
+func printTimeline(out io.Writer, t *trace.Timeline, inOrder bool) error {
+	spans := slices.DeleteFunc(slices.Clone(t.Events), func(e trace.Event) bool { return e.Phase != "X" })
 	if len(spans) == 0 {
 		return fmt.Errorf("no spans in it")
 	}
@@ -65,7 +66,7 @@ func printTimeline(out io.Writer, t *libcontainer.Timeline, inOrder bool) error 
 	for _, e := range spans {
 		first = min(first, e.Begin)
 	}
-	var begin, end [libcontainer.RowStage + 1]float64
+	var begin, end [trace.RowStage + 1]float64
 	for _, e := range spans {
 		if r := e.Row; r > 0 && r < len(end) {
 			if end[r] == 0 || e.Begin < begin[r] {
@@ -74,7 +75,7 @@ func printTimeline(out io.Writer, t *libcontainer.Timeline, inOrder bool) error 
 			end[r] = max(end[r], e.Begin+e.Duration)
 		}
 	}
-	slices.SortStableFunc(spans, func(a, b libcontainer.Event) int {
+	slices.SortStableFunc(spans, func(a, b trace.Event) int {
 		if inOrder {
 			return cmp.Compare(a.Begin, b.Begin)
 		}
@@ -84,7 +85,7 @@ func printTimeline(out io.Writer, t *libcontainer.Timeline, inOrder bool) error 
 	fmt.Fprintln(w, "AT ms\tTOOK ms\tSHARE\tWHO\tWHAT\tFIELD\tARGUMENTS")
 	for _, e := range spans {
 		who, share := "davit", ""
-		if e.Row == libcontainer.RowStage {
+		if e.Row == trace.RowStage {
 			who = "stage"
 		}
 		if e.Row > 0 && e.Row < len(end) && end[e.Row] > begin[e.Row] {
@@ -100,6 +101,6 @@ func printTimeline(out io.Writer, t *libcontainer.Timeline, inOrder bool) error 
 		total = max(total, e.Begin+e.Duration-first)
 	}
 	_, err := fmt.Fprintf(out, "total %.3f ms; davit %.3f ms, stage %.3f ms; a span may be part of another\n", total/1e3,
-		(end[libcontainer.RowParent]-begin[libcontainer.RowParent])/1e3, (end[libcontainer.RowStage]-begin[libcontainer.RowStage])/1e3)
+		(end[trace.RowParent]-begin[trace.RowParent])/1e3, (end[trace.RowStage]-begin[trace.RowStage])/1e3)
 	return err
 }

@@ -6,9 +6,9 @@ import (
 	"text/tabwriter"
 
 	"davit/internal/cli"
+	"davit/internal/inspect"
 	"davit/internal/jsonx"
 	"davit/internal/show"
-	"davit/libcontainer"
 )
 
 func verifyCommand() *cli.Command {
@@ -48,7 +48,7 @@ example:
 	}
 }
 
-func printDrifts(drifts []libcontainer.Drift, format string) error {
+func printDrifts(drifts []inspect.Drift, format string) error {
 	if format == "json" {
 		var e jsonx.Encoder
 		e.Array()

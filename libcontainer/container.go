@@ -1,6 +1,7 @@
 package libcontainer
 
 import (
+	"davit/internal/inspect"
 	"davit/internal/store"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -104,7 +105,10 @@ func (c *Container) lock(force bool) (unlock func(), err error) {
 	return c.Unlock, c.Broken
 }
 
+// Drift is something that a running container has otherwise than its config asks.
+type Drift = inspect.Drift
+
 // Verify returns what the container's first process and its cgroups have otherwise than the config asks: namespaces, mounts,
 // masked and read-only paths, cgroup limits, user, capabilities, seccomp, LSM label, limits. It fails with [ErrNotRunning] if the
 // container has no process.
-func (c *Container) Verify() ([]Drift, error) { return verify(c.entry) }
+func (c *Container) Verify() ([]Drift, error) { return inspect.Verify(c.entry) }

@@ -21,6 +21,7 @@ import (
 	"davit/internal/plan"
 	"davit/internal/store"
 	"davit/internal/sys"
+	"davit/internal/trace"
 	"davit/nsenter"
 	"davit/rootfs"
 
@@ -160,13 +161,13 @@ func (o *CreateOptions) checkTerminal(terminal bool) error {
 
 // make does what changes the host. What is needed to undo it is written down first.
 func (c *creation) make() error {
-	return c.Trace.InOrder([]Part{
-		{"claim the id, write the state", c.claim},
-		{"make the cgroup", c.group},
-		{"clone the stage", c.spawn},
-		{"cgroups and limits", c.putInPlaceNow},
-		{"wait for the stage", c.serve},
-		{"write the state", c.record},
+	return c.Trace.InOrder([]trace.Part{
+		{Name: "claim the id, write the state", Do: c.claim},
+		{Name: "make the cgroup", Do: c.group},
+		{Name: "clone the stage", Do: c.spawn},
+		{Name: "cgroups and limits", Do: c.putInPlaceNow},
+		{Name: "wait for the stage", Do: c.serve},
+		{Name: "write the state", Do: c.record},
 	})
 }
 

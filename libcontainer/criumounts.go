@@ -11,6 +11,7 @@ import (
 	"davit/internal/launch"
 	"davit/internal/plan"
 	"davit/internal/store"
+	"davit/internal/sys"
 
 	"golang.org/x/sys/unix"
 )
@@ -94,7 +95,7 @@ func mountLines(pid string) ([]mountLine, error) {
 		if err != nil {
 			return nil, fmt.Errorf("mountinfo of process %s: %q is not a number", pid, f[0])
 		}
-		list = append(list, mountLine{id: id, device: f[2], point: unescape(f[4])})
+		list = append(list, mountLine{id: id, device: f[2], point: sys.UnescapeMount(f[4])})
 	}
 	return list, nil
 }

@@ -6,6 +6,7 @@ import (
 	"runtime"
 
 	"davit/internal/log"
+	"davit/internal/trace"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -119,6 +120,9 @@ func (t *Terminal) attach(wanted bool) error {
 	return t.Attach()
 }
 
+// Trace is a timeline of what is done for a container, step by step. All methods of a nil Trace do nothing.
+type Trace = trace.Trace
+
 // NewTrace returns a trace that [Trace.Close] writes to the file path, if that is not empty, and that goes to the logger's Debug
 // as well. It returns nil, which records nothing, if path is empty and Debug is nil.
-func NewTrace(path string, l Logger) *Trace { return newTrace(path, log.Logger(l)) }
+func NewTrace(path string, l Logger) *Trace { return trace.New(path, log.Logger(l)) }

@@ -14,6 +14,7 @@ import (
 	"davit/internal/launch"
 	"davit/internal/plan"
 	"davit/internal/store"
+	"davit/internal/trace"
 	"davit/nsenter"
 	"davit/rootfs"
 
@@ -104,7 +105,7 @@ func (rt *Runtime) restore(o *RestoreOptions, b *bundle) (*creation, error) {
 // make does what changes the host. What is needed to undo it is written down first.
 func (r *restoration) make() error {
 	defer r.removeTmp()
-	return r.Trace.InOrder([]Part{{"claim the id, write the state", r.claimID}, {"make the cgroup", r.group}, {"restore the processes (CRIU)", r.run}})
+	return r.Trace.InOrder([]trace.Part{{Name: "claim the id, write the state", Do: r.claimID}, {Name: "make the cgroup", Do: r.group}, {Name: "restore the processes (CRIU)", Do: r.run}})
 }
 
 // run has CRIU restore the processes, and gives them what CRIU does not.

@@ -13,6 +13,7 @@ import (
 	"davit/internal/launch"
 	"davit/internal/plan"
 	"davit/internal/store"
+	"davit/internal/sys"
 	"davit/rootfs"
 
 	"github.com/checkpoint-restore/go-criu/v8/rpc"
@@ -73,7 +74,7 @@ func makeYard() error {
 		return fmt.Errorf("open: %w", err)
 	}
 	defer unix.Close(fd)
-	if err := unix.Mount("davit", fdPath(fd), "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=755,size=1m"); err != nil {
+	if err := unix.Mount("davit", sys.FDPath(fd), "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=755,size=1m"); err != nil {
 		return fmt.Errorf("mount tmpfs: %w", err)
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"davit/internal/store"
+	"davit/internal/sys"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,7 +26,7 @@ func (c *container) Unmount() error {
 	var below []string
 	for line := range strings.Lines(string(data)) {
 		if fields := strings.Fields(line); len(fields) > 4 { // proc_pid_mountinfo(5)
-			if at := unescape(fields[4]); strings.HasPrefix(at, dir+"/") {
+			if at := sys.UnescapeMount(fields[4]); strings.HasPrefix(at, dir+"/") {
 				below = append(below, at)
 			}
 		}
@@ -36,12 +37,4 @@ func (c *container) Unmount() error {
 		}
 	}
 	return nil
-}
-
-// unescape puts the characters back that mountinfo has in octal.
-func unescape(path string) string {
-	if !strings.Contains(path, `\`) {
-		return path
-	}
-	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(path)
 }

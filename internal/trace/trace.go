@@ -1,4 +1,4 @@
-package libcontainer
+package trace
 
 import (
 	"fmt"
@@ -56,7 +56,7 @@ const (
 
 // newTrace returns a trace that Close writes to the file path, if that is not empty, and that goes to the logger's Debug. It is nil
 // without either.
-func newTrace(path string, l log.Logger) *Trace {
+func New(path string, l log.Logger) *Trace {
 	if path == "" && l.Debug == nil {
 		return nil
 	}

@@ -1,4 +1,4 @@
-package libcontainer
+package inspect
 
 import (
 	"fmt"
@@ -12,6 +12,7 @@ import (
 	"davit/internal/launch"
 	"davit/internal/process"
 	"davit/internal/store"
+	"davit/internal/sys"
 	"davit/rootfs"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -38,7 +39,7 @@ type verification struct {
 
 // verify compares a container's first process and its cgroups with its config. It fails with store.ErrNotRunning if there is no such
 // process any more, and with the entry's own error if that is Broken.
-func verify(c *store.Entry) ([]Drift, error) {
+func Verify(c *store.Entry) ([]Drift, error) {
 	if c.Broken != nil {
 		return nil, c.Broken
 	}
@@ -134,7 +135,7 @@ func (v *verification) mounts() error {
 	}
 	if v.root, err = unix.Open(v.proc+"root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err == nil {
 		defer unix.Close(v.root)
-		v.rootAt, _ = os.Readlink(fdPath(v.root))
+		v.rootAt, _ = os.Readlink(sys.FDPath(v.root))
 	}
 	explained := map[string]bool{"/": true, "/dev/console": true}
 	var trees []string // whose mounts may have come along with them
@@ -183,7 +184,7 @@ func readMounts(mountinfo string) (map[string]mountpoint, error) {
 		if len(f) < 6 || len(g) < 3 {
 			continue
 		}
-		m := mountpoint{path: unescape(f[4]), fstype: g[0], options: map[string]bool{}}
+		m := mountpoint{path: sys.UnescapeMount(f[4]), fstype: g[0], options: map[string]bool{}}
 		for _, o := range strings.Split(f[5], ",") {
 			m.options[o] = true
 		}
@@ -204,7 +205,7 @@ func (v *verification) resolve(p string, link bool) (at string, found bool) {
 		return path.Clean("/" + p), false
 	}
 	defer unix.Close(fd)
-	if at, err = os.Readlink(fdPath(fd)); err != nil {
+	if at, err = os.Readlink(sys.FDPath(fd)); err != nil {
 		return path.Clean("/" + p), true
 	}
 	// In a mount namespace of its own the root is /, in davit's it has a path.
@@ -220,16 +221,6 @@ func (v *verification) isLink(p string) bool {
 	defer unix.Close(fd)
 	var st unix.Stat_t
 	return unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFLNK
-}
-
-func fdPath(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
-
-// unescape undoes mountinfo's \040 and the like.
-func unescape(s string) string {
-	for _, e := range [...][2]string{{`\040`, " "}, {`\011`, "\t"}, {`\012`, "\n"}, {`\134`, `\`}} {
-		s = strings.ReplaceAll(s, e[0], e[1])
-	}
-	return s
 }
 
 // mount checks one entry of mounts: that it is there, of its type, with the

@@ -1,4 +1,4 @@
-package libcontainer
+package inspect
 
 import (
 	"davit/cgroups"
