@@ -83,6 +83,9 @@ func (c *Container) dump(o *CheckpointOptions, s *specs.Spec, i *images, paused 
 	}
 	r.Pid, r.Root, r.ConfigFile = new(int32(c.Pid)), new(c.Rootfs), criuConfig(c.Annotations)
 	r.LeaveRunning = new(o.LeaveRunning)
+	if err := saveOwnCgroups(r, c.Pid, c.Cgroup.Dirs); err != nil {
+		return err
+	}
 	if freezer := c.freezer(); freezer != "" {
 		r.FreezeCgroup = new(freezer)
 	}

@@ -1,18 +1,21 @@
 package libcontainer
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"davit/internal/config"
 	"davit/internal/criu"
 	"davit/internal/host"
 	"davit/internal/launch"
+	"davit/internal/store"
 	"davit/internal/sys"
 
 	"github.com/checkpoint-restore/go-criu/v8/rpc"
@@ -53,6 +56,39 @@ func cgroupMode(name string) (mode rpc.CriuCgMode, ok bool) {
 		return rpc.CriuCgMode_PROPS, true
 	}
 	return 0, false
+}
+
+// saveOwnCgroups has CRIU save only those hierarchies in which the container has a cgroup of its own: of each it saves the process's
+// cgroup with all that is below it, and restore makes that again. Where davit made no cgroup (hierarchies of cgroup v1 beside a
+// pure view of v2, rootless without delegation) it would be the host's. dirs are the container's cgroups (cgroups.State).
+func saveOwnCgroups(r *rpc.CriuOpts, pid int, dirs map[string]string) error {
+	data, err := store.ReadWhole("/proc/" + strconv.Itoa(pid) + "/cgroup")
+	if err != nil {
+		return err
+	}
+	var own []string
+	shared := false
+	for line := range bytes.Lines(data) {
+		f := bytes.SplitN(line, []byte(":"), 3)
+		if len(f) != 3 {
+			continue
+		}
+		names := string(f[1])
+		first, _, _ := strings.Cut(names, ",") // those of one hierarchy have one directory
+		if dirs[first] == "" {
+			shared = true
+		} else {
+			own = append(own, names)
+		}
+	}
+	switch {
+	case !shared:
+	case len(own) == 0:
+		r.ManageCgroupsMode = new(rpc.CriuCgMode_IGNORE)
+	default:
+		r.CgroupDumpController = own
+	}
+	return nil
 }
 
 // images are the open directories of a checkpoint.

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // criuReady sets the network namespace of these tests up for CRIU, once.
@@ -177,6 +179,33 @@ func TestCheckpoint(t *testing.T) {
 			s.davit("delete", "--force", s.id)
 		})
 	}
+}
+
+// Cgroups that are not the container's own, here of a hierarchy in which davit made none, are neither saved nor made again.
+func TestCheckpointLeavesOtherCgroups(t *testing.T) {
+	if !isUnified() {
+		t.Skip("only of cgroup v2")
+	}
+	s := newSaved(t)
+	v1 := filepath.Join(s.work, "pids")
+	must(t, os.Mkdir(v1, 0o755))
+	if err := unix.Mount("cgroup", v1, "cgroup", 0, "pids"); err != nil {
+		t.Skip("no v1 hierarchies in this view")
+	}
+	defer unix.Unmount(v1, unix.MNT_DETACH)
+	other := filepath.Join(v1, subtree+"-other")
+	must(t, os.Mkdir(other, 0o755))
+	defer os.Remove(other)
+	s.davit("run", "--detach", s.id)
+	n := s.count(3)
+	s.checkpoint()
+	must(t, os.Remove(other))
+	s.restore()
+	s.count(n)
+	if _, err := os.Stat(other); err == nil {
+		t.Errorf("restore has made %s", other)
+	}
+	s.davit("delete", "--force", s.id)
 }
 
 // With --leave-running the container goes on, and can be saved again.
