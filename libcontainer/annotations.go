@@ -11,7 +11,7 @@ import (
 // pidfdReceivers returns the sockets that get the process's pidfd, each with the name that errors have for it.
 func (c *creation) pidfdReceivers() []pidfdReceiver {
 	list := []pidfdReceiver{{"option PidfdSocket", c.PidfdSocket}}
-	if path := c.spec.Annotations[config.AnnotationPidfd]; path != "" {
+	if path := c.Spec.Annotations[config.AnnotationPidfd]; path != "" {
 		if !filepath.IsAbs(path) {
 			path = filepath.Join(c.Bundle, path)
 		}

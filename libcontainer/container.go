@@ -2,6 +2,7 @@ package libcontainer
 
 import (
 	"davit/internal/inspect"
+	"davit/internal/inspect/bundles"
 	"davit/internal/store"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -103,6 +104,16 @@ func (c *Container) lock(force bool) (unlock func(), err error) {
 		return func() {}, err
 	}
 	return c.Unlock, c.Broken
+}
+
+// Finding is something about a bundle that keeps this host from running it, or that is better known.
+type Finding = bundles.Finding
+
+// Check reports all that is wrong with a bundle, and whether this host can run it. It makes nothing. A config.json that cannot be read
+// is a finding as well.
+func (rt *Runtime) Check(o CreateOptions) ([]Finding, error) {
+	raw, config, err := o.loadConfig()
+	return bundles.Check(rt.store(), rt.log(), rt.compileOptions(&o), raw, config, err), nil
 }
 
 // Drift is something that a running container has otherwise than its config asks.

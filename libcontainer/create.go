@@ -29,13 +29,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// seccompCache is where compiled filters are kept, beside the containers: no
-// container's id begins with a dot.
-const seccompCache = ".seccomp"
-
 // creation is a container being made.
 type creation struct {
-	*compiled
+	*launch.Prepared
 	CreateOptions
 	rt    *Runtime
 	facts *host.Facts
@@ -88,10 +84,10 @@ func (rt *Runtime) create(o CreateOptions, b *bundle) (c *creation, err error) {
 	}
 	c = &creation{CreateOptions: o, rt: rt, facts: host.Host(), path: filepath.Join(rt.Root, o.ID), dir: -1, raw: b.raw}
 	end := o.Trace.Span("validate and compile")
-	if c.compiled, err = rt.compile(b.config, o, c.facts); err == nil {
-		rt.say(c.warnings)
-		if err = rt.fillFilter(c.plan, c.filter, c.spec, filepath.Join(rt.Root, seccompCache)); err != nil {
-			c.cgroups.Close()
+	if c.Prepared, err = rt.prepare(b.config, &o, c.facts); err == nil {
+		rt.say(c.Warnings)
+		if err = c.FillFilter(rt.seccompCache(), rt.log()); err != nil {
+			c.Cgroups.Close()
 		}
 	}
 	end()
@@ -101,13 +97,13 @@ func (rt *Runtime) create(o CreateOptions, b *bundle) (c *creation, err error) {
 	end = o.Trace.Span("open descriptors")
 	var console int
 	if console, err = o.Terminal.socket(b.terminal()); err == nil {
-		c.fds, err = launch.OpenDescriptors(c.plan, map[string]int{"console": console}, len(o.ExtraFDs))
+		c.fds, err = launch.OpenDescriptors(c.Plan, map[string]int{"console": console}, len(o.ExtraFDs))
 	}
 	if err == nil {
-		err = c.spareOwnNamespaces()
+		err = c.SpareOwnNamespaces(c.fds)
 	}
 	if err == nil {
-		c.hooks.HookOutput, err = launch.OpenHookOutput(c.spec.Annotations, o.Bundle, rt.log())
+		c.hooks.HookOutput, err = launch.OpenHookOutput(c.Spec.Annotations, o.Bundle, rt.log())
 	}
 	end()
 	if err != nil {
@@ -185,44 +181,44 @@ func (c *creation) claimID() error {
 	if c.dir, err = c.rt.store().MakeDir(c.ID); err != nil {
 		return err
 	}
-	if c.state.SharedMounts {
-		if err := launch.RememberMount(&c.state, c.spec); err != nil {
+	if c.State.SharedMounts {
+		if err := launch.RememberMount(&c.State, c.Spec); err != nil {
 			return err
 		}
 	}
-	c.state.Created = time.Now().UTC().Format(time.RFC3339Nano)
-	if !c.state.Terminal {
-		c.state.Stdio = c.Stdio.keys()
+	c.State.Created = time.Now().UTC().Format(time.RFC3339Nano)
+	if !c.State.Terminal {
+		c.State.Stdio = c.Stdio.keys()
 	}
-	if err := c.state.Write(c.dir, true); err != nil {
+	if err := c.State.Write(c.dir, true); err != nil {
 		return err
 	}
 	c.rt.store().Guard(c.dir)
 	if c.notify {
-		return launch.MkdirNotify(c.dir, !c.rootless && c.state.Namespaces&unix.CLONE_NEWUSER != 0)
+		return launch.MkdirNotify(c.dir, !c.Unprivileged && c.State.Namespaces&unix.CLONE_NEWUSER != 0)
 	}
 	return nil
 }
 
 func (c *creation) group() error {
-	if err := c.cgroups.Create(); err != nil {
+	if err := c.Cgroups.Create(); err != nil {
 		return err
 	}
 	c.grouped = true
-	if c.state.Cgroup.Driver != cgroups.Systemd { // which has no scope yet
+	if c.State.Cgroup.Driver != cgroups.Systemd { // which has no scope yet
 		if err := c.own(); err != nil {
 			return err
 		}
 	}
-	if c.rdt == nil {
+	if c.RDT == nil {
 		return nil
 	}
-	if err := c.rdt.Make(); err != nil {
+	if err := c.RDT.Make(); err != nil {
 		return fault.In("linux.intelRdt", err)
 	}
 	// Known only now to be its own.
-	c.state.Resctrl, c.state.ResctrlMon = c.rdt.Dir, c.rdt.Mon
-	return c.state.Write(c.dir, false)
+	c.State.Resctrl, c.State.ResctrlMon = c.RDT.Dir, c.RDT.Mon
+	return c.State.Write(c.dir, false)
 }
 
 // own writes the config as it is now, for exec and hooks, and by that down that the cgroup is the container's own.
@@ -230,7 +226,7 @@ func (c *creation) own() error { return store.WriteFile(c.dir, store.ConfigFile,
 
 // putInPlaceNow is for a stage that does not wait for it.
 func (c *creation) putInPlaceNow() error {
-	if c.placed {
+	if c.Placed {
 		return nil
 	}
 	return c.putInPlace()
@@ -243,8 +239,8 @@ func (c *creation) record() error {
 			return err
 		}
 	}
-	c.state.Remember(c.stage.Pid, c.stage.PidFD, c.facts, c.path)
-	if err := c.state.Write(c.dir, false); err != nil {
+	c.State.Remember(c.stage.Pid, c.stage.PidFD, c.facts, c.path)
+	if err := c.State.Write(c.dir, false); err != nil {
 		return err
 	}
 	return announce(c.stage, c.PidFile, c.pidfdReceivers())
@@ -252,7 +248,7 @@ func (c *creation) record() error {
 
 // openState opens what the plan wants of the state directory.
 func (c *creation) openState() error {
-	for i, d := range c.plan.Descriptors {
+	for i, d := range c.Plan.Descriptors {
 		var err error
 		switch d.Kind {
 		case plan.Listen:
@@ -268,25 +264,25 @@ func (c *creation) openState() error {
 }
 
 func (c *creation) spawn() error {
-	encoded, err := c.plan.Encode()
+	encoded, err := c.Plan.Encode()
 	if err != nil {
 		return err
 	}
-	o := nsenter.Options{Plan: encoded, Descriptors: c.fds, Preserve: c.ExtraFDs, Clone: c.plan.Clone, Cgroup: -1, Fork: c.plan.ForkStep()}
+	o := nsenter.Options{Plan: encoded, Descriptors: c.fds, Preserve: c.ExtraFDs, Clone: c.Plan.Clone, Cgroup: -1, Fork: c.Plan.ForkStep()}
 	done, err := c.Stdio.fill(&o.Stdio)
 	if err != nil {
 		return err
 	}
 	defer done()
-	dir, err := c.cgroups.FD()
+	dir, err := c.Cgroups.FD()
 	if err != nil {
 		return err
 	}
 	if dir != nil {
 		o.Cgroup = int(dir.Fd())
 	}
-	if c.rootless {
-		restore, err := launch.InheritOOMScore(c.spec.Process.OOMScoreAdj, c.rt.log())
+	if c.Unprivileged {
+		restore, err := launch.InheritOOMScore(c.Spec.Process.OOMScoreAdj, c.rt.log())
 		if err != nil {
 			return err
 		}
@@ -299,23 +295,23 @@ func (c *creation) spawn() error {
 // serve does the parent's part until the container is created: it answers the
 // stage's messages (see nsenter/stage/stage.h).
 func (c *creation) serve() error {
-	c.talk = launch.Exchange{From: c.stage, Plan: func() *plan.Plan { return c.plan }, Phase: c.phase, Failed: c.failed, Died: c.stageDied,
+	c.talk = launch.Exchange{From: c.stage, Plan: func() *plan.Plan { return c.Plan }, Phase: c.phase, Failed: c.failed, Died: c.stageDied,
 		Trace: c.Trace.Stage, Output: c.hooks.Message}
 	if err := c.talk.UntilReady(); err != nil {
 		return err
 	}
-	c.hooked = c.hooked || c.spec.Hooks != nil && len(c.spec.Hooks.CreateContainer) > 0
-	c.hooks.Flush(c.plan)
+	c.hooked = c.hooked || c.Spec.Hooks != nil && len(c.Spec.Hooks.CreateContainer) > 0
+	c.hooks.Flush(c.Plan)
 	return nil
 }
 
 // failed is the error of a step.
 func (c *creation) failed(m nsenter.Message) error {
-	c.hooked = c.hooked || slices.ContainsFunc(c.plan.Steps[:min(m.Step+1, len(c.plan.Steps))], func(e plan.Entry) bool {
+	c.hooked = c.hooked || slices.ContainsFunc(c.Plan.Steps[:min(m.Step+1, len(c.Plan.Steps))], func(e plan.Entry) bool {
 		_, is := e.Step.(plan.Hook)
 		return is
 	})
-	return explainExec(c.hooks.Fail(c.plan, m), rootfs.Path(c.spec, c.Bundle), c.spec.Process.Cwd)
+	return explainExec(c.hooks.Fail(c.Plan, m), rootfs.Path(c.Spec, c.Bundle), c.Spec.Process.Cwd)
 }
 
 func (c *creation) phase(p plan.Phase) error {
@@ -324,9 +320,9 @@ func (c *creation) phase(p plan.Phase) error {
 	case plan.Placed:
 		err = c.putInPlace()
 	case plan.Mapped:
-		err = launch.MapIDs(c.stage.Pid, c.spec.Linux)
+		err = launch.MapIDs(c.stage.Pid, c.Spec.Linux)
 	case plan.Sources:
-		err = launch.OpenWithin(c.plan, c.fds, c.stage)
+		err = launch.OpenWithin(c.Plan, c.fds, c.stage)
 	case plan.Hooks:
 		err = c.runtimeHooks()
 	}
@@ -343,8 +339,8 @@ func (c *creation) phase(p plan.Phase) error {
 // putInPlace gives the process its cgroups, limits and what else only the
 // parent can give it.
 func (c *creation) putInPlace() error {
-	s := c.spec
-	cg := c.cgroups
+	s := c.Spec
+	cg := c.Cgroups
 	if c.Trace != nil {
 		cg.Span = c.Trace.Span
 	}
@@ -352,7 +348,7 @@ func (c *creation) putInPlace() error {
 	if err != nil {
 		return err
 	}
-	if c.state.Cgroup.Driver == cgroups.Systemd {
+	if c.State.Cgroup.Driver == cgroups.Systemd {
 		if err := cg.Start(c.stage.Pid); err != nil {
 			return err
 		}
@@ -366,34 +362,34 @@ func (c *creation) putInPlace() error {
 	if err := cg.Set(s.Linux.Resources); err != nil {
 		return err
 	}
-	c.state.Cgroup = cg.State()
+	c.State.Cgroup = cg.State()
 	if offsets := s.Linux.TimeOffsets; len(offsets) > 0 {
 		if err := launch.WriteProc(fmt.Sprintf("/proc/%d/timens_offsets", c.stage.Pid), compile.TimeOffsets(offsets)); err != nil {
 			return fault.In("linux.timeOffsets", err)
 		}
 	}
-	if c.rdt != nil {
-		if err := c.rdt.Add(c.stage.Pid); err != nil {
+	if c.RDT != nil {
+		if err := c.RDT.Add(c.stage.Pid); err != nil {
 			return fault.In("linux.intelRdt", err)
 		}
 	}
 	if err := c.moveDevices(); err != nil {
 		return err
 	}
-	if s.Process.OOMScoreAdj != nil && !c.rootless {
+	if s.Process.OOMScoreAdj != nil && !c.Unprivileged {
 		return launch.SetOOMScore(strconv.Itoa(c.stage.Pid), *s.Process.OOMScoreAdj)
 	}
 	return nil
 }
 
 func (c *creation) runtimeHooks() error {
-	h := c.spec.Hooks
+	h := c.Spec.Hooks
 	c.hooked = true
-	state := hookState(c.spec, c.CreateOptions, "creating", strconv.Itoa(c.stage.Pid))
-	if err := c.rt.hookRunner().Run("prestart", 0, h.Prestart, c.Bundle, state, c.spec.Annotations); err != nil { //nolint:staticcheck // deprecated, but engines use it
+	state := hookState(c.Spec, c.CreateOptions, "creating", strconv.Itoa(c.stage.Pid))
+	if err := c.rt.hookRunner().Run("prestart", 0, h.Prestart, c.Bundle, state, c.Spec.Annotations); err != nil { //nolint:staticcheck // deprecated, but engines use it
 		return err
 	}
-	return c.rt.hookRunner().Run("createRuntime", 0, h.CreateRuntime, c.Bundle, state, c.spec.Annotations)
+	return c.rt.hookRunner().Run("createRuntime", 0, h.CreateRuntime, c.Bundle, state, c.Spec.Annotations)
 }
 
 // stageDied says why there is no message any more. A limit is named if the kernel says that it killed for one.
@@ -402,7 +398,7 @@ func (c *creation) stageDied() error {
 	unix.Close(c.stage.PidFD)
 	c.stage.PidFD = -1
 	if status.Signaled() && status.Signal() == unix.SIGKILL {
-		if m := c.spec.Linux.Resources.Memory; m != nil && m.Limit != nil && c.cgroups.OOMKills() > 0 {
+		if m := c.Spec.Linux.Resources.Memory; m != nil && m.Limit != nil && c.Cgroups.OOMKills() > 0 {
 			return withHint(fault.At("linux.resources.memory.limit", "the stage was killed, out of memory, before the container was created: the limit is %s", inBytes(*m.Limit)),
 				"raise the limit")
 		}
@@ -476,7 +472,7 @@ func (c *creation) close() {
 		c.network.Close()
 		c.network = nil
 	}
-	c.cgroups.Close()
+	c.Cgroups.Close()
 	if c.dir >= 0 {
 		unix.Close(c.dir)
 		c.dir = -1
@@ -504,31 +500,31 @@ func (c *creation) undo() {
 // remove is the part of undo for which the state is needed.
 func (c *creation) remove() error {
 	var errs []error
-	if c.state.SharedMounts {
-		errs = append(errs, launch.Unmount(&c.state, c.spec))
+	if c.State.SharedMounts {
+		errs = append(errs, launch.Unmount(&c.State, c.Spec))
 	}
-	if c.rdt != nil {
-		errs = append(errs, c.rdt.Remove())
+	if c.RDT != nil {
+		errs = append(errs, c.RDT.Remove())
 	}
 	if c.grouped {
-		errs = append(errs, c.cgroups.Destroy())
+		errs = append(errs, c.Cgroups.Destroy())
 	}
 	if c.hooked { // runtime.md "Lifecycle" 3 to 9: the failure of a hook leads to 12 and 13
-		state := hookState(c.spec, c.CreateOptions, specs.StateStopped, strconv.Itoa(c.stage.Pid))
-		errs = append(errs, c.rt.runPoststop(&c.state, "create", c.poststop(), state, c.dir))
+		state := hookState(c.Spec, c.CreateOptions, specs.StateStopped, strconv.Itoa(c.stage.Pid))
+		errs = append(errs, c.rt.runPoststop(&c.State, "create", c.poststop(), state, c.dir))
 	}
 	err := errors.Join(errs...)
 	if err != nil && c.hooked { // delete is not to run them again
-		err = errors.Join(err, c.state.Write(c.dir, false))
+		err = errors.Join(err, c.State.Write(c.dir, false))
 	}
 	return err
 }
 
 func (c *creation) poststop() []specs.Hook {
-	if c.spec.Hooks == nil {
+	if c.Spec.Hooks == nil {
 		return nil
 	}
-	return c.spec.Hooks.Poststop
+	return c.Spec.Hooks.Poststop
 }
 
 // sayNotUndone logs an error of cleaning up, beside the one that made it necessary.

@@ -1,15 +1,12 @@
 package libcontainer
 
 import (
-	"errors"
 	"fmt"
 
 	"davit/internal/diagnose"
 	"davit/internal/fault"
 	"davit/internal/plan"
 	"davit/nsenter"
-
-	"golang.org/x/sys/unix"
 )
 
 func withHint(err error, hint string) error { return fault.WithHint(err, hint) }
@@ -20,18 +17,7 @@ func explainExec(err error, root, cwd string) error { return diagnose.Program(er
 
 // Hint returns the cure of an error, or of what it wraps: "" if nobody knows one. No hint has words in it that
 // engines match (TestMatches of tests/integration): they read it, too.
-func Hint(err error) string {
-	if hint := fault.Hint(err); hint != "" {
-		return hint
-	}
-	switch {
-	case errors.Is(err, unix.EMFILE):
-		return "davit's limit of open files is reached: raise it (ulimit -n, or LimitNOFILE= of the service that calls davit)"
-	case errors.Is(err, unix.ENFILE):
-		return "the host's limit of open files is reached: raise the sysctl fs.file-max"
-	}
-	return ""
-}
+func Hint(err error) string { return diagnose.Hint(err) }
 
 // inBytes is a number of bytes in words.
 func inBytes(n int64) string {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strconv"
 
@@ -156,7 +155,7 @@ func (e *execution) compile(console int, facts *host.Facts) error {
 	}
 	e.plan = made.Plan
 	e.rt.say(made.Warnings)
-	return e.rt.fillFilter(e.plan, made.Filter, made.Config, filepath.Join(e.rt.Root, seccompCache))
+	return launch.FillFilter(e.plan, made.Filter, made.Config, e.rt.seccompCache(), e.rt.log())
 }
 
 // spawn starts the stage, if the kernel lets it straight in the container's cgroup.

@@ -15,7 +15,7 @@ import (
 // moveDevices moves the devices of linux.netDevices to the stage's network
 // namespace. They go back if anything fails before the container is created.
 func (c *creation) moveDevices() error {
-	devices := c.spec.Linux.NetDevices
+	devices := c.Spec.Linux.NetDevices
 	if len(devices) == 0 {
 		return nil
 	}

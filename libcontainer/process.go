@@ -79,7 +79,7 @@ func (p *Process) Delete() error {
 	if live.Broken != nil {
 		return live.Broken
 	}
-	if live.Created != p.own.state.Created || live.Pid != p.own.state.Pid { // a later one of that id
+	if live.Created != p.own.State.Created || live.Pid != p.own.State.Pid { // a later one of that id
 		return nil
 	}
 	return live.Delete(true)

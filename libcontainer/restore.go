@@ -84,11 +84,11 @@ func (rt *Runtime) restore(o *RestoreOptions, b *bundle) (*creation, error) {
 		return nil, withHint(fmt.Errorf("option ImagePath: %s holds no checkpoint: inventory.img: %w", images.path, err), "`davit checkpoint --image-path` writes one")
 	}
 	c := &creation{CreateOptions: o.CreateOptions, rt: rt, facts: host.Host(), path: filepath.Join(rt.Root, o.ID), dir: -1, raw: b.raw}
-	if c.compiled, err = rt.compile(b.config, o.CreateOptions, c.facts); err != nil {
+	if c.Prepared, err = rt.prepare(b.config, &o.CreateOptions, c.facts); err != nil {
 		return nil, err
 	}
-	if err = checkRestorable(c.spec, c.facts); err == nil {
-		err = giveImages(images, c.spec)
+	if err = checkRestorable(c.Spec, c.facts); err == nil {
+		err = giveImages(images, c.Spec)
 	}
 	if err != nil {
 		c.close()
@@ -148,11 +148,11 @@ func (r *restoration) run() error {
 // pid namespace ends only when all others there are reaped.
 func (r *restoration) endRestored() {
 	for end := time.Now().Add(store.KillTimeout); time.Now().Before(end); time.Sleep(dying / 20) {
-		pids, err := r.cgroups.Pids()
+		pids, err := r.Cgroups.Pids()
 		if err != nil || len(pids) == 0 {
 			return
 		}
-		_ = r.cgroups.Kill(unix.SIGKILL)
+		_ = r.Cgroups.Kill(unix.SIGKILL)
 		for _, pid := range pids {
 			_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil)
 		}
@@ -188,17 +188,17 @@ func (r *restoration) request() (*rpc.CriuOpts, inherited, error) {
 	if err != nil {
 		return nil, files, err
 	}
-	q.RstSibling, q.ConfigFile = new(true), criuConfig(r.spec.Annotations)
+	q.RstSibling, q.ConfigFile = new(true), criuConfig(r.Spec.Annotations)
 	if r.o.LSMProfile != "" {
 		q.LsmProfile = &r.o.LSMProfile
 	}
 	if r.o.LSMMountContext != "" {
 		q.LsmMountContext = &r.o.LSMMountContext
 	}
-	if hasRuntimeHooks(r.spec) {
+	if hasRuntimeHooks(r.Spec) {
 		q.EmptyNs = new(q.GetEmptyNs() | unix.CLONE_NEWNET)
 	}
-	if !r.state.Terminal {
+	if !r.State.Terminal {
 		for i, key := range readDescriptors(r.images.dir) {
 			if isInherited(key) {
 				q.InheritFd = append(q.InheritFd, &rpc.InheritFd{Key: new(key), Fd: new(int32(criu.FirstFile + i))})
@@ -206,7 +206,7 @@ func (r *restoration) request() (*rpc.CriuOpts, inherited, error) {
 			}
 		}
 	}
-	for i, n := range r.spec.Linux.Namespaces {
+	for i, n := range r.Spec.Linux.Namespaces {
 		if n.Path == "" {
 			continue
 		}
@@ -229,7 +229,7 @@ func (r *restoration) request() (*rpc.CriuOpts, inherited, error) {
 // and pipes; of devices only terminals.
 func (r *restoration) giveStream(fd int) {
 	owner := plan.StdioOwner{Keep: true}
-	for _, e := range r.plan.Steps {
+	for _, e := range r.Plan.Steps {
 		if s, is := e.Step.(plan.StdioOwner); is {
 			owner = s
 		}
@@ -254,8 +254,8 @@ func (r *restoration) giveStream(fd int) {
 		}
 	}
 	uid := int(owner.UID)
-	if _, _, mapped := mappedRoot(r.spec); mapped {
-		uid = config.HostID(r.spec.Linux.UIDMappings, uint32(uid))
+	if _, _, mapped := mappedRoot(r.Spec); mapped {
+		uid = config.HostID(r.Spec.Linux.UIDMappings, uint32(uid))
 	}
 	if int(st.Uid) != uid {
 		_ = unix.Fchown(fd, uid, -1)
@@ -264,7 +264,7 @@ func (r *restoration) giveStream(fd int) {
 
 // start starts CRIU in a mount namespace in which everything is that the container is to have of the host.
 func (r *restoration) start(q *rpc.CriuOpts, files []int) error {
-	dir, err := r.cgroups.FD()
+	dir, err := r.Cgroups.FD()
 	if err != nil {
 		return err
 	}
@@ -290,22 +290,22 @@ func (r *restoration) start(q *rpc.CriuOpts, files []int) error {
 
 // join puts CRIU into the container's cgroups, and tells it where they are.
 func (r *restoration) join(q *rpc.CriuOpts) error {
-	if r.state.Cgroup.Driver == cgroups.Systemd {
-		if err := r.cgroups.Start(r.criu.Pid); err != nil {
+	if r.State.Cgroup.Driver == cgroups.Systemd {
+		if err := r.Cgroups.Start(r.criu.Pid); err != nil {
 			return err
 		}
 		if err := r.own(); err != nil {
 			return err
 		}
 	}
-	dir, err := r.cgroups.FD()
+	dir, err := r.Cgroups.FD()
 	if err != nil {
 		return err
 	}
-	if err := r.cgroups.Add(r.criu.Pid, dir != nil); err != nil {
+	if err := r.Cgroups.Add(r.criu.Pid, dir != nil); err != nil {
 		return err
 	}
-	r.state.Cgroup = r.cgroups.State()
+	r.State.Cgroup = r.Cgroups.State()
 	if q.ManageCgroupsMode != nil && *q.ManageCgroupsMode == rpc.CriuCgMode_IGNORE {
 		return nil
 	}
@@ -334,23 +334,23 @@ func (r *restoration) event(e criu.Event) error {
 
 // namespacesMade runs the hooks that follow the making of the namespaces.
 func (r *restoration) namespacesMade(pid int) error {
-	h := r.spec.Hooks
+	h := r.Spec.Hooks
 	if h == nil {
 		return nil
 	}
 	r.hooked = true
-	state := hookState(r.spec, r.CreateOptions, specs.StateCreating, strconv.Itoa(pid))
-	if err := r.rt.hookRunner().Run("prestart", 0, h.Prestart, r.Bundle, state, r.spec.Annotations); err != nil { //nolint:staticcheck // deprecated, but engines use it
+	state := hookState(r.Spec, r.CreateOptions, specs.StateCreating, strconv.Itoa(pid))
+	if err := r.rt.hookRunner().Run("prestart", 0, h.Prestart, r.Bundle, state, r.Spec.Annotations); err != nil { //nolint:staticcheck // deprecated, but engines use it
 		return err
 	}
-	return r.rt.hookRunner().Run("createRuntime", 0, h.CreateRuntime, r.Bundle, state, r.spec.Annotations)
+	return r.rt.hookRunner().Run("createRuntime", 0, h.CreateRuntime, r.Bundle, state, r.Spec.Annotations)
 }
 
 func (r *restoration) sendTerminal(master int) error {
 	var socket int
 	var err error
 	switch {
-	case !r.state.Terminal:
+	case !r.State.Terminal:
 		return errors.New("process.terminal: false, but the checkpoint has a terminal")
 	case r.Terminal != nil:
 		socket, err = r.Terminal.Socket()
@@ -378,15 +378,15 @@ func (r *restoration) restored(pid int) error {
 	// CRIU gives a container whose clock was another one a time namespace.
 	var st, own unix.Stat_t
 	if unix.Stat(fmt.Sprintf("/proc/%d/ns/time", pid), &st) == nil && unix.Stat("/proc/self/ns/time", &own) == nil && st.Ino != own.Ino {
-		r.state.Namespaces |= unix.CLONE_NEWTIME
+		r.State.Namespaces |= unix.CLONE_NEWTIME
 	}
-	limits := *r.spec.Linux.Resources
+	limits := *r.Spec.Linux.Resources
 	limits.Memory, limits.Unified = nil, nil
-	if err := r.cgroups.Set(&limits); err != nil {
+	if err := r.Cgroups.Set(&limits); err != nil {
 		return err
 	}
-	if r.rdt != nil {
-		if err := r.rdt.Add(pid); err != nil {
+	if r.RDT != nil {
+		if err := r.RDT.Add(pid); err != nil {
 			return fmt.Errorf("linux.intelRdt: %w", err)
 		}
 	}
@@ -395,14 +395,14 @@ func (r *restoration) restored(pid int) error {
 
 // limitMemory sets the limits that CRIU could have run into.
 func (r *restoration) limitMemory() error {
-	all := r.spec.Linux.Resources
+	all := r.Spec.Linux.Resources
 	if all.Memory == nil && len(all.Unified) == 0 {
 		return nil
 	}
 	before := *all
 	before.Memory, before.Unified = nil, nil
-	return r.cgroups.Update(&before, &specs.LinuxResources{Memory: all.Memory, Unified: all.Unified})
+	return r.Cgroups.Update(&before, &specs.LinuxResources{Memory: all.Memory, Unified: all.Unified})
 }
 
 // rootPath is where the root filesystem is on the host.
-func (r *restoration) rootPath() string { return rootfs.Path(r.spec, r.Bundle) }
+func (r *restoration) rootPath() string { return rootfs.Path(r.Spec, r.Bundle) }

@@ -83,7 +83,7 @@ func makeYard() error {
 // lendTmp mounts a tmpfs on /tmp if the container's root could not write there, as which CRIU makes temporary files in it.
 func (r *restoration) lendTmp() error {
 	var st unix.Stat_t
-	if _, _, mapped := mappedRoot(r.spec); !mapped || unix.Stat("/tmp", &st) == nil && st.Mode&0o003 == 0o003 {
+	if _, _, mapped := mappedRoot(r.Spec); !mapped || unix.Stat("/tmp", &st) == nil && st.Mode&0o003 == 0o003 {
 		return nil
 	}
 	if err := unix.Mount("davit", "/tmp", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=1777"); err != nil {
@@ -170,7 +170,7 @@ func (r *restoration) openTrees() (*stagedTrees, error) {
 	maps := launch.Idmaps{}
 	defer maps.Close()
 	seen := map[string]bool{}
-	for _, m := range externalMountsOf(r.plan) {
+	for _, m := range externalMountsOf(r.Plan) {
 		if seen[m.key] {
 			continue
 		}
@@ -195,7 +195,7 @@ func (r *restoration) openSource(m *externalMount, maps launch.Idmaps) (int, err
 	joined := -1
 	if d.Namespace != plan.NoFD {
 		var err error
-		of := r.plan.Descriptors[d.Namespace-1]
+		of := r.Plan.Descriptors[d.Namespace-1]
 		if joined, err = launch.OpenDescriptor(&of, nil); err != nil {
 			return -1, launch.OpenFailed(&of, err, "")
 		}
@@ -240,7 +240,7 @@ func (t *stagedTrees) submounts(q *rpc.CriuOpts) error {
 // another mount is not its business: CRIU has that from the images, or from the host.
 func (r *restoration) makeMountpoints(root int) error {
 	var covered []string
-	for _, e := range r.plan.Steps {
+	for _, e := range r.Plan.Steps {
 		target, isFile := "", false
 		switch s := e.Step.(type) {
 		case plan.Mount:
@@ -275,7 +275,7 @@ func (r *restoration) bindsFile(s *plan.Bind) bool {
 // makeTmp makes the directory /tmp of a read-only root filesystem that has none: CRIU hangs the old root there when it
 // changes to the container's, and cannot make a directory for that itself. removeTmp removes it afterwards.
 func (r *restoration) makeTmp(root int) error {
-	if !rootfs.ReadOnly(r.spec) {
+	if !rootfs.ReadOnly(r.Spec) {
 		return nil
 	}
 	err := unix.Mkdirat(root, "tmp", 0o755)

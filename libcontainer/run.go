@@ -51,14 +51,14 @@ func (c *creation) start() error {
 		c.undo()
 		return err
 	}
-	c.hooks.Flush(c.plan)
+	c.hooks.Flush(c.Plan)
 	return c.started()
 }
 
 // hooksAtStart: for as long as startContainer hooks run, the container is created, not running (runtime.md
 // "State"). By the socket that create makes its Status is known; run makes an empty file.
 func (c *creation) hooksAtStart() bool {
-	return c.Run && c.spec.Hooks != nil && len(c.spec.Hooks.StartContainer) > 0
+	return c.Run && c.Spec.Hooks != nil && len(c.Spec.Hooks.StartContainer) > 0
 }
 
 // started runs the poststart hooks.
@@ -66,7 +66,7 @@ func (c *creation) started() error {
 	if c.hooksAtStart() {
 		unix.Unlinkat(c.dir, compile.StartFile, 0)
 	}
-	live := &Container{&store.Entry{State: c.state, Path: c.path, Dir: c.dir, Pidfd: c.stage.PidFD}, c.rt}
+	live := &Container{&store.Entry{State: c.State, Path: c.path, Dir: c.dir, Pidfd: c.stage.PidFD}, c.rt}
 	err := live.poststart()
 	switch {
 	case err == nil:

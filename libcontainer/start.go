@@ -131,15 +131,15 @@ func (c *Container) plan() *plan.Plan {
 	if c.Cgroup.Rootless {
 		o.Rootless = "true"
 	}
-	again, err := c.rt.compile(s, o, host.Host())
+	again, err := c.rt.prepare(s, &o, host.Host())
 	if err != nil {
 		return &plan.Plan{}
 	}
-	again.cgroups.Close()
-	if c.rt.fillFilter(again.plan, again.filter, again.spec, filepath.Join(c.rt.Root, seccompCache)) != nil || len(again.plan.Steps) != c.Steps {
+	again.Cgroups.Close()
+	if again.FillFilter(c.rt.seccompCache(), c.rt.log()) != nil || len(again.Plan.Steps) != c.Steps {
 		return &plan.Plan{}
 	}
-	return again.plan
+	return again.Plan
 }
 
 // stateNow returns the State that hooks get.

@@ -224,3 +224,18 @@ func hintMount(fstype, data string, e *fault.Error, errno unix.Errno) string {
 	}
 	return ""
 }
+
+// Hint returns the cure of an error, or of what it wraps: "" if nobody knows one. No hint has words in it that
+// engines match (TestMatches of tests/integration): they read it, too.
+func Hint(err error) string {
+	if hint := fault.Hint(err); hint != "" {
+		return hint
+	}
+	switch {
+	case errors.Is(err, unix.EMFILE):
+		return "davit's limit of open files is reached: raise it (ulimit -n, or LimitNOFILE= of the service that calls davit)"
+	case errors.Is(err, unix.ENFILE):
+		return "the host's limit of open files is reached: raise the sysctl fs.file-max"
+	}
+	return ""
+}

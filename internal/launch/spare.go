@@ -1,4 +1,4 @@
-package libcontainer
+package launch
 
 import (
 	"fmt"
@@ -11,19 +11,19 @@ import (
 	"davit/internal/plan"
 )
 
-// spareOwnNamespaces refuses to set names and sysctls, or to move network devices, in a namespace
+// SpareOwnNamespaces refuses to set names and sysctls, or to move network devices, in a namespace
 // that the config joins by a path and that davit, too, is in: the host's, as a rule.
-func (c *creation) spareOwnNamespaces() error {
-	for i := range c.plan.Descriptors {
-		if err := c.spareOwn(&c.plan.Descriptors[i], c.fds[i]); err != nil {
+func (c *Prepared) SpareOwnNamespaces(fds Descriptors) error {
+	for i := range c.Plan.Descriptors {
+		if err := c.SpareOwn(&c.Plan.Descriptors[i], fds[i]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// spareOwn is spareOwnNamespaces for one descriptor.
-func (c *compiled) spareOwn(d *plan.Descriptor, fd int) error {
+// SpareOwn is SpareOwnNamespaces for one descriptor.
+func (c *Prepared) SpareOwn(d *plan.Descriptor, fd int) error {
 	if d.Kind != plan.Namespace {
 		return nil
 	}
@@ -36,15 +36,15 @@ func (c *compiled) spareOwn(d *plan.Descriptor, fd int) error {
 		return fault.In(d.Field, err)
 	}
 	if own {
-		return withHint(fault.At(d.Field, "%s is the %s namespace that davit runs in: %s would change the host", d.Path, config.NamespaceName(d.Flags), changed),
+		return fault.WithHint(fault.At(d.Field, "%s is the %s namespace that davit runs in: %s would change the host", d.Path, config.NamespaceName(d.Flags), changed),
 			"give the container a namespace of its own, or remove "+changed)
 	}
 	return nil
 }
 
 // changes returns the field that has settings for the namespace of a type, if one has.
-func (c *compiled) changes(flag uint64) string {
-	switch s := c.spec; {
+func (c *Prepared) changes(flag uint64) string {
+	switch s := c.Spec; {
 	case flag == unix.CLONE_NEWNET && len(s.Linux.NetDevices) > 0:
 		return "linux.netDevices"
 	case flag == unix.CLONE_NEWUTS && s.Hostname != "":
@@ -52,7 +52,7 @@ func (c *compiled) changes(flag uint64) string {
 	case flag == unix.CLONE_NEWUTS && s.Domainname != "":
 		return "domainname"
 	}
-	for key := range c.spec.Linux.Sysctl {
+	for key := range c.Spec.Linux.Sysctl {
 		if config.NamespaceFlag(config.SysctlNamespace(config.SysctlPath(key))) == flag {
 			return "linux.sysctl"
 		}

@@ -1,4 +1,4 @@
-package libcontainer
+package bundles
 
 import (
 	"fmt"
@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"davit/internal/diagnose"
+	"davit/internal/fault"
 	"davit/internal/process"
 	"davit/rootfs"
 
@@ -20,7 +21,7 @@ func (e *examination) program(p *specs.Process) {
 	if e.spec.Root == nil || e.spec.Root.Path == "" || len(p.Args) == 0 {
 		return
 	}
-	root, err := unix.Open(rootfs.Path(e.spec, e.Bundle), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	root, err := unix.Open(rootfs.Path(e.spec, e.options.Bundle), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return
 	}
@@ -54,7 +55,7 @@ func (e *examination) program(p *specs.Process) {
 		return
 	}
 	hint := "chmod +x it in the root filesystem, or correct process.args"
-	e.fail(field, withHint(fmt.Errorf("%s", unusable), hint))
+	e.fail(field, fault.WithHint(fmt.Errorf("%s", unusable), hint))
 }
 
 // image looks at the file of a program that was found.

@@ -1,4 +1,5 @@
-package libcontainer
+// Package bundles tells what is wrong with a bundle, and whether this host can run it.
+package bundles
 
 import (
 	"errors"
@@ -14,8 +15,10 @@ import (
 	"davit/internal/host"
 	"davit/internal/jsonx"
 	"davit/internal/launch"
+	"davit/internal/log"
 	"davit/internal/plan"
 	"davit/internal/seccomp"
+	"davit/internal/store"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -32,20 +35,19 @@ type Finding struct {
 
 // examination collects what is found about one bundle.
 type examination struct {
-	CreateOptions
-	store    *Runtime
+	options  compile.Options
+	store    store.Store
+	log      log.Logger
 	facts    *host.Facts
 	spec     *specs.Spec
 	findings []Finding
 }
 
-// Check reports all that is wrong with a bundle, and whether this host can run
-// it. It makes nothing, and takes the steps of create up to where that begins to
-// make something, so that the two agree. What depends on the host is only
-// looked at in a config that is valid.
-func (rt *Runtime) Check(o CreateOptions) ([]Finding, error) {
-	e := &examination{CreateOptions: o, store: rt, facts: host.Host()}
-	raw, given, err := o.loadConfig()
+// Check reports all that is wrong with a bundle, and whether this host can run it. raw is its config.json, given what that was
+// decoded to, and err why that failed. Check makes nothing, and takes the steps of create up to where that begins to make something,
+// so that the two agree. What depends on the host is only looked at in a config that is valid.
+func Check(st store.Store, lg log.Logger, o compile.Options, raw []byte, given *specs.Spec, err error) []Finding {
+	e := &examination{options: o, store: st, log: lg, facts: host.Host()}
 	for _, n := range config.Notes(raw) {
 		e.findings = append(e.findings, Finding{Warning: true, Field: n.Path, Message: n.Message, Hint: n.Hint})
 	}
@@ -57,7 +59,7 @@ func (rt *Runtime) Check(o CreateOptions) ([]Finding, error) {
 		}
 		e.fail(field, err)
 		e.incomplete("nothing else of it was looked at: davit cannot read on after that")
-		return e.findings, nil
+		return e.findings
 	}
 	e.spec = given
 	problems, warnings := config.Check(given, config.Options{Start: true, Rootless: e.facts.UID() != 0, SystemdCgroup: o.SystemdCgroup})
@@ -74,10 +76,10 @@ func (rt *Runtime) Check(o CreateOptions) ([]Finding, error) {
 	e.host()
 	if len(problems) > 0 {
 		e.incomplete("whether this host can run the rest (cgroups, namespaces, sources of mounts, the filter) was not looked at, because of the errors above")
-		return e.findings, nil
+		return e.findings
 	}
 	e.compile()
-	return e.findings, nil
+	return e.findings
 }
 
 // incomplete says what Check has left out.
@@ -98,7 +100,7 @@ func (e *examination) failAll(err error) {
 }
 
 func (e *examination) add(field string, err *fault.Error) {
-	f := Finding{Field: field, Message: err.Error(), Hint: Hint(err)}
+	f := Finding{Field: field, Message: err.Error(), Hint: diagnose.Hint(err)}
 	if err.Field != "" {
 		f.Field, f.Message = err.Field, err.Message()
 	}
@@ -114,30 +116,30 @@ func (e *examination) warn(field, format string, args ...any) {
 // compile does what create does before it makes anything, and goes on after the
 // first error where it can.
 func (e *examination) compile() {
-	if e.spec.Process != nil && e.spec.Process.Terminal && e.ConsoleSocket == "" {
-		e.ConsoleSocket = "/dev/null" // somebody will take it
+	if e.spec.Process != nil && e.spec.Process.Terminal && e.options.ConsoleSocket == "" {
+		e.options.ConsoleSocket = "/dev/null" // somebody will take it
 	}
-	c, err := e.store.compile(e.spec, e.CreateOptions, e.facts)
+	c, err := launch.Prepare(e.store, e.spec, e.options, e.facts)
 	if err != nil {
 		e.failAll(err)
 		return
 	}
-	defer c.cgroups.Close()
-	for _, w := range c.warnings {
+	defer c.Cgroups.Close()
+	for _, w := range c.Warnings {
 		if !slices.ContainsFunc(e.findings, func(f Finding) bool { return f.Field == w.Field && f.Message == w.Message() }) {
 			e.findings = append(e.findings, Finding{Warning: true, Field: w.Field, Message: w.Message(), Hint: w.Hint})
 		}
 	}
-	if err := e.store.fillFilter(c.plan, c.filter, c.spec, ""); err != nil { // it keeps nothing in the cache
+	if err := c.FillFilter("", e.log); err != nil { // it keeps nothing in the cache
 		e.fail("", err)
 		return
 	}
-	for _, step := range c.plan.Steps {
+	for _, step := range c.Plan.Steps {
 		if f, is := step.Step.(plan.Seccomp); is && seccomp.Of(f.Program, unix.SYS_EXIT_GROUP).Refused() {
 			e.warn("linux.seccomp", "forbids exit_group: a program can only end by a signal")
 		}
 	}
-	for _, entry := range c.plan.Steps {
+	for _, entry := range c.Plan.Steps {
 		switch s := entry.Step.(type) {
 		case plan.Root:
 			if s.Tree == plan.NoFD {
@@ -151,9 +153,9 @@ func (e *examination) compile() {
 	}
 	maps := launch.Idmaps{}
 	defer maps.Close()
-	for i := range c.plan.Descriptors {
-		if err := c.tryOpen(&c.plan.Descriptors[i], maps); err != nil {
-			e.fail(c.plan.Descriptors[i].Field, err)
+	for i := range c.Plan.Descriptors {
+		if err := tryOpen(c, &c.Plan.Descriptors[i], maps); err != nil {
+			e.fail(c.Plan.Descriptors[i].Field, err)
 		}
 	}
 }
@@ -174,10 +176,10 @@ func (e *examination) source(field, path string, link bool) {
 }
 
 // tryOpen does for one descriptor what create does before it makes anything, but leaves alone whoever listens on a socket.
-func (c *compiled) tryOpen(d *plan.Descriptor, maps launch.Idmaps) error {
+func tryOpen(c *launch.Prepared, d *plan.Descriptor, maps launch.Idmaps) error {
 	joined := -1
 	if d.Namespace != plan.NoFD {
-		ns := &c.plan.Descriptors[d.Namespace-1]
+		ns := &c.Plan.Descriptors[d.Namespace-1]
 		var err error
 		if joined, err = launch.OpenNamespace(ns.Path, ns.Flags); err != nil {
 			return nil // said when its own turn came
@@ -197,7 +199,7 @@ func (c *compiled) tryOpen(d *plan.Descriptor, maps launch.Idmaps) error {
 			return err
 		}
 		defer unix.Close(fd)
-		return c.spareOwn(d, fd)
+		return c.SpareOwn(d, fd)
 	case plan.Connect:
 		if d.Field == "option ConsoleSocket" { // known to create alone
 			return nil
@@ -284,7 +286,7 @@ func (e *examination) limits(p *specs.Process) {
 		var have unix.Rlimit
 		n, _ := config.Rlimit(r.Type)
 		if err := unix.Getrlimit(int(n), &have); err == nil && r.Hard > have.Max {
-			e.fail("", withHint(fault.At(fmt.Sprintf("process.rlimits[%d].hard", i), "%d is above davit's own limit, %d", r.Hard, have.Max), "raising it needs CAP_SYS_RESOURCE"))
+			e.fail("", fault.WithHint(fault.At(fmt.Sprintf("process.rlimits[%d].hard", i), "%d is above davit's own limit, %d", r.Hard, have.Max), "raising it needs CAP_SYS_RESOURCE"))
 		}
 	}
 }
