@@ -86,6 +86,9 @@ func (c *Root) bindSource(field string, m *specs.Mount, o options, step *plan.Bi
 		if step.Propagation == unix.MS_SLAVE && o.propagation == 0 && !c.ByPath { // it is one
 			step.Propagation = 0
 		}
+		if o.recursive && c.Enters {
+			step.How, c.again = step.How|plan.BindAgain, true
+		}
 		return nil
 	}
 	if o.recursive && c.stays != "" {
@@ -110,7 +113,8 @@ func (c *Root) tree(field string, step *plan.Bind, o options) plan.Descriptor {
 // mappedSource has davit copy a tree and map its ids, before the container's first mount.
 func (c *Root) mappedSource(field string, m *specs.Mount, o options, step *plan.Bind) error {
 	tree := c.tree(field, step, o)
-	tree.MapsAll, tree.Within = o.ridmap, c.Within || c.New&unix.CLONE_NEWNS != 0 && !c.sharedRoot()
+	tree.MapsAll, tree.Apart = o.ridmap, c.Enters
+	tree.Within = c.Within || c.New&unix.CLONE_NEWNS != 0 && !c.sharedRoot() && !c.Enters
 	var err error
 	if tree.Maps, err = c.idmap(m, o); err != nil {
 		return err
@@ -181,11 +185,13 @@ func (c *Root) inside(source string) (string, bool) {
 }
 
 // sharedRoot says whether the container's mounts are to be shared with the host's, as engines ask for with a shared bind.
-func (c *Root) sharedRoot() bool {
-	if c.spec.Linux == nil {
+func (c *Root) sharedRoot() bool { return sharedRoot(c.spec) }
+
+func sharedRoot(s *specs.Spec) bool {
+	if s.Linux == nil {
 		return false
 	}
-	flags, _ := Propagation(c.spec.Linux.RootfsPropagation)
+	flags, _ := Propagation(s.Linux.RootfsPropagation)
 	return flags&unix.MS_SHARED != 0
 }
 

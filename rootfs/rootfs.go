@@ -36,6 +36,9 @@ type Options struct {
 	// lacks the privilege to copy mounts (open_tree(2) wants CAP_SYS_ADMIN).
 	ByPath bool
 	Within bool // sources are opened in the container's mount namespace: see [plan.Descriptor]
+	// Enters: the mount namespace is made of the root filesystem alone, and the stage opens the sources before it goes there: see
+	// [plan.Enter]. NeedsHost is "".
+	Enters bool
 	// SameDir reports whether two paths of the host lead to the same directory; nil if the host is not to be asked.
 	SameDir func(a, b string) bool
 	// ReadLink returns the text of a symbolic link of the host, or that a path leads to none; nil if the host is not to be asked.
@@ -75,6 +78,7 @@ type Root struct {
 	// hostSys: /sys is a bind mount, with all that is mounted below.
 	hostSys bool
 	inState bool // the mount that is compiled is Options.State
+	again   bool // a step has BindAgain
 	// sources are what the stage opens of the host, before the step that attaches the root filesystem.
 	sources []plan.Entry
 }
@@ -87,15 +91,17 @@ func New(p *plan.Plan, s *specs.Spec, o Options) *Root {
 // Mounts adds the steps that build the container's view of files, up to the
 // point where hooks may look at it.
 func (c *Root) Mounts() error {
-	if c.New&unix.CLONE_NEWNS != 0 {
+	if c.New&unix.CLONE_NEWNS != 0 && !c.Enters {
 		c.plan.Add("", plan.Propagation{Flags: unix.MS_SLAVE | unix.MS_REC})
 	}
 	if err := c.root(); err != nil {
 		return err
 	}
-	if c.stays = c.needsHost(); c.stays == "" {
+	switch c.stays = NeedsHost(c.spec, c.New); {
+	case c.Enters:
+	case c.stays == "":
 		c.pivot()
-	} else {
+	default:
 		c.plan.Add("root.path", plan.Confine{})
 	}
 	for i := range c.spec.Mounts {
@@ -129,8 +135,10 @@ func (c *Root) pivot() {
 }
 
 // hooked reports whether there are hooks that look for the root filesystem at its path on the host, and for their own files.
-func (c *Root) hooked() bool {
-	h := c.spec.Hooks
+func (c *Root) hooked() bool { return hooked(c.spec) }
+
+func hooked(s *specs.Spec) bool {
+	h := s.Hooks
 	return h != nil && len(h.Prestart)+len(h.CreateRuntime)+len(h.CreateContainer) > 0 //nolint:staticcheck // deprecated, but engines use it
 }
 
@@ -157,7 +165,9 @@ func (c *Root) Finish() {
 		})
 		masks := plan.NoFD
 		if len(s.Linux.MaskedPaths) > 0 {
-			masks = source(p, "linux.maskedPaths", plan.Source{Path: "/dev/null", Set: hostsNode})
+			e := c.opened("linux.maskedPaths", plan.Source{Path: "/dev/null", Set: hostsNode})
+			p.Steps = slices.Insert(p.Steps, rootStep(p), e)
+			masks = e.Step.(plan.Source).Tree
 		}
 		eachPath("linux.maskedPaths", s.Linux.MaskedPaths, func(field, path string) { p.Add(field, plan.Mask{Path: path, Null: masks}) })
 	}
@@ -171,13 +181,14 @@ func (c *Root) Finish() {
 	}
 }
 
-// needsHost returns the field of config.json for which the host's mounts have to stay until all is mounted, "" for none.
-func (c *Root) needsHost() string {
-	if c.New&unix.CLONE_NEWNS == 0 {
+// NeedsHost returns the field of config.json for which the host's mounts have to stay until all is mounted, "" for none.
+// made are the namespaces that are made for the container, CLONE_NEW*.
+func NeedsHost(s *specs.Spec, made uint64) string {
+	if made&unix.CLONE_NEWNS == 0 {
 		return "linux.namespaces" // it is not the container's own
 	}
-	if c.hooked() {
-		switch h := c.spec.Hooks; {
+	if hooked(s) {
+		switch h := s.Hooks; {
 		case len(h.CreateContainer) > 0:
 			return "hooks.createContainer"
 		case len(h.CreateRuntime) > 0:
@@ -185,11 +196,11 @@ func (c *Root) needsHost() string {
 		}
 		return "hooks.prestart"
 	}
-	if c.sharedRoot() { // see BindAgain
+	if sharedRoot(s) { // see BindAgain
 		return "linux.rootfsPropagation"
 	}
-	for i := range c.spec.Mounts {
-		m := &c.spec.Mounts[i]
+	for i := range s.Mounts {
+		m := &s.Mounts[i]
 		if o, err := parse(m.Options); err == nil && !o.bind && !o.remount && m.Type != "bind" && !nameless(m.Type) {
 			return fmt.Sprintf("mounts[%d].type", i)
 		}
@@ -197,23 +208,28 @@ func (c *Root) needsHost() string {
 	return ""
 }
 
-// source has the stage open what it needs of the host, before the step that attaches the root filesystem: then
-// nothing of the container's is mounted that a path of the host could lead to.
-func source(p *plan.Plan, field string, s plan.Source) plan.FD {
-	s.Tree = p.Open(plan.Descriptor{Kind: plan.Own, Path: s.Path, Field: field})
-	p.Steps = slices.Insert(p.Steps, rootStep(p), plan.Entry{Field: field, Step: s})
-	return s.Tree
+// opened returns the step by which the stage opens what it needs of the host. It comes before the one that attaches the root
+// filesystem: then nothing of the container's is mounted that a path of the host could lead to.
+func (c *Root) opened(field string, s plan.Source) plan.Entry {
+	s.Tree = c.plan.Open(plan.Descriptor{Kind: plan.Own, Path: s.Path, Field: field})
+	if c.Enters {
+		s.Propagation = unix.MS_SLAVE
+	}
+	return plan.Entry{Field: field, Step: s}
 }
 
 func rootStep(p *plan.Plan) int {
-	return slices.IndexFunc(p.Steps, func(e plan.Entry) bool { return plan.OpOf(e.Step) == plan.OpOf(plan.Root{}) })
+	return slices.IndexFunc(p.Steps, func(e plan.Entry) bool {
+		op := plan.OpOf(e.Step)
+		return op == plan.OpOf(plan.Root{}) || op == plan.OpOf(plan.Enter{})
+	})
 }
 
-// source is the same for one of many: openFirst puts them all in place.
+// source has the stage open one of many sources: openFirst puts them all in place.
 func (c *Root) source(field string, s plan.Source) plan.FD {
-	s.Tree = c.plan.Open(plan.Descriptor{Kind: plan.Own, Path: s.Path, Field: field})
-	c.sources = append(c.sources, plan.Entry{Field: field, Step: s})
-	return s.Tree
+	e := c.opened(field, s)
+	c.sources = append(c.sources, e)
+	return e.Step.(plan.Source).Tree
 }
 
 // openFirst has all of the host that the container gets opened once "/" is a slave, so that nothing is shared with the host
@@ -223,7 +239,12 @@ func (c *Root) openFirst() {
 	if slices.ContainsFunc(c.plan.Descriptors, func(d plan.Descriptor) bool { return d.Within }) {
 		first = append([]plan.Entry{{Step: plan.Sync{Phase: plan.Sources}}}, first...)
 	}
-	c.plan.Steps = slices.Insert(c.plan.Steps, rootStep(c.plan), first...)
+	at := rootStep(c.plan)
+	if e, is := c.plan.Steps[at].Step.(plan.Enter); is {
+		e.Back = c.again
+		c.plan.Steps[at].Step = e
+	}
+	c.plan.Steps = slices.Insert(c.plan.Steps, at, first...)
 }
 
 // byStage reports whether the stage copies mounts of the host itself, which costs least. It does so in a mount namespace
@@ -291,6 +312,10 @@ func (c *Root) root() error {
 			// A shared mount cannot be pivoted to, an unbindable one cannot be copied: Finish makes them so.
 			step.Propagation = unix.MS_PRIVATE
 		}
+	}
+	if c.Enters {
+		c.plan.Add("root.path", plan.Enter{Path: where, Propagation: step.Propagation})
+		return nil
 	}
 	if !c.byStage() {
 		step.Tree = c.plan.Open(plan.Descriptor{Kind: plan.TreeRecursive, Path: where, Field: "root.path", Within: c.Within})

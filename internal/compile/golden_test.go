@@ -21,7 +21,9 @@ var update = flag.Bool("update", false, "write the plans as they are now to inte
 // Some hosts, none of them the one that the test runs on.
 var (
 	root2 = host.Known{Kernel: host.Version{Major: 6, Minor: 12}, Caps: 1<<41 - 1, InitialUserNS: true, Cgroup: host.Unified}
-	root1 = host.Known{Kernel: host.Version{Major: 6, Minor: 12}, Caps: 1<<41 - 1, InitialUserNS: true, Cgroup: host.Hybrid}
+	// One on which the stage enters a namespace of the root filesystem.
+	root2new = host.Known{Kernel: host.Version{Major: 7, Minor: 2}, Caps: 1<<41 - 1, InitialUserNS: true, Cgroup: host.Unified}
+	root1    = host.Known{Kernel: host.Version{Major: 6, Minor: 12}, Caps: 1<<41 - 1, InitialUserNS: true, Cgroup: host.Hybrid}
 	// A container network of the host's, as an engine makes it for a user namespace that somebody else made.
 	foreign2 = host.Known{Kernel: host.Version{Major: 6, Minor: 12}, Caps: 1<<41 - 1, InitialUserNS: true, Cgroup: host.Unified, Foreign: []string{"/run/netns/x"}}
 	// Root of a user namespace, as in rootless Podman or in a container.
@@ -52,6 +54,8 @@ func TestGoldenPlans(t *testing.T) {
 		{name: "default", config: config.Default, facts: root2, cgroup: cgroup2},
 		{name: "default-v1", config: config.Default, facts: root1, cgroup: cgroup1},
 		{name: "default-run", config: noTerminal, facts: root2, cgroup: cgroup2, change: func(o *Options) { o.Run, o.NoPivot, o.NoNewKeyring, o.PreserveFDs = true, true, true, 2 }},
+		{name: "default-enter", config: config.Default, facts: root2new, cgroup: cgroup2},
+		{name: "pod-container-enter", config: podContainer, facts: root2new, cgroup: cgroup2},
 		{name: "rootless", config: rootless, facts: user2, cgroup: noCgroup},
 		{name: "pod-container", config: podContainer, facts: root2, cgroup: cgroup2},
 		{name: "pod-container-v1", config: podContainer, facts: root1, cgroup: cgroup1},

@@ -2,7 +2,9 @@ package compile
 
 import (
 	"davit/internal/config"
+	"davit/internal/host"
 	"davit/internal/plan"
+	"davit/rootfs"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,7 +20,11 @@ func (c *Container) enter() (userns bool) {
 	joined := c.joins()
 	c.newUser = c.New&unix.CLONE_NEWUSER != 0
 	userns = c.newUser || joined&unix.CLONE_NEWUSER != 0
+	c.enters = c.entersTree(userns)
 	now := c.New &^ (unix.CLONE_NEWCGROUP | unix.CLONE_NEWTIME)
+	if c.enters {
+		now &^= unix.CLONE_NEWNS
+	}
 	fork := userns || joined&unix.CLONE_NEWPID != 0
 	// A user cannot write the offsets of a process that is not dumpable, as that becomes with its identity.
 	early := c.Unprivileged && c.newUser && len(c.Config.Linux.TimeOffsets) > 0
@@ -54,6 +60,15 @@ func (c *Container) enter() (userns bool) {
 		p.Add("", plan.Loopback{})
 	}
 	return userns
+}
+
+// entersTree reports whether the stage makes the container's mount namespace of its root filesystem alone (step Enter). If not it
+// begins with a copy of the host's mounts, of which it lets go: on older kernels, where the config needs them for longer,
+// and where the kernel has to lock mounts that another user namespace gets.
+func (c *Container) entersTree(userns bool) bool {
+	const caps = 1<<unix.CAP_SYS_ADMIN | 1<<unix.CAP_SYS_CHROOT // setns(2) wants both
+	return rootfs.NeedsHost(c.Config, c.New) == "" && !userns && c.facts.InitialUserNS() && c.facts.Caps()&caps == caps &&
+		c.facts.Have(host.TreeNamespace) == nil
 }
 
 // joins adds the steps that join namespaces. A user namespace owns those after it; the others need privileges that it

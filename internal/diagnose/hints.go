@@ -15,8 +15,10 @@ import (
 )
 
 const (
-	hintRoot      = "the root filesystem must exist: by default it is the directory rootfs beside config.json"
-	hintSource    = `the source must exist on the host; check "source" in config.json`
+	hintRoot         = "the root filesystem must exist: by default it is the directory rootfs beside config.json"
+	hintSource       = `the source must exist on the host; check "source" in config.json`
+	hintNoMountPoint = "davit's / is no mount point, as in a plain chroot: bind the directory on itself before chroot, or pivot_root to it"
+
 	hintRecursive = `in a user namespace a bind mount takes along what is mounted below its source: use "rbind"`
 )
 
@@ -50,6 +52,23 @@ func HintMap(err error) string {
 	return ""
 }
 
+// hintEnter explains why there is no mount namespace with the root filesystem alone.
+func hintEnter(s plan.Enter, e *fault.Error, errno unix.Errno) string {
+	switch {
+	case errno == unix.EACCES:
+		return hintPassage(s.Path)
+	case errno == unix.ENOENT && e.Call == "open_tree":
+		return hintRoot
+	case errno == unix.ENOTDIR:
+		return "the root filesystem must be a directory"
+	case errno == unix.ENOSPC:
+		return "a limit on namespaces or mounts is reached: see /proc/sys/user/max_mnt_namespaces and fs.mount-max"
+	case errno == unix.EINVAL && e.Call == "mount":
+		return hintNoMountPoint
+	}
+	return ""
+}
+
 // enotsupp is ENOTSUPP of the kernel's linux/errno.h. It is not meant for user space, and has no
 // text there, but seccomp(2) returns it where the JIT compiler has no room left.
 const enotsupp = unix.Errno(524)
@@ -68,13 +87,17 @@ func hintStep(step plan.Step, e *fault.Error, errno unix.Errno) string {
 		case errno == unix.ENOENT && e.Call == "open_tree":
 			return hintRoot
 		}
+	case plan.Enter:
+		if hint := hintEnter(s, e, errno); hint != "" {
+			return hint
+		}
 	case plan.Label:
 		if errno == unix.ENOENT && strings.Contains(s.File, "apparmor") {
 			return fmt.Sprintf("the AppArmor profile %q is not loaded on this host: load it with apparmor_parser, or ask aa-status which ones are", strings.TrimPrefix(s.Text, "exec "))
 		}
 	case plan.Propagation:
 		if errno == unix.EINVAL {
-			return "davit's / is no mount point, as in a plain chroot: bind the directory on itself before chroot, or pivot_root to it"
+			return hintNoMountPoint
 		}
 	case plan.Source:
 		switch {

@@ -32,15 +32,17 @@ var (
 	CPUIdle              = &Feature{9, "idle cgroups", "cpu.idle", Version{5, 15}, nil}
 	SeccompWaitKillable  = &Feature{10, "killable waiting for a seccomp listener", "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", Version{5, 19}, probeWaitKillable}
 	WeightedInterleaving = &Feature{11, "weighted interleaving of memory", "MPOL_WEIGHTED_INTERLEAVE", Version{6, 9}, nil}
+	// Linux 7.0 has it, too, but also makes namespaces of files.
+	TreeNamespace = &Feature{12, "mount namespaces of a directory tree", "OPEN_TREE_NAMESPACE", Version{7, 1}, probeTreeNamespace}
 )
 
-const featureCount = 12
+const featureCount = 13
 
 // Features lists them all, for reports.
 func Features() []*Feature {
 	return []*Feature{
 		SeccompNotify, OpenTree, Pidfd, Openat2, TimeNamespace, CloseRange, MountSetattr, IDMappedMounts,
-		CPUBurst, CPUIdle, SeccompWaitKillable, WeightedInterleaving,
+		CPUBurst, CPUIdle, SeccompWaitKillable, WeightedInterleaving, TreeNamespace,
 	}
 }
 
@@ -68,7 +70,7 @@ func (e *MissingError) Error() string {
 	switch {
 	case e.Kernel.Less(ft.Since):
 		return fmt.Sprintf("%s: needs Linux %s (%s); this is %s", ft.Name, ft.Since, ft.Call, e.Kernel)
-	case e.Cause == nil:
+	case e.Cause == nil || e.Cause == errSwitchedOff:
 		return fmt.Sprintf("%s: switched off for a test (%s)", ft.Name, ft.Call)
 	case e.Cause == unix.EPERM || e.Cause == unix.EACCES:
 		return fmt.Sprintf("%s: %s: %v: Linux %s has it, but something forbids it, such as the seccomp filter of an outer container", ft.Name, ft.Call, e.Cause, e.Kernel)
@@ -87,8 +89,8 @@ func (f *Facts) Have(ft *Feature) error {
 		return f.byVersion(ft)
 	}
 	return f.features[ft.id].get(func() error {
-		if ft.probe == nil {
-			return f.byVersion(ft)
+		if err := f.byVersion(ft); err != nil || ft.probe == nil {
+			return err
 		}
 		if err := ft.probe(); err != nil {
 			return &MissingError{Feature: ft, Kernel: f.Kernel(), Cause: err}

@@ -1,6 +1,8 @@
 package host
 
 import (
+	"errors"
+	"os"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -73,4 +75,23 @@ func probeWaitKillable() error {
 		return nil
 	}
 	return err
+}
+
+// NoEnter is the environment variable that makes davit go on as on a kernel without TreeNamespace, if it is set: for tests of
+// the other order on one kernel.
+const NoEnter = "DAVIT_NO_ENTER"
+
+var errSwitchedOff = errors.New(NoEnter + " is set")
+
+// probeTreeNamespace gives open_tree(2) the flag with no path: the kernel says EINVAL if it does not know the flag, and EFAULT if it does.
+func probeTreeNamespace() error {
+	if os.Getenv(NoEnter) != "" {
+		return errSwitchedOff
+	}
+	const openTreeNamespace = 2 // OPEN_TREE_NAMESPACE of linux/mount.h
+	_, _, err := unix.Syscall(unix.SYS_OPEN_TREE, ^uintptr(0), 0, openTreeNamespace)
+	if err == unix.EINVAL {
+		return err
+	}
+	return absent(err)
 }

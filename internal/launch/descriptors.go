@@ -50,8 +50,13 @@ func OpenDescriptors(p *plan.Plan, given map[string]int, preserved int) (Descrip
 	defer low.Close()
 	maps := Idmaps{}
 	defer maps.Close()
+	apart := false
 	for i := range p.Descriptors {
 		d := p.Descriptors[i]
+		if d.Apart {
+			apart = true
+			continue
+		}
 		if d.Within { // the place, and whether it is there
 			d.Kind, d.Maps, d.Namespace = plan.Path, "", plan.NoFD
 		}
@@ -66,7 +71,39 @@ func OpenDescriptors(p *plan.Plan, given map[string]int, preserved int) (Descrip
 			return nil, err
 		}
 	}
+	if apart {
+		if err := openApart(p, fds, maps); err != nil {
+			fds.Close()
+			return nil, err
+		}
+	}
 	return fds, nil
+}
+
+// openApart opens the trees that are Apart, on a thread that takes its copy of the mount namespace with it.
+func openApart(p *plan.Plan, fds Descriptors, maps Idmaps) error {
+	if err := maps.prepare(p, func(d *plan.Descriptor) bool { return d.Apart }); err != nil {
+		return err
+	}
+	return sys.OnThread(func() error {
+		if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+			return fmt.Errorf("unshare CLONE_NEWNS: %w", err)
+		}
+		if err := unix.Mount("", "/", "", unix.MS_SLAVE|unix.MS_REC, ""); err != nil {
+			return fmt.Errorf("mount /: %w", err)
+		}
+		for i := range p.Descriptors {
+			d := &p.Descriptors[i]
+			if !d.Apart {
+				continue
+			}
+			var err error
+			if fds[i], err = OpenMapped(d, fds.at(d.Namespace), nil, maps); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // reserveLow occupies the lowest free numbers, so that the descriptors opened next have higher numbers than they will have in the
@@ -100,12 +137,8 @@ func reserveLow(p *plan.Plan, preserved int) (Descriptors, error) {
 func OpenWithin(p *plan.Plan, fds Descriptors, stage *nsenter.Stage) error {
 	maps := Idmaps{}
 	defer maps.Close()
-	for i := range p.Descriptors {
-		if d := &p.Descriptors[i]; d.Within && d.Maps != "" {
-			if _, err := maps.namespace(d.Maps); err != nil {
-				return fault.In(d.Field, err)
-			}
-		}
+	if err := maps.prepare(p, func(d *plan.Descriptor) bool { return d.Within }); err != nil {
+		return err
 	}
 	return sys.OnThread(func() error { return openInside(p, fds, stage, maps) })
 }

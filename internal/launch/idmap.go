@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 
+	"davit/internal/fault"
 	"davit/internal/host"
 	"davit/internal/plan"
 	"davit/nsenter"
@@ -31,6 +32,18 @@ func (m Idmaps) Apply(tree int, d *plan.Descriptor, joined int) error {
 	err := unix.MountSetattr(tree, "", flags, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(ns)})
 	if err != nil {
 		return fmt.Errorf("mount_setattr idmap %s: %w", d.Path, err)
+	}
+	return nil
+}
+
+// prepare makes the user namespaces of the descriptors that are chosen, for a thread that can start no process later.
+func (m Idmaps) prepare(p *plan.Plan, chosen func(d *plan.Descriptor) bool) error {
+	for i := range p.Descriptors {
+		if d := &p.Descriptors[i]; d.Maps != "" && chosen(d) {
+			if _, err := m.namespace(d.Maps); err != nil {
+				return fault.In(d.Field, err)
+			}
+		}
 	}
 	return nil
 }

@@ -102,6 +102,9 @@ type Descriptor struct {
 	Namespace FD
 	Options   []string // of an Instance: "name" or "name=value" (fsconfig(2))
 	Set       uint64   // MOUNT_ATTR_* that an Instance has from the start: the kernel may demand those of the host's (mount_too_revealing)
+	// Apart: the parent copies the tree in a mount namespace that it makes for that: it is a slave of the host's mounts, and holds no
+	// file of a mount namespace, as if it was copied Within.
+	Apart bool
 	// Link: a symbolic link at the end of Path is not followed, it is what is meant.
 	Link bool
 	// Below is the root directory of the container on the host, if Path is to be resolved below that.

@@ -58,6 +58,9 @@ type Source struct {
 	Recursive bool
 	Link      bool   // a symbolic link is not followed, it is what is copied
 	Set       uint64 `plan:"attrFlags"` // MOUNT_ATTR_*, of the top mount
+	// Propagation of all mounts of the tree, MS_* flags: set if the stage is in the host's mount namespace, of whose mounts
+	// the copies are peers. 0 leaves it as it is.
+	Propagation uint64 `plan:"mountFlags"`
 }
 
 // Filesystem makes a new filesystem at Tree, a descriptor of kind Own, which a Mount attaches later. It is for a procfs or
@@ -77,6 +80,17 @@ type Root struct {
 	Path string // on the host
 	// Propagation of the tree, MS_* flags; 0 leaves it as it is.
 	Propagation uint64 `plan:"mountFlags"`
+}
+
+// Enter makes a mount namespace that has the root filesystem's mount tree and nothing else, and goes there (open_tree(2) with
+// OPEN_TREE_NAMESPACE, Linux 7.0). It takes the place of Root and Pivot: the host's mounts are not copied, and no name leads to
+// one of them afterwards. Until then the stage is in the host's mount namespace, in which it mounts nothing.
+type Enter struct {
+	Path string // on the host
+	// Propagation of the tree, MS_* flags. The namespace begins with peers of the host's mounts: it is set before anything is mounted.
+	Propagation uint64 `plan:"mountFlags"`
+	// Back keeps a way to the host's mount namespace, for a Bind with BindAgain.
+	Back bool
 }
 
 // Confine makes the root filesystem the root directory of the stage (chroot(2)) while the host's mounts have to stay, so that
@@ -112,7 +126,8 @@ type CopyUp struct {
 type Bind struct {
 	Tree FD // none with BindInRoot
 	// Source on the host, or with BindInRoot in the container. If Tree holds the file of a mount namespace (nsfs),
-	// which move_mount(2) refuses with ELOOP, the stage with BindAgain copies Source instead, if that is still the same directory.
+	// which move_mount(2) refuses with ELOOP, the stage with BindAgain copies Source anew, without such files, if that is still
+	// the same directory.
 	Source     string
 	Target     string
 	How        uint64 `plan:"bindHow"`   // BindRecursive …

@@ -9,7 +9,7 @@ const (
 	maxFDs     = 1
 	recordSize = 112
 	// fingerprint is a hash of all definitions of the wire.
-	fingerprint = 0x35d7daab
+	fingerprint = 0x6a821594
 )
 
 const (
@@ -24,6 +24,7 @@ const (
 	opSource
 	opFilesystem
 	opRoot
+	opEnter
 	opConfine
 	opMount
 	opCopyUp
@@ -79,6 +80,7 @@ var opNames = [...]string{
 	"source",
 	"filesystem",
 	"root",
+	"enter",
 	"confine",
 	"mount",
 	"copy up",
@@ -170,6 +172,7 @@ func (s Source) visit(v visitor) {
 	v.num("recursive", flag(s.Recursive), boolean)
 	v.num("link", flag(s.Link), boolean)
 	v.num("set", s.Set, attrFlags)
+	v.num("propagation", s.Propagation, mountFlags)
 }
 
 func (Filesystem) op() Op { return opFilesystem }
@@ -186,6 +189,13 @@ func (s Root) visit(v visitor) {
 	v.fd("tree", s.Tree)
 	v.str("path", s.Path)
 	v.num("propagation", s.Propagation, mountFlags)
+}
+
+func (Enter) op() Op { return opEnter }
+func (s Enter) visit(v visitor) {
+	v.str("path", s.Path)
+	v.num("propagation", s.Propagation, mountFlags)
+	v.num("back", flag(s.Back), boolean)
 }
 
 func (Confine) op() Op { return opConfine }

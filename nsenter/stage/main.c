@@ -225,7 +225,7 @@ _Noreturn void stage_main(long *sp);
 __attribute__((used)) _Noreturn void stage_main(long *sp)
 {
 	char **argv = (char **)(sp + 1);
-	struct stage c = {.root = -1, .null = -1, .masked = -1, .mounts = -1, .host = -1, .channel = -1};
+	struct stage c = {.root = -1, .null = -1, .masked = -1, .mounts = -1, .host = -1, .entered = -1, .channel = -1};
 	const char *wrong;
 
 	if (sp[0] != 4)

@@ -28,10 +28,12 @@ void do_propagation(struct stage *c, const struct plan_step *s)
 	c->mounts = (int)must(c, sys(__NR_openat, AT_FDCWD, "/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC), "openat", "/proc/self/ns/mnt");
 }
 
-static int copy_source(struct stage *c, const char *path, int flags)
+static int open_tree(struct stage *c, const char *path, unsigned int flags)
 {
-	return (int)must(c, sys(__NR_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | flags), "open_tree", path);
+	return (int)must(c, sys(__NR_open_tree, AT_FDCWD, path, OPEN_TREE_CLOEXEC | flags), "open_tree", path);
 }
+
+static int copy_source(struct stage *c, const char *path, unsigned int flags) { return open_tree(c, path, OPEN_TREE_CLONE | flags); }
 
 static int copy_mount(struct stage *c, int of, int flags, const char *path)
 {
@@ -51,12 +53,14 @@ static void put_in_place(struct stage *c, int tree, int place, const char *path)
 void do_source(struct stage *c, const struct plan_step *s)
 {
 	const char *path = str(c, s, SOURCE_S_PATH);
-	struct mount_attr a = {.attr_set = s->n[SOURCE_N_SET]};
+	struct mount_attr top = {.attr_set = s->n[SOURCE_N_SET]}, all = {.propagation = s->n[SOURCE_N_PROPAGATION]};
+	unsigned int flags = (s->n[SOURCE_N_RECURSIVE] ? AT_RECURSIVE : 0) | (s->n[SOURCE_N_LINK] ? AT_SYMLINK_NOFOLLOW : 0);
 	int place = fd(c, s, SOURCE_FD_TREE);
 
 	sys(__NR_close, place); /* the parent has put something there, so that nothing else gets the number */
-	int tree = copy_source(c, path, (s->n[SOURCE_N_RECURSIVE] ? AT_RECURSIVE : 0) | (s->n[SOURCE_N_LINK] ? AT_SYMLINK_NOFOLLOW : 0));
-	set_attributes(c, tree, 0, &a, path);
+	int tree = copy_source(c, path, flags);
+	set_attributes(c, tree, s->n[SOURCE_N_RECURSIVE] ? AT_RECURSIVE : 0, &all, path);
+	set_attributes(c, tree, 0, &top, path);
 	put_in_place(c, tree, place, path);
 }
 
@@ -74,6 +78,30 @@ void do_root(struct stage *c, const struct plan_step *s)
 	/* After it was attached, which makes a mount shared if its parent is. */
 	set_attributes(c, tree, AT_RECURSIVE, &a, path);
 	c->root = tree;
+}
+
+#ifndef OPEN_TREE_NAMESPACE /* Linux 7.0 */
+#define OPEN_TREE_NAMESPACE (1 << 1)
+#endif
+
+/* The namespace begins with peers of the host's mounts: what is mounted there before that is changed would appear on the host. */
+void do_enter(struct stage *c, const struct plan_step *s)
+{
+	const char *path = str(c, s, ENTER_S_PATH);
+	struct mount_attr a = {.propagation = s->n[ENTER_N_PROPAGATION]};
+	int namespace = open_tree(c, path, OPEN_TREE_NAMESPACE | AT_RECURSIVE);
+
+	if (s->n[ENTER_N_BACK]) {
+		c->mounts = (int)must(c, sys(__NR_openat, AT_FDCWD, "/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC), "openat", "/proc/self/ns/mnt");
+		c->host = (int)must(c, sys(__NR_openat, AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC), "openat", "/");
+	}
+	must(c, sys(__NR_setns, namespace, CLONE_NEWNS), "setns", path);
+	c->root = (int)must(c, sys(__NR_openat, AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC), "openat", "/");
+	set_attributes(c, c->root, AT_RECURSIVE, &a, "/");
+	if (s->n[ENTER_N_BACK])
+		c->entered = namespace;
+	else
+		sys(__NR_close, namespace);
 }
 
 static void change_root(struct stage *c, int to)
@@ -301,6 +329,35 @@ static void set_bind_attributes(struct stage *c, const struct plan_step *s, int 
 	set_attributes(c, tree, 0, &top, path);
 }
 
+/* A copy of a directory of the host that has no file of a mount namespace, which the kernel leaves out where it makes a
+ * namespace. It is made in the host's mount namespace; no name of the container's is looked up there. */
+static int copy_again(struct stage *c, const char *path)
+{
+	struct mount_attr a = {.propagation = MS_SLAVE};
+
+	must(c, sys(__NR_setns, c->mounts, CLONE_NEWNS), "setns", "/proc/self/ns/mnt");
+	change_root(c, c->host); /* davit's, which is another one in a chroot */
+	int namespace = open_tree(c, path, OPEN_TREE_NAMESPACE | AT_RECURSIVE);
+	must(c, sys(__NR_setns, namespace, CLONE_NEWNS), "setns", path);
+	int tree = copy_source(c, "/", AT_RECURSIVE);
+	set_attributes(c, tree, AT_RECURSIVE, &a, path);
+	must(c, sys(__NR_setns, c->entered, CLONE_NEWNS), "setns", "/");
+	sys(__NR_close, namespace);
+	return tree;
+}
+
+/* Closes what leads to the host, once no later step needs it. */
+static void forget_host(struct stage *c, const struct plan_step *s)
+{
+	while (++s < c->steps + c->h->nsteps)
+		if (s->op == OP_BIND && s->n[BIND_N_HOW] & PLAN_BIND_AGAIN)
+			return;
+	sys(__NR_close, c->mounts);
+	sys(__NR_close, c->host);
+	sys(__NR_close, c->entered);
+	c->mounts = c->host = c->entered = -1;
+}
+
 static int same_file(struct stage *c, int one, int other)
 {
 	struct statx a, b;
@@ -340,11 +397,15 @@ void do_bind(struct stage *c, const struct plan_step *s)
 	must(c, at, "openat2", path);
 	long r = try_attach(c, tree, at);
 	if (r == -ELOOP && how & PLAN_BIND_AGAIN) {
-		/* The parent's copy holds a file of a mount namespace older than this one, which the
-		 * kernel attaches nowhere. The mounts that this namespace began with are without such. */
-		lift(c);
-		tree = copy_source(c, source, rec);
-		confine(c);
+		/* The copy holds a file of a mount namespace older than this one, which the kernel attaches
+		 * nowhere. The mounts that a namespace begins with are without such. */
+		if (c->entered >= 0) {
+			tree = copy_again(c, source);
+		} else {
+			lift(c);
+			tree = copy_source(c, source, rec);
+			confine(c);
+		}
 		if (!same_file(c, tree, given))
 			fail(c, "open_tree", -ESTALE, source);
 		set_bind_attributes(c, s, tree, rec);
@@ -354,6 +415,8 @@ void do_bind(struct stage *c, const struct plan_step *s)
 	sys(__NR_close, at);
 	if (given < 0) /* any number of them */
 		sys(__NR_close, tree);
+	if (c->entered >= 0)
+		forget_host(c, s);
 }
 
 static void must_be_mount(struct stage *c, int at, const char *path)

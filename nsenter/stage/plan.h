@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PLAN_FINGERPRINT 0x35d7daabu
+#define PLAN_FINGERPRINT 0x6a821594u
 #define PLAN_NUMS 9
 #define PLAN_REFS 4
 #define PLAN_FDS 1
@@ -64,6 +64,7 @@ _Static_assert(sizeof(struct plan_step) == 112, "step");
 	step(SOURCE, source) \
 	step(FILESYSTEM, filesystem) \
 	step(ROOT, root) \
+	step(ENTER, enter) \
 	step(CONFINE, confine) \
 	step(MOUNT, mount) \
 	step(COPY_UP, copy_up) \
@@ -133,6 +134,7 @@ enum plan_slot {
 	SOURCE_N_RECURSIVE = 0,
 	SOURCE_N_LINK = 1,
 	SOURCE_N_SET = 2,
+	SOURCE_N_PROPAGATION = 3,
 	FILESYSTEM_FD_TREE = 0,
 	FILESYSTEM_S_TYPE = 0,
 	FILESYSTEM_S_TARGET = 1,
@@ -141,6 +143,9 @@ enum plan_slot {
 	ROOT_FD_TREE = 0,
 	ROOT_S_PATH = 0,
 	ROOT_N_PROPAGATION = 0,
+	ENTER_S_PATH = 0,
+	ENTER_N_PROPAGATION = 0,
+	ENTER_N_BACK = 1,
 	CONFINE_N_LIFT = 0,
 	MOUNT_FD_TREE = 0,
 	MOUNT_S_TYPE = 0,

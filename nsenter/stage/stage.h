@@ -34,8 +34,9 @@ struct stage {
 	int root;	   /* the container's root directory */
 	int null;	   /* a null device that masks files, attached in the container */
 	int masked;	   /* the empty directory that masks directories */
-	int mounts;	   /* the container's mount namespace, until its root is in place */
-	int host;	   /* the host's root directory, while the stage is confined to the container's */
+	int mounts;	   /* the container's mount namespace, until its root is in place; with entered, the host's */
+	int host;	   /* the host's root directory, while the stage can go back there */
+	int entered;	   /* the container's mount namespace, while the stage can go back to the host's; else -1 */
 	int filtered;	   /* a seccomp filter is loaded: say nothing but errors */
 	int64_t pid;	   /* the container process, as the parent sees it */
 	const char *program; /* what to exec */

@@ -91,7 +91,7 @@ func (u *unprivileged) as(args ...string) (string, int) {
 	defer out.Close()
 	cmd := exec.CommandContext(u.t.Context(), u.davit, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = u.bundle, out, out
-	cmd.Env = []string{"PATH=/usr/bin:/bin:/usr/sbin:/sbin", "XDG_RUNTIME_DIR=" + u.runtime}
+	cmd.Env = passSwitch([]string{"PATH=/usr/bin:/bin:/usr/sbin:/sbin", "XDG_RUNTIME_DIR=" + u.runtime})
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: userID, Gid: userID}}
 	err = cmd.Run()
 	text, _ := os.ReadFile(out.Name())
@@ -254,7 +254,7 @@ func TestRootlessWithoutRuntimeDirectory(t *testing.T) {
 	u := newUnprivileged(t, false, `process.args=["true"]`)
 	for _, args := range [][]string{{"run", "c1"}, {"create", "c1"}} {
 		cmd := exec.CommandContext(t.Context(), u.davit, append([]string{"--root", "/etc/davit-states"}, args...)...)
-		cmd.Dir, cmd.Env = u.bundle, []string{"PATH=/usr/bin:/bin"}
+		cmd.Dir, cmd.Env = u.bundle, passSwitch([]string{"PATH=/usr/bin:/bin"})
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: userID, Gid: userID}}
 		out, err := cmd.CombinedOutput()
 		if err == nil || !strings.Contains(string(out), "permission denied\n  hint: without root the states are below $XDG_RUNTIME_DIR, which a login sets: export XDG_RUNTIME_DIR=/run/user/") {

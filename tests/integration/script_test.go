@@ -77,16 +77,28 @@ func setUpScript(e *testscript.Env) error {
 	e.Setenv("ROOT", current.root)
 	e.Setenv("SUBTREE", subtree)
 	e.Setenv("DAVIT", davit)
+	e.Vars = passSwitch(e.Vars)
 	return nil
 }
 
-// scriptCondition knows [unified], [v1], [controller:memory], [kernel:6.3] and [lsm:apparmor].
+// passSwitch adds the environment variable by which a run of the tests makes davit leave the host as on older kernels.
+func passSwitch(env []string) []string {
+	if v := os.Getenv(host.NoEnter); v != "" {
+		env = append(env, host.NoEnter+"="+v)
+	}
+	return env
+}
+
+// scriptCondition knows [unified], [v1], [controller:memory], [kernel:6.3], [lsm:apparmor], and [enters] where the stage
+// enters a namespace of the root filesystem.
 func scriptCondition(cond string) (bool, error) {
 	switch name, arg, _ := strings.Cut(cond, ":"); name {
 	case "unified":
 		return isUnified(), nil
 	case "v1":
 		return !isUnified(), nil
+	case "enters":
+		return host.Host().Have(host.TreeNamespace) == nil, nil
 	case "kernel":
 		var v host.Version
 		if _, err := fmt.Sscanf(arg, "%d.%d", &v.Major, &v.Minor); err != nil {
@@ -192,7 +204,7 @@ func cmdDavit(ts *testscript.TestScript, neg bool, args []string) {
 func davitCommand(ts *testscript.TestScript, args []string) *exec.Cmd {
 	cmd := exec.Command(davit, "--root", current.root)
 	cmd.Dir = ts.MkAbs(".")
-	cmd.Env = []string{"PATH=" + ts.Getenv("PATH"), "HOME=/", "TMPDIR=" + os.TempDir()}
+	cmd.Env = passSwitch([]string{"PATH=" + ts.Getenv("PATH"), "HOME=/", "TMPDIR=" + os.TempDir()})
 	for len(args) > 0 && len(args[0]) > 1 && strings.ContainsRune("<>", rune(args[0][0])) {
 		name := ts.MkAbs(args[0][1:])
 		if args[0][0] == '<' {

@@ -145,6 +145,8 @@ func (e *examination) compile() {
 			if s.Tree == plan.NoFD {
 				e.source(entry.Field, s.Path, false)
 			}
+		case plan.Enter:
+			e.source(entry.Field, s.Path, false)
 		case plan.Source:
 			if strings.HasPrefix(entry.Field, "mounts[") && strings.HasSuffix(entry.Field, ".source") {
 				e.source(entry.Field, s.Path, s.Link)
