@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"davit/internal/memfd"
+	"davit/internal/sys"
 	"davit/libcontainer"
 
 	"github.com/containerd/console"
@@ -268,7 +268,7 @@ const maxDrained = 64 << 10
 
 // pass writes to davit's standard output; not by os.Stdout, which ends davit where nobody reads that any more.
 func (f *foreground) pass(p []byte) error {
-	err := memfd.WriteAll(unix.Stdout, p)
+	err := sys.WriteAll(unix.Stdout, p)
 	f.passed.Add(1)
 	return err
 }

@@ -7,8 +7,8 @@ import (
 
 	"davit/internal/cli"
 	"davit/internal/jsonx"
-	"davit/internal/memfd"
 	"davit/internal/show"
+	"davit/internal/sys"
 	"davit/libcontainer"
 
 	"golang.org/x/sys/unix"
@@ -99,7 +99,7 @@ func forEngine(text, hint string) string {
 }
 
 // toStderr writes there; not by os.Stderr, which ends davit where nobody reads that any more: what it warns of goes on.
-func toStderr(text string) { memfd.WriteAll(unix.Stderr, []byte(text)) }
+func toStderr(text string) { sys.WriteAll(unix.Stderr, []byte(text)) }
 
 // write logs what is no error. It goes to the log file alone if there is one:
 // standard error is the container's, too.

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -16,7 +15,6 @@ import (
 	"davit/internal/fault"
 	"davit/internal/host"
 	"davit/internal/launch"
-	"davit/internal/memfd"
 	"davit/internal/netdev"
 	"davit/internal/plan"
 	"davit/internal/store"
@@ -431,25 +429,7 @@ func announce(stage *nsenter.Stage, pidFile string, receivers []pidfdReceiver) e
 // writePidFile writes the file aside and renames it, so that nobody reads half of it.
 func writePidFile(path string, pid int) error {
 	aside := filepath.Join(filepath.Dir(path), "."+filepath.Base(path))
-	os.Remove(aside) // of a davit that was killed; or a link to where nothing is to be written
-	// Not os.OpenFile, which would set up Go's poller.
-	fd, err := launch.Named("open", aside)(unix.Open(aside, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o666))
-	if err != nil {
-		return err
-	}
-	err = memfd.WriteAll(fd, strconv.AppendInt(nil, int64(pid), 10))
-	if closed := unix.Close(fd); err == nil {
-		err = closed
-	}
-	if err != nil {
-		err = fmt.Errorf("write %s: %w", aside, err)
-	} else if err = unix.Rename(aside, path); err != nil {
-		err = fmt.Errorf("rename %s to %s: %w", aside, path, err)
-	}
-	if err != nil {
-		unix.Unlink(aside)
-	}
-	return err
+	return sys.Replace(unix.AT_FDCWD, aside, path, strconv.AppendInt(nil, int64(pid), 10), 0o666)
 }
 
 func sendPidfd(path string, pidfd int) error {

@@ -14,6 +14,7 @@ import (
 	"davit/internal/jsonx"
 	"davit/internal/resctrl"
 	"davit/internal/store"
+	"davit/internal/sys"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -167,11 +168,7 @@ func (c *Container) writeSpecAside(s *specs.Spec, old *specs.LinuxResources) err
 		specjson.EncodeSpec(&e, s)
 		data = e.Bytes()
 	}
-	err := store.WriteFile(c.Dir, c.configAside(), data)
-	if err != nil {
-		err = errors.Join(err, c.dropSpecAside())
-	}
-	return err
+	return sys.WriteNew(c.Dir, c.configAside(), data, 0o600)
 }
 
 // takeSpecAside makes it the container's config.

@@ -10,8 +10,8 @@ import (
 	"davit/internal/diagnose"
 	"davit/internal/fault"
 	"davit/internal/log"
-	"davit/internal/memfd"
 	"davit/internal/plan"
+	"davit/internal/sys"
 	"davit/nsenter"
 
 	"golang.org/x/sys/unix"
@@ -65,7 +65,7 @@ func (o *HookOutput) Close() {
 // add takes what a hook has written to stream 1 or 2. It never fails: a full disk is not the hook's fault.
 func (o *HookOutput) add(stream int, text []byte) {
 	if fd := o.files[stream-1]; fd > 0 {
-		memfd.WriteAll(fd, text)
+		sys.WriteAll(fd, text)
 	}
 	o.text = append(o.text, text...)
 	if over := len(o.text) - hookLimit; over > 0 {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"unsafe"
 
+	"davit/internal/sys"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -22,7 +24,7 @@ func Program(name, image string) (int, error) {
 	if err != nil {
 		return -1, fmt.Errorf("memfd_create %s: %w", name, err)
 	}
-	if err := WriteAll(fd, unsafe.Slice(unsafe.StringData(image), len(image))); err != nil {
+	if err := sys.WriteAll(fd, unsafe.Slice(unsafe.StringData(image), len(image))); err != nil {
 		unix.Close(fd)
 		return -1, fmt.Errorf("write %s: %w", name, err)
 	}
@@ -55,7 +57,7 @@ func onTmpfs(name, image string) (int, error) {
 	if err != nil {
 		return -1, fmt.Errorf("openat %s: %w", name, err)
 	}
-	err = WriteAll(fd, unsafe.Slice(unsafe.StringData(image), len(image)))
+	err = sys.WriteAll(fd, unsafe.Slice(unsafe.StringData(image), len(image)))
 	unix.Close(fd) // while it is open for writing, execve(2) refuses it and the mount cannot become read-only
 	if err != nil {
 		return -1, fmt.Errorf("write %s: %w", name, err)
@@ -75,7 +77,7 @@ func Data(name string, content []byte) (int, error) {
 	if err != nil {
 		return -1, fmt.Errorf("memfd_create %s: %w", name, err)
 	}
-	if err := WriteAll(fd, content); err != nil {
+	if err := sys.WriteAll(fd, content); err != nil {
 		unix.Close(fd)
 		return -1, fmt.Errorf("write %s: %w", name, err)
 	}
@@ -89,22 +91,4 @@ func create(name string, flags int) (int, error) {
 		fd, err = unix.MemfdCreate(name, flags|unix.MFD_CLOEXEC)
 	}
 	return fd, err
-}
-
-// WriteAll writes all of data to a descriptor of any kind. It continues after signals, and waits
-// for descriptors that are non-blocking.
-func WriteAll(fd int, data []byte) error {
-	for len(data) > 0 {
-		n, err := unix.Write(fd, data)
-		switch err {
-		case nil:
-			data = data[n:]
-		case unix.EINTR:
-		case unix.EAGAIN: // a pipe or terminal that davit's caller has made non-blocking
-			unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, -1)
-		default:
-			return err
-		}
-	}
-	return nil
 }

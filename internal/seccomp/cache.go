@@ -2,7 +2,7 @@ package seccomp
 
 import (
 	"davit/internal/fault"
-	"davit/internal/memfd"
+	"davit/internal/sys"
 	"encoding/binary"
 	"fmt"
 	"math/bits"
@@ -221,18 +221,8 @@ func writeCache(dir string, key []byte, f *Filter) error {
 		return fmt.Errorf("seccomp cache %s: the filter takes %d bytes, %d are allowed", dir, len(content), cacheFileMax)
 	}
 	aside := ".new-" + strconv.Itoa(os.Getpid()) + "-" + strconv.FormatInt(time.Now().UnixNano(), 36)
-	file, err := unix.Openat(fd, aside, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return fmt.Errorf("seccomp cache: create %s/%s: %w", dir, aside, err)
-	}
-	err = memfd.WriteAll(file, content)
-	unix.Close(file)
-	if err == nil {
-		err = unix.Renameat(fd, aside, fd, cacheName(key))
-	}
-	if err != nil {
-		unix.Unlinkat(fd, aside, 0)
-		return fmt.Errorf("seccomp cache: write %s/%s: %w", dir, cacheName(key), err)
+	if err := sys.Replace(fd, aside, cacheName(key), content, 0o600); err != nil {
+		return fmt.Errorf("seccomp cache %s: %w", dir, err)
 	}
 	return evict(dir, fd)
 }

@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"davit/internal/config"
-	"davit/internal/memfd"
 	"davit/internal/sys"
 
 	"golang.org/x/sys/unix"
@@ -17,7 +16,7 @@ func WriteFile(dir int, name string, data []byte) error {
 		return fmt.Errorf("open %s: %w", name, err)
 	}
 	defer unix.Close(fd)
-	if err := memfd.WriteAll(fd, data); err != nil {
+	if err := sys.WriteAll(fd, data); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
 	return nil

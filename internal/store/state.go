@@ -6,6 +6,7 @@ import (
 
 	"davit/cgroups"
 	"davit/internal/jsonx"
+	"davit/internal/sys"
 
 	"golang.org/x/sys/unix"
 )
@@ -70,14 +71,7 @@ func (s *State) Write(dir int, first bool) error {
 	if first {
 		return WriteFile(dir, stateFile, data)
 	}
-	const aside = stateFile + ".new"
-	if err := WriteFile(dir, aside, data); err != nil {
-		return err
-	}
-	if err := unix.Renameat(dir, aside, dir, stateFile); err != nil {
-		return fmt.Errorf("rename %s: %w", aside, err)
-	}
-	return nil
+	return sys.Replace(dir, stateFile+".new", stateFile, data, 0o600)
 }
 
 // readState reads the state of a container, whose id is the name of the directory. It fails with a ForeignError if
