@@ -101,7 +101,7 @@ func (c *Container) dump(o *CheckpointOptions, s *specs.Spec, i *images, paused 
 			return err
 		}
 		r.ImagesDirFd, r.WorkDirFd = new(int32(i.dir)), new(int32(i.work))
-		p, err = criu.Start(criu.Options{Cgroup: -1})
+		p, err = criu.Start(criu.Options{Cgroup: -1, Group: true})
 		return err
 	})
 	if err != nil {

@@ -390,7 +390,9 @@ func (r *restoration) restored(pid int) error {
 			return fmt.Errorf("linux.intelRdt: %w", err)
 		}
 	}
-	return nil
+	// If davit is killed from here on, the container is known to run once CRIU lets it go.
+	r.State.Remember(pid, fd, r.facts, r.path)
+	return r.State.Write(r.dir, false)
 }
 
 // limitMemory sets the limits that CRIU could have run into.

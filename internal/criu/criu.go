@@ -50,6 +50,9 @@ type Options struct {
 	Files []int
 	// Cgroup is the directory of the cgroup2 that CRIU is cloned into, -1 for davit's own.
 	Cgroup int
+	// Group puts CRIU into a process group of its own, of which nothing is left when it has ended: a CRIU that is killed
+	// leaves helpers that wait for ever. Not for a restore, whose processes may be of the caller's group.
+	Group bool
 }
 
 // FirstFile is the number that the first of [Options.Files] has in CRIU. Below it are standard
@@ -59,6 +62,7 @@ const FirstFile = 4
 // Process is a CRIU that waits for a request, or carries one out.
 type Process struct {
 	Pid    int
+	group  bool
 	pidfd  int
 	socket int
 	errors *os.File // what it writes to standard error
@@ -97,7 +101,7 @@ func start(path string, o Options) (*Process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("memfd_create: %w", err)
 	}
-	p := &Process{errors: os.NewFile(uintptr(stderr), "criu-stderr"), pidfd: -1}
+	p := &Process{errors: os.NewFile(uintptr(stderr), "criu-stderr"), pidfd: -1, group: o.Group}
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		p.errors.Close()
@@ -109,7 +113,7 @@ func start(path string, o Options) (*Process, error) {
 	for _, fd := range o.Files {
 		files = append(files, uintptr(fd))
 	}
-	attr := &syscall.SysProcAttr{PidFD: &p.pidfd, UseCgroupFD: o.Cgroup >= 0, CgroupFD: max(o.Cgroup, 0)}
+	attr := &syscall.SysProcAttr{PidFD: &p.pidfd, UseCgroupFD: o.Cgroup >= 0, CgroupFD: max(o.Cgroup, 0), Setpgid: o.Group}
 	p.Pid, err = syscall.ForkExec(path, []string{"criu", "swrk", strconv.Itoa(FirstFile - 1)},
 		&syscall.ProcAttr{Files: files, Env: os.Environ(), Sys: attr})
 	if err != nil {
@@ -338,6 +342,10 @@ func (p *Process) reap() (unix.WaitStatus, bool) {
 	}
 	unix.Close(p.socket)
 	p.socket = -1
+	if p.group { // as long as it is not reaped its number is no other group's
+		_, _ = sys.Retry(func() (int, error) { return 0, unix.Waitid(unix.P_PID, p.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil) })
+		_ = unix.Kill(-p.Pid, unix.SIGKILL)
+	}
 	_, err := sys.Retry(func() (int, error) { return unix.Wait4(p.Pid, &status, 0, nil) })
 	unix.Close(p.pidfd)
 	p.Pid, p.pidfd = 0, -1

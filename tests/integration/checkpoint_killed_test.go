@@ -1,0 +1,238 @@
+package integration
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// killPoints returns before which of its system calls davit is killed, and the distance between them: each sixth (make test-faults), or
+// some, two of them at the end, where the container goes on already.
+func killPoints(calls int) (points []int, stride int) {
+	if !exhaustive() {
+		return []int{calls / 2, calls * 3 / 4, calls - 12, calls - 4}, calls / 4
+	}
+	for n := 1; n <= calls; n += 6 {
+		points = append(points, n)
+	}
+	return points, 6
+}
+
+// TestCheckpointKilled kills davit right before its system calls, in checkpoint and in restore. Afterwards the
+// container goes on, or is gone, or can be deleted, and nothing is left.
+func TestCheckpointKilled(t *testing.T) {
+	for _, verb := range []string{"checkpoint", "restore"} {
+		t.Run(verb, func(t *testing.T) {
+			s := newSaved(t)
+			s.davit("run", "--detach", s.id)
+			s.count(3)
+			s.checkpoint()
+			args := []string{"restore", "--detach", "--image-path", s.images, s.id}
+			if verb == "checkpoint" {
+				args = []string{"checkpoint", "--image-path", filepath.Join(s.work, "again"), s.id}
+				s.restore()
+			}
+			calls := 0
+			if _, ended := s.traced(unix.PTRACE_O_TRACECLONE, func(int) bool { calls++; return true }, args...); !ended {
+				t.Fatal("traced davit did not end")
+			}
+			s.davit("delete", "--force", s.id)
+			points, stride := killPoints(calls)
+			kills := 0
+			for _, n := range points {
+				if _, err := stateOf(s.root, s.id); err != nil && verb == "checkpoint" {
+					s.restore()
+				}
+				ended := s.killAtCall(n, args...)
+				s.settled(fmt.Sprintf("davit %s, killed before its system call %d of %d,", verb, n, calls), verb == "checkpoint")
+				if ended {
+					break
+				}
+				kills++
+			}
+			s.davit("delete", "--force", s.id)
+			recordLine(t, "killed", "%s | %d | %d |", verb, stride, kills)
+		})
+	}
+}
+
+// TestCheckpointCriuKilled kills CRIU at moments of a dump and a restore, alone or together with davit.
+func TestCheckpointCriuKilled(t *testing.T) {
+	for _, verb := range []string{"checkpoint", "restore"} {
+		for _, both := range []bool{false, true} {
+			name := verb
+			if both {
+				if name += " and davit"; !exhaustive() {
+					continue
+				}
+			}
+			t.Run(name, func(t *testing.T) {
+				s := newSaved(t)
+				s.davit("run", "--detach", s.id)
+				s.count(3)
+				s.checkpoint()
+				args := []string{"restore", "--detach", "--image-path", s.images, s.id}
+				if verb == "checkpoint" {
+					args = []string{"checkpoint", "--image-path", filepath.Join(s.work, "again"), s.id}
+					s.restore()
+				}
+				took := s.killCriu(-1, false, args...)
+				s.davit("delete", "--force", s.id)
+				moments := 3
+				if exhaustive() {
+					moments = 40
+				}
+				for i := 1; i < moments; i++ {
+					if _, err := stateOf(s.root, s.id); err != nil && verb == "checkpoint" {
+						s.restore()
+					}
+					after := took * time.Duration(i) / time.Duration(moments)
+					s.killCriu(after, both, args...)
+					for _, pid := range crius() {
+						if both { // what CRIU leaves has nobody to end it
+							unix.Kill(pid, unix.SIGKILL)
+						}
+					}
+					s.settled(fmt.Sprintf("%s: CRIU, killed after %v,", name, after), verb == "checkpoint")
+				}
+				s.davit("delete", "--force", s.id)
+			})
+		}
+	}
+}
+
+// settled awaits the end of CRIU, and fails the test if the container hangs. If keep, a container that runs is left so.
+// Otherwise it is removed, of which nothing may be left.
+func (s *saved) settled(what string, keep bool) {
+	s.t.Helper()
+	for end := time.Now().Add(30 * time.Second); len(crius()) > 0; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			pid := crius()[0]
+			where, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stack", pid))
+			status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+			s.t.Fatalf("%s leaves process %d of CRIU:\n%s%s", what, pid, where, status)
+		}
+	}
+	state, err := stateOf(s.root, s.id)
+	if err == nil {
+		if state.Status == "paused" { // CRIU has frozen it, and nobody was left to thaw it
+			s.davit("resume", s.id)
+			state, err = stateOf(s.root, s.id)
+			must(s.t, err)
+		}
+		if state.Status == "running" && s.goesOn(what, state.Pid) && keep {
+			return
+		}
+		if state.Status == "creating" {
+			for _, pid := range strangers() {
+				if commOf(pid) == "sh" {
+					s.t.Fatalf("%s leaves a container that goes on (process %d) and is said to be creating", what, pid)
+				}
+			}
+		}
+	}
+	s.davit("delete", "--force", s.id)
+	if left := whatIsLeft(s.root); left != "" {
+		s.t.Fatalf("%s leaves %s", what, left)
+	}
+}
+
+// crius are the processes of CRIU that this test, or what it has started, has left.
+func crius() []int {
+	var list []int
+	for _, pid := range strangers() {
+		if line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); err == nil && bytes.Contains(line, []byte("\x00swrk\x00")) {
+			list = append(list, pid)
+		}
+	}
+	return list
+}
+
+// goesOn reports whether the process counts, false being that it ends. It fails the test if it does neither.
+func (s *saved) goesOn(what string, pid int) bool {
+	s.t.Helper()
+	read := func() int {
+		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/root/dev/shm/n", pid))
+		if err != nil {
+			return 0
+		}
+		n, _ := strconv.Atoi(strings.TrimSpace(string(data)))
+		return n
+	}
+	first := read()
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+		if now := read(); first != 0 && now > first {
+			return true
+		} else if first == 0 {
+			first = now
+		}
+		if state, err := stateOf(s.root, s.id); err != nil || state.Status == "stopped" {
+			return false
+		}
+	}
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	s.t.Fatalf("%s leaves a container that neither runs nor ends:\n%s", what, status)
+	return false
+}
+
+// killCriu runs davit, and kills the CRIU that it starts some time after that has begun, and with both davit, too. Less than 0: neither.
+// It returns how long CRIU was there.
+func (s *saved) killCriu(after time.Duration, both bool, args ...string) time.Duration {
+	s.t.Helper()
+	cmd := s.command(args...)
+	cmd.Stdout, cmd.Stderr = nil, nil
+	must(s.t, cmd.Start())
+	done := make(chan struct{})
+	go func() { cmd.Wait(); close(done) }()
+	var began time.Time
+	for began.IsZero() {
+		select {
+		case <-done:
+			if after < 0 {
+				s.t.Fatalf("davit %s: no CRIU was seen: %v", strings.Join(args, " "), cmd.ProcessState)
+			}
+			return 0
+		default:
+		}
+		for _, pid := range childrenOf(cmd.Process.Pid) {
+			line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+			if err != nil || !bytes.Contains(line, []byte("\x00swrk\x00")) {
+				continue
+			}
+			fd, err := unix.PidfdOpen(pid, 0)
+			if err != nil {
+				continue
+			}
+			defer unix.Close(fd)
+			began = time.Now()
+			if after < 0 {
+				break
+			}
+			select {
+			case <-done:
+			case <-time.After(after):
+			}
+			if both {
+				cmd.Process.Signal(syscall.SIGKILL)
+			}
+			unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	select {
+	case <-done:
+	case <-time.After(60 * time.Second):
+		cmd.Process.Signal(syscall.SIGKILL)
+		s.t.Fatalf("davit %s: hangs after CRIU was killed after %v", strings.Join(args, " "), after)
+	}
+	return time.Since(began)
+}
