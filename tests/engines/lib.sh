@@ -5,6 +5,10 @@ image=docker.io/library/busybox:latest
 archive=/tmp/busybox.tar
 [[ -e $archive ]] || "$here/image" "$archive"
 
+# A program for sh -c that counts in memory and writes to /count how far it is. It starts no processes: between vfork(2) and
+# exec, for which this busybox waits uninterruptibly, CRIU could not stop it.
+count_in_memory='mkfifo /never; exec 3<>/never; i=0; while :; do i=$((i+1)); echo $i >/count; read -t 0.05 x <&3; done'
+
 # await SECONDS CMD...: until CMD succeeds; $PATIENCE times the seconds where all is slower
 await() {
     local until=$((SECONDS + $1 * ${PATIENCE:-1})) x=${-//[^x]/}
