@@ -237,7 +237,7 @@ func (c *creation) record() error {
 			return err
 		}
 	}
-	c.State.Remember(c.stage.Pid, c.stage.PidFD, c.facts, c.path)
+	c.State.Remember(c.stage.Pid, c.stage.PidFD.Int(), c.facts, c.path)
 	if err := c.State.Write(c.dir, false); err != nil {
 		return err
 	}
@@ -393,8 +393,7 @@ func (c *creation) runtimeHooks() error {
 // stageDied says why there is no message any more. A limit is named if the kernel says that it killed for one.
 func (c *creation) stageDied() error {
 	status := c.stage.Reap()
-	unix.Close(c.stage.PidFD)
-	c.stage.PidFD = -1
+	c.stage.PidFD.Close()
 	if status.Signaled() && status.Signal() == unix.SIGKILL {
 		if m := c.Spec.Linux.Resources.Memory; m != nil && m.Limit != nil && c.Cgroups.OOMKills() > 0 {
 			return withHint(fault.At("linux.resources.memory.limit", "the stage was killed, out of memory, before the container was created: the limit is %s", inBytes(*m.Limit)),
@@ -419,7 +418,7 @@ func announce(stage *nsenter.Stage, pidFile string, receivers []pidfdReceiver) e
 		if r.path == "" {
 			continue
 		}
-		if err := sendPidfd(r.path, stage.PidFD); err != nil {
+		if err := sendPidfd(r.path, stage.PidFD.Int()); err != nil {
 			return fmt.Errorf("%s: %w", r.name, err)
 		}
 	}
@@ -453,6 +452,11 @@ func (c *creation) close() {
 		c.network = nil
 	}
 	c.Cgroups.Close()
+	c.closeDir()
+}
+
+// closeDir closes the state directory, if it is open. The lock, which is on that descriptor, goes with it.
+func (c *creation) closeDir() {
 	if c.dir >= 0 {
 		unix.Close(c.dir)
 		c.dir = -1

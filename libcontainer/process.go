@@ -21,8 +21,8 @@ type Process struct {
 
 // process takes the child over from what has made it.
 func (rt *Runtime) process(stage *nsenter.Stage, own *creation, ready func()) *Process {
-	p := &Process{rt: rt, pid: stage.Pid, pidfd: sys.Own(stage.PidFD), own: own, ready: ready}
-	stage.PidFD = -1
+	p := &Process{rt: rt, pid: stage.Pid, pidfd: stage.PidFD, own: own, ready: ready}
+	stage.PidFD = nil
 	if own != nil {
 		rt.adopt(p.pid)
 	}
@@ -133,7 +133,7 @@ func (rt *Runtime) Run(o RunOptions) (*Process, error) {
 		ready.Close()
 		return nil, err
 	}
-	c.unlock() // others may exec, kill, pause
+	c.closeDir() // which unlocks it: others may exec, kill, pause
 	p := rt.process(c.stage, c, nil)
 	switch {
 	case ready == nil:

@@ -14,6 +14,7 @@ import (
 	"davit/internal/launch"
 	"davit/internal/plan"
 	"davit/internal/store"
+	"davit/internal/sys"
 	"davit/internal/trace"
 	"davit/nsenter"
 	"davit/rootfs"
@@ -59,7 +60,7 @@ func (rt *Runtime) Restore(o RestoreOptions) (*Process, error) {
 		c.undo()
 		return nil, err
 	}
-	c.unlock() // others may exec, kill, pause
+	c.closeDir() // others may exec, kill, pause
 	return rt.process(c.stage, c, nil), nil
 }
 
@@ -374,7 +375,7 @@ func (r *restoration) restored(pid int) error {
 	if err != nil {
 		return fmt.Errorf("pidfd_open %d: %w", pid, err)
 	}
-	r.stage = &nsenter.Stage{Pid: pid, PidFD: fd, Control: nsenter.NewConn(-1)}
+	r.stage = &nsenter.Stage{Pid: pid, PidFD: sys.Own(fd), Control: nsenter.NewConn(-1)}
 	// CRIU gives a container whose clock was another one a time namespace.
 	var st, own unix.Stat_t
 	if unix.Stat(fmt.Sprintf("/proc/%d/ns/time", pid), &st) == nil && unix.Stat("/proc/self/ns/time", &own) == nil && st.Ino != own.Ino {

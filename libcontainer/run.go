@@ -17,11 +17,6 @@ func (c *creation) listenNotify() (*launch.Notifier, error) {
 	return launch.ListenNotify(c.path, c.rt.NotifySocket)
 }
 
-func (c *creation) unlock() {
-	unix.Close(c.dir)
-	c.dir = -1
-}
-
 // forward passes on that a container in the foreground is ready. What it returns waits until that is
 // done, once the container's process has ended.
 func (rt *Runtime) forward(ready *launch.Notifier, p *Process) (wait func()) {
@@ -66,7 +61,7 @@ func (c *creation) started() error {
 	if c.hooksAtStart() {
 		unix.Unlinkat(c.dir, compile.StartFile, 0)
 	}
-	live := &Container{&store.Entry{State: c.State, Path: c.path, Dir: c.dir, Pidfd: c.stage.PidFD}, c.rt}
+	live := &Container{&store.Entry{State: c.State, Path: c.path, Dir: c.dir, Pidfd: c.stage.PidFD.Int()}, c.rt}
 	err := live.poststart()
 	switch {
 	case err == nil:

@@ -5,8 +5,6 @@ import (
 
 	"davit/internal/plan"
 	"davit/nsenter"
-
-	"golang.org/x/sys/unix"
 )
 
 // refusal has a stage carry out a plan, and returns what it says first.
@@ -19,7 +17,6 @@ func refusal(t *testing.T, encoded []byte) nsenter.Message {
 	defer stage.Close()
 	m, err := stage.Receive()
 	stage.Reap()
-	unix.Close(stage.PidFD)
 	if err != nil {
 		t.Fatal(err)
 	}

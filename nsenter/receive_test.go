@@ -5,6 +5,8 @@ import (
 	"os/exec"
 	"testing"
 
+	"davit/internal/sys"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -31,7 +33,7 @@ func TestForkedSpeaksFirst(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Stage{Pid: first.Process.Pid, PidFD: pidfd, Control: NewConn(pair[0]), fork: 1}
+	s := &Stage{Pid: first.Process.Pid, PidFD: sys.Own(pidfd), Control: NewConn(pair[0]), fork: 1}
 	defer s.Close()
 	say := func(kind Kind, step uint32, value int) {
 		r := record{Kind: uint32(kind), Step: step, Value: int64(value)}

@@ -8,12 +8,14 @@
 package nsenter
 
 import (
-	"davit/internal/memfd"
 	"errors"
 	"fmt"
 	"os"
 	"strconv"
 	"syscall"
+
+	"davit/internal/memfd"
+	"davit/internal/sys"
 
 	"golang.org/x/sys/unix"
 )
@@ -32,7 +34,7 @@ type Options struct {
 // Stage is a process that carries out a plan.
 type Stage struct {
 	Pid     int
-	PidFD   int
+	PidFD   *sys.FD // nil once the process is known to have ended
 	Control *Conn
 	fork    int       // index of a fork step that is not done; -1: none
 	held    []Message // of the process that it made, until that is known
@@ -83,17 +85,18 @@ func Spawn(o Options) (*Stage, error) {
 		add(fd)
 	}
 	add(exe) // at a number known beforehand
-	s := &Stage{PidFD: -1, Control: NewConn(pair[0]), fork: o.Fork}
+	s, pidfd := &Stage{Control: NewConn(pair[0]), fork: o.Fork}, -1
 	s.Pid, err = syscall.ForkExec("/proc/self/fd/"+strconv.Itoa(len(files)-1),
 		[]string{"davit-stage", strconv.Itoa(first), strconv.Itoa(len(o.Plan)), strconv.Itoa(len(o.Descriptors))},
 		&syscall.ProcAttr{Files: files, Env: []string{}, Sys: &syscall.SysProcAttr{
-			Cloneflags: uintptr(o.Clone), PidFD: &s.PidFD,
+			Cloneflags: uintptr(o.Clone), PidFD: &pidfd,
 			UseCgroupFD: o.Cgroup >= 0, CgroupFD: max(o.Cgroup, 0),
 		}})
 	if err != nil {
 		s.Control.Close()
 		return nil, spawnError(err, o)
 	}
+	s.PidFD = sys.Own(pidfd)
 	return s, nil
 }
 
@@ -158,13 +161,12 @@ func (s *Stage) Receive() (Message, error) {
 func (s *Stage) reopen(pid int) error {
 	s.fork = -1
 	s.Reap()
-	unix.Close(s.PidFD)
+	s.PidFD.Close()
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
-		s.PidFD = -1
 		return fmt.Errorf("pidfd_open %d: %w", pid, err)
 	}
-	s.Pid, s.PidFD = pid, fd
+	s.Pid, s.PidFD = pid, sys.Own(fd)
 	return nil
 }
 
@@ -183,8 +185,8 @@ func (s *Stage) Reap() unix.WaitStatus {
 // made and that is not known yet ends by itself, as nobody answers it.
 func (s *Stage) Kill() {
 	s.Control.Close()
-	if s.PidFD >= 0 {
-		if unix.PidfdSendSignal(s.PidFD, unix.SIGKILL, nil, 0) != nil {
+	if s.PidFD.Int() >= 0 {
+		if unix.PidfdSendSignal(s.PidFD.Int(), unix.SIGKILL, nil, 0) != nil {
 			unix.Kill(s.Pid, unix.SIGKILL) // a child that is not reaped: its number is its own
 		}
 		s.Reap()
@@ -194,10 +196,7 @@ func (s *Stage) Kill() {
 // Close lets go of the process, which goes on.
 func (s *Stage) Close() {
 	s.Control.Close()
-	if s.PidFD >= 0 {
-		unix.Close(s.PidFD)
-		s.PidFD = -1
-	}
+	s.PidFD.Close()
 }
 
 // placeholder returns what takes the numbers of descriptors that are -1: plan, or if they are many a copy of it above all those

@@ -154,7 +154,7 @@ func openInside(p *plan.Plan, fds Descriptors, stage *nsenter.Stage, maps Idmaps
 		return err
 	}
 	defer unix.Close(fd)
-	if err := unix.Setns(stage.PidFD, unix.CLONE_NEWNS); err != nil {
+	if err := unix.Setns(stage.PidFD.Int(), unix.CLONE_NEWNS); err != nil {
 		return fault.WithHint(fmt.Errorf("setns mount namespace of the stage: %w", err), "it takes CAP_SYS_PTRACE and CAP_SYS_CHROOT beside CAP_SYS_ADMIN")
 	}
 	// setns(2) takes the thread to the root of the mount namespace. The paths are below davit's root, which may

@@ -268,7 +268,7 @@ func tryPlan(t *testing.T, encoded []byte, fds []int) stageRun {
 		}
 	}
 	stage.Control.Close() // whoever waits for an answer ends
-	if !pollIn(stage.PidFD, 5*time.Second) {
+	if !pollIn(stage.PidFD.Int(), 5*time.Second) {
 		stage.Kill()
 		t.Error("the stage does not end")
 		return run
