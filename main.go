@@ -120,12 +120,14 @@ func globalFlags() []cli.Flag {
 	}
 }
 
-// defaultRoot is below /run for root, and below the user's own runtime directory otherwise.
+// defaultRoot is below /run for root, and below the user's own runtime directory otherwise. In the place of runc or crun davit has
+// their directory, since Podman names none: the containers that they made are there. crun takes $XDG_RUNTIME_DIR as root, too.
 func defaultRoot() string {
-	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" && (os.Geteuid() != 0 || notReallyRoot()) {
-		return filepath.Join(dir, "davit")
+	name := programName()
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" && (os.Geteuid() != 0 || name == "crun" || notReallyRoot()) {
+		return filepath.Join(dir, name)
 	}
-	return "/run/davit"
+	return "/run/" + name
 }
 
 // notReallyRoot: rootless Podman runs davit as root of a user namespace; $USER tells root in a
