@@ -106,12 +106,15 @@ func (c *Root) device(field string, d specs.LinuxDevice) {
 		rdev = uint64(d.Major)<<32 | uint64(d.Minor)
 	}
 	if c.UserNamespace && d.Type != "p" {
-		// mknod(2) is refused in a user namespace: the host's own node is shown, if it is that device.
+		// mknod(2) is refused in a user namespace. The parent makes a node for the container if it can; otherwise the
+		// host's own is shown, if it is that device.
 		step := plan.Bind{Source: d.Path, Target: d.Path, Propagation: unix.MS_SLAVE, Set: hostsNode}
 		if field != "" {
 			step.Type, step.Rdev = mode, rdev
 		}
-		if c.ByPath {
+		if node, ok := c.ownNode(field, &d, mode, rdev); ok {
+			step.Tree, step.Set = node, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC
+		} else if c.ByPath {
 			step.Tree = c.source(field, plan.Source{Path: d.Path})
 		} else {
 			step.Tree = c.plan.Open(plan.Descriptor{Kind: plan.Tree, Path: d.Path, Field: field, Within: c.Within})

@@ -39,6 +39,8 @@ type Options struct {
 	// Enters: the mount namespace is made of the root filesystem alone, and the stage opens the sources before it goes there: see
 	// [plan.Enter]. NeedsHost is "".
 	Enters bool
+	// MakesNodes: the parent can make devices for the container's own user namespace, whose mappings the config has.
+	MakesNodes bool
 	// SameDir reports whether two paths of the host lead to the same directory; nil if the host is not to be asked.
 	SameDir func(a, b string) bool
 	// ReadLink returns the text of a symbolic link of the host, or that a path leads to none; nil if the host is not to be asked.

@@ -48,6 +48,10 @@ func OpenDescriptors(p *plan.Plan, given map[string]int, preserved int) (Descrip
 		return nil, err
 	}
 	defer low.Close()
+	if err := openNodes(p, fds); err != nil {
+		fds.Close()
+		return nil, err
+	}
 	maps := Idmaps{}
 	defer maps.Close()
 	apart := false
@@ -55,6 +59,9 @@ func OpenDescriptors(p *plan.Plan, given map[string]int, preserved int) (Descrip
 		d := p.Descriptors[i]
 		if d.Apart {
 			apart = true
+			continue
+		}
+		if d.Kind == plan.Node {
 			continue
 		}
 		if d.Within { // the place, and whether it is there
@@ -221,6 +228,8 @@ func OpenDescriptor(d *plan.Descriptor, given map[string]int) (int, error) {
 		return Named("open", d.Path)(unix.Open(d.Path, flags, 0))
 	case plan.Tree, plan.TreeRecursive:
 		return OpenTree(d)
+	case plan.Node:
+		return openNode(d)
 	case plan.Namespace:
 		return OpenNamespace(d.Path, d.Flags)
 	case plan.Proc:

@@ -73,13 +73,15 @@ const (
 	// Instance is a new filesystem of type Path that shows a namespace of type Flags (CLONE_NEW*): a procfs, sysfs or mqueue
 	// of Namespace, or of davit's own. It is made with davit's privileges, for a container whose user namespace has none over it.
 	Instance
+	// Node is a device of its own that the parent makes: see [Descriptor.Node].
+	Node
 	// Own is what the stage opens itself, by a step Source: the parent leaves its place empty.
 	Own
 )
 
 var kindNames = [...]string{
 	Path: "path", Tree: "tree", TreeRecursive: "tree with submounts", Namespace: "namespace", Proc: "procfs",
-	StateTree: "tree of the state directory", Listen: "start socket", Connect: "connection", Given: "descriptor", Instance: "new filesystem", Own: "tree of the stage's",
+	StateTree: "tree of the state directory", Listen: "start socket", Connect: "connection", Given: "descriptor", Instance: "new filesystem", Node: "new device", Own: "tree of the stage's",
 }
 
 func (k Kind) String() string { return kindNames[k] }
@@ -109,6 +111,14 @@ type Descriptor struct {
 	Link bool
 	// Below is the root directory of the container on the host, if Path is to be resolved below that.
 	Below string
+	Node  DeviceNode // of kind Node
+}
+
+// DeviceNode is what mknod(2) and chown(2) make of a device.
+type DeviceNode struct {
+	Mode     uint64 // with S_IFCHR or S_IFBLK
+	Rdev     uint64 // the major number in the upper 32 bits, the minor in the lower
+	UID, GID int    // on the host
 }
 
 // Mapped says whether a tree gets id mappings.
