@@ -4,10 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -353,71 +351,6 @@ func TestAdoptOddFiles(t *testing.T) {
 					t.Error("the container's process has ended")
 				}
 			})
-		}
-	}
-}
-
-// A real runc and a real crun make containers; davit starts those that they only created, and does all else with them.
-func TestAdoptPeers(t *testing.T) {
-	needRoot(t)
-	if os.Getenv("DAVIT_TEST_PEERS") == "" {
-		t.Skip("the peers are asked for with DAVIT_TEST_PEERS")
-	}
-	in, err := filepath.Abs("../peers/in")
-	must(t, err)
-	cache := "/var/cache/davit-tests"
-	if dir := os.Getenv("DAVIT_TEST_CACHE"); dir != "" {
-		cache = dir
-	}
-	for _, suite := range []string{"sid", "bookworm"} {
-		for _, maker := range []string{"runc", "crun"} {
-			if maker == "crun" && (!isUnified() || suite == "bookworm") { // it wants cgroup v2, and bookworm's more privileges
-				continue
-			}
-			if found, _ := filepath.Glob(filepath.Join(cache, suite, "usr/*bin", maker)); len(found) == 0 {
-				continue
-			}
-			for _, verb := range []string{"create", "run", "run of the host's pids"} {
-				t.Run(strings.Join([]string{suite, maker, verb}, " "), func(t *testing.T) {
-					b := adoptable(t)
-					if maker == "runc" {
-						b.edit(`linux.seccomp={"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["personality"],"action":"SCMP_ACT_ERRNO"}]}`)
-					}
-					verb, _, pids := strings.Cut(verb, " ")
-					if pids {
-						b.edit(`linux.namespaces=[{"type":"mount"},{"type":"ipc"},{"type":"uts"},{"type":"network"}]`)
-					}
-					args := []string{filepath.Join(cache, suite), maker, "--root", b.root, verb, "--bundle", b.bundle, "c1"}
-					if verb == "run" {
-						args = slices.Insert(args, 5, "-d")
-					}
-					if out, err := b.runFiles(exec.Command(in, args...)); err != nil {
-						t.Fatalf("%s: %v: %s", maker, err, out)
-					}
-					if verb == "create" {
-						if out := b.davit("state", "c1"); !strings.Contains(out, `"status": "created"`) {
-							t.Errorf("state: %s", out)
-						}
-						b.davit("start", "c1")
-					}
-					if hasController("pids") {
-						b.davit("update", "--pids-limit", "66", "c1")
-					}
-					// The maker goes on with what davit has written.
-					peer := []string{filepath.Join(cache, suite), maker, "--root", b.root}
-					for _, verb := range [][]string{{"list"}, {"exec", "c1", "/bin/busybox", "true"}, {"update", "--pids-limit", "55", "c1"}} {
-						if verb[0] == "update" && !hasController("pids") {
-							continue
-						}
-						out, err := b.runFiles(exec.Command(in, append(slices.Clip(peer), verb...)...))
-						if err != nil || verb[0] == "list" && !strings.Contains(out, "running") {
-							t.Errorf("%s %q: %v: %s", maker, verb, err, out)
-						}
-					}
-					b.adopted(maker)
-					os.Remove(filepath.Join(b.root, ".empty-directory")) // which crun leaves
-				})
-			}
 		}
 	}
 }

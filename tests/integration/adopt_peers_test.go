@@ -1,0 +1,463 @@
+package integration
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+var adoptTable = flag.String("adopt-table", "", "append what TestAdoptPeers has seen to this `file`, in Markdown")
+
+// adoptKind is a kind of container that another runtime makes.
+type adoptKind struct {
+	name    string
+	edits   []string
+	flags   []string         // of the maker, before the verb
+	prepare func(a *adopted) // before the maker is called
+	need    func() bool      // nil: it can be made everywhere
+	created bool             // the maker only creates it
+	paused  bool             // and pauses it
+}
+
+var adoptKinds = []adoptKind{
+	{name: "created", created: true},
+	{name: "running"},
+	{name: "paused", paused: true},
+	{name: "user namespace", prepare: func(a *adopted) { a.userNamespace() }},
+	{name: "terminal", edits: []string{"process.terminal=true"}, prepare: (*adopted).console},
+	{name: "seccomp", edits: []string{`linux.seccomp={"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["personality"],"action":"SCMP_ACT_ERRNO"}]}`}},
+	{name: "hooks", edits: []string{
+		`hooks.createRuntime=[{"path":"/bin/true"}]`, `hooks.startContainer=[{"path":"/bin/true"}]`, `hooks.poststart=[{"path":"/bin/true"}]`}},
+	{name: "host's pids", edits: []string{`linux.namespaces=[{"type":"mount"},{"type":"ipc"},{"type":"uts"},{"type":"network"}]`}},
+	{name: "joined namespaces", prepare: (*adopted).join},
+	{name: "systemd scope", flags: []string{"--systemd-cgroup"}, prepare: (*adopted).scope, need: func() bool {
+		_, err := os.Stat("/run/systemd/system")
+		return err == nil
+	}},
+}
+
+// adopted is a container of another runtime, and what it has to be like.
+type adopted struct {
+	*box
+	kind  *adoptKind
+	suite string // root directory of the maker
+	maker string
+	pid   int
+	extra []string // of the maker's create or run
+	group string   // its cgroup below each hierarchy
+	unit  string   // its systemd scope
+	other func()   // ends what it has joined
+}
+
+// adoptVerbs are tried in this order. One that the kind has no use for returns errNone.
+var adoptVerbs = []struct {
+	name string
+	run  func(a *adopted) error
+}{
+	{"state", (*adopted).state}, {"list", (*adopted).list}, {"ps", (*adopted).ps}, {"start", (*adopted).start},
+	{"pause", (*adopted).pause}, {"resume", (*adopted).resume}, {"exec", (*adopted).exec}, {"exec -t", (*adopted).execTerminal},
+	{"update", (*adopted).update}, {"events", (*adopted).events}, {"verify", (*adopted).verify}, {"checkpoint", (*adopted).checkpoint},
+	{"maker's exec", (*adopted).makersExec}, {"kill", (*adopted).kill}, {"delete", (*adopted).delete}, {"delete --force", (*adopted).force},
+}
+
+var errNone = errors.New("–")
+
+// A real runc and a real crun make containers of each kind, and davit does everything with them. That needs those that
+// tests/peers/root unpacks, and $DAVIT_TEST_PEERS.
+func TestAdoptPeers(t *testing.T) {
+	needRoot(t)
+	if os.Getenv("DAVIT_TEST_PEERS") == "" {
+		t.Skip("the peers are asked for with DAVIT_TEST_PEERS")
+	}
+	var rows []string
+	for _, suite := range []string{"bookworm", "sid"} {
+		for _, maker := range []string{"runc", "crun"} {
+			root := filepath.Join(peersCache(), suite)
+			if found, _ := filepath.Glob(filepath.Join(root, "usr/*bin", maker)); len(found) == 0 {
+				t.Logf("%s has no %s", root, maker)
+				continue
+			}
+			version := versionOf(t, root, maker)
+			for i := range adoptKinds {
+				kind := &adoptKinds[i]
+				if kind.need != nil && !kind.need() {
+					continue
+				}
+				t.Run(strings.Join([]string{suite, maker, kind.name}, "/"), func(t *testing.T) {
+					rows = append(rows, fmt.Sprintf("| %s | %s |%s", version, kind.name, tryVerbs(t, kind, root, maker)))
+				})
+			}
+		}
+	}
+	if *adoptTable != "" && !t.Failed() {
+		must(t, appendTable(rows))
+	}
+}
+
+func peersCache() string {
+	if dir := os.Getenv("DAVIT_TEST_CACHE"); dir != "" {
+		return dir
+	}
+	return "/var/cache/davit-tests"
+}
+
+// versionOf returns "runc 1.3.6".
+func versionOf(t *testing.T, root, maker string) string {
+	t.Helper()
+	out, err := exec.Command("../peers/in", root, maker, "--version").Output()
+	must(t, err)
+	line, _, _ := strings.Cut(string(out), "\n")
+	version, _, _ := strings.Cut(strings.NewReplacer("version ", "", "+ds1", "").Replace(line), "-")
+	return version
+}
+
+func appendTable(rows []string) error {
+	layout := "cgroup v1 and v2 side by side"
+	if isUnified() {
+		data, _ := os.ReadFile("/sys/fs/cgroup/cgroup.controllers")
+		layout = "cgroup v2 with the controllers " + strings.Join(strings.Fields(string(data)), ", ")
+	}
+	head, line := "\n## "+strings.ToUpper(layout[:1])+layout[1:]+"\n\n| made by | container |", "| --- | --- |"
+	for _, verb := range adoptVerbs {
+		head += " " + verb.name + " |"
+		line += " --- |"
+	}
+	f, err := os.OpenFile(*adoptTable, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = f.WriteString(head + "\n" + line + "\n" + strings.Join(rows, "\n") + "\n")
+	return err
+}
+
+// tryVerbs returns the cells of a row.
+func tryVerbs(t *testing.T, kind *adoptKind, root, maker string) string {
+	a := &adopted{box: adoptable(t), kind: kind, suite: root, maker: maker}
+	defer a.end()
+	if out, err := a.made(); err != nil {
+		reason := refusal(maker, out)
+		if reason == "" {
+			t.Fatalf("%s makes none: %v: %s", maker, err, out)
+		}
+		return " " + reason + " |" + strings.Repeat(" |", len(adoptVerbs)-1)
+	}
+	var row strings.Builder
+	for _, verb := range adoptVerbs {
+		err := verb.run(a)
+		word := "ok"
+		switch {
+		case errors.Is(err, errNone):
+			word = errNone.Error()
+		case verb.name == "checkpoint" && err != nil && strings.Contains(err.Error(), "made by "+maker):
+			word = "refused"
+		case err != nil:
+			word = "fails"
+			t.Errorf("davit %s: %v", verb.name, err)
+		}
+		fmt.Fprintf(&row, " %s |", word)
+	}
+	return row.String()
+}
+
+// refusal is why a peer runs no containers on this host, if it is known.
+func refusal(maker, out string) string {
+	switch {
+	case maker == "crun" && strings.Contains(out, "setrlimit"):
+		return "crun wants CAP_SYS_RESOURCE"
+	case maker == "crun" && !isUnified():
+		return "crun takes no hybrid cgroups"
+	}
+	return ""
+}
+
+// peer runs the maker.
+func (a *adopted) peer(args ...string) (string, error) {
+	in, err := filepath.Abs("../peers/in")
+	must(a.t, err)
+	all := slices.Concat([]string{a.suite, a.maker, "--root", a.box.root}, a.kind.flags, args)
+	return a.runFiles(exec.Command(in, all...))
+}
+
+// made has the maker make c1.
+func (a *adopted) made() (string, error) {
+	a.group = subtree + "/c1"
+	a.edit(a.kind.edits...)
+	if a.kind.prepare != nil && a.pid == 0 {
+		a.kind.prepare(a)
+	}
+	args := append([]string{"run", "-d"}, a.extra...)
+	if a.kind.created {
+		args = append([]string{"create"}, a.extra...)
+	}
+	out, err := a.peer(append(args, "--bundle", a.bundle, "c1")...)
+	if err == nil && a.kind.paused {
+		out, err = a.peer("pause", "c1")
+	}
+	if err == nil {
+		a.pid = a.box.pid()
+	}
+	return out, err
+}
+
+// end removes what failed verbs have left, and what the container joined.
+func (a *adopted) end() {
+	a.try("delete", "--force", "c1")
+	for _, dir := range []string{".empty-directory", ".cache"} { // which crun leaves
+		os.RemoveAll(filepath.Join(a.root, dir))
+	}
+	if a.other != nil {
+		a.other()
+	}
+}
+
+// console gives the container a terminal. Its master waits in the listener's queue, and so is open until that is closed.
+func (a *adopted) console() {
+	path := filepath.Join(a.work, "console")
+	listener, err := net.Listen("unix", path)
+	must(a.t, err)
+	a.extra = []string{"--console-socket", path}
+	a.other = func() { listener.Close() }
+}
+
+// join makes another container, whose namespaces this one joins.
+func (a *adopted) join() {
+	pod := &box{t: a.t, work: a.work, root: a.root + "-pod", bundle: filepath.Join(a.work, "pod")}
+	must(a.t, makeBundle(pod.bundle))
+	pod.edit(`process.args=["sleep","1000"]`, fmt.Sprintf("linux.cgroupsPath=%q", subtree+"/pod"))
+	pod.davit("run", "-d", "-b", pod.bundle, "c1")
+	a.other = func() {
+		pod.davit("delete", "--force", "c1")
+		os.RemoveAll(pod.root)
+	}
+	ns := func(name string) string { return fmt.Sprintf("/proc/%d/ns/%s", pod.pid(), name) }
+	a.edit(fmt.Sprintf(`linux.namespaces=[{"type":"mount"},{"type":"pid","path":%q},{"type":"network","path":%q},{"type":"ipc","path":%q},{"type":"uts","path":%q}]`,
+		ns("pid"), ns("net"), ns("ipc"), ns("uts")), "hostname=")
+}
+
+// scope puts the container in a unit of systemd's.
+func (a *adopted) scope() {
+	name := "t" + strings.TrimPrefix(subtree, "/davit-test-")
+	a.edit(fmt.Sprintf("linux.cgroupsPath=%q", "system.slice:adopt:"+name))
+	a.unit = "adopt-" + name + ".scope"
+	a.group = "/system.slice/" + a.unit
+}
+
+// says runs davit and looks for each part in what it prints.
+func (a *adopted) says(parts []string, args ...string) error {
+	out, status := a.try(args...)
+	if status != 0 {
+		return fmt.Errorf("exit status %d: %s", status, out)
+	}
+	for _, part := range parts {
+		if !strings.Contains(out, part) {
+			return fmt.Errorf("no %q in: %s", part, out)
+		}
+	}
+	return nil
+}
+
+func (a *adopted) status() string {
+	switch {
+	case a.kind.created:
+		return "created"
+	case a.kind.paused:
+		return "paused"
+	}
+	return "running"
+}
+
+func (a *adopted) state() error {
+	return a.says([]string{`"maker": "` + a.maker + `"`, `"status": "` + a.status() + `"`, a.bundle}, "state", "c1")
+}
+
+func (a *adopted) list() error {
+	if err := a.says([]string{"ok: c1: " + a.status() + ", made by " + a.maker}, "check", "--adopt", a.root); err != nil {
+		return err
+	}
+	return a.says([]string{"c1", a.status()}, "list")
+}
+
+func (a *adopted) ps() error {
+	want := fmt.Sprint(a.pid)
+	return a.says([]string{want}, "ps", "c1")
+}
+
+func (a *adopted) start() error {
+	if !a.kind.created {
+		return errNone
+	}
+	if err := a.says(nil, "start", "c1"); err != nil {
+		return err
+	}
+	return a.says([]string{`"status": "running"`}, "state", "c1")
+}
+
+func (a *adopted) pause() error {
+	if a.kind.paused {
+		return errNone
+	}
+	if err := a.says(nil, "pause", "c1"); err != nil {
+		return err
+	}
+	return a.says([]string{`"status": "paused"`}, "state", "c1")
+}
+
+func (a *adopted) resume() error {
+	if out, status := a.try("exec", "c1", "true"); status == 0 {
+		return fmt.Errorf("exec in a paused container: %s", out)
+	}
+	if err := a.says(nil, "resume", "c1"); err != nil {
+		return err
+	}
+	return a.says([]string{`"status": "running"`}, "state", "c1")
+}
+
+// exec's process has the namespaces and cgroups of the container's, and is confined as the config says.
+func (a *adopted) exec() error {
+	parts := []string{"NoNewPrivs:\t1", "CapBnd:\t0000000000000020"}
+	if a.kind.name == "seccomp" {
+		parts = append(parts, "Seccomp:\t2")
+	}
+	if err := a.says(parts, "exec", "c1", "cat", "/proc/self/status"); err != nil {
+		return err
+	}
+	if err := a.says([]string{"Max open files            1024"}, "exec", "c1", "cat", "/proc/self/limits"); err != nil {
+		return err
+	}
+	file := filepath.Join(a.work, "pid")
+	if err := a.says(nil, "exec", "-d", "--pid-file", file, "c1", "sleep", "999"); err != nil {
+		return err
+	}
+	pid, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	dir, init := "/proc/"+string(pid), fmt.Sprintf("/proc/%d", a.pid)
+	for _, ns := range []string{"user", "mnt", "pid", "net", "ipc", "uts", "cgroup"} {
+		have, _ := os.Readlink(dir + "/ns/" + ns)
+		if want, _ := os.Readlink(init + "/ns/" + ns); have != want || want == "" {
+			return fmt.Errorf("namespace of exec's process: %q, not %q", have, want)
+		}
+	}
+	have, _ := os.ReadFile(dir + "/cgroup")
+	if want, _ := os.ReadFile(init + "/cgroup"); string(have) != string(want) || len(want) == 0 {
+		return fmt.Errorf("cgroups of exec's process: %q, not %q", have, want)
+	}
+	return nil
+}
+
+func (a *adopted) execTerminal() error {
+	out, status := a.onTerminal("exec", "-t", "c1", "tty")
+	if status != 0 || !strings.Contains(out, "/dev/pts/") {
+		return fmt.Errorf("exit status %d: %s", status, out)
+	}
+	return nil
+}
+
+func (a *adopted) update() error {
+	if !hasController("pids") {
+		return errNone
+	}
+	if err := a.says(nil, "update", "--pids-limit", "77", "c1"); err != nil {
+		return err
+	}
+	file := "/sys/fs/cgroup/pids" + a.group + "/pids.max"
+	if isUnified() {
+		file = "/sys/fs/cgroup" + a.group + "/pids.max"
+	}
+	data, err := os.ReadFile(file)
+	if err == nil && string(data) != "77\n" {
+		err = fmt.Errorf("pids.max: %q", data)
+	}
+	if err != nil {
+		return err
+	}
+	if out, err := a.peer("update", "--pids-limit", "78", "c1"); err != nil { // the maker goes on with it
+		return fmt.Errorf("%s update: %w: %s", a.maker, err, out)
+	}
+	return a.says(nil, "update", "--pids-limit", "79", "c1")
+}
+
+func (a *adopted) events() error {
+	return a.says([]string{`"type":"stats"`}, "events", "--stats", "c1")
+}
+
+// verify finds what this runtime does otherwise than davit, and is told by its exit status.
+func (a *adopted) verify() error {
+	if out, status := a.try("verify", "c1"); status != 0 && status != 3 {
+		return fmt.Errorf("exit status %d: %s", status, out)
+	}
+	return nil
+}
+
+func (a *adopted) checkpoint() error {
+	return a.says(nil, "checkpoint", "--image-path", filepath.Join(a.work, "images"), "c1")
+}
+
+// makersExec: the old runtime, put back, still knows its container.
+func (a *adopted) makersExec() error {
+	if out, err := a.peer("exec", "c1", "true"); err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	return nil
+}
+
+func (a *adopted) kill() error {
+	if err := a.says(nil, "kill", "c1", "KILL"); err != nil {
+		return err
+	}
+	if !exitWithin(a.pid, 10e9) {
+		return fmt.Errorf("process %d is still there", a.pid)
+	}
+	return a.says([]string{`"status": "stopped"`}, "state", "c1")
+}
+
+func (a *adopted) delete() error {
+	if err := a.says(nil, "delete", "c1"); err != nil {
+		return err
+	}
+	return a.gone("stopped\n")
+}
+
+// force deletes a second container, as it was made.
+func (a *adopted) force() error {
+	if out, err := a.made(); err != nil {
+		return fmt.Errorf("%s: %w: %s", a.maker, err, out)
+	}
+	if err := a.says(nil, "delete", "--force", "c1"); err != nil {
+		return err
+	}
+	if !exitWithin(a.pid, 10e9) {
+		return fmt.Errorf("process %d is still there", a.pid)
+	}
+	return a.gone("stopped\nstopped\n")
+}
+
+// gone looks whether all that the container had is gone, and whether its poststop hook ran once.
+func (a *adopted) gone(hooks string) error {
+	if _, err := os.Stat(filepath.Join(a.root, "c1")); !os.IsNotExist(err) {
+		return fmt.Errorf("the state directory: %v", err)
+	}
+	if have, _ := os.ReadFile(filepath.Join(a.work, "hook")); string(have) != hooks {
+		return fmt.Errorf("the poststop hook left %q, not %q", have, hooks)
+	}
+	left, _ := filepath.Glob("/sys/fs/cgroup/*" + a.group)
+	more, _ := filepath.Glob("/sys/fs/cgroup" + a.group)
+	if left = append(left, more...); len(left) > 0 {
+		return fmt.Errorf("cgroups: %q", left)
+	}
+	if a.unit != "" {
+		if out, _ := exec.Command("systemctl", "is-active", a.unit).Output(); strings.TrimSpace(string(out)) == "active" {
+			return fmt.Errorf("systemd's %s is still active", a.unit)
+		}
+	}
+	return nil
+}
