@@ -181,7 +181,8 @@ test-conformance:
 	$(Q)cd tests/conformance && $(GO) run . -davit $(CURDIR)/bin/davit $(if $(QUICK),-views v1$(comma)v2) $(if $(UPDATE),-out $(CURDIR)/docs/conformance.md)
 
 # Docker, containerd and others with davit, runc and crun in turn; UPDATE=1 writes docs/engines-matrix.md. QUICK=1: the
-# operations used most, with davit alone; VM=1: containerd with all cgroup v2 controllers, by both cgroup drivers.
+# operations used most, with davit alone; VM=1: containerd with all cgroup v2 controllers, by both cgroup drivers; SWITCH=1: davit
+# in the place of runc and crun while their containers run (UPDATE=1 writes docs/switching-matrix.md).
 test-engines:
 	@tests/deps build test peers
 	@$(MAKE) --no-print-directory all
@@ -190,6 +191,8 @@ ifdef VM
 	@tests/deps vm
 	$(Q)DAVIT=$(CURDIR)/bin/davit DRIVER=cgroupfs tests/engines/run --vm --runtimes davit
 	$(Q)DAVIT=$(CURDIR)/bin/davit DRIVER=systemd tests/engines/run --vm --runtimes davit
+else ifdef SWITCH
+	$(Q)DAVIT=$(CURDIR)/bin/davit tests/engines/run $(if $(UPDATE),--table docs/switching-matrix.md) --switch
 else
 	$(Q)DAVIT=$(CURDIR)/bin/davit tests/engines/run $(if $(UPDATE),--table docs/engines-matrix.md) $(if $(QUICK),--quick --runtimes davit)
 endif

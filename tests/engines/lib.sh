@@ -77,12 +77,12 @@ frozen() {
     [[ $(cat "$dir/freezer.state" 2>/dev/null) == FROZEN || $(cat "$dir/cgroup.freeze" 2>/dev/null) == 1 ]]
 }
 
-# snippet NAME: the fenced block of docs/engines.md, as davit's package has it, that is preceded by <!-- NAME -->
+# snippet NAME [FILE]: the fenced block of docs/engines.md (or FILE there), as davit's package has it, that is preceded by <!-- NAME -->
 snippet() {
     awk -v mark="<!-- $1 -->" '
         $0 == mark { wanted = 1; next }
         wanted && /^```/ { if (inside) exit; inside = 1; next }
-        inside { print }' /usr/share/doc/davit/engines.md
+        inside { print }' "/usr/share/doc/davit/docs/${2:-engines.md}"
 }
 
 # daemon NAME CMD...: start it in the background, its output in the logs
