@@ -10,33 +10,33 @@ import (
 
 type entry = store.Entry
 
-// Container is a container that exists, as it was when it was opened. Whoever opens it closes it. Its methods are not to be called
-// at the same time; several Containers may be open, also of the same container: a lock in the state directory keeps
-// those that change it apart, in this process as among processes.
+// Container is an open container. Its fields were read when it was opened. The caller closes it with Close. One Container may not be
+// used by two goroutines at the same time, but the same container may be open several times. A lock in the state directory
+// makes sure that only one of them changes it at a time, in this process and in others.
 type Container struct {
 	*entry
 	rt *Runtime
 }
 
-// Info is what is known of a container.
+// Info describes a container.
 type Info struct {
-	OCIVersion  string // of the runtime-spec that its config was read by
+	OCIVersion  string // the version of the runtime-spec by which its config was read
 	ID          string
-	Pid         int // of its process; 0 if that has ended or is not there yet
+	Pid         int // the pid of its first process; 0 if that has ended or does not exist yet
 	Status      specs.ContainerState
-	Bundle      string // absolute paths
-	Rootfs      string
-	Created     string // RFC 3339, with nanoseconds
+	Bundle      string // an absolute path
+	Rootfs      string // the absolute path of the root filesystem
+	Created     string // when it was created: RFC 3339, UTC, with nanoseconds
 	Annotations map[string]string
-	Owner       string // the name of the user who made it, or the number
-	// Maker is the runtime that made it, "runc" or "crun", and "" for this one.
+	Owner       string // the name of the user who created it; the uid if that has no name
+	// Maker is the runtime that created the container: "runc" or "crun", or "" for davit.
 	Maker string
 }
 
 // Paused is the status of a paused container. The others are those of the runtime-spec: creating, created, running, stopped.
 const Paused = store.Paused
 
-// Info returns what is known of the container. The status is that of now.
+// Info describes the container as it was when it was opened. Only the status is read again.
 func (c *Container) Info() Info {
 	i := Info{OCIVersion: c.OCIVersion, ID: c.ID, Pid: c.Pid, Status: c.Status(), Bundle: c.Bundle, Rootfs: c.Rootfs, Created: c.Created,
 		Annotations: c.Annotations, Owner: c.Owner()}
@@ -49,14 +49,15 @@ func (c *Container) Info() Info {
 	return i
 }
 
-// Status returns "creating", "created", "running", "paused" or "stopped", as it is now.
+// Status returns the present status: "creating", "created", "running", "paused" or "stopped".
 func (c *Container) Status() specs.ContainerState { return c.entry.Status() }
 
-// Spec returns the config that the container was created from, with the limits of later updates. It is read once: whoever
-// changes what it returns changes it for all.
+// Spec returns the config from which the container was created, with the limits that Update has changed since. It is read once, and
+// every call returns the same pointer: do not change what it points to.
 func (c *Container) Spec() (*specs.Spec, error) { return c.entry.Spec() }
 
-// Close lets go of the container, and of its lock if it is held. The container goes on.
+// Close closes the descriptors of c and gives back the lock, if c holds it. The container itself is not affected. Close may be
+// called twice.
 func (c *Container) Close() { c.entry.Close() }
 
 func (rt *Runtime) container(e *store.Entry, err error) (*Container, error) {
@@ -66,32 +67,34 @@ func (rt *Runtime) container(e *store.Entry, err error) (*Container, error) {
 	return &Container{e, rt}, nil
 }
 
-// Open finds a container, or fails with [ErrNotFound]. It waits for no lock, and a hook may call it while the container
-// is being made. The methods that change the container take the lock by themselves.
+// Open opens a container. It fails with [ErrNotFound] if there is none with that id, and with a [ForeignError] if the container may not
+// be touched. It takes no lock, so that a hook may call it while the container is being created. The methods that change
+// the container take the lock themselves.
 func (rt *Runtime) Open(id string) (*Container, error) { return rt.container(rt.store().Open(id)) }
 
-// OpenLocked finds a container and takes its lock, which Close gives back. It saves those methods from taking the lock and reading the
-// state once more. A container that is being made is not waited for.
+// OpenLocked opens a container and takes its lock, which Close gives back. A method that changes the container then need not take the
+// lock and read the state again. OpenLocked blocks until the lock is free. Two cases do not block for long, because
+// the caller may be a hook of that container: a container that is being created fails at once, and a stopped one after 10 s.
 func (rt *Runtime) OpenLocked(id string) (*Container, error) {
 	return rt.container(rt.store().OpenLocked(id))
 }
 
-// OpenForced opens a container to delete it, whatever state it is in. If its lock is held, as by one who waits for a hook, the
-// container's processes are killed.
+// OpenForced opens a container in any state, with its lock, so that [Container.Delete] can remove it. If somebody else holds the lock,
+// for example while a hook runs, OpenForced kills the container's processes first.
 func (rt *Runtime) OpenForced(id string) (*Container, error) {
 	return rt.container(rt.store().OpenForced(id, func(e *store.Entry) error { return (&Container{e, rt}).killAll() }))
 }
 
-// Look finds a container, as Open does. If that fails for another reason than that there is none, what it returns is Broken:
-// a list shows it all the same.
+// Look opens a container for a list. It fails only with [ErrNotFound]. If the container cannot be read for another reason, Look still
+// returns a Container, whose field Broken has the error.
 func (rt *Runtime) Look(id string) (*Container, error) { return rt.container(rt.store().Look(id)) }
 
-// List returns the ids of all containers, in order. Containers of other runtimes are among them: Open fails with a
-// [ForeignError] for those that cannot be taken over.
+// List returns the ids of all containers in alphabetical order. Containers of other runtimes are among them. For those that cannot be
+// taken over, Open fails with a [ForeignError].
 func (rt *Runtime) List() ([]string, error) { return rt.store().List() }
 
-// lock takes the lock for a method that changes the container, if the container was opened without it. The caller calls unlock in any
-// case, which gives back what lock has taken. The error is that of a container whose state cannot be read, too.
+// lock takes the container's lock, unless c was opened with it. The caller must call unlock also if there is an error. unlock gives the
+// lock back only if this call has taken it. If the state cannot be read, the error is c.Broken.
 func (c *Container) lock(force bool) (unlock func(), err error) {
 	if c.Locked() {
 		return func() {}, c.Broken
@@ -106,20 +109,20 @@ func (c *Container) lock(force bool) (unlock func(), err error) {
 	return c.Unlock, c.Broken
 }
 
-// Finding is something about a bundle that keeps this host from running it, or that is better known.
+// Finding is a reason why this host cannot run a bundle, or a warning about the bundle.
 type Finding = bundles.Finding
 
-// Check reports all that is wrong with a bundle, and whether this host can run it. It makes nothing. A config.json that cannot be read
-// is a finding as well.
+// Check reports everything that is wrong with a bundle, and whether this host can run it. It changes nothing on the host. If config.json
+// cannot be read, that is a finding, not an error.
 func (rt *Runtime) Check(o CreateOptions) ([]Finding, error) {
 	raw, config, err := o.loadConfig()
 	return bundles.Check(rt.store(), rt.log(), rt.compileOptions(&o), raw, config, err), nil
 }
 
-// Drift is something that a running container has otherwise than its config asks.
+// Drift is one difference between a running container and its config.
 type Drift = inspect.Drift
 
-// Verify returns what the container's first process and its cgroups have otherwise than the config asks: namespaces, mounts,
-// masked and read-only paths, cgroup limits, user, capabilities, seccomp, LSM label, limits. It fails with [ErrNotRunning] if the
-// container has no process.
+// Verify compares the container's first process and its cgroups with the config, and returns the differences. It looks at namespaces,
+// mounts, masked and read-only paths, cgroup limits, user, capabilities, seccomp, the LSM label and resource limits. It
+// fails with [ErrNotRunning] if the container has no process.
 func (c *Container) Verify() ([]Drift, error) { return inspect.Verify(c.entry) }

@@ -27,25 +27,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// creation is a container being made.
+// creation is a container that is being made.
 type creation struct {
 	*launch.Prepared
 	CreateOptions
 	rt    *Runtime
 	facts *host.Facts
-	path  string // of the state directory
-	dir   int    // of it, with the lock
+	path  string // the path of the state directory
+	dir   int    // the open state directory, which has the lock; -1: not open
 	hooks launch.StageHooks
 	fds   launch.Descriptors
 	stage *nsenter.Stage
-	talk  launch.Exchange // with the stage
-	raw   []byte          // config.json
-	// moved devices, and the network namespace that they were moved to.
+	talk  launch.Exchange // the messages to and from the stage
+	raw   []byte          // the contents of config.json
+	// moved are the network devices that were moved, and network is the namespace to which they were moved.
 	moved   []*netdev.Moved
 	network *netdev.Namespace
-	// grouped: the cgroups are the container's own, to be removed with it.
+	// grouped is set when the cgroups were made, so that undo removes them.
 	grouped bool
-	// hooked: hooks have run, so that the poststop hooks are to follow, whatever happens.
+	// hooked is set when a hook has run, so that undo runs the poststop hooks.
 	hooked bool
 }
 
@@ -55,12 +55,12 @@ type bundle struct {
 	config *specs.Spec
 }
 
-// terminal: the process gets one.
+// terminal reports whether the process gets a terminal.
 func (b *bundle) terminal() bool {
 	return b.config.Process != nil && b.config.Process.Terminal
 }
 
-// load checks what can be checked without a config, and reads that.
+// load checks the options that do not depend on the config, and reads the config.
 func (o *CreateOptions) load() (*bundle, error) {
 	if err := store.CheckID(o.ID); err != nil {
 		return nil, err
@@ -128,7 +128,8 @@ func (o *CreateOptions) loadConfig() ([]byte, *specs.Spec, error) {
 	return raw, config, err
 }
 
-// LoadBundle reads a bundle's config.json.
+// LoadBundle reads and decodes the config.json of the bundle in the directory bundle. It returns the contents of the file, too. It does
+// not validate the config.
 func LoadBundle(bundle string) ([]byte, *specs.Spec, error) {
 	raw, err := config.Read(bundle)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -153,7 +154,7 @@ func (o *CreateOptions) checkTerminal(terminal bool) error {
 	return nil
 }
 
-// make does what changes the host. What is needed to undo it is written down first.
+// make takes the steps that change the host. The first of them writes what clean-up needs to know.
 func (c *creation) make() error {
 	return c.Trace.InOrder([]trace.Part{
 		{Name: "claim the id, write the state", Do: c.claim},
@@ -165,7 +166,7 @@ func (c *creation) make() error {
 	})
 }
 
-// claim makes the state directory with what is needed to undo the rest, and opens what the plan wants of it.
+// claim claims the id, and opens what the plan needs from the state directory.
 func (c *creation) claim() error {
 	if err := c.claimID(); err != nil {
 		return err
@@ -173,7 +174,8 @@ func (c *creation) claim() error {
 	return c.openState()
 }
 
-// claimID makes the state directory with what is needed to undo the rest. The state names the standard streams, for checkpoints.
+// claimID makes the state directory and writes the state, which has what clean-up needs to know, and the names of the standard streams for
+// a checkpoint.
 func (c *creation) claimID() error {
 	var err error
 	if c.dir, err = c.rt.store().MakeDir(c.ID); err != nil {
@@ -203,7 +205,7 @@ func (c *creation) group() error {
 		return err
 	}
 	c.grouped = true
-	if c.State.Cgroup.Driver != cgroups.Systemd { // which has no scope yet
+	if c.State.Cgroup.Driver != cgroups.Systemd { // systemd makes the scope later, in putInPlace
 		if err := c.own(); err != nil {
 			return err
 		}
@@ -214,15 +216,16 @@ func (c *creation) group() error {
 	if err := c.RDT.Make(); err != nil {
 		return fault.In("linux.intelRdt", err)
 	}
-	// Known only now to be its own.
+	// Only now is it known that the class belongs to this container.
 	c.State.Resctrl, c.State.ResctrlMon = c.RDT.Dir, c.RDT.Mon
 	return c.State.Write(c.dir, false)
 }
 
-// own writes the config as it is now, for exec and hooks, and by that down that the cgroup is the container's own.
+// own stores config.json in the state directory. Its presence also records that the cgroup belongs to this container, so that
+// clean-up may kill what is in it (docs/design.md "Files of a container").
 func (c *creation) own() error { return store.WriteFile(c.dir, store.ConfigFile, c.raw) }
 
-// putInPlaceNow is for a stage that does not wait for it.
+// putInPlaceNow calls putInPlace if the plan has no phase Placed, in which the stage would wait for that.
 func (c *creation) putInPlaceNow() error {
 	if c.Placed {
 		return nil
@@ -230,7 +233,7 @@ func (c *creation) putInPlaceNow() error {
 	return c.putInPlace()
 }
 
-// record writes down that the container is created.
+// record writes the state of the created container and the pid file, and sends the pidfd.
 func (c *creation) record() error {
 	if c.hooksAtStart() {
 		if err := store.WriteFile(c.dir, compile.StartFile, nil); err != nil {
@@ -244,7 +247,7 @@ func (c *creation) record() error {
 	return announce(c.stage, c.PidFile, c.pidfdReceivers())
 }
 
-// openState opens what the plan wants of the state directory.
+// openState opens the descriptors of the plan that are in the state directory.
 func (c *creation) openState() error {
 	for i, d := range c.Plan.Descriptors {
 		var err error
@@ -290,8 +293,7 @@ func (c *creation) spawn() error {
 	return err
 }
 
-// serve does the parent's part until the container is created: it answers the
-// stage's messages (see nsenter/stage/stage.h).
+// serve answers the messages of the stage until the container is created (nsenter/stage/stage.h has a table of them).
 func (c *creation) serve() error {
 	c.talk = launch.Exchange{From: c.stage, Plan: func() *plan.Plan { return c.Plan }, Phase: c.phase, Failed: c.failed, Died: c.stageDied,
 		Trace: c.Trace.Stage, Output: c.hooks.Message}
@@ -303,7 +305,7 @@ func (c *creation) serve() error {
 	return nil
 }
 
-// failed is the error of a step.
+// failed returns the error for a message that says that a step has failed.
 func (c *creation) failed(m nsenter.Message) error {
 	c.hooked = c.hooked || slices.ContainsFunc(c.Plan.Steps[:min(m.Step+1, len(c.Plan.Steps))], func(e plan.Entry) bool {
 		_, is := e.Step.(plan.Hook)
@@ -334,8 +336,8 @@ func (c *creation) phase(p plan.Phase) error {
 	return err
 }
 
-// putInPlace gives the process its cgroups, limits and what else only the
-// parent can give it.
+// putInPlace gives the process what only the parent can give it: cgroups, limits, time offsets, resctrl, network devices and the
+// OOM score.
 func (c *creation) putInPlace() error {
 	s := c.Spec
 	cg := c.Cgroups
@@ -390,7 +392,8 @@ func (c *creation) runtimeHooks() error {
 	return c.rt.hookRunner().Run("createRuntime", 0, h.CreateRuntime, c.Bundle, state, c.Spec.Annotations)
 }
 
-// stageDied says why there is no message any more. A limit is named if the kernel says that it killed for one.
+// stageDied reaps a stage that has ended too early, and returns why it ended. If the kernel has killed a process of the cgroup because of
+// the memory limit, the error names that limit.
 func (c *creation) stageDied() error {
 	status := c.stage.Reap()
 	c.stage.PidFD.Close()
@@ -407,7 +410,7 @@ func (c *creation) stageDied() error {
 	return fmt.Errorf("the stage ended before the container was created: exit status %d", status.ExitStatus())
 }
 
-// announce tells the process's pid to those who asked for it; an empty path is nobody.
+// announce writes the pid file and sends a pidfd of the process to each receiver. An empty path is skipped.
 func announce(stage *nsenter.Stage, pidFile string, receivers []pidfdReceiver) error {
 	if pidFile != "" {
 		if err := writePidFile(pidFile, stage.Pid); err != nil {
@@ -425,7 +428,7 @@ func announce(stage *nsenter.Stage, pidFile string, receivers []pidfdReceiver) e
 	return nil
 }
 
-// writePidFile writes the file aside and renames it, so that nobody reads half of it.
+// writePidFile replaces the file at once, so that nobody reads a part of the pid.
 func writePidFile(path string, pid int) error {
 	aside := filepath.Join(filepath.Dir(path), "."+filepath.Base(path))
 	return sys.Replace(unix.AT_FDCWD, aside, path, strconv.AppendInt(nil, int64(pid), 10), 0o666)
@@ -440,7 +443,7 @@ func sendPidfd(path string, pidfd int) error {
 	return unix.Sendmsg(socket, []byte("pidfd"), unix.UnixRights(pidfd), nil, 0)
 }
 
-// close lets go of a container that goes on.
+// close closes all descriptors. The container is not affected. It may be called twice.
 func (c *creation) close() {
 	if c.stage != nil {
 		c.stage.Close()
@@ -463,7 +466,7 @@ func (c *creation) closeDir() {
 	}
 }
 
-// undo removes whatever make has made. What cannot be removed now is left, with the state, for delete.
+// undo removes what make has made. If something cannot be removed, the state remains, so that delete can remove it later.
 func (c *creation) undo() {
 	c.returnDevices()
 	if c.stage != nil {
@@ -481,7 +484,7 @@ func (c *creation) undo() {
 	c.close()
 }
 
-// remove is the part of undo for which the state is needed.
+// remove is the part of undo that is written down in the state: mounts, cgroups, resctrl and poststop hooks.
 func (c *creation) remove() error {
 	var errs []error
 	if c.State.SharedMounts {
@@ -498,7 +501,7 @@ func (c *creation) remove() error {
 		errs = append(errs, c.rt.runPoststop(&c.State, "create", c.poststop(), state, c.dir))
 	}
 	err := errors.Join(errs...)
-	if err != nil && c.hooked { // delete is not to run them again
+	if err != nil && c.hooked { // so that delete does not run them again
 		err = errors.Join(err, c.State.Write(c.dir, false))
 	}
 	return err
@@ -511,7 +514,7 @@ func (c *creation) poststop() []specs.Hook {
 	return c.Spec.Hooks.Poststop
 }
 
-// sayNotUndone logs an error of cleaning up, beside the one that made it necessary.
+// sayNotUndone logs an error of undo. The error that caused the undo is returned to the caller.
 func (c *creation) sayNotUndone(err error) {
 	if err != nil {
 		c.rt.log().Warnf("create %s: clean up: %v", c.ID, err)

@@ -13,12 +13,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dying is how long a process that was killed may take to end: kill returns before, and
-// `davit kill ID KILL && davit delete ID` is what people write.
+// dying is how long delete waits for a running process to end. kill returns before the process has ended, and people write
+// `davit kill ID KILL && davit delete ID`.
 const dying = 200 * time.Millisecond
 
-// Delete removes a container that has stopped or was never started, or with
-// force any: its processes, cgroups and state. What is gone already is no error.
+// Delete removes a container that has stopped or was never started: its processes, cgroups and state. With force it kills a running
+// container first; without, it fails with [ErrNotStopped]. It is not an error if a part of the container is already gone.
 func (c *Container) Delete(force bool) error {
 	unlock, err := c.lock(force)
 	defer unlock()
@@ -43,8 +43,8 @@ func (c *Container) Delete(force bool) error {
 	return c.destroy(force)
 }
 
-// destroy removes what is left of a container without processes. The state goes
-// last, so that whatever fails can be tried again.
+// destroy removes the rest of a container that has no processes. It removes the state last, so that another delete can try again what
+// has failed.
 func (c *Container) destroy(force bool) error {
 	if c.Broken != nil {
 		c.warnUnknown()
@@ -85,7 +85,7 @@ func (c *Container) destroy(force bool) error {
 	return err
 }
 
-// warnUnknown says what may be left of a container whose state cannot be read.
+// warnUnknown logs what delete may leave of a container whose state cannot be read.
 func (c *Container) warnUnknown() {
 	cgroup := "cgroup"
 	if s, err := c.Spec(); err == nil && s.Linux != nil && s.Linux.CgroupsPath != "" {
@@ -94,8 +94,8 @@ func (c *Container) warnUnknown() {
 	c.rt.log().Warnf("delete %s: %v: so its processes, %s and mounts are not known: what there is of them stays, and is to be removed by hand", c.ID, c.Broken, cgroup)
 }
 
-// poststop runs those hooks. If one cannot be started, the state stays, so that another delete runs it, and those that have run
-// are not run again. With force, hooks that are not known any more are given up.
+// poststop runs the poststop hooks. If one of them cannot be started, the state remains, so that another delete runs it. Hooks that have
+// run do not run again. With force it is not an error if the hooks can no longer be read from config.json.
 func (c *Container) poststop(force bool) error {
 	if !c.Poststop || !c.OwnsCgroup() { // no hook runs before it is
 		return nil
@@ -126,9 +126,9 @@ func (c *Container) poststopHooks() ([]specs.Hook, error) {
 	return s.Hooks.Poststop, nil
 }
 
-// runPoststop runs the poststop hooks that have not run yet. The failure of one is logged, and the rest goes on: runtime.md
-// "Lifecycle" 13. One that could not be started, for want of memory for example, has not run: that is an error, and
-// the state in dir tells which hooks are left.
+// runPoststop runs the poststop hooks that have not run yet. If a hook fails, that is logged and the next one runs (runtime.md
+// "Lifecycle" 13). If a hook cannot be started, for example because there is no memory, runPoststop returns an error, and the state
+// in dir says which hooks still have to run.
 func (rt *Runtime) runPoststop(s *store.State, verb string, hooks []specs.Hook, state string, dir int) error {
 	for ; s.PoststopDone < len(hooks); s.PoststopDone++ {
 		i := s.PoststopDone

@@ -15,11 +15,11 @@ func stepError(p *plan.Plan, m nsenter.Message) error { return diagnose.Step(p, 
 
 func explainExec(err error, root, cwd string) error { return diagnose.Program(err, root, cwd) }
 
-// Hint returns the cure of an error, or of what it wraps: "" if nobody knows one. No hint has words in it that
-// engines match (TestMatches of tests/integration): they read it, too.
+// Hint returns advice on how to cure err or an error that it wraps, or "" if there is none. A hint contains no words for which engines
+// search in messages, because they search in hints as well (TestMatches of tests/integration).
 func Hint(err error) string { return diagnose.Hint(err) }
 
-// inBytes is a number of bytes in words.
+// inBytes returns n as text, with its unit.
 func inBytes(n int64) string {
 	if n == 1 {
 		return "1 byte"

@@ -22,7 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// execution is a process being brought into a container.
+// execution is a process that is being started in a running container.
 type execution struct {
 	ExecOptions
 	*Container
@@ -31,11 +31,11 @@ type execution struct {
 	fds      launch.Descriptors
 	stage    *nsenter.Stage
 	cgroups  *cgroups.Manager
-	cloned2  bool // into a cgroup2 directory
-	inherits bool // the OOM score, from davit
+	cloned2  bool // the stage was cloned into a cgroup2 directory
+	inherits bool // the stage inherits the OOM score from davit
 }
 
-// execution checks what the config says of processes, and begins.
+// execution returns an execution with the container's config.
 func (c *Container) execution(o ExecOptions) (*execution, error) {
 	s, err := c.Spec()
 	if err != nil {
@@ -44,11 +44,11 @@ func (c *Container) execution(o ExecOptions) (*execution, error) {
 	return &execution{ExecOptions: o, Container: c, spec: s}, nil
 }
 
-// attaches says whether the caller is to take the terminal before the program sees it.
+// attaches reports whether the caller takes the terminal before the program begins.
 func (e *execution) attaches() bool { return e.Terminal != nil && e.Process.Terminal }
 
-// Complete gives a process of exec what it leaves out and the container's has: what confines it and what it
-// may do. As with runc; crun has all but the OOM score.
+// Complete fills fields that p leaves unset from the container's own process: capabilities, AppArmor profile, SELinux label, umask and
+// OOM score. runc does the same; crun all but the OOM score.
 func (c *Container) Complete(p *specs.Process) error {
 	s, err := c.Spec()
 	if err != nil || s.Process == nil {
@@ -121,7 +121,8 @@ func (e *execution) run(console int) error {
 	return err
 }
 
-// stopped says that the container has stopped meanwhile, if it has, in place of what failed for that: engines know the words.
+// stopped replaces err by "container not running" if the container has stopped meanwhile, because that is why err happened, and
+// because engines know these words.
 func (e *execution) stopped(err error) error {
 	if err == nil {
 		return nil
@@ -133,8 +134,8 @@ func (e *execution) stopped(err error) error {
 	return err
 }
 
-// checkPid is called after something was opened by the container's pid: it was the container's
-// as long as its process is there.
+// checkPid fails if the container's process has ended. It is called after something was opened by the pid of that process: as long as
+// the process exists, the pid was its own.
 func (e *execution) checkPid() error {
 	if store.HasExited(e.Pidfd) {
 		return fmt.Errorf("cannot exec in a container that has stopped meanwhile: %w", store.ErrNotRunning)
@@ -142,7 +143,7 @@ func (e *execution) checkPid() error {
 	return nil
 }
 
-// compile makes the plan.
+// compile makes the plan for the process.
 func (e *execution) compile(console int, facts *host.Facts) error {
 	e.inherits = e.Process.OOMScoreAdj != nil && facts.Rootless()
 	made, err := compile.NewExec(e.spec, compile.ExecOptions{
@@ -158,7 +159,7 @@ func (e *execution) compile(console int, facts *host.Facts) error {
 	return launch.FillFilter(e.plan, made.Filter, made.Config, e.rt.seccompCache(), e.rt.log())
 }
 
-// spawn starts the stage, if the kernel lets it straight in the container's cgroup.
+// spawn starts the stage directly in the container's cgroup, or, if the kernel refuses that with EBUSY, in the cgroup of its init.
 func (e *execution) spawn() error {
 	encoded, err := e.plan.Encode()
 	if err != nil {
@@ -227,8 +228,8 @@ func (e *execution) spawn() error {
 	return err
 }
 
-// initialAffinity gives this thread, and so the stage, the CPUs that the
-// process has until it is in the container's cgroup (config.md, execCPUAffinity).
+// initialAffinity gives this thread, and so the stage, the CPUs on which the process may run until it is in the container's cgroup
+// (config.md, execCPUAffinity). restore gives the thread its own CPUs back.
 func (e *execution) initialAffinity() (restore func(), err error) {
 	a := e.Process.ExecCPUAffinity
 	if a == nil || a.Initial == "" {
@@ -260,7 +261,7 @@ func (e *execution) initialAffinity() (restore func(), err error) {
 	}, nil
 }
 
-// serve does the parent's part until the program was exec'd.
+// serve answers the messages of the stage until that has executed the program.
 func (e *execution) serve() error {
 	x := launch.Exchange{From: e.stage, Plan: func() *plan.Plan { return e.plan }, Trace: e.Trace.Stage,
 		Phase: func(plan.Phase) error {
@@ -290,7 +291,7 @@ func (e *execution) serve() error {
 	return x.UntilExec()
 }
 
-// place puts the process into the cgroups that it was not cloned into.
+// place moves the process into those cgroups into which it was not cloned.
 func (e *execution) place() error {
 	if e.Trace != nil {
 		e.cgroups.Span = e.Trace.Span

@@ -7,13 +7,13 @@ import (
 	"davit/internal/plan"
 )
 
-// Explanation is all that create, start and delete would do for a bundle.
+// Explanation lists what create, start and delete would do for a bundle.
 type Explanation struct {
 	Plan    *plan.Plan
 	Outline *plan.Outline
 }
 
-// Explain returns what would be done for a bundle on this host, without making anything.
+// Explain returns what would be done for a bundle on this host. It changes nothing there. Warnings go to the Logger.
 func (rt *Runtime) Explain(o CreateOptions) (*Explanation, error) {
 	_, config, err := o.loadConfig()
 	if err != nil {
@@ -28,13 +28,14 @@ func (rt *Runtime) Explain(o CreateOptions) (*Explanation, error) {
 	return &Explanation{c.Plan, c.Outline(filepath.Join(rt.Root, o.ID), o.PidFile)}, nil
 }
 
-// Text is for people.
+// Text returns the explanation as text for people.
 func (e *Explanation) Text() string { return e.Plan.TextWith(e.Outline) }
 
-// JSON is for programs.
+// JSON returns the explanation as a JSON object for programs.
 func (e *Explanation) JSON() []byte { return e.Plan.JSONWith(e.Outline) }
 
-// RenameFields puts the field that each part comes from through f. Options of the caller are among them, as "option PidFile".
+// RenameFields calls f with the field from which each part comes, and replaces the field by the result. Options of the caller are among
+// the fields, for example "option PidFile".
 func (e *Explanation) RenameFields(f func(field string) string) {
 	e.Plan.RenameFields(f)
 	e.Outline.RenameFields(f)

@@ -10,10 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Kill sends a signal to the container process; with all, or if the container
-// has no pid namespace that would die with that process and the signal is
-// SIGKILL, to every process of the container, provided that a cgroup says which they are. With all a container
-// that has no process any more is no error, as in runc and crun: engines clean up with it.
+// Kill sends a signal to the container's first process. With all it sends the signal to every process in the container's cgroup. It
+// does that also without all if the signal is SIGKILL and the container has no pid namespace of its own, because then the
+// others would survive the first process. Kill fails with [ErrNotRunning] if there is no process. With all that is not an
+// error, as in runc and crun, because engines clean up with it.
 func (c *Container) Kill(sig unix.Signal, all bool) error {
 	if c.Broken != nil {
 		return c.Broken
@@ -43,7 +43,7 @@ func (c *Container) Kill(sig unix.Signal, all bool) error {
 	return nil
 }
 
-// signalAll signals every process of the container. mayLack: that there is none is no error.
+// signalAll sends a signal to every process of the container. If mayLack is set, it is not an error that there is none.
 func (c *Container) signalAll(sig unix.Signal, mayLack bool) error {
 	none := store.ErrNotRunning
 	if mayLack && c.Pidfd < 0 {
@@ -75,7 +75,7 @@ func (c *Container) signalAll(sig unix.Signal, mayLack bool) error {
 	return nil
 }
 
-// killAll ends every process of the container and waits until they are gone.
+// killAll kills every process of the container, and waits at most store.KillTimeout until the first one has ended.
 func (c *Container) killAll() error {
 	c.rt.log().Debugf("kill every process")
 	if c.Pidfd >= 0 {

@@ -12,62 +12,64 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// CreateOptions say what to make a container of. ID and Bundle are needed; the zero values of the rest are what most callers want.
+// CreateOptions are the options of [Runtime.Create]. ID and Bundle must be set. The zero value of every other field is the usual choice.
 type CreateOptions struct {
-	ID     string // letters, digits and _ + - . ; 255 bytes at the most; it does not begin with a dot
-	Bundle string // absolute path of the directory that holds config.json
-	Config string // path of a file that is read in place of the bundle's config.json; "": none
-	Stdio  Stdio  // of the container's process, unless that has a terminal
-	// ConsoleSocket is the path of a unix socket that gets the terminal's master (SCM_RIGHTS), if config.json sets
-	// process.terminal. Terminal is the other way to get it. One of both is needed then.
+	ID     string // 1 to 255 bytes: letters, digits and _ + - . ; not a dot at the beginning
+	Bundle string // the absolute path of the directory that holds config.json
+	Config string // the path of a file to read instead of the bundle's config.json; "": none
+	Stdio  Stdio  // the standard streams of the container's process; not used if that has a terminal
+	// ConsoleSocket is the path of a unix socket that gets the master of the terminal (SCM_RIGHTS). If config.json sets
+	// process.terminal, either ConsoleSocket or Terminal must be set, and not both.
 	ConsoleSocket string
 	Terminal      *Terminal
-	PidFile       string // path of a file that gets the pid of the container's process; "": none
-	PidfdSocket   string // path of a unix socket that gets a pidfd of that process; "": none
-	NoPivot       bool   // change the root by MS_MOVE and chroot(2), for hosts that run from an initramfs
-	NoNewKeyring  bool   // keep the caller's session keyring
-	SystemdCgroup bool   // systemd makes the cgroup; linux.cgroupsPath is slice:prefix:name then
+	PidFile       string // the path of a file to which the pid of the container's process is written; "": none
+	PidfdSocket   string // the path of a unix socket to which a pidfd of that process is sent; "": none
+	NoPivot       bool   // change the root with MS_MOVE and chroot(2), for hosts that run from an initramfs
+	NoNewKeyring  bool   // the container keeps the caller's session keyring
+	SystemdCgroup bool   // systemd makes the cgroup; linux.cgroupsPath then has the form slice:prefix:name
 	NoCgroup      bool   // the container stays in the caller's cgroup
-	// ExtraFDs are descriptors of the calling process that the container's process gets as 3, 4, …, in this order. They stay
-	// the caller's.
+	// ExtraFDs are descriptors of the calling process. The container's process gets copies of them as 3, 4 and so on, in this
+	// order. The caller closes its own.
 	ExtraFDs      []int
-	ListenFDs     int    // so many of ExtraFDs, the first ones, are announced as sockets in LISTEN_FDS (sd_listen_fds(3))
-	ListenFDNames string // their names, separated by colons; "": none
-	Rootless      string // may the container do without cgroups that the caller cannot write: "true", "false"; "": yes, without root
-	// Run says that the caller starts the container itself, as [Runtime.Run] does: there is no socket to wait at.
+	ListenFDs     int    // how many of ExtraFDs, counted from the first, are sockets for LISTEN_FDS (sd_listen_fds(3)); 0 to len(ExtraFDs)
+	ListenFDNames string // the names of these sockets, separated by colons; "": none
+	// Rootless says whether a container is created without a cgroup if the caller may not make one: "true" or "false". "" means
+	// "true" for a caller without root and "false" for root.
+	Rootless string
+	// Run is set by [Runtime.Run], and is an error for [Runtime.Create]. The container then has no socket on which it waits for start.
 	Run    bool
 	Trace  *Trace // nil: none
-	notify bool   // the container gets a NOTIFY_SOCKET
+	notify bool   // the container gets a NOTIFY_SOCKET of its own
 }
 
-// RunOptions are those of Runtime.Run.
+// RunOptions are the options of [Runtime.Run].
 type RunOptions struct {
 	CreateOptions
-	// Detach: Run returns once the program has begun, and if there is a NotifySocket once the container is ready. Otherwise
-	// readiness is passed on while the caller waits for the process.
+	// Detach matters only if the Runtime has a NotifySocket. With Detach, Run returns when the container has said that it is ready.
+	// Without it, Run returns when the program has begun, and readiness is passed on in the background until [Process.Close].
 	Detach bool
 }
 
-// ExecOptions say what to run in a container. Process is needed.
+// ExecOptions are the options of [Container.Exec]. Process must be set. Fields that CreateOptions has as well mean the same here.
 type ExecOptions struct {
-	Process       *specs.Process // args and cwd are needed; see [Container.Complete]
-	Stdio         Stdio          // as in CreateOptions; so with the others of the same name
+	Process       *specs.Process // args and cwd must be set; see also [Container.Complete]
+	Stdio         Stdio
 	ConsoleSocket string
 	Terminal      *Terminal
 	PidFile       string
 	PidfdSocket   string
-	IgnorePaused  bool // start it in a paused container, too, where it waits for Resume
+	IgnorePaused  bool // also start the process if the container is paused; it then waits for Resume
 	ExtraFDs      []int
 	ListenFDs     int
 	ListenFDNames string
-	SubCgroups    []string // cgroups below the container's to put it in; with cgroups v1 CONTROLLERS:PATH
+	SubCgroups    []string // the cgroups for the process, as paths below the container's cgroup; with cgroup v1 CONTROLLERS:PATH
 	Trace         *Trace
 }
 
-// Stdio are a process's standard streams. Nil is /dev/null. The files stay the caller's.
+// Stdio has the standard streams of a process. nil stands for /dev/null. The caller closes the files.
 type Stdio struct{ In, Out, Err *os.File }
 
-// fill sets the descriptors. The caller calls done once the process has them.
+// fill writes the numbers of the three descriptors to fds. The caller calls done when the process has its copies.
 func (s *Stdio) fill(fds *[3]int) (done func(), err error) {
 	null := -1
 	for i, f := range [...]*os.File{s.In, s.Out, s.Err} {
@@ -97,12 +99,12 @@ func (s *Stdio) fill(fds *[3]int) (done func(), err error) {
 	}, nil
 }
 
-// Terminal is the caller's side of a process's terminal. Neither function is called if the process has none.
+// Terminal is how the caller gets the terminal of a process. Its functions are not called if the process has no terminal.
 type Terminal struct {
-	// Socket returns a connected unix stream socket that gets the terminal's master (SCM_RIGHTS). It is called before
-	// anything is made. The socket stays the caller's.
+	// Socket returns a connected unix stream socket, to which the master of the terminal is sent (SCM_RIGHTS). It is called before
+	// anything is made on the host. The caller closes the socket.
 	Socket func() (int, error)
-	// Attach is called when the master has been sent and the program has not begun. If it fails, the program never begins.
+	// Attach is called after the master was sent and before the program begins. If it returns an error, the program does not begin.
 	Attach func() error
 }
 

@@ -12,7 +12,8 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// Pause stops every process of a container, and returns when all are stopped.
+// Pause freezes every process of a container, and returns when all are frozen. It fails with [ErrNotRunning] if the container has no
+// process.
 func (c *Container) Pause() error {
 	unlock, err := c.lock(false)
 	defer unlock()
@@ -30,7 +31,8 @@ func (c *Container) Pause() error {
 	return m.Freeze()
 }
 
-// Resume undoes Pause, and a freeze by others.
+// Resume lets the processes of a paused container go on, also if somebody else has frozen its cgroup. It fails with [ErrNotPaused] if
+// the container is not paused, and with [ErrNotRunning] if it has no process.
 func (c *Container) Resume() error {
 	unlock, err := c.lock(false)
 	defer unlock()
@@ -50,8 +52,8 @@ func (c *Container) Resume() error {
 	return m.Thaw()
 }
 
-// wrongState is the answer to a verb that a container's state forbids. Engines
-// look for ErrNotRunning where there is no process any more.
+// wrongState returns the error for a verb that is not possible in this status. It wraps ErrNotRunning, for which engines look, if the
+// container has no process.
 func wrongState(verb string, status specs.ContainerState) error {
 	switch status {
 	case specs.StateStopped, specs.StateCreating:
@@ -60,7 +62,7 @@ func wrongState(verb string, status specs.ContainerState) error {
 	return fmt.Errorf("cannot %s a container in the %s state", verb, status)
 }
 
-// Pids lists the container's processes, in no order; a container that has ended has none.
+// Pids returns the pids of the container's processes, in no particular order. A container that has ended has none.
 func (c *Container) Pids() ([]int, error) {
 	if c.Broken != nil {
 		return nil, c.Broken
@@ -81,8 +83,8 @@ func (c *Container) Pids() ([]int, error) {
 	return pids, err
 }
 
-// knownPids returns the processes of a container without a cgroup: its init, and what else is in a pid namespace of its own.
-// What has been made by exec in the host's pid namespace is not known.
+// knownPids returns the pids of a container that has no cgroup: its init, and every process in its pid namespace, if that is its own. In
+// the host's pid namespace it does not find processes that exec has started.
 func (c *Container) knownPids() ([]int, error) {
 	if !c.OwnPid {
 		return []int{c.Pid}, nil

@@ -10,16 +10,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Process is a process of a container that is a child of the caller. Whoever gets one closes it.
+// Process is a process of a container and a child of the calling process. The caller closes it with Close. It may not be used by two
+// goroutines at the same time.
 type Process struct {
 	rt    *Runtime
 	pid   int
 	pidfd *sys.FD
-	own   *creation // of the container's own process; nil for one of Exec
-	ready func()    // waits until the container's readiness is passed on
+	own   *creation // the container of which this is the first process; nil for a process of Exec
+	ready func()    // waits until the readiness of the container is passed on; nil: nothing to wait for
 }
 
-// process takes the child over from what has made it.
+// process makes a Process of a stage that has executed its program, and takes over the stage's pidfd.
 func (rt *Runtime) process(stage *nsenter.Stage, own *creation, ready func()) *Process {
 	p := &Process{rt: rt, pid: stage.Pid, pidfd: stage.PidFD, own: own, ready: ready}
 	stage.PidFD = nil
@@ -29,14 +30,15 @@ func (rt *Runtime) process(stage *nsenter.Stage, own *creation, ready func()) *P
 	return p
 }
 
-// Pid returns the process's pid. It is the process's until Wait has returned.
+// Pid returns the pid of the process. The number belongs to the process until Wait or Delete has reaped it.
 func (p *Process) Pid() int { return p.pid }
 
-// PidFD returns a pidfd of the process, which is valid until Close. It becomes readable when the process has ended.
+// PidFD returns a pidfd of the process, which poll(2) reports as readable when the process has ended. Close closes it; the caller
+// does not.
 func (p *Process) PidFD() int { return p.pidfd.Int() }
 
-// Wait waits for the end of the process and reaps it. The status is its exit status, or 128 and the number of the signal that
-// ended it.
+// Wait waits until the process has ended, and reaps it. status is the exit status, 0 to 255, or 128 plus the number of the signal
+// that ended the process. The error wraps unix.ECHILD if somebody else has reaped it; status is then -1.
 func (p *Process) Wait() (status int, err error) {
 	var ws unix.WaitStatus
 	for {
@@ -55,8 +57,8 @@ func (p *Process) Wait() (status int, err error) {
 	return ws.ExitStatus(), nil
 }
 
-// Close lets go of the process, which goes on. If Run was called without Detach and the caller has a NotifySocket, Close
-// waits until the container was ready or has ended.
+// Close closes the pidfd. The process goes on. If Run was called without Detach and the Runtime has a NotifySocket, Close first waits
+// until the container is ready or has ended.
 func (p *Process) Close() {
 	if p.ready != nil {
 		p.ready()
@@ -65,8 +67,8 @@ func (p *Process) Close() {
 	p.pidfd.Close()
 }
 
-// Delete removes the container whose process this was, and which has ended. It does nothing if somebody else has removed it
-// since, or for a process of Exec.
+// Delete removes the container of which this was the first process, with [Container.Delete] and force. Call it after Wait. It does nothing
+// for a process of Exec, or if somebody else has already removed the container.
 func (p *Process) Delete() error {
 	if p.own == nil {
 		return nil
@@ -85,8 +87,8 @@ func (p *Process) Delete() error {
 	return live.Delete(true)
 }
 
-// Create makes a container of a bundle, up to the point where its process waits for [Container.Start]. It returns that process. On error
-// nothing is left behind. It fails with [ErrExists] if the id is taken.
+// Create makes a container from a bundle, and returns its first process, which waits for [Container.Start]. It fails with [ErrExists] if
+// the id is taken. If it fails, nothing is left on the host; what could not be removed is logged with the command that does it.
 func (rt *Runtime) Create(o CreateOptions) (*Process, error) {
 	if o.Run {
 		return nil, errors.New("Run is for Runtime.Run")
@@ -107,8 +109,8 @@ func (rt *Runtime) Create(o CreateOptions) (*Process, error) {
 	return rt.process(c.stage, c, nil), nil
 }
 
-// Run creates a container and starts it. It returns when the container's program has begun (see also [RunOptions.Detach]). On error
-// nothing is left behind. The container stays when its process has ended, until [Process.Delete] or [Container.Delete].
+// Run creates a container and starts it. It returns when the container's program has begun; see also [RunOptions.Detach]. It fails as
+// [Runtime.Create] does. When the program has ended, the container remains until [Process.Delete] or [Container.Delete].
 func (rt *Runtime) Run(o RunOptions) (*Process, error) {
 	o.Run = true
 	b, err := o.load()
@@ -149,8 +151,8 @@ func (rt *Runtime) Run(o RunOptions) (*Process, error) {
 	return p, nil
 }
 
-// Exec runs one more process in a container that runs, and returns when its program has begun. It fails with [ErrNotRunning], and with
-// [ErrPaused] unless IgnorePaused is set.
+// Exec starts another process in a running container, and returns when its program has begun. It fails with [ErrNotRunning] if the
+// container has no process, and with [ErrPaused] if it is paused and IgnorePaused is not set.
 func (c *Container) Exec(o ExecOptions) (*Process, error) {
 	if err := c.mayExec(o); err != nil {
 		return nil, err

@@ -17,8 +17,8 @@ func (c *creation) listenNotify() (*launch.Notifier, error) {
 	return launch.ListenNotify(c.path, c.rt.NotifySocket)
 }
 
-// forward passes on that a container in the foreground is ready. What it returns waits until that is
-// done, once the container's process has ended.
+// forward tells the service manager when a container in the foreground is ready. wait blocks until that is done, or until the
+// container's process has ended.
 func (rt *Runtime) forward(ready *launch.Notifier, p *Process) (wait func()) {
 	done := make(chan struct{})
 	go func() {
@@ -31,8 +31,7 @@ func (rt *Runtime) forward(ready *launch.Notifier, p *Process) (wait func()) {
 	return func() { <-done }
 }
 
-// start lets the process of a container that was just created go. If that
-// fails, the container is removed.
+// start starts the program of a container that was just created. If that fails, it removes the container.
 func (c *creation) start() error {
 	defer c.Trace.Span("start")()
 	if err := c.stage.Control.Proceed(int64(c.stage.Pid)); err != nil {
@@ -50,13 +49,13 @@ func (c *creation) start() error {
 	return c.started()
 }
 
-// hooksAtStart: for as long as startContainer hooks run, the container is created, not running (runtime.md
-// "State"). By the socket that create makes its Status is known; run makes an empty file.
+// hooksAtStart reports whether run has to keep the status "created" while startContainer hooks run (runtime.md "State"). A container
+// has that status as long as it has the file StartFile, which is a socket after create, and an empty file in run.
 func (c *creation) hooksAtStart() bool {
 	return c.Run && c.Spec.Hooks != nil && len(c.Spec.Hooks.StartContainer) > 0
 }
 
-// started runs the poststart hooks.
+// started runs the poststart hooks. If one fails, it removes the container.
 func (c *creation) started() error {
 	if c.hooksAtStart() {
 		unix.Unlinkat(c.dir, compile.StartFile, 0)

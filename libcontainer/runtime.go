@@ -13,10 +13,10 @@
 //
 // # What it does to the calling process
 //
-// Nothing that the caller would have to know of: it reads no environment variable but those of D-Bus, catches no signal, changes no
-// limit, mask or descriptor of the process, and logs to the [Logger] that it is given. Where it must enter a namespace it does so on a
-// thread of its own. The one exception: a caller without root whose config sets process.oomScoreAdj has that score itself for the
-// moment in which the container is cloned.
+// The package leaves the process as it is. It reads no environment variable except those of D-Bus, catches no signal, changes no
+// limit, mask or descriptor of the process, and logs only to the [Logger] that it is given. Where it must enter a namespace, it uses
+// a thread of its own. There is one exception: if the caller is not root and config.json sets process.oomScoreAdj, the caller itself
+// has that score while the container is cloned.
 //
 // # Children
 //
@@ -25,13 +25,14 @@
 //
 // # Errors
 //
-// Errors say what failed, on which value, and why; [Hint] returns what may cure them. They wrap the unix.Errno of the system call that
-// failed and, where it applies, one of [ErrNotFound], [ErrExists], [ErrNotRunning], [ErrRunning], [ErrNotStopped], [ErrPaused], [ErrNotPaused] and
-// [ErrNoProcess], for errors.Is. For errors.As there are [Error], with its parts, and [ForeignError].
+// An error says what failed, on which value, and why. [Hint] returns advice that may cure it. An error wraps the unix.Errno of the
+// system call that failed. For errors.Is it also wraps one of [ErrNotFound], [ErrExists], [ErrNotRunning], [ErrRunning],
+// [ErrNotStopped], [ErrPaused], [ErrNotPaused] and [ErrNoProcess], where one applies. For errors.As there are [Error], which has the
+// parts of the message, and [ForeignError].
 //
 // # At the same time
 //
-// A Runtime may be used by several goroutines at once, a Container, a Process and a Trace by one.
+// Several goroutines may use one Runtime at the same time. A Container, a Process and a Trace each belong to one goroutine at a time.
 package libcontainer
 
 import (
@@ -46,35 +47,38 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Runtime keeps containers in a directory. Its fields are not to be changed once it is used. Do not copy it.
+// Runtime keeps containers in a directory. Set its fields before the first call, and do not change them afterwards. Do not copy a
+// Runtime. Its methods may be called by several goroutines at the same time.
 type Runtime struct {
-	// Root is the absolute path of the directory that keeps the containers; it is made when it is needed. Nobody but root and
-	// the caller may be able to write to it: the hooks of what is in it run as the caller.
+	// Root is the absolute path of the directory that keeps the containers. It is made when the first container is. Only root and
+	// the caller may be able to write to it, because the hooks of the containers in it run as the caller.
 	Root string
-	// Sticky gives a root directory that is made the sticky bit, which keeps it from being removed for its age (XDG Base
-	// Directory Specification).
+	// Sticky sets the sticky bit on the root directory when that is made. The bit protects it from programs that remove old files
+	// (XDG Base Directory Specification).
 	Sticky bool
-	// Logger gets what is said besides errors.
+	// Logger gets debug messages and warnings. Errors are returned, not logged.
 	Logger Logger
-	// Environ is the environment of hooks for which config.json sets none.
+	// Environ is the environment, as NAME=VALUE, of hooks for which config.json sets none.
 	Environ []string
-	// NotifySocket is the path of the socket of a service manager that wants to know when a container is ready (sd_notify(3)). If it
-	// is set, new containers get a NOTIFY_SOCKET of their own, and what they say there is passed on. "": nobody wants to know.
+	// NotifySocket is the path of the socket on which a service manager waits for readiness (sd_notify(3)). If it is set, each
+	// new container gets a NOTIFY_SOCKET of its own, and what the container sends there is passed on. "" means that nobody waits.
 	NotifySocket string
-	// SeccompReceiver is the path of a socket that gets the descriptor of seccomp notifications where config.json names none.
+	// SeccompReceiver is the path of the unix socket that gets the descriptor of seccomp notifications, if config.json does not set
+	// linux.seccomp.listenerPath. "" means none.
 	SeccompReceiver string
-	// BeforeExec, if not nil, is called before a program of the host is started, as a hook is. A process that was itself given
-	// descriptors without close-on-exec can mark them there.
+	// BeforeExec, if not nil, is called before a program of the host, such as a hook, is started. If the calling process has inherited
+	// descriptors, it can set close-on-exec on them here. An error keeps the program from being started, and is returned.
 	BeforeExec func() error
 
 	mu       sync.Mutex
 	children map[int]bool // processes of containers that are not reaped yet
 }
 
-// Logger takes what a Runtime says besides errors, one line at a time, from any goroutine. A nil function drops it.
+// Logger gets the messages of a Runtime, one line for each call. Its functions may be called by several goroutines at the same time. A
+// nil function drops the messages.
 type Logger struct {
-	Debug func(text string) // each step that is taken
-	Warn  func(text string) // what is not as it should be, but done all the same
+	Debug func(text string) // says what is being done
+	Warn  func(text string) // says what is wrong, although the call goes on
 }
 
 func (rt *Runtime) log() log.Logger { return log.Logger(rt.Logger) }
@@ -85,7 +89,7 @@ func (rt *Runtime) store() store.Store {
 
 func (rt *Runtime) checkRoot() error { return rt.store().CheckRoot() }
 
-// What errors.Is finds in errors. The texts of ErrNotFound and ErrNotRunning are those that engines look for.
+// These errors are for errors.Is. Engines look for the texts of ErrNotFound and ErrNotRunning.
 var (
 	// ErrNotFound: there is no container with that id.
 	ErrNotFound = store.ErrNotFound
@@ -105,13 +109,14 @@ var (
 	ErrNoProcess = errors.New("process: not set in config.json: there is nothing to start")
 )
 
-// Error says what failed, on which value, why, and what cures it.
+// Error has the parts of a message: the field of config.json, the value, the call, the subject, the errno and the hint.
 type Error = fault.Error
 
-// ForeignError is why nothing is done with a container: another runtime, or a newer version of this one, has made it.
+// ForeignError is returned for a container that another runtime, or a newer version of davit, has made, and that davit therefore does
+// not touch.
 type ForeignError = store.ForeignError
 
-// adopt notes a child that is to be reaped when its container is deleted.
+// adopt remembers a child process, so that reap finds it when its container is deleted.
 func (rt *Runtime) adopt(pid int) {
 	rt.mu.Lock()
 	defer rt.mu.Unlock()
@@ -121,7 +126,7 @@ func (rt *Runtime) adopt(pid int) {
 	rt.children[pid] = true
 }
 
-// disown forgets a child; it returns false for a process that is none.
+// disown forgets a child process. It returns false if pid is not a remembered one.
 func (rt *Runtime) disown(pid int) bool {
 	rt.mu.Lock()
 	defer rt.mu.Unlock()
@@ -130,7 +135,7 @@ func (rt *Runtime) disown(pid int) bool {
 	return had
 }
 
-// reap reaps the process of a container, which has ended, if it is a child of this process.
+// reap calls wait4(2) for the ended process of a container, if that is a child of this process.
 func (rt *Runtime) reap(pid int) {
 	if pid <= 0 || !rt.disown(pid) {
 		return

@@ -18,8 +18,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Start lets a created container's process go, and returns when it has been
-// exec'd, or why not.
+// Start starts the program of a created container, runs the poststart hooks, and returns. It fails with [ErrRunning] if the container has
+// been started before, and with [ErrNoProcess] if config.json has no process. trace may be
+// nil.
 func (c *Container) Start(trace *Trace) error {
 	unlock, err := c.lock(false)
 	defer unlock()
@@ -49,13 +50,13 @@ func (c *Container) Start(trace *Trace) error {
 		}
 		return c.poststart()
 	}
-	// Before the connection, which is what the stage waits for.
+	// This comes before the connection, which is what the stage waits for.
 	ready, err := c.listenNotify()
 	if err != nil {
 		return err
 	}
 	defer ready.Close()
-	// As well: the file of an annotation may be impossible to open.
+	// So does this, because it may be impossible to open the file that an annotation names.
 	out, err := launch.OpenHookOutput(c.Annotations, c.Bundle, c.rt.log())
 	if err != nil {
 		return err
@@ -92,8 +93,7 @@ func (c *Container) listenNotify() (*launch.Notifier, error) {
 	return launch.ListenNotify(c.Path, c.rt.NotifySocket)
 }
 
-// awaitExec reads what the stage says on its way from start to exec: nothing,
-// if all is well and nobody traces.
+// awaitExec reads the stage's messages between start and exec. There are none if nothing fails and there is no trace.
 func (c *Container) awaitExec(conn *nsenter.Conn, trace *Trace, hooks launch.StageHooks) error {
 	made := sync.OnceValue(c.plan)
 	said := false // so that there is a plan
@@ -119,8 +119,8 @@ func (c *Container) explainStart(err error) error {
 	return explainExec(err, c.Rootfs, cwd)
 }
 
-// plan returns the plan that the container was made by. It is not kept: it is compiled again from the
-// config, to the same steps. Where that fails, or the host has changed too much, it has no steps.
+// plan returns the plan from which the container was made. The plan is not stored, so that it is compiled again from the config. If that
+// fails, or has another number of steps because the host has changed, plan returns a plan without steps.
 func (c *Container) plan() *plan.Plan {
 	s, err := c.Spec()
 	if err != nil {
@@ -147,8 +147,8 @@ func (c *Container) stateNow(status specs.ContainerState) string {
 	return compile.StateJSON(c.ID, c.Bundle, c.Annotations, status, strconv.Itoa(c.Pid))
 }
 
-// poststart runs those hooks, without the lock: they may call any verb. Their failure stops the container:
-// runtime.md "Lifecycle" 9.
+// poststart runs the poststart hooks without the lock, because they may call any verb for this container. If one fails, the container is
+// killed (runtime.md "Lifecycle" 9).
 func (c *Container) poststart() error {
 	if !c.Poststart {
 		return nil

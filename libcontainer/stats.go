@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Stats reads the container's figures. Those of its network interfaces are
-// there if it has a network namespace of its own.
+// Stats returns the resource usage of the container, in the units of package stats. Network interfaces are included only if the
+// container has a network namespace of its own and runs.
 func (c *Container) Stats() (*stats.Stats, error) {
 	if c.Broken != nil {
 		return nil, c.Broken
@@ -38,9 +38,8 @@ func (c *Container) Stats() (*stats.Stats, error) {
 	return s, nil
 }
 
-// interfaces reads /proc/PID/net/dev: two lines of head, then for each interface its
-// name, eight figures of what was received and eight of what was sent (proc_pid_net(5)).
-// The loopback is left out.
+// interfaces parses /proc/PID/net/dev (proc_pid_net(5)): after two lines of heading there is a line for each interface with its name,
+// eight numbers for what was received and eight for what was sent. The loopback interface is left out.
 func interfaces(text string) []*stats.NetworkInterface {
 	var list []*stats.NetworkInterface
 	for line := range strings.Lines(text) {
@@ -60,7 +59,7 @@ func interfaces(text string) []*stats.NetworkInterface {
 	return list
 }
 
-// Alive is an error if the container's process has ended or is not there yet.
+// Alive returns [ErrNotRunning] if the container had no process when it was opened, and nil if it had one.
 func (c *Container) Alive() error {
 	if c.Broken != nil {
 		return c.Broken
@@ -71,5 +70,5 @@ func (c *Container) Alive() error {
 	return nil
 }
 
-// Ended says whether the process of an open container has ended since.
+// Ended reports whether the container's first process has ended by now, or never existed.
 func (c *Container) Ended() bool { return c.Pidfd < 0 || store.HasExited(c.Pidfd) }

@@ -6,8 +6,8 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// destroyTaken removes the files of a container that another runtime made, and runs its poststop hooks. The files go first, as
-// with runc: so no other delete can run the hooks again.
+// destroyTaken removes the files of a container that another runtime has made, and then runs its poststop hooks. The files go first,
+// as with runc, so that no other delete runs the hooks again.
 func (c *Container) destroyTaken() error {
 	hooks := c.Taken.Poststop()
 	state := c.stateNow(specs.StateStopped)

@@ -20,10 +20,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Update changes a container's limits and, where they are not empty, its schemata for the L3
-// cache and memory bandwidth (linux.intelRdt). What change leaves out (or has as 0, the
-// spec's "not set") stays as it is. If one value is refused, those written before
-// it are put back. What is set afterwards is in the container's config.
+// Update changes the limits of a container. Fields of change that are not set, or that are 0, keep their value. l3 and bandwidth are new
+// schemata for the L3 cache and the memory bandwidth (linux.intelRdt); "" keeps the old one. If the kernel refuses one value,
+// Update restores the values that it has already written. Afterwards the new limits are in the container's config. It fails with
+// [ErrNotRunning] if the container has no process.
 func (c *Container) Update(change *specs.LinuxResources, l3, bandwidth string) error {
 	unlock, err := c.lock(false)
 	defer unlock()
@@ -76,7 +76,7 @@ func (c *Container) Update(change *specs.LinuxResources, l3, bandwidth string) e
 	had := *old
 	had.Devices = append(slices.Clip(old.Devices), compile.AllowedDevices()...)
 	s.Linux.Resources = now
-	// On a full disk, for example, what is not written down is not done either.
+	// If the config cannot be written, for example because the disk is full, the limits are not changed either.
 	if err := c.writeSpecAside(s, old); err != nil {
 		return errors.Join(err, undo())
 	}
@@ -86,7 +86,7 @@ func (c *Container) Update(change *specs.LinuxResources, l3, bandwidth string) e
 	return nil
 }
 
-// updateSchemata also makes the class of a container that was created without one.
+// updateSchemata writes the schemata of resctrl. If the container was created without a class, it makes one. undo takes that back.
 func (c *Container) updateSchemata(s *specs.Spec, l3, bandwidth string, m *cgroups.Manager) (undo func() error, err error) {
 	var lines []string
 	for _, line := range [...]string{l3, bandwidth} {
@@ -151,10 +151,10 @@ func (c *Container) limitsFile() string {
 	return store.ConfigFile
 }
 
-// configAside is that file of an update that is not done yet.
+// configAside is the name under which an update keeps the new config until the limits are written.
 func (c *Container) configAside() string { return c.limitsFile() + ".new" }
 
-// writeSpecAside writes the config s, whose limits were old until now.
+// writeSpecAside writes the config s under the name configAside. old are the limits before the update.
 func (c *Container) writeSpecAside(s *specs.Spec, old *specs.LinuxResources) error {
 	var data []byte
 	if c.Taken != nil {
@@ -171,7 +171,7 @@ func (c *Container) writeSpecAside(s *specs.Spec, old *specs.LinuxResources) err
 	return sys.WriteNew(c.Dir, c.configAside(), data, 0o600)
 }
 
-// takeSpecAside makes it the container's config.
+// takeSpecAside renames that file, so that it becomes the container's config.
 func (c *Container) takeSpecAside() error {
 	if err := unix.Renameat(c.Dir, c.configAside(), c.Dir, c.limitsFile()); err != nil {
 		return fmt.Errorf("rename %s: %w", c.configAside(), err)
