@@ -64,8 +64,9 @@ func TestEncode(t *testing.T) {
 		e.String(odd)
 		e.EndObject()
 		e.Newline()
-		// DEL is escaped here, too: see TestEncodePrintable.
-		if got, want := string(e.Bytes()), strings.ReplaceAll(oracle(t, v, indent), "\x7f", `\u007f`); got != want {
+		// DEL is escaped here, too: see TestEncodePrintable. For a byte that is not UTF-8, encoding/json of Go 1.27 writes U+FFFD itself.
+		want := strings.NewReplacer("\x7f", `\u007f`, "\ufffd", `\ufffd`).Replace(oracle(t, v, indent))
+		if got := string(e.Bytes()); got != want {
 			t.Errorf("indent %q: got\n%s\nwant\n%s", indent, got, want)
 		}
 	}
