@@ -16,10 +16,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Descriptors are the open ones of a plan, in its order.
+// Descriptors are the open descriptors of a plan, in its order. -1 stands for one that is not open.
 type Descriptors []int
 
-// at returns a descriptor, -1 for none.
+// at returns the number of a descriptor of the plan, or -1 for plan.NoFD.
 func (d Descriptors) at(fd plan.FD) int {
 	if fd == plan.NoFD {
 		return -1
@@ -27,17 +27,19 @@ func (d Descriptors) at(fd plan.FD) int {
 	return d[fd-1]
 }
 
+// Close closes those that are open. A second call closes nothing.
 func (d Descriptors) Close() {
-	for _, fd := range d {
+	for i, fd := range d {
 		if fd >= 0 {
 			unix.Close(fd)
+			d[i] = -1
 		}
 	}
 }
 
-// OpenDescriptors opens what the plan wants of the host, before anything is
-// made. The start socket is opened later: its directory does not exist yet.
-// preserved is how many descriptors the process is given beside them.
+// OpenDescriptors opens what the plan needs from the host, before anything is made there. The start socket is opened later, because its
+// directory does not exist yet. given has descriptors that the caller has already opened; preserved is the number of descriptors
+// that the process gets besides those of the plan. The caller closes what is returned.
 func OpenDescriptors(p *plan.Plan, given map[string]int, preserved int) (Descriptors, error) {
 	fds := make(Descriptors, len(p.Descriptors))
 	for i := range fds {
@@ -87,7 +89,7 @@ func OpenDescriptors(p *plan.Plan, given map[string]int, preserved int) (Descrip
 	return fds, nil
 }
 
-// openApart opens the trees that are Apart, on a thread that takes its copy of the mount namespace with it.
+// openApart opens the trees that are Apart in a copy of the mount namespace, on a thread that ends afterwards.
 func openApart(p *plan.Plan, fds Descriptors, maps Idmaps) error {
 	if err := maps.prepare(p, func(d *plan.Descriptor) bool { return d.Apart }); err != nil {
 		return err
@@ -140,7 +142,7 @@ func reserveLow(p *plan.Plan, preserved int) (Descriptors, error) {
 	return low, nil
 }
 
-// OpenWithin opens the rest, in the mount namespace of the stage, and gives it to that.
+// OpenWithin opens the descriptors that are Within, in the mount namespace of the stage, and sends them to the stage.
 func OpenWithin(p *plan.Plan, fds Descriptors, stage *nsenter.Stage) error {
 	maps := Idmaps{}
 	defer maps.Close()
@@ -150,7 +152,7 @@ func OpenWithin(p *plan.Plan, fds Descriptors, stage *nsenter.Stage) error {
 	return sys.OnThread(func() error { return openInside(p, fds, stage, maps) })
 }
 
-// openInside takes its thread into another mount namespace for good.
+// openInside does that on the calling thread, which stays in the stage's mount namespace.
 func openInside(p *plan.Plan, fds Descriptors, stage *nsenter.Stage, maps Idmaps) error {
 	if err := unix.Unshare(unix.CLONE_FS); err != nil {
 		return fmt.Errorf("unshare: %w", err)
@@ -164,8 +166,8 @@ func openInside(p *plan.Plan, fds Descriptors, stage *nsenter.Stage, maps Idmaps
 	if err := unix.Setns(stage.PidFD.Int(), unix.CLONE_NEWNS); err != nil {
 		return fault.WithHint(fmt.Errorf("setns mount namespace of the stage: %w", err), "it takes CAP_SYS_PTRACE and CAP_SYS_CHROOT beside CAP_SYS_ADMIN")
 	}
-	// setns(2) takes the thread to the root of the mount namespace. The paths are below davit's root, which may
-	// be another one (chroot), and of which the stage has the copy.
+	// setns(2) sets the thread's root to that of the mount namespace. The paths are below davit's root, which is another
+	// directory if davit runs in a chroot. The stage has the copy of that directory as its root.
 	if err := unix.Fchdir(fd); err != nil {
 		return fmt.Errorf("fchdir %s: %w", root, err)
 	}
@@ -190,7 +192,8 @@ func openInside(p *plan.Plan, fds Descriptors, stage *nsenter.Stage, maps Idmaps
 	return nil
 }
 
-// OpenMapped opens a descriptor and gives it its mappings; joined is the user namespace that it may take them from.
+// OpenMapped opens a descriptor and gives the mount its id mappings, if it has some. joined is the user namespace from which it may
+// take them, or -1. The caller closes the descriptor. The error names the field.
 func OpenMapped(d *plan.Descriptor, joined int, given map[string]int, maps Idmaps) (int, error) {
 	fd, err := OpenDescriptor(d, given)
 	hint := diagnose.HintOpen(d, err)
@@ -207,7 +210,7 @@ func OpenMapped(d *plan.Descriptor, joined int, given map[string]int, maps Idmap
 	return -1, OpenFailed(d, err, hint)
 }
 
-// OpenFailed names the field that asks for a descriptor.
+// OpenFailed adds the field of a descriptor and the hint to err.
 func OpenFailed(d *plan.Descriptor, err error, hint string) error {
 	if d.Field != "" {
 		err = fault.In(d.Field, err)
@@ -246,7 +249,7 @@ func OpenDescriptor(d *plan.Descriptor, given map[string]int) (int, error) {
 	return -1, nil // plan.Listen and plan.StateTree: see openState; plan.Own: the stage opens it
 }
 
-// openBelow opens what lies in the container's root, without leaving that: its content is the image's.
+// openBelow opens a path in the container's root without leaving that, because the image decides what is there.
 func openBelow(d *plan.Descriptor) (int, error) {
 	root, err := Named("open", d.Below)(unix.Open(d.Below, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0))
 	if err != nil {
@@ -280,7 +283,7 @@ func OpenTree(d *plan.Descriptor) (int, error) {
 	return Named("open_tree", d.Path)(unix.OpenTree(unix.AT_FDCWD, d.Path, flags))
 }
 
-// Named adds call and subject to an error.
+// Named returns a function that adds the name of a call and its subject to the error of that call.
 func Named(call, path string) func(int, error) (int, error) {
 	return func(fd int, err error) (int, error) {
 		if err != nil {
@@ -290,7 +293,7 @@ func Named(call, path string) func(int, error) (int, error) {
 	}
 }
 
-// OpenNamespace opens a namespace file and checks that it is one of the type.
+// OpenNamespace opens a file of nsfs and checks that it is a namespace of the type flag (CLONE_NEW*). The caller closes it.
 func OpenNamespace(path string, flag uint64) (int, error) {
 	fd, err := Named("open", path)(unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0))
 	if err != nil {
@@ -307,7 +310,7 @@ func OpenNamespace(path string, flag uint64) (int, error) {
 	return -1, fmt.Errorf("%s is a %s namespace, not a %s one", path, config.NamespaceName(uint64(is)), config.NamespaceName(flag))
 }
 
-// openProc opens the host's procfs, and checks that it is one (invariant 4).
+// openProc opens /proc of the host, and checks that it is a procfs (invariant 4).
 func openProc() (int, error) {
 	fd, err := Named("open", "/proc")(unix.Open("/proc", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0))
 	if err != nil {
@@ -352,7 +355,7 @@ func Connect(path string, kind int) (int, error) {
 	return fd, nil
 }
 
-// Listen makes the socket at which the stage waits for start.
+// Listen makes the socket on which the stage waits for start. The caller closes it.
 func Listen(path string) (int, error) {
 	short, done, err := socketPath(path)
 	if err != nil {

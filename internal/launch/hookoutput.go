@@ -17,10 +17,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hookLimit is how many bytes of a hook's output davit keeps for an error or the log: the last ones.
+// hookLimit is how many of the last bytes of a hook's output davit keeps for an error or the log.
 const hookLimit = 4096
 
-// HookOutput takes what hooks write to stdout and stderr, of all kinds of hooks. Its zero value has no files.
+// HookOutput collects what hooks write to stdout and stderr. Its zero value writes nothing to files.
 type HookOutput struct {
 	files [2]int // descriptors, 0 for none
 	text  []byte // the end of what the current hook has written to either
@@ -28,7 +28,8 @@ type HookOutput struct {
 	lg    log.Logger
 }
 
-// OpenHookOutput opens the files that annotations name; a relative path is one below the bundle.
+// OpenHookOutput opens the files that annotations name for the output of hooks. A relative path starts at the bundle. The caller
+// closes the result.
 func OpenHookOutput(annotations map[string]string, bundle string, lg log.Logger) (*HookOutput, error) {
 	o := &HookOutput{lg: lg}
 	for i, name := range [...]string{config.AnnotationHooksStdout, config.AnnotationHooksStderr} {
@@ -62,7 +63,7 @@ func (o *HookOutput) Close() {
 	}
 }
 
-// add takes what a hook has written to stream 1 or 2. It never fails: a full disk is not the hook's fault.
+// add takes text that a hook has written to stream 1 or 2. Errors of the files are ignored, because a full disk is not the hook's fault.
 func (o *HookOutput) add(stream int, text []byte) {
 	if fd := o.files[stream-1]; fd > 0 {
 		sys.WriteAll(fd, text)
@@ -73,7 +74,7 @@ func (o *HookOutput) add(stream int, text []byte) {
 	}
 }
 
-// take returns the end of what the current hook has written, and forgets it: the next hook's follows.
+// take returns the end of what the current hook has written, and empties the buffer for the next hook.
 func (o *HookOutput) take() string {
 	text := strings.TrimSpace(string(o.text))
 	if o.cut {
@@ -83,13 +84,13 @@ func (o *HookOutput) take() string {
 	return text
 }
 
-// told is a hook's output as a part of an error. Its lines are those of the error (see package show), moved in so that
-// none looks like davit's own.
+// told is the output of a hook as a part of an error. The lines are indented, so that none of them looks like a line of davit's own
+// (see package show).
 type told string
 
 func (t told) Error() string { return string(t) }
 
-// Lines returns them.
+// Lines returns the lines of the output.
 func (t told) Lines() []string {
 	lines := strings.Split(string(t), "\n")
 	for i := 1; i < len(lines); i++ {
@@ -98,14 +99,14 @@ func (t told) Lines() []string {
 	return lines
 }
 
-// log logs what a hook has written that succeeded.
+// log logs the output of a hook that has succeeded.
 func (o *HookOutput) log(name string) {
 	if text := o.take(); text != "" {
 		o.lg.Debugf("%s: %s", name, text)
 	}
 }
 
-// StageHooks is the output of the hooks that the stage runs, which it tells in messages.
+// StageHooks collects the output of hooks that the stage runs. The stage sends it in messages.
 type StageHooks struct {
 	*HookOutput
 	step int // whose hook has written last
@@ -122,7 +123,7 @@ func (h *StageHooks) Message(p *plan.Plan, m nsenter.Message) {
 	}
 }
 
-// Flush logs what a hook has written, once it has succeeded: when another begins, or there is none any more.
+// Flush logs the output of the last hook. It is called when that has succeeded: when another hook begins, or after the last one.
 func (h *StageHooks) Flush(p *plan.Plan) {
 	if h.HookOutput == nil {
 		return
@@ -137,7 +138,7 @@ func (h *StageHooks) Flush(p *plan.Plan) {
 	h.log(name)
 }
 
-// Fail returns the error of a step, with what its hook has written.
+// Fail returns the error for a message that a step has failed, with the output of its hook.
 func (h *StageHooks) Fail(p *plan.Plan, m nsenter.Message) error {
 	if m.Step != h.step {
 		h.Flush(p)

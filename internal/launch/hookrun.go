@@ -14,18 +14,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A hook is run with system calls alone. os/exec takes Go's poller and threads for that, and where the kernel has no
-// descriptor or thread left for those, Go's runtime ends davit on the spot.
+// Hooks are run without os/exec, which needs Go's poller and threads. If the kernel has no descriptor or thread left for these, Go's
+// runtime ends davit at once.
 
-// hookLinger is how long davit reads a hook's output after its end: what the hook leaves behind may hold it open.
+// hookLinger is how long davit reads the output of a hook after the hook has ended, since its children may keep the pipe open.
 const hookLinger = time.Second
 
-// NotStartedError is why a hook was not started, where that may work another time.
+// NotStartedError is returned if a hook could not be started for a reason that may not last, for example too little memory.
 type NotStartedError struct{ error }
 
 func (e *NotStartedError) Unwrap() error { return e.error }
 
-// hookRun is a hook that runs.
+// hookRun is a running hook.
 type hookRun struct {
 	pid   int
 	pidfd *sys.FD
@@ -35,7 +35,7 @@ type hookRun struct {
 	text  *HookOutput
 }
 
-// runHook runs a hook to its end, or to its timeout. What the hook writes goes to out.
+// runHook runs a hook until it ends or its timeout is over. What the hook writes goes to out.
 func runHook(h *specs.Hook, environ []string, bundle, state string, out *HookOutput) error {
 	r, err := startHook(h, environ, bundle, state, out)
 	if err != nil {
@@ -121,7 +121,7 @@ func startHook(h *specs.Hook, environ []string, bundle, state string, text *Hook
 	return r, err
 }
 
-// IsPermanent says whether an error of execve(2) is the file's own: trying again leads to the same.
+// IsPermanent reports whether an error of execve(2) is due to the file itself, so that another try fails in the same way.
 func IsPermanent(err error) bool {
 	for _, errno := range [...]unix.Errno{unix.ENOENT, unix.EACCES, unix.ENOEXEC, unix.ENOTDIR, unix.ELOOP, unix.ENAMETOOLONG,
 		unix.EISDIR, unix.E2BIG, unix.EINVAL, unix.ELIBBAD} {
@@ -132,7 +132,7 @@ func IsPermanent(err error) bool {
 	return false
 }
 
-// lastOfEach returns an environment in which each name is once, with the value that it had last.
+// lastOfEach returns the environment with each name only once, with the last of its values.
 func lastOfEach(env []string) []string {
 	last := make(map[string]int, len(env))
 	for i, e := range env {
@@ -151,8 +151,8 @@ func lastOfEach(env []string) []string {
 	return list
 }
 
-// serve writes the hook's input and reads its output until it has ended (toEnd), or until nobody holds its output.
-// It returns false if that takes longer than end; the zero time is never.
+// serve writes the hook's input and reads its output. With toEnd it returns when the hook has ended, otherwise when nobody has the
+// output open any more. It returns false if the time end comes first. The zero time means no limit.
 func (r *hookRun) serve(end time.Time, toEnd bool) bool {
 	for toEnd || r.outs[0].Int() >= 0 || r.outs[1].Int() >= 0 {
 		timeout := -1
@@ -187,7 +187,7 @@ func (r *hookRun) serve(end time.Time, toEnd bool) bool {
 	return true
 }
 
-// read takes what the hook has written to stream 1+i.
+// read reads what the hook has written to stream 1+i.
 func (r *hookRun) read(i int) {
 	var buf [4096]byte
 	n, err := unix.Read(r.outs[i].Int(), buf[:])
@@ -219,7 +219,7 @@ func (r *hookRun) close() {
 	}
 }
 
-// reap waits for a child and collects its status.
+// reap waits until a child has ended, and returns its status.
 func reap(pid int) (unix.WaitStatus, error) {
 	var status unix.WaitStatus
 	for {

@@ -8,16 +8,15 @@ import (
 	"davit/internal/log"
 )
 
-// HookRunner runs hooks on the host.
+// HookRunner runs hooks in the namespaces of davit.
 type HookRunner struct {
 	Environ    []string     // of hooks that have none of their own
 	BeforeExec func() error // is called before the first, if it is not nil
 	Log        log.Logger
 }
 
-// Run runs hooks on the host, one after the other, in the bundle directory,
-// with state on stdin. The first failure ends it. The first hook has the index from in config.json.
-// Annotations may name files for what the hooks write.
+// Run runs hooks one after the other, in the bundle directory, with state on stdin. It stops at the first hook that fails, and returns
+// its error. from is the index of the first hook in config.json, for messages. annotations may name files for the hooks' output.
 func (r HookRunner) Run(kind string, from int, hooks []specs.Hook, bundle, state string, annotations map[string]string) error {
 	if len(hooks) == 0 {
 		return nil

@@ -13,10 +13,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Idmaps are user namespaces by their mappings: engines ask for the same ones on many mounts.
+// Idmaps has an open user namespace for each set of id mappings, because engines use the same set for many mounts. Close closes them.
 type Idmaps map[string]int
 
-// Apply gives the mounts of a tree, not attached yet, the mappings: those of the user namespace joined, or d's own.
+// Apply sets the id mappings of a detached mount tree: those of the user namespace joined, or d's own.
 func (m Idmaps) Apply(tree int, d *plan.Descriptor, joined int) error {
 	ns := joined
 	if d.Maps != "" {
@@ -36,7 +36,7 @@ func (m Idmaps) Apply(tree int, d *plan.Descriptor, joined int) error {
 	return nil
 }
 
-// prepare makes the user namespaces of the descriptors that are chosen, for a thread that can start no process later.
+// prepare makes the user namespaces for the chosen descriptors, because the thread that uses them later cannot start a process.
 func (m Idmaps) prepare(p *plan.Plan, chosen func(d *plan.Descriptor) bool) error {
 	for i := range p.Descriptors {
 		if d := &p.Descriptors[i]; d.Maps != "" && chosen(d) {
@@ -66,8 +66,8 @@ func (m Idmaps) Close() {
 	}
 }
 
-// mappedNamespace returns a user namespace that has the mappings: that of a
-// stage which does nothing but wait until it has been opened.
+// mappedNamespace returns a user namespace with the mappings. It is made with a stage that does nothing but wait until davit has
+// opened the namespace.
 func mappedNamespace(maps string) (int, error) {
 	var p plan.Plan
 	if host.Host().InitialUserNS() {

@@ -13,9 +13,8 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// MapIDs writes the mappings of the stage's new user namespace. Without root,
-// only the user's own ids may be mapped directly, and ranges by the set-uid
-// helpers newuidmap(1) and newgidmap(1).
+// MapIDs writes the id mappings of the stage's new user namespace. A caller without root may write only a mapping of its own ids; for
+// ranges MapIDs calls the set-uid programs newuidmap(1) and newgidmap(1).
 func MapIDs(pid int, l *specs.Linux) error {
 	dir := "/proc/" + strconv.Itoa(pid) + "/"
 	uid, gid := os.Geteuid(), os.Getegid()

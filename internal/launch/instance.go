@@ -13,8 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// OpenInstance makes a new procfs, sysfs or mqueue, attached nowhere, of a joined namespace. Without one it is of davit's own;
-// if the kernel refuses that, as where the host's is masked, a copy of the host's will do.
+// OpenInstance makes a new procfs, sysfs or mqueue for a joined namespace, and returns it as a detached mount. If joined is -1, the filesystem
+// is for davit's own namespace. If the kernel refuses that, for example because the host's procfs is masked, OpenInstance
+// returns a copy of the host's mount. The caller closes it.
 func OpenInstance(d *plan.Descriptor, joined int) (int, error) {
 	if d.Namespace == plan.NoFD {
 		fd, err := newInstance(d, -1)
@@ -34,7 +35,7 @@ func OpenInstance(d *plan.Descriptor, joined int) (int, error) {
 	return fd, nil
 }
 
-// inNamespaceOf makes an instance that shows the namespace ns. All but procfs show the one that the calling thread is in.
+// inNamespaceOf makes a filesystem that shows the namespace ns. All of them but procfs show the namespace of the calling thread.
 func inNamespaceOf(d *plan.Descriptor, ns int) (int, error) {
 	if d.Flags == unix.CLONE_NEWPID {
 		return newInstance(d, ns)
@@ -50,7 +51,7 @@ func inNamespaceOf(d *plan.Descriptor, ns int) (int, error) {
 	return fd, err
 }
 
-// newInstance makes the filesystem. A pid namespace is given by its descriptor (Linux 6.18), -1 is the caller's.
+// newInstance makes the filesystem. pidns is the descriptor of a pid namespace (Linux 6.18), or -1 for the caller's.
 func newInstance(d *plan.Descriptor, pidns int) (int, error) {
 	fs, err := Named("fsopen", d.Path)(unix.Fsopen(d.Path, unix.FSOPEN_CLOEXEC))
 	if err != nil {

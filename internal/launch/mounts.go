@@ -17,8 +17,7 @@ import (
 // A container without a mount namespace of its own has its mounts where others
 // have theirs. They are all below its root directory, and go with it.
 
-// RememberMount notes what the root directory is part of before anything is
-// mounted over it.
+// RememberMount writes the id of the mount that holds the root directory to the state, before anything is mounted over it.
 func RememberMount(s *store.State, config *specs.Spec) error {
 	return inMountNamespace(config, func() (err error) {
 		s.RootMount, err = mountID(s.Rootfs)
@@ -26,7 +25,7 @@ func RememberMount(s *store.State, config *specs.Spec) error {
 	})
 }
 
-// Unmount removes what covers that, if anything does.
+// Unmount removes the mounts that cover the mount of RememberMount. It is not an error if there are none.
 func Unmount(s *store.State, config *specs.Spec) error {
 	err := inMountNamespace(config, func() error {
 		id, err := mountID(s.Rootfs)
@@ -52,8 +51,8 @@ func mountID(path string) (uint64, error) {
 	return st.Mnt_id, nil
 }
 
-// inMountNamespace runs f in the mount namespace that the config joins, if any,
-// on a thread that ends with it.
+// inMountNamespace calls f in the mount namespace that the config joins, on a thread that ends afterwards. If the config joins none, it
+// just calls f.
 func inMountNamespace(config *specs.Spec, f func() error) error {
 	for i, n := range config.Linux.Namespaces {
 		if n.Type != specs.MountNamespace || n.Path == "" {

@@ -22,9 +22,9 @@ import (
 const (
 	notifyFile        = "notify.sock"
 	notifyInContainer = "/run/notify/" + notifyFile
-	// maxNotification is what systemd takes in one message, in bytes.
+	// maxNotification is the size of the longest message that systemd accepts, in bytes.
 	maxNotification = 4096
-	// barrierTimeout is how long systemd may take to read what was sent.
+	// barrierTimeout is how long davit waits until systemd has read what was sent.
 	barrierTimeout = 30 * time.Second
 )
 
@@ -33,7 +33,8 @@ const (
 // writable: it cannot put other files there, or fill the host's /run.
 const nobody = 1<<32 - 2
 
-// MkdirNotify makes the directory in the state directory dir. foreign: the container's root is not davit's.
+// MkdirNotify makes the directory of the socket in the state directory dir. foreign says that the container has a user namespace of its
+// own, so that its root is another user.
 func MkdirNotify(dir int, foreign bool) error {
 	if err := unix.Mkdirat(dir, compile.NotifyDir, 0o755); err != nil {
 		return fmt.Errorf("mkdir %s: %w", compile.NotifyDir, err)
@@ -55,7 +56,7 @@ func MkdirNotify(dir int, foreign bool) error {
 	return nil
 }
 
-// Notifier forwards a container's readiness.
+// Notifier forwards the readiness of a container to the service manager.
 type Notifier struct {
 	socket *sys.FD
 	path   string

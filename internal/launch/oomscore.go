@@ -11,7 +11,7 @@ import (
 
 const oomScoreFile = "/oom_score_adj"
 
-// SetOOMScore writes process.oomScoreAdj, -1000..1000 (proc_pid_oom_score_adj(5)). The pid may be "self".
+// SetOOMScore sets the OOM score adjustment of process pid, which may be "self", to score, -1000 to 1000 (proc_pid_oom_score_adj(5)).
 func SetOOMScore(pid string, adj int) error {
 	path := "/proc/" + pid + oomScoreFile
 	err := WriteProc(path, strconv.Itoa(adj))
@@ -40,8 +40,9 @@ func TrimNewline(b []byte) string {
 	return string(b)
 }
 
-// InheritOOMScore gives davit, and so the stage that it is about to start, the score; nil is none. Only root may write
-// that of a process that is not dumpable. A user may raise a score, and lower it again to what it was.
+// InheritOOMScore sets the score of davit itself, so that the stage that it starts next inherits it. Without root that is the only way,
+// because only root may write the score of a process that is not dumpable. A user may raise a score, and lower it again to the old value,
+// which restore does. nil changes nothing.
 func InheritOOMScore(adj *int, lg log.Logger) (restore func(), err error) {
 	if adj == nil {
 		return func() {}, nil

@@ -71,7 +71,7 @@ func (c *Prepared) Outline(dir, pidFile string) *plan.Outline {
 	return out
 }
 
-// sourceActs are the trees that the parent opens in the mount namespace of the stage.
+// sourceActs returns an act for each mount tree that the parent opens in the mount namespace of the stage.
 func (c *Prepared) sourceActs() []plan.Act {
 	var list []plan.Act
 	for i := range c.Plan.Descriptors {

@@ -9,33 +9,33 @@ import (
 	"davit/nsenter"
 )
 
-// Exchange is the parent's side of what it and a stage say to each other, from the clone to the exec: for create, run, start and
-// exec. The stage may be in the hands of a container by the time that it speaks; so what it says is taken only at its place.
-// nsenter/stage/stage.h has the messages.
+// Exchange is the parent's side of the conversation with a stage, from the clone to the exec. create, run, start and exec use it. A
+// container may control the stage by the time that it sends a message. Therefore a message is accepted only where the plan has it.
+// nsenter/stage/stage.h lists the messages.
 type Exchange struct {
 	From Receiver
-	// Plan returns the plan that the stage carries out. It is called when there is a message for which it matters.
+	// Plan returns the plan that the stage carries out. It is called only for messages that need it.
 	Plan func() *plan.Plan
-	// Phase does what the stage waits for, and answers. Nil: none is to come.
+	// Phase does the work for which the stage waits, and answers it. nil means that a phase is an error.
 	Phase func(plan.Phase) error
-	// Failed returns the error of a step.
+	// Failed returns the error for the message that a step has failed.
 	Failed func(nsenter.Message) error
-	// Died returns the error of a stage that ended before it was ready.
+	// Died returns the error for a stage that has ended before it was ready.
 	Died func() error
 	// Trace and Output take messages of these kinds.
 	Trace, Output func(*plan.Plan, nsenter.Message)
-	// Begun: the stage has said that it is ready, and is on its way to the exec.
+	// Begun is set when the stage has said that it is ready. After that only the exec follows.
 	Begun bool
 
 	step int // the next phase is of this step or a later one
 }
 
-// Receiver is where messages come from: a stage, or a connection to one. The error is io.EOF when the other side is gone.
+// Receiver is a stage, or a connection to one, from which messages come. Receive returns io.EOF when the other side has gone.
 type Receiver interface {
 	Receive() (nsenter.Message, error)
 }
 
-// UntilReady returns when the stage is ready.
+// UntilReady handles messages until the stage is ready, and returns the error if it does not get there.
 func (x *Exchange) UntilReady() error {
 	for !x.Begun {
 		if _, err := x.next(); err != nil {
@@ -45,7 +45,7 @@ func (x *Exchange) UntilReady() error {
 	return nil
 }
 
-// UntilExec returns when the program has begun: the stage's socket is closed by the exec.
+// UntilExec handles messages until the program has begun, which closes the stage's socket.
 func (x *Exchange) UntilExec() error {
 	for {
 		if ended, err := x.next(); ended || err != nil {
@@ -54,7 +54,7 @@ func (x *Exchange) UntilExec() error {
 	}
 }
 
-// next takes one message. ended: it was the end of file after the stage had been ready.
+// next handles one message. ended is true at the end of file, if the stage had been ready before.
 func (x *Exchange) next() (ended bool, err error) {
 	m, err := x.From.Receive()
 	switch {
@@ -93,7 +93,7 @@ func (x *Exchange) next() (ended bool, err error) {
 	return false, fmt.Errorf("the stage sends a message of kind %d, which it never does", m.Kind)
 }
 
-// inOrder refuses a phase that is not the plan's next one.
+// inOrder fails if a phase is not the next one of the plan.
 func (x *Exchange) inOrder(m nsenter.Message) error {
 	if x.Phase != nil && !x.Begun {
 		p := x.Plan()

@@ -14,14 +14,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Entry is a container as the store has it; it is locked for as long as it is open
-// by a verb that changes it.
+// Entry is an open container: its state, its directory and its process. Verbs that change a container keep it locked as long as it is
+// open. The caller closes it.
 type Entry struct {
 	State
 	store  Store
-	Path   string // of its directory
-	Dir    int    // its directory, which carries the lock
-	Pidfd  int    // of its process if that is alive, else -1
+	Path   string // the path of its directory
+	Dir    int    // the open directory, on which the lock is; Close closes it
+	Pidfd  int    // a pidfd of its process, or -1 if that has ended; Close closes it
 	locked bool
 	// config is what Spec has read, nil before.
 	config *specs.Spec
@@ -144,13 +144,14 @@ func (c *Entry) load(locked bool) error {
 	return nil
 }
 
-// IsRemoved says whether a directory is removed that is open. If that cannot be known, what is done next with it fails.
+// IsRemoved reports whether an open directory was removed. It returns false if that cannot be found out; then the next call with the
+// directory fails.
 func IsRemoved(dir int) bool {
 	var st unix.Stat_t
 	return unix.Fstat(dir, &st) == nil && st.Nlink == 0
 }
 
-// isLocked says whether somebody holds a container's lock.
+// isLocked reports whether somebody has a container's lock.
 func isLocked(dir int) bool {
 	err := unix.Flock(dir, unix.LOCK_SH|unix.LOCK_NB)
 	if err == nil {
@@ -159,7 +160,7 @@ func isLocked(dir int) bool {
 	return err == unix.EWOULDBLOCK
 }
 
-// Close gives the lock back.
+// Close closes the descriptors, which gives back the lock. It may be called twice.
 func (c *Entry) Close() {
 	if c.Pidfd >= 0 {
 		unix.Close(c.Pidfd)
@@ -174,8 +175,8 @@ func (c *Entry) Close() {
 // Cgroups returns the container's cgroups. The caller closes them.
 func (c *Entry) Cgroups() *cgroups.Manager { return cgroups.Open(c.Cgroup) }
 
-// OwnsCgroup says whether the cgroup is known to be the container's own. That of a davit which was killed before it knew
-// may be another container's.
+// OwnsCgroup reports whether it was recorded that the cgroup belongs to this container. config.json is written when the cgroup was made.
+// If davit was killed before that, the path may belong to another container.
 func (c *Entry) OwnsCgroup() bool { return c.Pid != 0 || c.Has(ConfigFile) }
 
 // Spec returns the config that the container was created from, with the limits of later updates. It is

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// WriteFile writes data to the file name in the directory dir, which it makes, or empties if it exists. It follows no link.
 func WriteFile(dir int, name string, data []byte) error {
 	fd, err := unix.Openat(dir, name, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
@@ -43,8 +44,8 @@ func readAt(dir int, name string) ([]byte, error) {
 	}
 }
 
-// ReadWhole reads a file of the host's, such as one of procfs, whose size is not known and which may come in pieces. os.ReadFile
-// would set up Go's poller, which ends davit where there are no descriptors for it.
+// ReadWhole reads a file of the host whose size is not known and which may come in several parts, such as a file in procfs. It is used
+// instead of os.ReadFile, which starts Go's poller. The poller ends davit if no descriptor is left.
 func ReadWhole(path string) ([]byte, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -66,7 +67,7 @@ func ReadWhole(path string) ([]byte, error) {
 	}
 }
 
-// readSmall reads a file that davit keeps of a container, once it is known to be one.
+// readSmall reads a regular file in the directory of a container. It fails if the file is not regular or has more than maxKept bytes.
 func readSmall(dir int, name string) ([]byte, error) {
 	return sys.ReadSmall(dir, name, maxKept, unix.O_NOFOLLOW)
 }

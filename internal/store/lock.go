@@ -24,8 +24,8 @@ func flock(dir, how int) error {
 	}
 }
 
-// lock waits for the lock, but not for a container that is being made, and not long for one whose process has
-// ended: a hook may be who asks, and would wait for itself.
+// lock blocks until the lock is free. There are two exceptions, because the caller may be a hook of that container, which would wait for
+// itself: a container that is being created fails at once, and a stopped one after lockTimeout.
 func (c *Entry) lock() error {
 	err := flock(c.Dir, unix.LOCK_EX|unix.LOCK_NB)
 	if err == unix.EWOULDBLOCK {
@@ -44,10 +44,10 @@ func (c *Entry) lock() error {
 	return nil
 }
 
-// Locked says whether the entry has the lock.
+// Locked reports whether the entry has the lock.
 func (c *Entry) Locked() bool { return c.locked }
 
-// Lock takes the lock of an entry that was opened without it, and reads the state again. With kill it waits as
+// Lock takes the lock for an entry that was opened without it, and reads the state again. If kill is not nil, Lock waits as
 // Store.OpenForced does.
 func (c *Entry) Lock(kill func(*Entry) error) error {
 	take := c.lock
@@ -65,11 +65,11 @@ func (c *Entry) Lock(kill func(*Entry) error) error {
 	return c.load(true)
 }
 
-// lockTimeout is how long whoever holds the lock may take to let go when the container's processes are dead.
+// lockTimeout is how long another davit may keep the lock of a container whose processes have ended.
 const lockTimeout = KillTimeout
 
-// lockSoon waits for the lock, at the most for lockTimeout: flock has none. If kill is not nil, it is called once the
-// container's processes are known, to end them.
+// lockSoon waits for the lock for at most lockTimeout, for which flock(2) has no option. If kill is not nil, it is called as soon as the
+// container's processes are known, and kills them.
 func (c *Entry) lockSoon(kill func(*Entry) error) error {
 	for end := time.Now().Add(lockTimeout); ; sys.Sleep(5 * time.Millisecond) {
 		err := flock(c.Dir, unix.LOCK_EX|unix.LOCK_NB)
@@ -108,13 +108,13 @@ func (c *Entry) statusUnlocked() (status specs.ContainerState) {
 	return status
 }
 
-// Unlock gives the lock back before the container is closed.
+// Unlock gives the lock back, and leaves the entry open.
 func (c *Entry) Unlock() {
 	flock(c.Dir, unix.LOCK_UN)
 	c.locked = false
 }
 
-// Relock takes the lock again, and says whether the container is still there.
+// Relock takes the lock again, and reports whether the container still exists.
 func (c *Entry) Relock() bool {
 	c.locked = flock(c.Dir, unix.LOCK_EX) == nil
 	return c.locked && !IsRemoved(c.Dir)

@@ -29,10 +29,10 @@ const (
 	runcGuard = stateFile + "/container does not exist for runc, davit made it"
 )
 
-// ForeignError is why davit does nothing with a container: something else has made it.
+// ForeignError is returned for a container that davit does not touch, because another runtime or a newer davit has made it.
 type ForeignError struct {
 	Maker string
-	// Reason is why davit cannot take the container over, where it can those of that maker.
+	// Reason says why davit cannot take over this container, although it can take over others of that maker.
 	Reason error
 }
 
@@ -70,7 +70,7 @@ func (s Store) foreign(id string) error {
 	return nil
 }
 
-// Guard keeps runc from a container's directory. That is not worth a failure.
+// Guard makes the link that keeps runc away from a container's directory. Errors are ignored.
 func (s Store) Guard(dir int) {
 	if err := unix.Symlinkat(runcGuard, dir, runcFile); err != nil {
 		s.Log.Debugf("symlink %s: %v", runcFile, err)
@@ -145,7 +145,7 @@ func formatError(data []byte) error {
 	return nil
 }
 
-// IsTransient says of an error of reading a file that it does not tell what is there: another try may read it.
+// IsTransient reports whether a file may be readable at another try. If so, the error says nothing about what is there.
 func IsTransient(err error) bool {
 	var errno unix.Errno
 	if !errors.As(err, &errno) {

@@ -11,8 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// findProcess returns a pidfd of the container process, or -1 if it has ended: its pid may be another's by now. An error, for
-// want of descriptors for example, says neither: a container that is taken for stopped can be deleted.
+// findProcess returns a pidfd of the container's process, or -1 if that has ended, also if its pid now belongs to another process. If
+// it cannot find out, for example because no descriptor is free, it returns an error: a container that was wrongly
+// taken for stopped could be deleted.
 func (c *Entry) findProcess() (int, error) {
 	if c.Pid <= 0 {
 		return -1, nil
@@ -32,7 +33,7 @@ func (c *Entry) findProcess() (int, error) {
 	return fd, nil
 }
 
-// isProcess says whether a pidfd of c.Pid is the container process's.
+// isProcess reports whether a pidfd of c.Pid belongs to the container's process.
 func (c *Entry) isProcess(fd int) (bool, error) {
 	if c.Inode != 0 {
 		var st unix.Stat_t
@@ -53,18 +54,17 @@ func (c *Entry) isProcess(fd int) (bool, error) {
 	return false, fmt.Errorf("read /proc/%d/stat: %w", c.Pid, err)
 }
 
-// KillTimeout is how long a killed process may take to go: it may have to come
-// out of an uninterruptible sleep.
+// KillTimeout is how long davit waits for a killed process to end, since it may be in an uninterruptible sleep.
 const KillTimeout = 10 * time.Second
 
-// HasExited says whether a pidfd's process is gone or a zombie.
+// HasExited reports whether the process of a pidfd has ended. It may still be a zombie.
 func HasExited(pidfd int) bool {
 	p := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
 	n, err := unix.Poll(p, 0)
 	return err == nil && n == 1
 }
 
-// WaitExit waits for a pidfd's process to end, at the most for d.
+// WaitExit waits at most d until the process of a pidfd has ended, and reports whether it has.
 func WaitExit(pidfd int, d time.Duration) bool {
 	end := time.Now().Add(d)
 	for {
@@ -86,7 +86,7 @@ func pidfdInode(fd int) uint64 {
 	return st.Ino
 }
 
-// startTime is readStartTime, and 0 if that fails.
+// startTime returns what readStartTime returns, or 0 if that fails.
 func startTime(pid int) uint64 {
 	t, _ := readStartTime(pid)
 	return t
@@ -115,8 +115,8 @@ func readStartTime(pid int) (uint64, error) {
 	return t, nil
 }
 
-// Remember notes which process is the container's. What is kept at path may outlive the host's boot: below /run
-// there is a tmpfs, and it does not.
+// Remember records in the state which process is the container's. path is that of the state directory. Below /run, which is a tmpfs,
+// a state ends with the boot; elsewhere it may outlive it, so that Remember records more.
 func (s *State) Remember(pid, pidfd int, facts *host.Facts, path string) {
 	s.Pid = pid
 	if !facts.Kernel().Less(host.Version{Major: 6, Minor: 9}) {

@@ -34,7 +34,7 @@ type State struct {
 	// OwnPid: it was given a new pid namespace, which dies with the container process.
 	OwnPid    bool `json:"ownPid"`
 	Terminal  bool `json:"terminal,omitempty"`
-	NoProcess bool `json:"noProcess,omitempty"` // it can be created, not started: runtime.md "Start"
+	NoProcess bool `json:"noProcess,omitempty"` // config.json has no process: it can be created but not started (runtime.md "Start")
 	Poststart bool `json:"poststart,omitempty"` // it has hooks of that kind
 	Poststop  bool `json:"poststop,omitempty"`
 	// PoststopDone is how many of them have run, if a delete had to stop before the rest.
@@ -42,11 +42,11 @@ type State struct {
 	NoKeyring    bool              `json:"noKeyring,omitempty"`
 	Notify       bool              `json:"notify,omitempty"` // it has a NOTIFY_SOCKET
 	Annotations  map[string]string `json:"annotations,omitempty"`
-	// Stdio is what its standard streams are called in a checkpoint, if it was created with some from outside.
+	// Stdio has the names that CRIU gives to the standard streams with which the container was created.
 	Stdio []string `json:"stdio,omitempty"`
-	// Steps is how many its plan has: a plan with another number, compiled again, is not the one that it was made by.
+	// Steps is the number of steps of its plan. If the plan is compiled again later and has another number, it is not the same plan.
 	Steps int `json:"steps,omitempty"`
-	// Resctrl and ResctrlMon are directories of its own in resctrl.
+	// Resctrl and ResctrlMon are the paths of the directories in resctrl that belong to this container; "": none.
 	Resctrl    string `json:"resctrl,omitempty"`
 	ResctrlMon string `json:"resctrlMon,omitempty"`
 	// SharedMounts: the container's mounts are in a namespace that is not its own,

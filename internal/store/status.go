@@ -14,7 +14,7 @@ import (
 // Paused is runc's addition to the states of runtime.md.
 const Paused specs.ContainerState = "paused"
 
-// sign is something by which a container's state is known.
+// sign is an observation that helps to find out a container's status.
 type sign uint8
 
 const (
@@ -38,7 +38,7 @@ var states = [...]struct {
 	{0, 0, specs.StateRunning},
 }
 
-// stateOf finds the state of what shows signs.
+// stateOf returns the state that fits the signs of a container.
 func stateOf(shows func(sign) bool) specs.ContainerState {
 	for _, s := range &states {
 		fits := true
@@ -57,7 +57,7 @@ func stateOf(shows func(sign) bool) specs.ContainerState {
 	return "" // the last one fits all
 }
 
-// Status returns the state that the container is in now.
+// Status returns the container's present status.
 func (c *Entry) Status() specs.ContainerState { return stateOf(c.shows) }
 
 func (c *Entry) shows(s sign) bool {
@@ -77,7 +77,7 @@ func (c *Entry) shows(s sign) bool {
 	return c.Has(compile.StartFile) && !c.execed()
 }
 
-// Has says whether the container's directory has a file.
+// Has reports whether the container's directory has a file with that name.
 func (c *Entry) Has(name string) bool {
 	var st unix.Stat_t
 	return unix.Fstatat(c.Dir, name, &st, unix.AT_SYMLINK_NOFOLLOW) == nil

@@ -117,7 +117,7 @@ func (s Store) untrustedParent(path, what string) error {
 		s.Root, path, what, os.Geteuid()), "give option Root a directory whose parents are yours or root's alone")
 }
 
-// trustDir checks a directory that holds states; what names it in an error.
+// trustDir checks a directory that holds states. what is its name for errors.
 func trustDir(what, path string, st *unix.Stat_t) error {
 	me := os.Geteuid()
 	if !trustedOwner(st.Uid, false) {
@@ -162,8 +162,8 @@ func (s Store) openStateDir(root int, id string) (int, error) {
 	return fd, nil
 }
 
-// emptyDir removes all that is in a directory, whatever a container has put there: however deep it is, it takes two
-// descriptors. What is in a subdirectory's subdirectories is moved up to dir itself, and removed in its turn.
+// emptyDir removes everything in a directory, whatever a container has put there. However deep the tree is, it needs only two
+// descriptors, because it moves the directories in a subdirectory up to dir, and removes them in their turn.
 func emptyDir(dir int) error {
 	moved := 0
 	for {
@@ -183,7 +183,7 @@ func emptyDir(dir int) error {
 	}
 }
 
-// flatten removes the directory name of dir; those in it move up to dir.
+// flatten removes the directory name in dir, and moves the directories in it up to dir.
 func flatten(dir int, name string, moved *int) error {
 	if err := unix.Unlinkat(dir, name, unix.AT_REMOVEDIR); err != unix.ENOTEMPTY && err != unix.EEXIST {
 		return err
@@ -221,8 +221,8 @@ func namesIn(dir int) ([]string, error) {
 	return f.Readdirnames(-1)
 }
 
-// CheckOwners refuses a path that another user than root and the caller could have changed or led elsewhere: by a directory
-// on the way to it, by a link, or by what is there.
+// CheckOwners fails if a user other than root and the caller could change what path leads to: by a directory on the way, by a link,
+// or by the file itself.
 func CheckOwners(path string) error {
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil {
