@@ -7,6 +7,8 @@
 #               runtime-tools' programs (QUICK=1: not in a virtual machine, too); real engines; beside runc and crun
 # make test-vm  what only virtual machines can show: all cgroup v2 controllers, other kernels,
 #               systemd (KERNELS=bookworm: with that one alone, as .ci/run does)
+# make test-criu
+#               checkpoint and restore: all moments of a kill; pre-dumps and lazy pages in a virtual machine
 # make test-plain
 #               the quick part of the tests, with a davit that was built without the overlay
 # make deb      a Debian package in bin
@@ -113,7 +115,7 @@ EM_loong64 := 0201
 IS_FOR_GOARCH = @test "$$(od -An -tx1 -j18 -N2 $@ | tr -d ' ')" = "$(EM_$(GOARCH))" || \
 	{ echo "$@: $(CC) does not compile for GOARCH=$(GOARCH): give ARCH=$(GOARCH), or CC= with GOARCH=" >&2; exit 1; }
 
-.PHONY: all elfs fuzz bench clean deb demo deps generate install uninstall lint messages test test-conformance test-engines test-faults test-gorunc test-peers test-race test-soak \
+.PHONY: all elfs fuzz bench clean deb demo deps generate install uninstall lint messages test test-conformance test-criu test-engines test-faults test-gorunc test-peers test-race test-soak \
 	test-plain test-vm verbs
 .DELETE_ON_ERROR:
 
@@ -212,6 +214,17 @@ test-faults test-soak: test-%:
 	@tests/deps build test
 	@$(MAKE) --no-print-directory all
 	CYCLES=$(CYCLES) DAVIT=$(CURDIR)/bin/davit tests/reliability $*
+
+# Checkpoint and restore with Debian sid's CRIU, beyond what `make test` has: davit and CRIU killed at many moments, twenty at once; and
+# in a virtual machine whose kernel tracks changed memory.
+test-criu:
+	@tests/deps build test peers vm
+	@$(MAKE) --no-print-directory all
+	$(call say,TEST,checkpoint and restore)
+	$(Q)PATH=$$(tests/peers/native "$$(tests/peers/root criu)" criu):$$PATH DAVIT=$(CURDIR)/bin/davit DAVIT_FAULTS=all \
+		$(GO) test -count=1 -timeout 60m ./tests/integration -run '^TestCheckpoint'
+	$(Q)CRIU=$$(tests/peers/native "$$(tests/peers/root criu)" criu) TESTS='^TestCheckpoint(PreDump|LazyPages|TCP|Terminal|Joined|Paused)?$$' \
+		tests/vm/suite --kernel trixie --timeout 1800 -- ./tests/integration
 
 # What runc and crun do with the same bundles, beside davit: the tables of docs/spec.md. UPDATE=1 writes them.
 test-peers:

@@ -82,6 +82,7 @@ var hints = [...]struct{ text, hint string }{
 	{"soft-dirty", "this kernel does not track changed memory (CONFIG_MEM_SOFT_DIRTY): dump all at once, without option PreDump and option ParentPath"},
 	{"mem_dirty_track", "this kernel does not track changed memory (CONFIG_MEM_SOFT_DIRTY): dump all at once, without option PreDump and option ParentPath"},
 	{"Unseizable non-zombie", "a process could not be stopped (state D): it may have been in the middle of a vfork(2), and then another try helps"},
+	{"has bad size", "a file that a process has open was longer or shorter at the checkpoint; for standard output give restore the same file (>>), or a pipe"},
 	{"Can't lookup mount=", "a process has a file open that is on none of the container's mounts"},
 	{"anon_inode:[io_uring]", "CRIU cannot save io_uring"},
 	{"iptables", "CRIU blocks the network with iptables: install it, or give option NetworkLock nftables or skip"},

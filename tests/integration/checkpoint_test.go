@@ -129,6 +129,19 @@ func (s *saved) looks() map[string]string {
 	all["oom_score_adj"] = read("oom_score_adj")
 	all["personality"] = read("personality")
 	all["environ"] = read("environ")
+	// Inodes are new. What counts is which kinds there are, and which of them are the host's.
+	entries, err := os.ReadDir(dir + "ns")
+	must(s.t, err)
+	for _, e := range entries {
+		now, err := os.Readlink(dir + "ns/" + e.Name())
+		must(s.t, err)
+		host, err := os.Readlink("/proc/self/ns/" + e.Name())
+		must(s.t, err)
+		// CRIU gives a container a time namespace, so that its clock goes on.
+		if !strings.HasPrefix(e.Name(), "time") {
+			all["ns "+e.Name()] = fmt.Sprintf("the host's: %v", now == host)
+		}
+	}
 	return all
 }
 
@@ -280,6 +293,51 @@ func TestCheckpointTerminal(t *testing.T) {
 	s.sameLooks(before)
 	s.davit("delete", "--force", s.id)
 	f.Close()
+}
+
+// Containers are saved and restored at the same time: six, or twenty (make test-criu).
+func TestCheckpointParallel(t *testing.T) {
+	s := newSaved(t)
+	containers := 6
+	if exhaustive() {
+		containers = 20
+	}
+	var group sync.WaitGroup
+	failed := make([]string, containers)
+	for i := range containers {
+		id := fmt.Sprintf("p%d", i)
+		bundle := filepath.Join(s.work, id)
+		must(t, makeBundle(bundle))
+		must(t, editConfig(bundle, []string{`process.args=["sleep","1000"]`, fmt.Sprintf("linux.cgroupsPath=%s/%s", subtree, id)}))
+		group.Go(func() {
+			images := filepath.Join(s.work, id+".images")
+			for _, args := range [][]string{{"run", "--detach", id}, {"checkpoint", "--image-path", images, id}, {"restore", "--detach", "--image-path", images, id},
+				{"exec", id, "true"}, {"delete", "--force", id}} {
+				cmd := exec.Command(davit, append([]string{"--root", s.root}, args...)...)
+				cmd.Dir = bundle
+				said, err := os.Create(filepath.Join(s.work, id+".out"))
+				if err != nil {
+					failed[i] = err.Error()
+					return
+				}
+				cmd.Stdout, cmd.Stderr = said, said // and no pipe, whose end the container would hold
+				err = cmd.Run()
+				said.Close()
+				if err != nil {
+					out, _ := os.ReadFile(said.Name())
+					failed[i] = fmt.Sprintf("davit %s: %v\n%s", strings.Join(args, " "), err, out)
+					exec.Command(davit, "--root", s.root, "delete", "--force", id).Run()
+					return
+				}
+			}
+		})
+	}
+	group.Wait()
+	for _, text := range failed {
+		if text != "" {
+			t.Error(text)
+		}
+	}
 }
 
 // Another container has the network, and other namespaces, that this one joins.

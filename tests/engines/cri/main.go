@@ -31,6 +31,7 @@ const usage = `usage: cri COMMAND ARGUMENT...      ($CRI_SOCKET: default /run/co
   create SANDBOX CONTAINER.json POD.json       print the container's id
   start ID | stop ID [SECONDS] | rm ID | status ID | stats ID | reopen ID
   update ID RESOURCES.json            linux resources
+  checkpoint ID FILE.tar              save it; its name as an image makes create restore it
   execsync ID COMMAND... | exec ID COMMAND... | exec-tty ID COMMAND... | attach ID
   ids | idsp                          all containers' or sandboxes' ids
 `
@@ -43,7 +44,7 @@ type command struct {
 
 var commands = map[string]command{
 	"runp": {2, runSandbox}, "create": {3, create}, "update": {2, update},
-	"execsync": {2, execSync}, "exec": {2, exec}, "exec-tty": {2, execTerminal}, "attach": {1, attach},
+	"checkpoint": {2, checkpoint}, "execsync": {2, execSync}, "exec": {2, exec}, "exec-tty": {2, execTerminal}, "attach": {1, attach},
 	"stop": {1, stop}, "ids": {0, ids}, "idsp": {0, sandboxes},
 	"start":  {1, onID(internalapi.RuntimeService.StartContainer)},
 	"rm":     {1, onID(internalapi.RuntimeService.RemoveContainer)},
@@ -176,6 +177,10 @@ func stop(ctx context.Context, s internalapi.RuntimeService, args []string) erro
 		}
 	}
 	return s.StopContainer(ctx, args[0], grace)
+}
+
+func checkpoint(ctx context.Context, s internalapi.RuntimeService, args []string) error {
+	return s.CheckpointContainer(ctx, &runtimeapi.CheckpointContainerRequest{ContainerId: args[0], Location: args[1], Timeout: 60})
 }
 
 func ids(ctx context.Context, s internalapi.RuntimeService, _ []string) error {
