@@ -1,4 +1,4 @@
-// Package host knows what this host can do. It asks the kernel, one fact at a time, and each fact once.
+// Package host finds out what this host can do. It asks the kernel for each fact once, when the fact is first needed.
 package host
 
 import (
@@ -11,9 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Facts is what a host can do. Host returns one that asks the kernel: each fact
-// when it is first asked for, and once. Fixed returns one that was told.
-// The methods may be called from several goroutines.
+// Facts says what a host can do. Host returns the facts of the running host, and Fixed those of a given one. Several goroutines may call
+// the methods at the same time.
 type Facts struct {
 	told *Known     // nil: ask the kernel
 	off  FeatureSet // features that Have denies, whatever the host has
@@ -28,7 +27,7 @@ type Facts struct {
 	features [featureCount]once[error]
 }
 
-// Known is all that a Facts can say, for tests and for the plan of another host.
+// Known has a value for each fact. It is used for tests and for the plan of another host.
 type Known struct {
 	Kernel        Version
 	UID           int               // effective
@@ -44,14 +43,14 @@ type Known struct {
 	Links         map[string]string // symbolic links of the host, and where they point
 }
 
-// Host is the running host.
+// Host returns the facts of the running host.
 func Host() *Facts { return &Facts{} }
 
-// Fixed is a host as k describes it; nothing is probed. It has a feature if k.Kernel
-// is new enough for it and k.Without does not name it.
+// Fixed returns the facts that k has. It does not ask the kernel. The host has a feature if k.Kernel is new enough for it and
+// k.Without does not contain it.
 func Fixed(k Known) *Facts { return &Facts{told: &k, off: k.Without} }
 
-// once is a value that is worked out when it is first needed.
+// once is a value that is computed when it is first needed.
 type once[T any] struct {
 	sync.Once
 	value T
@@ -62,20 +61,20 @@ func (o *once[T]) get(f func() T) T {
 	return o.value
 }
 
-// Version is a kernel's major and minor version: 6.1.
+// Version is the major and minor version of a kernel, such as 6.1.
 type Version struct{ Major, Minor int }
 
-// MinKernel is the oldest kernel that davit supports: that of Debian 12.
+// MinKernel is the oldest kernel that davit supports, which is the one of Debian 12.
 var MinKernel = Version{6, 1}
 
 func (v Version) String() string { return fmt.Sprintf("%d.%d", v.Major, v.Minor) }
 
-// Less says whether v is older than w.
+// Less reports whether v is older than w.
 func (v Version) Less(w Version) bool {
 	return v.Major < w.Major || v.Major == w.Major && v.Minor < w.Minor
 }
 
-// Kernel is the version of the running kernel (uname), 0.0 if its release is no version or cannot be had.
+// Kernel returns the version of the running kernel (uname(2)), or 0.0 if its release does not begin with a version.
 func (f *Facts) Kernel() Version {
 	if f.told != nil {
 		return f.told.Kernel
@@ -89,7 +88,7 @@ func (f *Facts) Kernel() Version {
 	})
 }
 
-// parseRelease takes the version from a release such as 6.1.0-18-amd64.
+// parseRelease returns the version in a release such as 6.1.0-18-amd64.
 func parseRelease(release []byte) Version {
 	var v [2]int
 	i := 0
@@ -102,7 +101,7 @@ func parseRelease(release []byte) Version {
 	return Version{v[0], v[1]}
 }
 
-// Supported is an error if the kernel is older than davit supports.
+// Supported returns an error if the kernel is older than MinKernel.
 func (f *Facts) Supported() error {
 	k := f.Kernel()
 	if f.unameErr != nil {
@@ -114,7 +113,7 @@ func (f *Facts) Supported() error {
 	return nil
 }
 
-// UID is the effective user id of this process.
+// UID returns the effective user id of this process.
 func (f *Facts) UID() int {
 	if f.told != nil {
 		return f.told.UID
@@ -122,7 +121,7 @@ func (f *Facts) UID() int {
 	return unix.Geteuid()
 }
 
-// Caps is the effective capability set of this process: bit n is capability n.
+// Caps returns the effective capability set of this process. Bit n stands for capability n.
 func (f *Facts) Caps() uint64 {
 	if f.told != nil {
 		return f.told.Caps
@@ -140,8 +139,7 @@ func (f *Facts) Caps() uint64 {
 // initialUserNS is the inode of the initial user namespace: PROC_USER_INIT_INO of linux/nsfs.h.
 const initialUserNS = 0xEFFFFFFD
 
-// InitialUserNS says whether this process is in the initial user namespace. It
-// needs procfs, and says no without.
+// InitialUserNS reports whether this process is in the initial user namespace. Without procfs it returns false.
 func (f *Facts) InitialUserNS() bool {
 	if f.told != nil {
 		return f.told.InitialUserNS
@@ -152,10 +150,10 @@ func (f *Facts) InitialUserNS() bool {
 	})
 }
 
-// Rootless says whether this process is another user than root, or root in a user namespace only.
+// Rootless reports whether this process is not root, or is root only in a user namespace.
 func (f *Facts) Rootless() bool { return f.UID() != 0 || !f.InitialUserNS() }
 
-// CgroupMode is how a host mounts its cgroups.
+// CgroupMode says how a host mounts its cgroups.
 type CgroupMode uint8
 
 // The ways in which cgroups are mounted.
@@ -170,8 +168,8 @@ func (m CgroupMode) String() string {
 	return [...]string{"none", "unified", "hybrid", "legacy"}[m]
 }
 
-// Cgroup says how cgroups are mounted. It looks at the types of two file systems
-// and does not read the mount table, which may have tens of thousands of lines.
+// Cgroup returns how cgroups are mounted. It looks only at the types of two filesystems, because the mount table may have tens of
+// thousands of lines.
 func (f *Facts) Cgroup() CgroupMode {
 	if f.told != nil {
 		return f.told.Cgroup
@@ -190,7 +188,7 @@ func (f *Facts) Cgroup() CgroupMode {
 	})
 }
 
-// fsType is the type of the file system at path as statfs(2) has it, 0 if there is none.
+// fsType returns the type of the filesystem at path as in statfs(2), or 0 if that fails.
 func fsType(path string) int64 {
 	var st unix.Statfs_t
 	for {
@@ -204,7 +202,7 @@ func fsType(path string) int64 {
 	}
 }
 
-// AppArmor says whether AppArmor is enabled.
+// AppArmor reports whether AppArmor is enabled.
 func (f *Facts) AppArmor() bool {
 	if f.told != nil {
 		return f.told.AppArmor
@@ -214,7 +212,7 @@ func (f *Facts) AppArmor() bool {
 	})
 }
 
-// SELinux says whether SELinux is enabled and a policy is loaded.
+// SELinux reports whether SELinux is enabled and a policy is loaded.
 func (f *Facts) SELinux() bool {
 	if f.told != nil {
 		return f.told.SELinux
@@ -229,8 +227,8 @@ func (f *Facts) SELinux() bool {
 	})
 }
 
-// firstBytes is the beginning of a small file of procfs or sysfs, without a line
-// break or NUL at the end; empty if it cannot be read.
+// firstBytes returns the beginning of a small file in procfs or sysfs, without a newline or NUL at the end. It returns "" if the file
+// cannot be read.
 func firstBytes(path string) string {
 	fd, err := sys.Retry(func() (int, error) { return unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0) })
 	if err != nil {

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Feature is something that not every kernel has, and without which davit refuses a config, or does another thing. They are the
-// variables of this package; Facts.Have says whether a host has one.
+// Feature is something that not every kernel has. Without it davit refuses a config or uses a fallback. The features are variables of
+// this package. Facts.Have says whether a host has one.
 type Feature struct {
 	id    uint8
 	Name  string       // as in "idmapped mounts"
@@ -38,7 +38,7 @@ var (
 
 const featureCount = 13
 
-// Features lists them all, for reports.
+// Features returns all features, for reports.
 func Features() []*Feature {
 	return []*Feature{
 		SeccompNotify, OpenTree, Pidfd, Openat2, TimeNamespace, CloseRange, MountSetattr, IDMappedMounts,
@@ -49,7 +49,7 @@ func Features() []*Feature {
 // FeatureSet is a set of features.
 type FeatureSet uint32
 
-// Set makes a set of features.
+// Set returns a set of features.
 func Set(features ...*Feature) FeatureSet {
 	var s FeatureSet
 	for _, f := range features {
@@ -80,7 +80,7 @@ func (e *MissingError) Error() string {
 
 func (e *MissingError) Unwrap() error { return e.Cause }
 
-// Have is nil if the host has a feature, or a *MissingError.
+// Have returns nil if the host has the feature f, and a *MissingError otherwise.
 func (f *Facts) Have(ft *Feature) error {
 	if f.off&(1<<ft.id) != 0 {
 		return &MissingError{Feature: ft, Kernel: f.Kernel()}

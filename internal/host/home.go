@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxPasswd bounds what is read of a container's /etc/passwd, in bytes.
+// maxPasswd is the size of the largest /etc/passwd of a container that is read, in bytes.
 const maxPasswd = 1 << 20
 
 // Home returns the home directory of a user as the file of a root directory, such as "etc/passwd", has it (passwd(5)), "/" where

@@ -42,7 +42,7 @@ func (f *Facts) Owns(userns, path string) bool {
 	}
 }
 
-// IsIn says whether davit itself is in the namespace at path. kind is the name of its file in /proc/PID/ns.
+// IsIn reports whether davit itself is in the namespace at path. kind is the name of the namespace's file in /proc/PID/ns.
 func (f *Facts) IsIn(path, kind string) bool {
 	if f.told != nil {
 		return slices.Contains(f.told.Own, path)
@@ -51,7 +51,8 @@ func (f *Facts) IsIn(path, kind string) bool {
 	return unix.Stat(path, &other) == nil && unix.Stat("/proc/self/ns/"+kind, &own) == nil && other.Ino == own.Ino && other.Dev == own.Dev
 }
 
-// DeniesSetgroups says whether the user namespace of a process, as in "/proc/self", denies setgroups(2) (user_namespaces(7)).
+// DeniesSetgroups reports whether the user namespace of a process denies setgroups(2) (user_namespaces(7)). The process is given as a
+// directory of procfs, such as "/proc/self".
 func (f *Facts) DeniesSetgroups(process string) bool {
 	if f.told != nil {
 		return f.told.NoSetgroups
@@ -59,7 +60,7 @@ func (f *Facts) DeniesSetgroups(process string) bool {
 	return firstBytes(process+"/setgroups") == "deny"
 }
 
-// SameDir says whether two paths of the host lead to the same directory, or file.
+// SameDir reports whether two paths of the host lead to the same directory or file.
 func (f *Facts) SameDir(a, b string) bool {
 	if f.told != nil {
 		return a == b

@@ -17,10 +17,10 @@ const (
 
 var order = binary.NativeEndian
 
-// ErrTooLarge is the error of a plan that the stage would refuse.
+// ErrTooLarge is returned for a plan that has more bytes than the stage accepts (MaxSize).
 var ErrTooLarge = errors.New("the configuration is too large: its plan has more than 64 MiB")
 
-// Encode returns the form that the stage reads.
+// Encode returns the plan in the form that the stage reads. It fails only with ErrTooLarge.
 func (p *Plan) Encode() ([]byte, error) {
 	if len(p.Steps) > MaxSize/recordSize {
 		return nil, ErrTooLarge
@@ -67,7 +67,7 @@ func (e *encoder) ref(off, size int) {
 	e.refs++
 }
 
-// put stores a string with its NUL and returns where.
+// put stores a string with a NUL at its end, and returns its offset.
 func (e *encoder) put(s string) int {
 	off := len(e.buf)
 	e.buf = append(append(e.buf, s...), 0)

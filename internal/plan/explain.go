@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// Arguments prints what a step is about.
+// Arguments returns the arguments of a step as text.
 func Arguments(s Step) string {
 	t := texter{}
 	s.visit(&t)
@@ -24,7 +24,7 @@ func line(b *strings.Builder, what, arguments, field string) {
 	b.WriteString(strings.TrimRight(text, " ") + "\n")
 }
 
-// texter prints the arguments that say something: those that are not empty.
+// texter prints the arguments that are not empty.
 type texter struct{ b strings.Builder }
 
 func (t *texter) add(name, value string) {
@@ -71,7 +71,7 @@ func (t *texter) fd(name string, v FD) {
 	}
 }
 
-// gids prints the groups of a step User.
+// gids returns the groups of a step User as text.
 func gids(v string) string {
 	var list []string
 	for b := []byte(v); len(b) >= 4; b = b[4:] {
@@ -80,7 +80,7 @@ func gids(v string) string {
 	return "[" + strings.Join(list, " ") + "]"
 }
 
-// quote leaves plain words alone, and shortens what is for machines only.
+// quote returns plain words as they are, quotes other text, and shortens binary data.
 func quote(s string) string {
 	if isBinary(s) {
 		return fmt.Sprintf("<%d bytes>", len(s))
@@ -91,13 +91,13 @@ func quote(s string) string {
 	return strconv.Quote(s)
 }
 
-// isBinary says that s is for machines: no name and no text has a zero byte.
+// isBinary reports whether s is binary data, which it is if it has a zero byte.
 func isBinary(s string) bool { return strings.Contains(strings.ReplaceAll(s, PIDMark, ""), "\x00") }
 
-// JSON is the plan for programs, in a stable form.
+// JSON returns the plan for programs, in a form that does not change.
 func (p *Plan) JSON() []byte { return p.JSONWith(&Outline{}) }
 
-// JSONWith is JSON with all of an outline.
+// JSONWith returns the same together with an outline.
 func (p *Plan) JSONWith(o *Outline) []byte {
 	e := jsonx.Encoder{Indent: "  "}
 	e.Object()

@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// Act is one thing that is done for a container, but not by the stage: a plan has no step for it.
+// Act is one thing that is done for a container by the parent and not by the stage, so that the plan has no step for it.
 type Act struct{ What, Arguments, Field string }
 
-// Outline is what is done for a container beside the steps of its plan, for people to read.
+// Outline lists what is done for a container besides the steps of its plan. explain prints it.
 type Outline struct {
 	Claim  []Act           // by the parent, once what is on the host already is open
 	Before []Act           // by the parent, before it clones the stage
@@ -21,10 +21,11 @@ type Outline struct {
 	Delete []Act           // by delete
 }
 
-// Text prints the plan for people: what the parent does, then every step with the field of config.json that it comes from.
+// Text returns the plan as text for people: what the parent does, and then every step with the field of config.json from which it
+// comes.
 func (p *Plan) Text() string { return p.TextWith(&Outline{}) }
 
-// TextWith is Text with all of an outline in its place.
+// TextWith returns the same together with an outline.
 func (p *Plan) TextWith(o *Outline) string {
 	var b strings.Builder
 	section := func(name string, acts []Act) {
@@ -59,7 +60,7 @@ func (p *Plan) TextWith(o *Outline) string {
 	return b.String()
 }
 
-// opens prints what the parent opens, in as far as it is chosen. What the stage opens has a step there.
+// opens prints the chosen descriptors that the parent opens. For those that the stage opens the plan has a step.
 func (p *Plan) opens(b *strings.Builder, chosen func(d *Descriptor) bool) {
 	for i := range p.Descriptors {
 		d := &p.Descriptors[i]
@@ -74,7 +75,7 @@ func (p *Plan) opens(b *strings.Builder, chosen func(d *Descriptor) bool) {
 	}
 }
 
-// inState reports whether a descriptor is of something in the state directory, which the parent makes first.
+// inState reports whether a descriptor is in the state directory, which the parent makes first.
 func (d *Descriptor) inState() bool { return d.Kind == Listen || d.Kind == StateTree }
 
 func lines(b *strings.Builder, indent string, acts []Act) {
@@ -94,7 +95,7 @@ func (o *Outline) encode(e *jsonx.Encoder) {
 	encodeActs(e, "after", o.After)
 }
 
-// encodeActs writes a property, unless there are none.
+// encodeActs writes the acts as a property, unless there are none.
 func encodeActs(e *jsonx.Encoder, name string, acts []Act) {
 	if len(acts) == 0 {
 		return
@@ -118,7 +119,7 @@ func encodeActs(e *jsonx.Encoder, name string, acts []Act) {
 	e.EndArray()
 }
 
-// RenameFields puts the field of each act through f.
+// RenameFields replaces the field of each act by what f returns for it.
 func (o *Outline) RenameFields(f func(field string) string) {
 	lists := [][]Act{o.Claim, o.Before, o.Beside, o.After, o.Start, o.Delete}
 	for _, acts := range o.Phases {

@@ -1,6 +1,5 @@
-// Package plan is the hinge of davit: everything that is to be done to make a
-// container is decided in Go and written down as an ordered list of typed
-// steps; the stage carries them out in the new namespaces and decides nothing.
+// Package plan defines the list of steps that make a container. davit decides everything in Go and writes it down as this ordered list
+// of typed steps. The stage carries the steps out in the new namespaces, and decides nothing.
 //
 // A plan is data: it is printed by `davit explain`, compared in golden tests,
 // encoded for the stage (see [Plan.Encode]) and, because each step remembers
@@ -10,7 +9,7 @@
 //go:generate go run ./gen
 package plan
 
-// Plan is what one process of a container needs, in the order of doing.
+// Plan has the steps for one process of a container, in the order in which they are carried out.
 type Plan struct {
 	// Clone are the CLONE_NEW* flags with which the stage itself is cloned.
 	Clone uint64
@@ -28,15 +27,14 @@ type Plan struct {
 type Entry struct {
 	Field string
 	Step  Step
-	// Late says in words what is filled in before the step is carried out: explain prints it. Empty if the step is whole.
+	// Late describes what is still filled in before the step is carried out, for explain. It is empty if nothing is.
 	Late string
 }
 
-// Step is one thing to do. The concrete types of this package are all there are.
+// Step is one thing to do. Only types of this package implement it.
 type Step interface {
 	op() Op
-	// visit names every argument once, for the encoding, for explain and for
-	// the generated C header alike.
+	// visit calls a method of the visitor for every argument. The encoding, explain and the generated C header all use it.
 	visit(v visitor)
 }
 
@@ -75,7 +73,7 @@ const (
 	Instance
 	// Node is a device of its own that the parent makes: see [Descriptor.Node].
 	Node
-	// Own is what the stage opens itself, by a step Source: the parent leaves its place empty.
+	// Own is opened by the stage itself, in a step Source. The parent leaves its place empty.
 	Own
 )
 
@@ -86,7 +84,7 @@ var kindNames = [...]string{
 
 func (k Kind) String() string { return kindNames[k] }
 
-// Descriptor is something of the host that the stage gets as an open descriptor.
+// Descriptor describes a file, mount or socket of the host that the stage gets as an open descriptor.
 type Descriptor struct {
 	Kind  Kind
 	Path  string
@@ -107,21 +105,21 @@ type Descriptor struct {
 	// Apart: the parent copies the tree in a mount namespace that it makes for that: it is a slave of the host's mounts, and holds no
 	// file of a mount namespace, as if it was copied Within.
 	Apart bool
-	// Link: a symbolic link at the end of Path is not followed, it is what is meant.
+	// Link says that a symbolic link at the end of Path is opened itself and not followed.
 	Link bool
-	// Below is the root directory of the container on the host, if Path is to be resolved below that.
+	// Below is the container's root directory on the host, if Path is resolved below that; else "".
 	Below string
 	Node  DeviceNode // of kind Node
 }
 
-// DeviceNode is what mknod(2) and chown(2) make of a device.
+// DeviceNode has the arguments of mknod(2) and chown(2) for a device.
 type DeviceNode struct {
 	Mode     uint64 // with S_IFCHR or S_IFBLK
 	Rdev     uint64 // the major number in the upper 32 bits, the minor in the lower
 	UID, GID int    // on the host
 }
 
-// Mapped says whether a tree gets id mappings.
+// Mapped reports whether a tree gets id mappings.
 func (d *Descriptor) Mapped() bool { return d.Maps != "" || d.Namespace != NoFD && d.Kind != Instance }
 
 // Add appends a step.
@@ -143,7 +141,7 @@ func (p *Plan) ForkStep() int {
 	return -1
 }
 
-// RenameFields puts the field of each descriptor and step through f.
+// RenameFields replaces the field of each descriptor and step by what f returns for it.
 func (p *Plan) RenameFields(f func(field string) string) {
 	for i := range p.Descriptors {
 		p.Descriptors[i].Field = f(p.Descriptors[i].Field)

@@ -2,9 +2,8 @@ package process
 
 import "davit/internal/config"
 
-// mask returns the set that the names stand for. Names that this davit does
-// not know are left out: config.md, "Linux Process", wants a warning, which
-// package spec gives.
+// mask returns the set of the named capabilities. It leaves out names that this davit does not know. Package config warns of those,
+// as config.md "Linux Process" demands.
 func mask(list []string) uint64 {
 	var m uint64
 	for _, name := range list {

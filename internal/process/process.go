@@ -16,19 +16,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Filter is a seccomp filter, as far as it is known before it is compiled.
+// Filter describes a seccomp filter before it is compiled.
 type Filter struct {
 	Program []byte // of a Raw one; else it is filled in once the plan is made
 	Flags   uint32
 	Notify  bool
-	// Raw: it comes from an annotation, not from linux.seccomp.
+	// Raw says that the filter comes from an annotation, not from linux.seccomp.
 	Raw bool
-	// Connect returns a new connection for each notification descriptor, if Notify.
+	// Connect returns a new connection for each notification descriptor. It is used only if Notify is set.
 	Connect func() plan.FD
 	State   string // what is sent with the descriptor
 }
 
-// step loads the filter, or sets it aside for hooks.
+// step returns the step that loads the filter, or that keeps it for hooks.
 func (f *Filter) step(forHooks bool) plan.Seccomp {
 	s := plan.Seccomp{Program: string(f.Program), Flags: uint64(f.Flags), State: f.State, ForHooks: forHooks}
 	if f.Notify {
@@ -37,44 +37,43 @@ func (f *Filter) step(forHooks bool) plan.Seccomp {
 	return s
 }
 
-// Options is what the steps depend on besides the process object.
+// Options are what the steps depend on besides the process object of the config.
 type Options struct {
-	// Exec: the process joins a running container.
+	// Exec says that the process joins a running container.
 	Exec bool
-	// UserNamespace: the container is in another user namespace than davit.
+	// UserNamespace says that the container's user namespace is not davit's.
 	UserNamespace bool
-	// ReadOnlyRoot: root.readonly.
+	// ReadOnlyRoot is root.readonly of the config.
 	ReadOnlyRoot bool
-	// KeepOwnGroups: the process has the supplementary groups of davit's caller, whatever additionalGids says.
+	// KeepOwnGroups says that the process keeps the supplementary groups of davit's caller, whatever additionalGids says.
 	KeepOwnGroups bool
-	// KeepGroups: setgroups(2) is denied (user_namespaces(7)).
+	// KeepGroups says that setgroups(2) is denied (user_namespaces(7)), so that the groups stay as they are.
 	KeepGroups bool
-	// AppArmor and SELinux say whether that LSM is on.
+	// AppArmor and SELinux say whether that LSM is enabled.
 	AppArmor, SELinux bool
-	// Console receives the terminal's master. (The terminal of a new container
-	// is made by package rootfs.)
+	// Console is the socket to which the master of the terminal is sent. The terminal of a new container is made by package rootfs.
 	Console plan.FD
 	// Proc returns the descriptor of the host's procfs.
 	Proc func() plan.FD
-	// Filter is loaded last.
+	// Filter is the seccomp filter, which is loaded last; nil: none.
 	Filter *Filter
-	// Wait makes the process wait for start, on Socket or for its creator.
+	// Wait says that the process waits for start: on Socket, or until its creator lets it go.
 	Wait   bool
 	Socket plan.FD
-	// Hooks are the startContainer hooks, State is what they read.
+	// Hooks are the startContainer hooks. State is what they read from stdin.
 	Hooks []specs.Hook
 	State string
-	// NoFileLifted: the plan has lifted the limit of open descriptors.
+	// NoFileLifted says that the plan has raised RLIMIT_NOFILE.
 	NoFileLifted bool
-	// Preserve descriptors from 3 on are the process's.
+	// Preserve is how many descriptors the process gets, from 3 on.
 	Preserve uint64
-	// Grantable are the capabilities that davit can give; others are left out.
+	// Grantable are the capabilities that davit can give. Others are left out.
 	Grantable uint64
-	// Home is the user's home directory, for an environment without HOME.
+	// Home is the user's home directory. It is used if the environment has no HOME.
 	Home string
 }
 
-// Compile adds the steps from the new root to the exec.
+// Compile adds the steps that follow after the root filesystem is in place, up to the exec.
 func Compile(p *plan.Plan, s *specs.Process, o Options) error {
 	switch {
 	case !s.Terminal:
@@ -139,7 +138,7 @@ func Hook(h specs.Hook, state string) plan.Hook {
 	return step
 }
 
-// resources adds limits and scheduling.
+// resources adds the steps for resource limits and scheduling.
 func resources(p *plan.Plan, s *specs.Process) error {
 	for i, r := range s.Rlimits {
 		n, ok := config.Rlimit(r.Type)
@@ -186,7 +185,7 @@ func labels(p *plan.Plan, s *specs.Process, o Options) error {
 	return nil
 }
 
-// identity adds privileges, working directory and user.
+// identity adds the steps for privileges, working directory and user.
 func identity(p *plan.Plan, s *specs.Process, o Options) error {
 	if s.NoNewPrivileges {
 		p.Add("process.noNewPrivileges", plan.NoNewPrivileges{})
@@ -217,8 +216,8 @@ func identity(p *plan.Plan, s *specs.Process, o Options) error {
 	return nil
 }
 
-// Capabilities returns the sets of the config, as far as they are known and in
-// grantable; without any, they are empty. Of what is left out, spec.Check and the caller warn.
+// Capabilities returns the capability sets of the config. It leaves out what is unknown or not in grantable; package config and the
+// caller warn of that. If the config has no capabilities, all sets are empty.
 func Capabilities(c *specs.LinuxCapabilities, grantable uint64) (sets plan.Capabilities, bounding uint64) {
 	if c == nil {
 		return sets, 0
@@ -232,7 +231,7 @@ func Capabilities(c *specs.LinuxCapabilities, grantable uint64) (sets plan.Capab
 
 func needsAdmin(s *specs.Process, o Options) bool { return o.Filter != nil && !s.NoNewPrivileges }
 
-// filter adds the seccomp filter, and what has to come after it.
+// filter adds the step that loads the seccomp filter, and the steps that must follow it.
 func filter(p *plan.Plan, s *specs.Process, o Options) {
 	f := o.Filter
 	if f == nil {
@@ -251,7 +250,7 @@ func filter(p *plan.Plan, s *specs.Process, o Options) {
 
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// Candidates returns the paths at which the program may be.
+// Candidates returns the paths at which to look for the program, in this order.
 func Candidates(s *specs.Process) ([]string, error) {
 	if strings.Contains(s.Args[0], "/") {
 		return []string{s.Args[0]}, nil
@@ -274,8 +273,8 @@ func Candidates(s *specs.Process) ([]string, error) {
 	return paths, nil
 }
 
-// Environment returns the environment with HOME, unless it has one, and with
-// one value a name, the last: what a program would make of two is up to its libc.
+// Environment returns the environment with a HOME, and with only the last value of each name. Which of two values a program would see
+// depends on its libc.
 func Environment(env []string, home string) []string {
 	out := make([]string, 0, len(env)+1)
 	for i, e := range env {
@@ -298,7 +297,7 @@ func hasName(env []string, name string) bool {
 	return false
 }
 
-// HasHome says whether an environment sets HOME. Of several values the last counts.
+// HasHome reports whether an environment sets HOME. If it sets it several times, the last value counts.
 func HasHome(env []string) bool {
 	for _, e := range slices.Backward(env) {
 		if strings.HasPrefix(e, "HOME=") {

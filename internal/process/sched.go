@@ -48,7 +48,7 @@ func schedAttr(s *specs.Scheduler) (string, error) {
 	return string(b), nil
 }
 
-// ioPriority returns class and level as ioprio_set(2) takes them.
+// ioPriority returns the number for ioprio_set(2) that stands for a class and a level.
 func ioPriority(p *specs.LinuxIOPriority) (uint64, error) {
 	class, ok := map[specs.IOPriorityClass]uint64{
 		specs.IOPRIO_CLASS_RT: 1, specs.IOPRIO_CLASS_BE: 2, specs.IOPRIO_CLASS_IDLE: 3,
@@ -92,7 +92,7 @@ func MemoryPolicy(m *specs.LinuxMemoryPolicy) (plan.MemoryPolicy, error) {
 	return step, nil
 }
 
-// ListMask turns a list as in "0-3,7" (cpuset(7)) into a bit mask of whole words.
+// ListMask returns the bit mask of a list such as "0-3,7" (cpuset(7)). Its length is a multiple of 8 bytes.
 func ListMask(list string) (string, error) {
 	var mask []byte
 	for part := range strings.SplitSeq(strings.TrimSpace(list), ",") {
