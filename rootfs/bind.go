@@ -110,7 +110,7 @@ func (c *Root) tree(field string, step *plan.Bind, o options) plan.Descriptor {
 	return d
 }
 
-// mappedSource has davit copy a tree and map its ids, before the container's first mount.
+// mappedSource adds a descriptor for a tree that the parent copies and gives id mappings, before the container's first mount.
 func (c *Root) mappedSource(field string, m *specs.Mount, o options, step *plan.Bind) error {
 	tree := c.tree(field, step, o)
 	tree.MapsAll, tree.Apart = o.ridmap, c.Enters
@@ -133,7 +133,8 @@ func (c *Root) mappedSource(field string, m *specs.Mount, o options, step *plan.
 	return nil
 }
 
-// covering returns which mount before field in the list may have what a path of the container leads to, -1 for none.
+// covering returns the index of a mount before field that may hold the file to which a path of the container leads, or -1 if there is
+// none.
 func (c *Root) covering(field, inside string, recursive bool) int {
 	for i := range c.spec.Mounts {
 		if fmt.Sprintf("mounts[%d]", i) == field {
@@ -147,7 +148,7 @@ func (c *Root) covering(field, inside string, recursive bool) int {
 	return -1
 }
 
-// link returns where the source of a bind mount points, if it is a symbolic link.
+// link returns the text of the source of a bind mount, if that is a symbolic link.
 func (c *Root) link(source string) (text string, is bool, err error) {
 	if _, inside := c.inside(source); inside {
 		return "", false, fmt.Errorf("option copy-symlink is for links of the host: %s lies in the container's own root", source)
@@ -184,7 +185,7 @@ func (c *Root) inside(source string) (string, bool) {
 	}
 }
 
-// sharedRoot says whether the container's mounts are to be shared with the host's, as engines ask for with a shared bind.
+// sharedRoot reports whether the container's mounts are shared with the host's. Engines ask for that with a shared bind mount.
 func (c *Root) sharedRoot() bool { return sharedRoot(c.spec) }
 
 func sharedRoot(s *specs.Spec) bool {
@@ -230,7 +231,7 @@ func (c *Root) idmap(m *specs.Mount, o options) (string, error) {
 	return IDMap(uids) + "\x00" + IDMap(gids), nil
 }
 
-// IDMap returns mappings in the form of /proc/PID/uid_map.
+// IDMap returns id mappings in the form of /proc/PID/uid_map.
 func IDMap(maps []specs.LinuxIDMapping) string {
 	var b strings.Builder
 	for _, m := range maps {

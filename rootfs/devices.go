@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// defaults are the devices that every container has: config-linux.md, "Default Devices".
+// defaults are the devices that every container has (config-linux.md "Default Devices").
 var defaults = [...]struct {
 	path         string
 	major, minor int64
@@ -30,8 +30,8 @@ var links = [...]struct{ target, link string }{
 // changes the node itself: its mode and owner are the host's, too.
 const hostsNode = unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NOEXEC
 
-// devices adds device nodes and links. If /dev is a directory of the host, what is in it is as
-// the host has it, and only devices elsewhere are made.
+// devices adds the steps for device nodes and links. If /dev is a bind mount of a host directory, it stays as it is, and only devices
+// elsewhere are made.
 func (c *Root) devices() error {
 	bound := false
 	for _, m := range c.spec.Mounts {

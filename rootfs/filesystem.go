@@ -50,7 +50,7 @@ func nameless(fstype string) bool {
 	return false
 }
 
-// ownFilesystem reports whether the config mounts a filesystem there that nobody else has.
+// ownFilesystem reports whether the config mounts a filesystem at target that only this container has.
 func (c *Root) ownFilesystem(target string) bool {
 	own := false
 	for i := range c.spec.Mounts {
@@ -79,8 +79,8 @@ func (c *Root) ownInstance(fstype string) bool {
 	return false
 }
 
-// mountedReadOnly says whether the config mounts a filesystem there that is read-only as a whole. Those of
-// the host stay as they are.
+// mountedReadOnly reports whether the config mounts a filesystem there that is read-only as a whole. Filesystems of the host stay as
+// they are.
 func (c *Root) mountedReadOnly(target string) bool {
 	for i := range c.spec.Mounts {
 		m := &c.spec.Mounts[i]
@@ -105,7 +105,7 @@ func filesystemOptions(list []string, data string) []string {
 	return list
 }
 
-// named says whether an option of list begins so.
+// named reports whether an option of list begins with a name.
 func named(list []string, prefix string) bool {
 	return slices.ContainsFunc(list, func(option string) bool { return strings.HasPrefix(option, prefix) })
 }
@@ -153,7 +153,7 @@ func (c *Root) filesystem(field string, m *specs.Mount, target string, o options
 	return nil
 }
 
-// makeFirst has a filesystem made before the root is attached: step is left with what attaches it.
+// makeFirst adds a step that makes a filesystem before the root is attached. The rest of step then only attaches it.
 func (c *Root) makeFirst(field string, step *plan.Mount, data string) {
 	first := plan.Filesystem{Type: step.Type, Target: step.Target, Options: filesystemOptions([]string{"source=" + step.Source}, data)}
 	for _, f := range [...]struct {
@@ -191,8 +191,8 @@ func (c *Root) readOnlyLate(field, target string) {
 	c.late = append(c.late, plan.Entry{Field: field, Step: plan.Remount{Target: target, Set: unix.MOUNT_ATTR_RDONLY}})
 }
 
-// settle carries out at once, or drops, what would be done late to the wrong mount: the next one covers the
-// right one, or makes it writable.
+// settle carries out a postponed read-only remount now if the next mount is about to cover its target, and drops it if the next one makes
+// the target writable.
 func (c *Root) settle(target string, o options) {
 	c.late = slices.DeleteFunc(c.late, func(e plan.Entry) bool {
 		at := e.Step.(plan.Remount).Target
@@ -258,7 +258,7 @@ func (c *Root) contextType() string {
 	return c.ContextType
 }
 
-// label returns the SELinux context option for filesystems that take one.
+// label returns the SELinux context option, if the filesystem accepts one.
 func (c *Root) label(fstype string) string {
 	if !c.MountLabel || c.spec.Linux == nil || c.spec.Linux.MountLabel == "" {
 		return ""

@@ -20,7 +20,7 @@ var shown = map[string]struct {
 	"mqueue": {unix.CLONE_NEWIPC, "/dev/mqueue"},
 }
 
-// HostPath is where a host has the filesystem of a type that shows a namespace.
+// HostPath returns the path where a host usually has a filesystem of a type that shows a namespace, such as /proc for proc.
 func HostPath(fstype string) string { return shown[fstype].host }
 
 // foreign adds a filesystem that the stage cannot make, since the container's user namespace does not own the namespace that

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// options is what the options of a mount say, sorted by whom they are for.
+// options are the options of a mount, sorted by who applies them.
 type options struct {
 	flags       uint64 // MS_*, for a new filesystem
 	set, clear  uint64 // MOUNT_ATTR_*, for the mount itself
@@ -31,7 +31,7 @@ type options struct {
 	data        string
 }
 
-// option is the meaning of one word: config.md, "Linux mount options".
+// option is the meaning of one word of the options (config.md "Linux mount options").
 type option struct {
 	flag  uint64 // MS_* to set
 	off   uint64 // MS_* to clear
@@ -41,7 +41,7 @@ type option struct {
 
 const atime = unix.MOUNT_ATTR__ATIME
 
-// lookup is a switch rather than a map, which would be built at every start.
+// lookup returns the meaning of a word. It is a switch and not a map, because a map would be built at every start.
 func lookup(name string) (option, bool) {
 	switch name {
 	case "ro":
@@ -86,7 +86,7 @@ func lookup(name string) (option, bool) {
 	return option{}, false
 }
 
-// superblockFlag knows the words that concern a whole filesystem.
+// superblockFlag returns the flag of a word that concerns the whole filesystem.
 func superblockFlag(name string) (flag, off uint64, ok bool) {
 	switch name {
 	case "sync":
@@ -119,7 +119,7 @@ func superblockFlag(name string) (flag, off uint64, ok bool) {
 	return 0, 0, false
 }
 
-// Propagation returns the MS_* flags of a propagation's name.
+// Propagation returns the MS_* flags for the name of a propagation, such as "rslave".
 func Propagation(name string) (uint64, bool) {
 	rec := uint64(0)
 	if strings.HasPrefix(name, "r") {
@@ -138,8 +138,7 @@ func Propagation(name string) (uint64, bool) {
 	return 0, false
 }
 
-// parse sorts the options of one mount. Words that nobody here knows are for
-// the filesystem.
+// parse sorts the options of one mount. Unknown words are passed on to the filesystem.
 func parse(list []string) (options, error) {
 	var o options
 	data := make([]string, 0, len(list))

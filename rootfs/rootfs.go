@@ -17,20 +17,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Options is what the steps depend on besides the config.
+// Options are what the steps depend on besides the config.
 type Options struct {
 	Bundle string // absolute
 	// New are the namespaces (CLONE_NEW*) that are made for the container, not joined or shared.
 	New uint64
-	// Owned are those that are joined and belong to the container's user namespace, or to one below that.
+	// Owned are the namespaces that are joined and belong to the container's user namespace, or to one below that.
 	Owned uint64
-	// Foreign are joined ones that do not, with the descriptors of them.
+	// Foreign are the joined namespaces that do not belong to it, each with its descriptor.
 	Foreign map[uint64]plan.FD
 	// Own are davit's own, which the config does not list, if they belong to davit's user namespace, which is not the initial one.
 	Own uint64
 	// UserNS is the user namespace that the container joins by path.
 	UserNS plan.FD
-	// UserNamespace: the container is in another user namespace than the initial one.
+	// UserNamespace says that the container's user namespace is not the initial one.
 	UserNamespace bool
 	// ByPath lets the stage open the sources on the host, for a davit that
 	// lacks the privilege to copy mounts (open_tree(2) wants CAP_SYS_ADMIN).
@@ -48,9 +48,9 @@ type Options struct {
 	NoPivot  bool
 	// Cgroups2 is true if /sys/fs/cgroup is a cgroup2 mount.
 	Cgroups2 bool
-	// HostCgroup2 is where the host has cgroup2, "" if nowhere.
+	// HostCgroup2 is the path where the host has mounted cgroup2, or "".
 	HostCgroup2 string
-	// JoinedCgroup: a cgroup namespace is joined which is not davit's own.
+	// JoinedCgroup says that the container joins a cgroup namespace that is not davit's own.
 	JoinedCgroup bool
 	// Hierarchies are the container's cgroups, for a mount of type "cgroup".
 	Hierarchies []cgroups.Hierarchy
@@ -58,7 +58,7 @@ type Options struct {
 	MountLabel bool
 	// ContextType is the name of that option, "context" without it.
 	ContextType string
-	// Console receives the terminal's master.
+	// Console is the socket to which the master of the terminal is sent.
 	Console plan.FD
 	// Proc returns the descriptor of the host's procfs.
 	Proc func() plan.FD
@@ -144,7 +144,7 @@ func hooked(s *specs.Spec) bool {
 	return h != nil && len(h.Prestart)+len(h.CreateRuntime)+len(h.CreateContainer) > 0 //nolint:staticcheck // deprecated, but engines use it
 }
 
-// Finish adds what closes the root filesystem off: masks, read-only paths.
+// Finish adds the last steps for the root filesystem: masked paths, read-only paths, and those that were postponed.
 func (c *Root) Finish() {
 	p, s := c.plan, c.spec
 	if c.hooked() {
@@ -261,7 +261,7 @@ func ReadOnly(s *specs.Spec) bool {
 	return s.Root.Readonly || s.Linux != nil && slices.ContainsFunc(s.Linux.ReadonlyPaths, func(p string) bool { return path.Clean(p) == "/" })
 }
 
-// eachPath calls f with the cleaned form of each path of a list, once for those that are the same.
+// eachPath calls f with the cleaned form of each path of a list, but only once for equal paths.
 func eachPath(field string, list []string, f func(field, path string)) {
 	seen := make(map[string]bool, len(list))
 	for i, p := range list {
@@ -291,7 +291,7 @@ func cleanPath(p string) string {
 	return string(b)
 }
 
-// Path returns the root filesystem's path on the host.
+// Path returns the path of the root filesystem on the host.
 func Path(s *specs.Spec, bundle string) string {
 	if path.IsAbs(s.Root.Path) {
 		return path.Clean(s.Root.Path)
@@ -326,7 +326,7 @@ func (c *Root) root() error {
 	return nil
 }
 
-// mount compiles one entry of mounts.
+// mount adds the steps for one entry of mounts.
 func (c *Root) mount(field string, m *specs.Mount) error {
 	o, err := parse(m.Options)
 	if err != nil {

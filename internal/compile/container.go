@@ -21,7 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Options are what the caller says about a new container, beside its config.
+// Options are what the caller decides about a new container, besides its config.
 type Options struct {
 	ID            string
 	Bundle        string // absolute
@@ -50,7 +50,7 @@ const (
 
 const notifyInContainer = "/run/notify/notify.sock"
 
-// Container is what a config comes to on a host.
+// Container is the result of compiling a config for a host.
 type Container struct {
 	Options
 	Plan         *plan.Plan
@@ -73,8 +73,8 @@ type Container struct {
 	byPath  bool // the caller has no privileges on the host's mounts
 }
 
-// New checks a config and adds to a copy of it what the options ask for. What decides about the container's cgroups is known
-// then (see [Container.Cgroups]); [Container.Compile] makes the plan.
+// New validates a config, and adds what the options ask for to a copy of it. After that [Container.Cgroups] says which cgroups the container
+// needs, and [Container.Compile] makes the plan.
 func New(s *specs.Spec, o Options, facts *host.Facts) (*Container, error) {
 	if err := facts.Supported(); err != nil {
 		return nil, err
@@ -103,7 +103,7 @@ func New(s *specs.Spec, o Options, facts *host.Facts) (*Container, error) {
 	return c, nil
 }
 
-// clone copies as much of a config as is changed in the copy.
+// clone copies those parts of a config that are changed in the copy. The rest is shared.
 func clone(s *specs.Spec) *specs.Spec {
 	out := *s
 	out.Process, out.Linux = &specs.Process{}, &specs.Linux{}
@@ -140,7 +140,7 @@ func (c *Container) adapt() {
 	r.Devices = append(slices.Clip(r.Devices), AllowedDevices()...)
 }
 
-// notifyMount is the directory with the container's NOTIFY_SOCKET, nil without one.
+// notifyMount returns the mount of the directory with the container's NOTIFY_SOCKET, or nil if it gets none.
 func (c *Container) notifyMount() *specs.Mount {
 	if !c.Notify {
 		return nil
@@ -161,7 +161,7 @@ func ListenVariables(n int, names string) []string {
 	return list
 }
 
-// Judge returns what a check objects to as one error, in lines of its own, nil for nothing.
+// Judge returns the problems as one error with a line for each, or nil if there are none.
 func Judge(problems []*fault.Error) error {
 	if len(problems) == 0 {
 		return nil
@@ -173,7 +173,7 @@ func (c *Container) warn(field, format string, args ...any) {
 	c.Warnings = append(c.Warnings, fault.At(field, format, args...))
 }
 
-// Cgroups returns what decides about the container's cgroups.
+// Cgroups returns what package cgroups needs to know about the container.
 func (c *Container) Cgroups() cgroups.Options {
 	s := c.Config
 	return cgroups.Options{
@@ -182,7 +182,7 @@ func (c *Container) Cgroups() cgroups.Options {
 	}
 }
 
-// mayLackCgroups is what --rootless is about in runc, too.
+// mayLackCgroups reports whether the container may be created without cgroups. runc's option rootless decides the same.
 func (c *Container) mayLackCgroups() bool {
 	switch c.Rootless {
 	case "true":
@@ -218,7 +218,7 @@ func writableCgroup(m specs.Mount) bool {
 // else the stage has open they do not fit in the smallest limit that anybody sets, 64.
 const ManyDescriptors = 32
 
-// Compile makes the plan of a container that has these cgroups.
+// Compile makes the plan for a container with these cgroups.
 func (c *Container) Compile(cgroup cgroups.State, hierarchies []cgroups.Hierarchy) error {
 	c.cgroup = cgroup
 	var err error
@@ -255,7 +255,7 @@ func (c *Container) Compile(cgroup cgroups.State, hierarchies []cgroups.Hierarch
 	return nil
 }
 
-// hostCgroup2 returns where cgroup2 is mounted.
+// hostCgroup2 returns the path where the host has mounted cgroup2, or "" if it has not.
 func hostCgroup2(facts *host.Facts) string {
 	switch facts.Cgroup() {
 	case host.Unified:
@@ -273,8 +273,8 @@ func (c *Container) joinsCgroup() bool {
 	})
 }
 
-// place lets the parent put the process where it belongs, before anything that
-// depends on it. A process that was cloned into its one and only cgroup does not wait.
+// place adds the phase in which the parent moves the process into its cgroups, before the first step that depends on them. A process
+// that was cloned into its only cgroup does not wait.
 func (c *Container) place() {
 	s := c.Config
 	cg := c.cgroup
@@ -286,7 +286,7 @@ func (c *Container) place() {
 	}
 }
 
-// proc returns the descriptor of the host's procfs, opened once.
+// proc returns the plan's descriptor of the host's procfs. The plan has only one.
 func (c *Container) proc() plan.FD { return procOf(c.Plan) }
 
 func procOf(p *plan.Plan) plan.FD {

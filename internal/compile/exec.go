@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ExecOptions are what the caller says about one more process in a container.
+// ExecOptions are what the caller decides about another process in a running container.
 type ExecOptions struct {
 	Process       *specs.Process
 	ConsoleSocket string // as in Options
@@ -27,7 +27,7 @@ type ExecOptions struct {
 	Wait          bool // the process waits for its creator before it begins
 	Trace         bool
 
-	// What is known of the container.
+	// The fields that follow describe the container, as in its state.
 	ID, Bundle   string
 	Pid          int    // of its first process
 	Namespaces   uint64 // those that it does not share with the caller, CLONE_NEW*
@@ -36,7 +36,7 @@ type ExecOptions struct {
 	Cgroup       cgroups.State
 }
 
-// Exec is what one more process in a container comes to.
+// Exec is the result of compiling another process for a running container.
 type Exec struct {
 	Plan     *plan.Plan
 	Config   *specs.Spec // a copy of the container's
@@ -44,7 +44,8 @@ type Exec struct {
 	Filter   *process.Filter // nil: none
 }
 
-// NewExec makes the plan for one more process in a container whose config is c: that of create without the filesystem part.
+// NewExec makes the plan for another process in a running container whose config is c. It is the plan of create without the
+// filesystem part.
 func NewExec(c *specs.Spec, o ExecOptions, facts *host.Facts) (*Exec, error) {
 	s := clone(c)
 	e := &Exec{Plan: &plan.Plan{Trace: o.Trace}, Config: s}
@@ -136,8 +137,8 @@ func NewExec(c *specs.Spec, o ExecOptions, facts *host.Facts) (*Exec, error) {
 	return e, nil
 }
 
-// finalAffinity adds the step that follows once the process is in the container's
-// cgroup. Without CPUs given, they are those of the cgroup, whatever davit's own are.
+// finalAffinity adds the step that sets the CPUs of the process once that is in the container's cgroup. If the config gives none, the
+// process may use all CPUs of the cgroup, whatever davit's own are.
 func finalAffinity(p *plan.Plan, a *specs.CPUAffinity) error {
 	if a == nil || a.Final == "" {
 		p.Add("", plan.Affinity{})

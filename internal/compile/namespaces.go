@@ -13,8 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// enter adds the steps that lead into the container's namespaces, and says
-// whether it is in another user namespace than davit.
+// enter adds the steps that lead into the container's namespaces, and reports whether the container's user namespace is not davit's.
 func (c *Container) enter() (userns bool) {
 	p := c.Plan
 	joined := c.joins()
@@ -123,11 +122,11 @@ func (c *Container) joins() (joined uint64) {
 	return joined
 }
 
-// shownTypes are the namespaces that a filesystem shows: procfs, sysfs, mqueue.
+// shownTypes are the types of namespaces that a procfs, sysfs or mqueue shows.
 const shownTypes = unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWIPC
 
-// deniesSetgroups says whether setgroups(2) is denied in the container's user namespace, as it is in all that are made
-// below one that denies it (user_namespaces(7)).
+// deniesSetgroups reports whether setgroups(2) is denied in the container's user namespace. A namespace below one that denies it denies
+// it as well (user_namespaces(7)).
 func (c *Container) deniesSetgroups() bool {
 	if !c.facts.InitialUserNS() && c.facts.DeniesSetgroups("/proc/self") {
 		return true

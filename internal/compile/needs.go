@@ -16,7 +16,7 @@ type Need struct {
 	Feature *host.Feature
 }
 
-// Needs returns what a config needs of the kernel beyond what every container does.
+// Needs returns the features of the kernel that a config needs, without those that every container needs.
 func Needs(s *specs.Spec) []Need {
 	var list []Need
 	add := func(field string, f *host.Feature, needed bool) {

@@ -17,7 +17,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// names adds what belongs to the UTS and other namespaces.
+// names adds the steps for the host name, the domain name and sysctls, which belong to namespaces.
 func (c *Container) names() {
 	p, s := c.Plan, c.Config
 	if s.Hostname != "" {
@@ -95,7 +95,7 @@ func (c *Container) process(userns, lifted bool) error {
 	return describeFilter(c.Plan, s)
 }
 
-// memoryPolicy is that of every process in the container, those of exec, too.
+// memoryPolicy adds the step for linux.memoryPolicy. Every process of the container gets that policy, also those of exec.
 func memoryPolicy(to *plan.Plan, m *specs.LinuxMemoryPolicy) error {
 	if m == nil {
 		return nil
@@ -108,7 +108,7 @@ func memoryPolicy(to *plan.Plan, m *specs.LinuxMemoryPolicy) error {
 	return nil
 }
 
-// personality is that of every process in the container, those of exec, too.
+// personality adds the step for linux.personality. Every process of the container gets that personality, also those of exec.
 func personality(to *plan.Plan, p *specs.LinuxPersonality) error {
 	if p == nil {
 		return nil
@@ -128,9 +128,9 @@ func personality(to *plan.Plan, p *specs.LinuxPersonality) error {
 	return nil
 }
 
-// grantable returns the capabilities that davit can give to a process: in a user
-// namespace all, else its own. What the config asks for besides is left
-// out with a warning, as config.md "process.capabilities" wants it: missing has the names.
+// grantable returns the capabilities that davit can give to a process: all of them in a user namespace, otherwise those that davit has.
+// missing has the names of others that the config asks for. They are left out with a warning, as config.md
+// "process.capabilities" demands.
 func grantable(p *specs.Process, facts *host.Facts, userns bool) (caps uint64, missing string) {
 	if userns || p == nil || p.Capabilities == nil {
 		return ^uint64(0), ""
@@ -144,7 +144,7 @@ func grantable(p *specs.Process, facts *host.Facts, userns bool) (caps uint64, m
 	return have, strings.Join(names, ", ")
 }
 
-// cannotGrant is the warning for capabilities that are left out.
+// cannotGrant returns the warning for capabilities that are left out.
 const cannotGrant = "davit cannot grant %s, which it does not have (CapEff in /proc/self/status): left out"
 
 // homeInBundle returns the home directory of the process's user as the

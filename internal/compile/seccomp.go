@@ -60,7 +60,7 @@ func rawFilter(s *specs.Spec) (*process.Filter, error) {
 	return f, err
 }
 
-// filterOf returns what is known of linux.seccomp's filter before it is compiled, nil if there is none.
+// filterOf describes the filter of linux.seccomp before it is compiled. It returns nil if the config has none.
 func filterOf(s *specs.Spec) (*process.Filter, error) {
 	if f, err := rawFilter(s); f != nil || err != nil {
 		return f, err
@@ -72,7 +72,7 @@ func filterOf(s *specs.Spec) (*process.Filter, error) {
 	return &process.Filter{Flags: flags, Notify: notify}, err
 }
 
-// describeFilter tells in each step that loads the filter what the filter will be.
+// describeFilter writes a description of the filter to each step that loads it, for explain.
 func describeFilter(p *plan.Plan, s *specs.Spec) error {
 	for i := range p.Steps {
 		if f, is := p.Steps[i].Step.(plan.Seccomp); is && f.Program == "" {

@@ -52,7 +52,7 @@ func seccompState(s *specs.Spec, state string) string {
 	return string(e.Bytes())
 }
 
-// State is what a hook of the container reads.
+// State returns the JSON that a hook of the container reads from stdin.
 func (c *Container) State(status specs.ContainerState, pid string) string {
 	return StateJSON(c.ID, c.Bundle, c.Config.Annotations, status, pid)
 }

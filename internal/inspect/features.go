@@ -10,8 +10,8 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go/features"
 )
 
-// Features is what this build of davit knows, whatever the host has (features.md).
-// Each line asks the code that would carry the thing out, where there is one to ask.
+// Features returns the features that this build of davit knows, whatever the host has (features.md). Where possible each value comes
+// from the code that implements the feature.
 func Features(version, commit string) *features.Features {
 	f := &features.Features{
 		OCIVersionMin: "1.0.0",

@@ -19,14 +19,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Drift is something that a running container has otherwise than its config asks.
+// Drift is one difference between a running container and its config.
 type Drift struct {
 	Field string // of config.json
 	Want  string
 	Have  string
 }
 
-// verification compares one process with the config, by what /proc says of it.
+// verification compares one process with the config. It reads /proc.
 type verification struct {
 	c      *store.Entry
 	spec   *specs.Spec
@@ -37,8 +37,8 @@ type verification struct {
 	drifts []Drift
 }
 
-// verify compares a container's first process and its cgroups with its config. It fails with store.ErrNotRunning if there is no such
-// process any more, and with the entry's own error if that is Broken.
+// Verify compares a container's first process and its cgroups with its config, and returns the differences. It fails with
+// store.ErrNotRunning if the process has ended, and with c.Broken if the state could not be read.
 func Verify(c *store.Entry) ([]Drift, error) {
 	if c.Broken != nil {
 		return nil, c.Broken
@@ -223,8 +223,8 @@ func (v *verification) isLink(p string) bool {
 	return unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFLNK
 }
 
-// mount checks one entry of mounts: that it is there, of its type, with the
-// restrictions that it asks for.
+// mount checks one entry of mounts: that something is mounted there, that it has the right type, and that it has the restrictions
+// for which the config asks.
 func (v *verification) mount(field string, m *specs.Mount, at string, table map[string]mountpoint) {
 	have, ok := table[at]
 	if !ok {
@@ -251,7 +251,7 @@ func (v *verification) mount(field string, m *specs.Mount, at string, table map[
 	v.expect(field+".type", kind, have.fstype)
 }
 
-// covered checks a masked or read-only path, if the container has it, and returns where that leads.
+// covered checks a masked or read-only path, if it exists in the container, and returns the path to which it leads.
 func (v *verification) covered(field, p, what string, table map[string]mountpoint, ok func(mountpoint) bool) (at string) {
 	at, found := v.resolve(p, false)
 	if m, there := table[at]; found && (!there || !ok(m)) {
@@ -281,8 +281,7 @@ func (v *verification) identity() error {
 	return nil
 }
 
-// capabilities checks the sets: those of root come from the bounding set at an
-// exec, capabilities(7).
+// capabilities checks the capability sets. An exec gives root those of the bounding set (capabilities(7)).
 func (v *verification) capabilities() error {
 	sets, bounding := process.Capabilities(v.spec.Process.Capabilities, ^uint64(0))
 	if v.spec.Process.User.UID == 0 {
