@@ -6,7 +6,7 @@
 # make test-conformance, make test-engines
 #               runtime-tools' programs (QUICK=1: not in a virtual machine, too); real engines; beside runc and crun
 # make test-vm  what only virtual machines can show: all cgroup v2 controllers, other kernels,
-#               systemd (KERNELS=bookworm: with that one alone, as .ci/run does)
+#               systemd (KERNELS=bookworm: with that one alone, as .ci/run does); ARCH=arm64 emulates that machine
 # make test-criu
 #               checkpoint and restore: all moments of a kill; pre-dumps and lazy pages in a virtual machine
 # make test-plain
@@ -200,12 +200,18 @@ else
 endif
 
 # What this host cannot show: each kernel with all cgroup v2 controllers, then systemd as pid 1. UPDATE=1 writes docs/kernels.md.
+# ARCH=arm64: on that machine, emulated.
 KERNELS ?= bookworm trixie sid
 test-vm:
+ifneq ($(ARCH),)
+	@tests/deps build cross test vm machines
+	@tests/vm/machines $(ARCH)
+else
 	@tests/deps build test vm
 	@$(MAKE) --no-print-directory all
 	$(call say,TEST,$(KERNELS))
 	@tests/vm/all $(KERNELS)
+endif
 
 # Each system call of davit and its stage fails once, davit is killed before each; CYCLES lives of containers. Both write their
 # figures to docs/reliability.md, and take their time (an hour).
