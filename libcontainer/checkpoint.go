@@ -83,6 +83,7 @@ func (c *Container) dump(o *CheckpointOptions, s *specs.Spec, i *images, paused 
 	}
 	r.Pid, r.Root, r.ConfigFile = new(int32(c.Pid)), new(c.Rootfs), criuConfig(c.Annotations)
 	r.LeaveRunning = new(o.LeaveRunning)
+	keepCgroupNamespace(r, s)
 	if err := saveOwnCgroups(r, c.Pid, c.Cgroup.Dirs); err != nil {
 		return err
 	}

@@ -58,6 +58,16 @@ func cgroupMode(name string) (mode rpc.CriuCgMode, ok bool) {
 	return 0, false
 }
 
+// keepCgroupNamespace makes soft of the mode ignore for a container with a cgroup namespace of its own, which CRIU saves and makes
+// again with the cgroups alone: without it the container would see the host's. What soft does more stays below the container's own
+// cgroup, whose limits it leaves alone, since davit has made it.
+func keepCgroupNamespace(r *rpc.CriuOpts, s *specs.Spec) {
+	own := slices.ContainsFunc(s.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.CgroupNamespace && n.Path == "" })
+	if m := r.ManageCgroupsMode; own && m != nil && *m == rpc.CriuCgMode_IGNORE {
+		r.ManageCgroupsMode = new(rpc.CriuCgMode_SOFT)
+	}
+}
+
 // saveOwnCgroups has CRIU save only those hierarchies in which the container has a cgroup of its own: of each it saves the process's
 // cgroup with all that is below it, and restore makes that again. Where davit made no cgroup (hierarchies of cgroup v1 beside a
 // pure view of v2, rootless without delegation) it would be the host's. dirs are the container's cgroups (cgroups.State).

@@ -189,6 +189,7 @@ func (r *restoration) request() (*rpc.CriuOpts, inherited, error) {
 	if err != nil {
 		return nil, files, err
 	}
+	keepCgroupNamespace(q, r.Spec)
 	q.RstSibling, q.ConfigFile = new(true), criuConfig(r.Spec.Annotations)
 	if r.o.LSMProfile != "" {
 		q.LsmProfile = &r.o.LSMProfile

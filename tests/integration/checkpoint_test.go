@@ -194,6 +194,19 @@ func TestCheckpoint(t *testing.T) {
 	}
 }
 
+// With --manage-cgroups-mode ignore, too, the container sees its own cgroup alone.
+func TestCheckpointIgnoresCgroups(t *testing.T) {
+	s := newSaved(t)
+	s.davit("run", "--detach", s.id)
+	n := s.count(3)
+	before := s.looks()
+	s.checkpoint("--manage-cgroups-mode", "ignore")
+	s.restore("--manage-cgroups-mode", "ignore")
+	s.count(n)
+	s.sameLooks(before)
+	s.davit("delete", "--force", s.id)
+}
+
 // Cgroups that are not the container's own, here of a hierarchy in which davit made none, are neither saved nor made again.
 func TestCheckpointLeavesOtherCgroups(t *testing.T) {
 	if !isUnified() {
