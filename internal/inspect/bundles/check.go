@@ -45,7 +45,7 @@ type examination struct {
 
 // Check reports all that is wrong with a bundle, and whether this host can run it. raw is its config.json, given what that was
 // decoded to, and err why that failed. Check makes nothing, and takes the steps of create up to where that begins to make something,
-// so that the two agree. What depends on the host is only looked at in a config that is valid.
+// so that the two agree. Of a config that has errors, the parts without one are looked at.
 func Check(st store.Store, lg log.Logger, o compile.Options, raw []byte, given *specs.Spec, err error) []Finding {
 	e := &examination{options: o, store: st, log: lg, facts: host.Host()}
 	for _, n := range config.Notes(raw) {
@@ -62,7 +62,8 @@ func Check(st store.Store, lg log.Logger, o compile.Options, raw []byte, given *
 		return e.findings
 	}
 	e.spec = given
-	problems, warnings := config.Check(given, config.Options{Start: true, Rootless: e.facts.UID() != 0, SystemdCgroup: o.SystemdCgroup})
+	options := config.Options{Start: true, Rootless: e.facts.UID() != 0, SystemdCgroup: o.SystemdCgroup}
+	problems, warnings := config.Check(given, options)
 	for _, p := range problems {
 		e.findings = append(e.findings, Finding{Field: p.Field, Message: p.Message(), Hint: p.Hint})
 	}
@@ -75,10 +76,27 @@ func Check(st store.Store, lg log.Logger, o compile.Options, raw []byte, given *
 	e.features()
 	e.host()
 	if len(problems) > 0 {
+		return e.rest(options)
+	}
+	e.compile()
+	return e.findings
+}
+
+// rest looks whether this host can run what is right in a config that has errors, and says what it left out for them.
+func (e *examination) rest(options config.Options) []Finding {
+	sound, left := config.Sound(e.spec, options)
+	if sound == nil {
 		e.incomplete("whether this host can run the rest (cgroups, namespaces, sources of mounts, the filter) was not looked at, because of the errors above")
 		return e.findings
 	}
+	known := len(e.findings)
+	e.spec = sound
 	e.compile()
+	// What stands in for the parts that are left out is not the config's.
+	e.findings = append(e.findings[:known], slices.DeleteFunc(e.findings[known:], func(f Finding) bool {
+		return slices.ContainsFunc(left, func(part string) bool { return strings.HasPrefix(f.Field, part) })
+	})...)
+	e.incomplete("whether this host can run " + strings.Join(left, ", ") + " was not looked at, because of the errors above")
 	return e.findings
 }
 
@@ -119,9 +137,8 @@ func (e *examination) compile() {
 	if e.spec.Process != nil && e.spec.Process.Terminal && e.options.ConsoleSocket == "" {
 		e.options.ConsoleSocket = "/dev/null" // somebody will take it
 	}
-	c, err := launch.Prepare(e.store, e.spec, e.options, e.facts)
-	if err != nil {
-		e.failAll(err)
+	c := e.compileSome()
+	if c == nil {
 		return
 	}
 	defer c.Cgroups.Close()
@@ -132,10 +149,9 @@ func (e *examination) compile() {
 	}
 	if err := c.FillFilter("", e.log); err != nil { // it keeps nothing in the cache
 		e.fail("", err)
-		return
 	}
 	for _, step := range c.Plan.Steps {
-		if f, is := step.Step.(plan.Seccomp); is && seccomp.Of(f.Program, unix.SYS_EXIT_GROUP).Refused() {
+		if f, is := step.Step.(plan.Seccomp); is && len(f.Program) > 0 && seccomp.Of(f.Program, unix.SYS_EXIT_GROUP).Refused() {
 			e.warn("linux.seccomp", "forbids exit_group: a program can only end by a signal")
 		}
 	}
@@ -160,6 +176,25 @@ func (e *examination) compile() {
 			e.fail(c.Plan.Descriptors[i].Field, err)
 		}
 	}
+}
+
+// compileSome compiles the config without the parts that this host cannot have, after it has said so of each; nil if
+// that cannot be told from the errors.
+func (e *examination) compileSome() *launch.Prepared {
+	for range 8 {
+		c, err := launch.Prepare(e.store, e.spec, e.options, e.facts)
+		if err == nil {
+			return c
+		}
+		e.failAll(err)
+		for _, one := range fault.All(err) {
+			var part string
+			if e.spec, part = config.Without(e.spec, one.Field); part == "" {
+				return nil
+			}
+		}
+	}
+	return nil
 }
 
 // source looks for what the stage would copy.
