@@ -245,7 +245,7 @@ test-gorunc:
 	@tests/deps build test peers
 	@$(MAKE) --no-print-directory all
 	$(call say,TEST,go-runc)
-	$(Q)cd tests/gorunc && DAVIT=$(CURDIR)/bin/davit $(GO) test -count=1 -timeout 3m -v .
+	$(Q)criu=$$(tests/peers/native "$$(tests/peers/root criu)" criu) && cd tests/gorunc && PATH=$$criu:$$PATH DAVIT=$(CURDIR)/bin/davit $(GO) test -count=1 -timeout 3m -v .
 
 # Flags and outputs beside runc's and crun's, written to docs/verbs.md; fails if a flag of runc's is missing without a reason.
 verbs:

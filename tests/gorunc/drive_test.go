@@ -269,8 +269,9 @@ func (d *driver) end(bundle string) {
 	d.note("Delete, again", d.Delete(d.ctx, id, nil), "done")
 	d.note("Delete, again, by force", d.Delete(d.ctx, id, &runc.DeleteOpts{Force: true}), "done")
 	d.note("Kill, no such container", d.Kill(d.ctx, id, 9, nil), "done")
-	status, err := d.Restore(d.ctx, id, bundle, &runc.RestoreOpts{CheckpointOpts: runc.CheckpointOpts{ImagePath: filepath.Join(d.dir, "image")}})
-	d.note("Restore", d.logged(err), "%d", status)
+	status, err := d.Restore(d.ctx, id, bundle, &runc.RestoreOpts{Detach: true, CheckpointOpts: runc.CheckpointOpts{ImagePath: filepath.Join(d.dir, "image")}})
+	d.note("Restore, detached", d.logged(err), "%d", status)
+	must(d.T, d.Delete(d.ctx, id, &runc.DeleteOpts{Force: true}))
 }
 
 // stopped waits for a container's end.
