@@ -147,6 +147,9 @@ func tryVerbs(t *testing.T, kind *adoptKind, root, maker string) string {
 		if reason == "" {
 			t.Fatalf("%s makes none: %v: %s", maker, err, out)
 		}
+		for _, dir := range a.groups() { // which crun leaves then
+			os.Remove(dir)
+		}
 		return " " + reason + " |" + strings.Repeat(" |", len(adoptVerbs)-1)
 	}
 	var row strings.Builder
@@ -189,6 +192,7 @@ func (a *adopted) peer(args ...string) (string, error) {
 // made has the maker make c1.
 func (a *adopted) made() (string, error) {
 	a.group = subtree + "/c1"
+	a.edit("ociVersion=1.0.2") // older crun takes no newer one
 	a.edit(a.kind.edits...)
 	if a.kind.prepare != nil && a.pid == 0 {
 		a.kind.prepare(a)
@@ -441,6 +445,13 @@ func (a *adopted) force() error {
 	return a.gone("stopped\nstopped\n")
 }
 
+// groups are the container's cgroups that are there.
+func (a *adopted) groups() []string {
+	v1, _ := filepath.Glob("/sys/fs/cgroup/*" + a.group)
+	v2, _ := filepath.Glob("/sys/fs/cgroup" + a.group)
+	return append(v1, v2...)
+}
+
 // gone looks whether all that the container had is gone, and whether its poststop hook ran once.
 func (a *adopted) gone(hooks string) error {
 	if _, err := os.Stat(filepath.Join(a.root, "c1")); !os.IsNotExist(err) {
@@ -449,9 +460,7 @@ func (a *adopted) gone(hooks string) error {
 	if have, _ := os.ReadFile(filepath.Join(a.work, "hook")); string(have) != hooks {
 		return fmt.Errorf("the poststop hook left %q, not %q", have, hooks)
 	}
-	left, _ := filepath.Glob("/sys/fs/cgroup/*" + a.group)
-	more, _ := filepath.Glob("/sys/fs/cgroup" + a.group)
-	if left = append(left, more...); len(left) > 0 {
+	if left := a.groups(); len(left) > 0 {
 		return fmt.Errorf("cgroups: %q", left)
 	}
 	if a.unit != "" {
