@@ -6,7 +6,7 @@ import (
 	"text/tabwriter"
 
 	"davit/internal/cli"
-	"davit/internal/inspect"
+	"davit/internal/inspect/running"
 	"davit/internal/jsonx"
 	"davit/internal/show"
 )
@@ -48,7 +48,7 @@ example:
 	}
 }
 
-func printDrifts(drifts []inspect.Drift, format string) error {
+func printDrifts(drifts []running.Drift, format string) error {
 	if format == "json" {
 		var e jsonx.Encoder
 		e.Array()

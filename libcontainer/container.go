@@ -1,8 +1,8 @@
 package libcontainer
 
 import (
-	"davit/internal/inspect"
 	"davit/internal/inspect/bundles"
+	"davit/internal/inspect/running"
 	"davit/internal/store"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -120,9 +120,9 @@ func (rt *Runtime) Check(o CreateOptions) ([]Finding, error) {
 }
 
 // Drift is one difference between a running container and its config.
-type Drift = inspect.Drift
+type Drift = running.Drift
 
 // Verify compares the container's first process and its cgroups with the config, and returns the differences. It looks at namespaces,
 // mounts, masked and read-only paths, cgroup limits, user, capabilities, seccomp, the LSM label and resource limits. It
 // fails with [ErrNotRunning] if the container has no process.
-func (c *Container) Verify() ([]Drift, error) { return inspect.Verify(c.entry) }
+func (c *Container) Verify() ([]Drift, error) { return running.Verify(c.entry) }

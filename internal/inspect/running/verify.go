@@ -1,4 +1,5 @@
-package inspect
+// Package running compares running containers with their configs.
+package running
 
 import (
 	"fmt"
