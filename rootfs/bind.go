@@ -19,10 +19,7 @@ func (c *Root) bind(field string, m *specs.Mount, target string, o options) erro
 	case m.Source == "":
 		return fmt.Errorf("source: missing; a bind mount needs one")
 	}
-	from := m.Source
-	if !path.IsAbs(from) {
-		from = path.Join(c.Bundle, from) // config.md, "Mounts"
-	}
+	from := OnHost(m.Source, c.Bundle)
 	if o.copyLink {
 		if link, is, err := c.link(from); err != nil {
 			return err
@@ -81,12 +78,12 @@ func (c *Root) bindSource(field string, m *specs.Mount, o options, step *plan.Bi
 	if c.inState {
 		named = field
 	}
-	if c.byStage() {
+	if c.byStage() && !(c.gathers() && c.inState) { // that directory is the host's root's alone
 		step.Tree = c.source(named, plan.Source{Path: step.Source, Recursive: o.recursive, Link: o.sourceLink})
 		if step.Propagation == unix.MS_SLAVE && o.propagation == 0 && !c.ByPath { // it is one
 			step.Propagation = 0
 		}
-		if o.recursive && c.Enters {
+		if o.recursive && c.Enters && !c.gathers() {
 			step.How, c.again = step.How|plan.BindAgain, true
 		}
 		return nil
@@ -113,8 +110,8 @@ func (c *Root) tree(field string, step *plan.Bind, o options) plan.Descriptor {
 // mappedSource adds a descriptor for a tree that the parent copies and gives id mappings, before the container's first mount.
 func (c *Root) mappedSource(field string, m *specs.Mount, o options, step *plan.Bind) error {
 	tree := c.tree(field, step, o)
-	tree.MapsAll, tree.Apart = o.ridmap, c.Enters
-	tree.Within = c.Within || c.New&unix.CLONE_NEWNS != 0 && !c.sharedRoot() && !c.Enters
+	tree.MapsAll, tree.Apart = o.ridmap, c.Enters && !c.gathers()
+	tree.Within = c.Within && !c.Enters || c.New&unix.CLONE_NEWNS != 0 && !c.sharedRoot() && !c.Enters
 	var err error
 	if tree.Maps, err = c.idmap(m, o); err != nil {
 		return err
@@ -130,6 +127,9 @@ func (c *Root) mappedSource(field string, m *specs.Mount, o options, step *plan.
 	}
 	step.Source = ""
 	step.Tree = c.plan.Open(tree)
+	if c.gathers() {
+		step.Tree = c.addCopy(field, tree.Path, plan.Copy{From: c.gather(tree.Field, tree.Path, step.Tree), Path: "/", Recursive: o.recursive})
+	}
 	return nil
 }
 

@@ -85,6 +85,6 @@ func (c *Root) bindCgroup(field, dir, target string, o options) error {
 	byPath := *c
 	byPath.ByPath, o.noFollow, o.flagged = true, true, false
 	err := byPath.bind(field, &specs.Mount{Source: dir}, target, o)
-	c.sources, c.again = byPath.sources, byPath.again
+	c.sources, c.again, c.gathered = byPath.sources, byPath.again, byPath.gathered
 	return err
 }

@@ -114,7 +114,7 @@ func (c *Root) device(field string, d specs.LinuxDevice) {
 		}
 		if node, ok := c.ownNode(field, &d, mode, rdev); ok {
 			step.Tree, step.Set = node, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC
-		} else if c.ByPath {
+		} else if c.ByPath || c.gathers() {
 			step.Tree = c.source(field, plan.Source{Path: d.Path})
 		} else {
 			step.Tree = c.plan.Open(plan.Descriptor{Kind: plan.Tree, Path: d.Path, Field: field, Within: c.Within})

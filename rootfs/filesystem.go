@@ -182,7 +182,15 @@ func (c *Root) makeFirst(field string, step *plan.Mount, data string) {
 		first.Options = append(first.Options, c.contextType()+"="+c.spec.Linux.MountLabel) // fsconfig(2) takes it without quotes
 	}
 	first.Tree = c.plan.Open(plan.Descriptor{Kind: plan.Own, Path: step.Target, Field: field})
-	c.sources = append(c.sources, plan.Entry{Field: field, Step: first})
+	revealing := step.Type == "proc" || step.Type == "sysfs"
+	if c.gathers() && revealing {
+		first.Within = c.gatherOnce(field, HostPath(step.Type))
+	}
+	if c.gathers() && !revealing { // the user namespace does not own the host's mount namespace
+		c.plan.Add(field, first)
+	} else {
+		c.sources = append(c.sources, plan.Entry{Field: field, Step: first})
+	}
 	step.Tree, step.Source, step.Data, step.Flags = first.Tree, "", "", 0
 }
 

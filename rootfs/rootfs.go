@@ -41,6 +41,9 @@ type Options struct {
 	Enters bool
 	// MakesNodes: the parent can make devices for the container's own user namespace, whose mappings the config has.
 	MakesNodes bool
+	// Locate returns where a file of the host is: its directory, without symbolic links, and its name; for a directory "". It is
+	// called if Enters and Within.
+	Locate func(path string, link bool) (dir, name string)
 	// SameDir reports whether two paths of the host lead to the same directory; nil if the host is not to be asked.
 	SameDir func(a, b string) bool
 	// ReadLink returns the text of a symbolic link of the host, or that a path leads to none; nil if the host is not to be asked.
@@ -81,6 +84,10 @@ type Root struct {
 	hostSys bool
 	inState bool // the mount that is compiled is Options.State
 	again   bool // a step has BindAgain
+	// gathered are the steps Gather, namespaces what they make, by directory.
+	gathered   []plan.Entry
+	namespaces map[string]plan.FD
+	null       plan.FD // the null device that masks files
 	// sources are what the stage opens of the host, before the step that attaches the root filesystem.
 	sources []plan.Entry
 }
@@ -121,6 +128,9 @@ func (c *Root) Mounts() error {
 	}
 	if err := c.devices(); err != nil {
 		return err
+	}
+	if c.gathers() && c.spec.Linux != nil && len(c.spec.Linux.MaskedPaths) > 0 {
+		c.null = c.source("linux.maskedPaths", plan.Source{Path: "/dev/null", Set: hostsNode})
 	}
 	c.openFirst()
 	if c.hooked() {
@@ -165,8 +175,8 @@ func (c *Root) Finish() {
 				p.Add(field, plan.ReadOnly{Path: path})
 			}
 		})
-		masks := plan.NoFD
-		if len(s.Linux.MaskedPaths) > 0 {
+		masks := c.null
+		if masks == plan.NoFD && len(s.Linux.MaskedPaths) > 0 {
 			e := c.opened("linux.maskedPaths", plan.Source{Path: "/dev/null", Set: hostsNode})
 			p.Steps = slices.Insert(p.Steps, rootStep(p), e)
 			masks = e.Step.(plan.Source).Tree
@@ -229,6 +239,9 @@ func rootStep(p *plan.Plan) int {
 
 // source has the stage open one of many sources: openFirst puts them all in place.
 func (c *Root) source(field string, s plan.Source) plan.FD {
+	if c.gathers() {
+		return c.copied(field, s)
+	}
 	e := c.opened(field, s)
 	c.sources = append(c.sources, e)
 	return e.Step.(plan.Source).Tree
@@ -237,7 +250,7 @@ func (c *Root) source(field string, s plan.Source) plan.FD {
 // openFirst has all of the host that the container gets opened once "/" is a slave, so that nothing is shared with the host
 // or unbindable any more, and before the first mount: by the parent what only that can open, and by the stage the rest.
 func (c *Root) openFirst() {
-	first := c.sources
+	first := append(c.gathered, c.sources...)
 	if slices.ContainsFunc(c.plan.Descriptors, func(d plan.Descriptor) bool { return d.Within }) {
 		first = append([]plan.Entry{{Step: plan.Sync{Phase: plan.Sources}}}, first...)
 	}
@@ -252,7 +265,7 @@ func (c *Root) openFirst() {
 // byStage reports whether the stage copies mounts of the host itself, which costs least. It does so in a mount namespace
 // of its own, in which nothing is shared with the host or unbindable any more.
 func (c *Root) byStage() bool {
-	return c.ByPath || c.New&unix.CLONE_NEWNS != 0 && !c.Within && !c.sharedRoot()
+	return c.ByPath || c.gathers() || c.New&unix.CLONE_NEWNS != 0 && !c.Within && !c.sharedRoot()
 }
 
 // ReadOnly reports whether the root filesystem becomes read-only: root.readonly says so, or "/" is one of
@@ -316,7 +329,11 @@ func (c *Root) root() error {
 		}
 	}
 	if c.Enters {
-		c.plan.Add("root.path", plan.Enter{Path: where, Propagation: step.Propagation})
+		enter := plan.Enter{Path: where, Propagation: step.Propagation}
+		if c.gathers() {
+			enter.Tree = c.gather("root.path", where, c.plan.Open(plan.Descriptor{Kind: plan.Path, Path: where, Field: "root.path"}))
+		}
+		c.plan.Add("root.path", enter)
 		return nil
 	}
 	if !c.byStage() {

@@ -228,7 +228,7 @@ func (c *Container) Compile(cgroup cgroups.State, hierarchies []cgroups.Hierarch
 	facts := c.facts
 	userns := c.enter()
 	mounts := rootfs.Options{
-		Bundle: c.Bundle, New: c.New, Owned: c.owned, Foreign: c.foreign, Own: c.own, UserNS: c.userns, UserNamespace: userns || !facts.InitialUserNS(), ByPath: c.byPath, Within: userns && c.New&unix.CLONE_NEWNS != 0 && !c.byPath, Enters: c.enters, NoPivot: c.NoPivot, SameDir: facts.SameDir, ReadLink: facts.ReadLink,
+		Bundle: c.Bundle, New: c.New, Owned: c.owned, Foreign: c.foreign, Own: c.own, UserNS: c.userns, UserNamespace: userns || !facts.InitialUserNS(), ByPath: c.byPath, Within: userns && c.New&unix.CLONE_NEWNS != 0 && !c.byPath, Enters: c.enters, NoPivot: c.NoPivot, SameDir: facts.SameDir, ReadLink: facts.ReadLink, Locate: facts.Locate,
 		MakesNodes: c.New&unix.CLONE_NEWUSER != 0 && !c.byPath && facts.InitialUserNS() && facts.Caps()&(1<<unix.CAP_MKNOD) != 0,
 		Cgroups2:   facts.Cgroup() == host.Unified, HostCgroup2: hostCgroup2(facts), JoinedCgroup: c.joinsCgroup(), Hierarchies: hierarchies,
 		MountLabel: c.Config.Linux.MountLabel != "" && facts.SELinux(), ContextType: c.Config.Annotations[config.AnnotationContextType],

@@ -56,6 +56,7 @@ func TestGoldenPlans(t *testing.T) {
 		{name: "default-run", config: noTerminal, facts: root2, cgroup: cgroup2, change: func(o *Options) { o.Run, o.NoPivot, o.NoNewKeyring, o.PreserveFDs = true, true, true, 2 }},
 		{name: "default-enter", config: config.Default, facts: root2new, cgroup: cgroup2},
 		{name: "pod-container-enter", config: podContainer, facts: root2new, cgroup: cgroup2},
+		{name: "user-namespace-enter", config: userNamespaced, facts: root2new, cgroup: cgroup2},
 		{name: "rootless", config: rootless, facts: user2, cgroup: noCgroup},
 		{name: "pod-container", config: podContainer, facts: root2, cgroup: cgroup2},
 		{name: "pod-container-v1", config: podContainer, facts: root1, cgroup: cgroup1},

@@ -63,11 +63,18 @@ func (c *Container) enter() (userns bool) {
 
 // entersTree reports whether the stage makes the container's mount namespace of its root filesystem alone (step Enter). If not it
 // begins with a copy of the host's mounts, of which it lets go: on older kernels, where the config needs them for longer,
-// and where the kernel has to lock mounts that another user namespace gets.
+// and for a davit that is in a user namespace or lacks capabilities.
 func (c *Container) entersTree(userns bool) bool {
 	const caps = 1<<unix.CAP_SYS_ADMIN | 1<<unix.CAP_SYS_CHROOT // setns(2) wants both
-	return rootfs.NeedsHost(c.Config, c.New) == "" && !userns && c.facts.InitialUserNS() && c.facts.Caps()&caps == caps &&
-		c.facts.Have(host.TreeNamespace) == nil
+	if rootfs.NeedsHost(c.Config, c.New) != "" || !c.facts.InitialUserNS() || c.facts.Caps()&caps != caps {
+		return false
+	}
+	if userns { // the kernel makes no namespace of a file, and mappings are given to a tree before that
+		return c.facts.Have(host.LockedTree) == nil && !slices.ContainsFunc(c.Config.Mounts, func(m specs.Mount) bool {
+			return rootfs.Mapped(&m) && !c.facts.IsDir(rootfs.OnHost(m.Source, c.Bundle))
+		})
+	}
+	return c.facts.Have(host.TreeNamespace) == nil
 }
 
 // joins adds the steps that join namespaces. A user namespace owns those after it; the others need privileges that it

@@ -106,6 +106,14 @@ func hintStep(step plan.Step, e *fault.Error, errno unix.Errno) string {
 		case errno == unix.EINVAL && !s.Recursive:
 			return hintRecursive
 		}
+	case plan.Copy:
+		if errno == unix.EINVAL && !s.Recursive {
+			return hintRecursive
+		}
+	case plan.Gather:
+		if errno == unix.ENOTDIR && e.Field == "root.path" {
+			return "the root filesystem must be a directory"
+		}
 	case plan.Bind:
 		if hint := hintBind(s, e, errno); hint != "" {
 			return hint

@@ -101,6 +101,10 @@ func subject(s plan.Step) string {
 		return fmt.Sprintf("%s, bind of %s", s.Target, s.Source)
 	case plan.Source:
 		return "source " + s.Path
+	case plan.Copy:
+		return "source " + s.Source
+	case plan.Gather:
+		return "source " + s.Path
 	case plan.Device:
 		return s.Path
 	case plan.Sysctl:

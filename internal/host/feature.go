@@ -34,15 +34,17 @@ var (
 	WeightedInterleaving = &Feature{11, "weighted interleaving of memory", "MPOL_WEIGHTED_INTERLEAVE", Version{6, 9}, nil}
 	// Linux 7.0 has it, too, but also makes namespaces of files.
 	TreeNamespace = &Feature{12, "mount namespaces of a directory tree", "OPEN_TREE_NAMESPACE", Version{7, 1}, probeTreeNamespace}
+	// Before, a user namespace could uncover what is covered on the host.
+	LockedTree = &Feature{13, "mount namespaces of a directory tree in user namespaces", "OPEN_TREE_NAMESPACE of Linux 7.2.11", Version{7, 2}, probeLockedTree}
 )
 
-const featureCount = 13
+const featureCount = 14
 
 // Features returns all features, for reports.
 func Features() []*Feature {
 	return []*Feature{
 		SeccompNotify, OpenTree, Pidfd, Openat2, TimeNamespace, CloseRange, MountSetattr, IDMappedMounts,
-		CPUBurst, CPUIdle, SeccompWaitKillable, WeightedInterleaving, TreeNamespace,
+		CPUBurst, CPUIdle, SeccompWaitKillable, WeightedInterleaving, TreeNamespace, LockedTree,
 	}
 }
 

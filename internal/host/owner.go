@@ -3,6 +3,7 @@ package host
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -80,4 +81,41 @@ func (f *Facts) ReadLink(path string) (text string, is bool, err error) {
 		return "", false, nil
 	}
 	return text, err == nil, err
+}
+
+// Locate returns where a file of the host is: its directory, without symbolic links on the way, and its name. For a directory, and
+// what cannot be found, name is "". A link at the end of path is followed unless link is true.
+func (f *Facts) Locate(path string, link bool) (dir, name string) {
+	if f.told != nil {
+		if dir, name := filepath.Split(path); dir == "/dev/" {
+			return "/dev", name
+		}
+		return path, ""
+	}
+	var st unix.Stat_t
+	stat := unix.Stat
+	if link {
+		stat = unix.Lstat
+	}
+	if stat(path, &st) != nil || st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		return path, ""
+	}
+	found, last := path, ""
+	if link {
+		found, last = filepath.Split(filepath.Clean(path))
+	}
+	found, err := filepath.EvalSymlinks(found)
+	if err != nil {
+		return path, ""
+	}
+	if dir, name = filepath.Split(filepath.Join(found, last)); name == "" {
+		return path, ""
+	}
+	return filepath.Clean(dir), name
+}
+
+// IsDir says whether a path of the host leads to a directory, or to nothing.
+func (f *Facts) IsDir(path string) bool {
+	_, name := f.Locate(path, false)
+	return name == ""
 }

@@ -95,3 +95,35 @@ func probeTreeNamespace() error {
 	}
 	return absent(err)
 }
+
+// probeLockedTree goes by the version: the fix shows only to a process in a user namespace, with mounts to try it on.
+func probeLockedTree() error {
+	if err := probeTreeNamespace(); err != nil {
+		return err
+	}
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return err
+	}
+	v := parseRelease(u.Release[:])
+	if (v == Version{7, 2}) && patchLevel(u.Release[:]) < 11 {
+		return unix.EOPNOTSUPP
+	}
+	return nil
+}
+
+// patchLevel is the third number of a release such as 7.2.13+deb14-amd64, 0 without one.
+func patchLevel(release []byte) int {
+	n, dots := 0, 0
+	for _, c := range release {
+		switch {
+		case c == '.':
+			dots++
+		case c < '0' || c > '9':
+			return n
+		case dots == 2:
+			n = n*10 + int(c-'0')
+		}
+	}
+	return n
+}

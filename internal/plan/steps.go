@@ -63,11 +63,32 @@ type Source struct {
 	Propagation uint64 `plan:"mountFlags"`
 }
 
+// Gather makes a mount namespace of a directory of the host and all that is mounted below it, at Tree, a descriptor of kind Own.
+// It is for a container in a user namespace: the namespace belongs to that, so that its mounts are slaves of the host's, and
+// locked: what is read-only or covered on the host stays so (Linux 7.2.11). All of them are made before the stage leaves
+// the host's mount namespace, to which it cannot go back.
+type Gather struct {
+	Tree FD
+	From FD     // the directory, or a tree; without one it is Path
+	Path string // on the host
+}
+
+// Copy copies a mount tree in a mount namespace that a Gather has made, to Tree, a descriptor of kind Own.
+type Copy struct {
+	Tree, From FD
+	Path       string // in the namespace; a symbolic link at its end is not followed
+	Source     string // the same on the host, for people
+	Same       FD     // what Path has to be, with O_PATH; NoFD for a directory, which is the namespace's root
+	Recursive  bool
+	Set        uint64 `plan:"attrFlags"` // MOUNT_ATTR_*, of the top mount
+}
+
 // Filesystem makes a new filesystem at Tree, a descriptor of kind Own, which a Mount attaches later. It is for a procfs or
 // sysfs in a user namespace: the kernel allows a new one only in a mount namespace in which one is fully visible already
 // (mount_too_revealing of the kernel's fs/namespace.c), and the host's is gone by the time of the Mount.
 type Filesystem struct {
 	Tree         FD
+	Within       FD       // a mount namespace that a Gather has made, in which one is visible; NoFD is the stage's
 	Type, Target string   // Target is for people
 	Options      []string // as "name" or "name=value" (fsconfig(2))
 	Set          uint64   `plan:"attrFlags"` // MOUNT_ATTR_*
@@ -86,6 +107,7 @@ type Root struct {
 // OPEN_TREE_NAMESPACE, Linux 7.0). It takes the place of Root and Pivot: the host's mounts are not copied, and no name leads to
 // one of them afterwards. Until then the stage is in the host's mount namespace, in which it mounts nothing.
 type Enter struct {
+	Tree FD     // the namespace, if a Gather has made it
 	Path string // on the host
 	// Propagation of the tree, MS_* flags. The namespace begins with peers of the host's mounts: it is set before anything is mounted.
 	Propagation uint64 `plan:"mountFlags"`

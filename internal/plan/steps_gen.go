@@ -6,10 +6,10 @@ package plan
 const (
 	maxNums    = 9
 	maxRefs    = 4
-	maxFDs     = 1
-	recordSize = 112
+	maxFDs     = 3
+	recordSize = 120
 	// fingerprint is a hash of all definitions of the wire.
-	fingerprint = 0x6a821594
+	fingerprint = 0x81f6b117
 )
 
 const (
@@ -22,6 +22,8 @@ const (
 	opEnterTime
 	opPropagation
 	opSource
+	opGather
+	opCopy
 	opFilesystem
 	opRoot
 	opEnter
@@ -78,6 +80,8 @@ var opNames = [...]string{
 	"enter time",
 	"propagation",
 	"source",
+	"gather",
+	"copy",
 	"filesystem",
 	"root",
 	"enter",
@@ -175,9 +179,28 @@ func (s Source) visit(v visitor) {
 	v.num("propagation", s.Propagation, mountFlags)
 }
 
+func (Gather) op() Op { return opGather }
+func (s Gather) visit(v visitor) {
+	v.fd("tree", s.Tree)
+	v.fd("from", s.From)
+	v.str("path", s.Path)
+}
+
+func (Copy) op() Op { return opCopy }
+func (s Copy) visit(v visitor) {
+	v.fd("tree", s.Tree)
+	v.fd("from", s.From)
+	v.str("path", s.Path)
+	v.str("source", s.Source)
+	v.fd("same", s.Same)
+	v.num("recursive", flag(s.Recursive), boolean)
+	v.num("set", s.Set, attrFlags)
+}
+
 func (Filesystem) op() Op { return opFilesystem }
 func (s Filesystem) visit(v visitor) {
 	v.fd("tree", s.Tree)
+	v.fd("within", s.Within)
 	v.str("type", s.Type)
 	v.str("target", s.Target)
 	v.list("options", s.Options)
@@ -193,6 +216,7 @@ func (s Root) visit(v visitor) {
 
 func (Enter) op() Op { return opEnter }
 func (s Enter) visit(v visitor) {
+	v.fd("tree", s.Tree)
 	v.str("path", s.Path)
 	v.num("propagation", s.Propagation, mountFlags)
 	v.num("back", flag(s.Back), boolean)

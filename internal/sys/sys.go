@@ -58,11 +58,17 @@ func Retry(f func() (int, error)) (int, error) {
 }
 
 // OnThread calls f on a thread of its own, which ends with f: what f changes of the thread (its namespaces, its root, its umask)
-// changes nothing for the rest of the process.
+// changes nothing for the rest of the process. It is not the main thread, whose namespaces /proc/self shows for the whole process.
 func OnThread(f func() error) error {
 	done := make(chan error)
 	go func() {
 		runtime.LockOSThread() // and never unlocked: the thread ends with this function
+		if unix.Gettid() == unix.Getpid() {
+			err := OnThread(f) // on another one, since this is in use
+			runtime.UnlockOSThread()
+			done <- err
+			return
+		}
 		done <- f()
 	}()
 	return <-done

@@ -7,6 +7,10 @@
 #include <linux/sched.h>
 #include <linux/stat.h>
 
+#ifndef OPEN_TREE_NAMESPACE /* Linux 7.0 */
+#define OPEN_TREE_NAMESPACE (1 << 1)
+#endif
+
 static void set_attributes(struct stage *c, int tree, int flags, const struct mount_attr *a, const char *path)
 {
 	if (a->attr_set || a->attr_clr || a->propagation)
@@ -64,6 +68,46 @@ void do_source(struct stage *c, const struct plan_step *s)
 	put_in_place(c, tree, place, path);
 }
 
+static int same_file(struct stage *c, int one, int other)
+{
+	struct statx a, b;
+
+	must(c, sys(__NR_statx, one, "", AT_EMPTY_PATH, STATX_INO, &a), "statx", "");
+	must(c, sys(__NR_statx, other, "", AT_EMPTY_PATH, STATX_INO, &b), "statx", "");
+	return a.stx_ino == b.stx_ino && a.stx_dev_major == b.stx_dev_major && a.stx_dev_minor == b.stx_dev_minor;
+}
+
+/* The stage cannot set foot in a namespace that is made before it has left the host's for another one: all are made first. */
+void do_gather(struct stage *c, const struct plan_step *s)
+{
+	const char *path = str(c, s, GATHER_S_PATH);
+	int from = fd(c, s, GATHER_FD_FROM), place = fd(c, s, GATHER_FD_TREE);
+	unsigned int flags = OPEN_TREE_NAMESPACE | OPEN_TREE_CLOEXEC | AT_RECURSIVE;
+
+	sys(__NR_close, place); /* as in do_source */
+	if (from >= 0)
+		from = (int)must(c, sys(__NR_open_tree, from, "", flags | AT_EMPTY_PATH), "open_tree", path);
+	else
+		from = open_tree(c, path, OPEN_TREE_NAMESPACE | AT_RECURSIVE);
+	put_in_place(c, from, place, path);
+}
+
+void do_copy(struct stage *c, const struct plan_step *s)
+{
+	const char *path = str(c, s, COPY_S_PATH), *source = str(c, s, COPY_S_SOURCE);
+	struct mount_attr top = {.attr_set = s->n[COPY_N_SET]};
+	int same = fd(c, s, COPY_FD_SAME), place = fd(c, s, COPY_FD_TREE);
+
+	must(c, sys(__NR_setns, fd(c, s, COPY_FD_FROM), CLONE_NEWNS), "setns", source);
+	sys(__NR_close, place); /* as in do_source */
+	unsigned int flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW | (s->n[COPY_N_RECURSIVE] ? AT_RECURSIVE : 0);
+	int tree = (int)must(c, sys(__NR_open_tree, AT_FDCWD, path, flags), "open_tree", source);
+	if (same >= 0 && !same_file(c, tree, same))
+		fail(c, "open_tree", -ESTALE, source);
+	set_attributes(c, tree, 0, &top, source);
+	put_in_place(c, tree, place, source);
+}
+
 /* The tree is attached over the directory it was copied from, since hooks look
  * for the root filesystem at its path on the host. */
 void do_root(struct stage *c, const struct plan_step *s)
@@ -80,17 +124,15 @@ void do_root(struct stage *c, const struct plan_step *s)
 	c->root = tree;
 }
 
-#ifndef OPEN_TREE_NAMESPACE /* Linux 7.0 */
-#define OPEN_TREE_NAMESPACE (1 << 1)
-#endif
-
 /* The namespace begins with peers of the host's mounts: what is mounted there before that is changed would appear on the host. */
 void do_enter(struct stage *c, const struct plan_step *s)
 {
 	const char *path = str(c, s, ENTER_S_PATH);
 	struct mount_attr a = {.propagation = s->n[ENTER_N_PROPAGATION]};
-	int namespace = open_tree(c, path, OPEN_TREE_NAMESPACE | AT_RECURSIVE);
+	int namespace = fd(c, s, ENTER_FD_TREE);
 
+	if (namespace < 0)
+		namespace = open_tree(c, path, OPEN_TREE_NAMESPACE | AT_RECURSIVE);
 	if (s->n[ENTER_N_BACK]) {
 		c->mounts = (int)must(c, sys(__NR_openat, AT_FDCWD, "/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC), "openat", "/proc/self/ns/mnt");
 		c->host = (int)must(c, sys(__NR_openat, AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC), "openat", "/");
@@ -102,6 +144,9 @@ void do_enter(struct stage *c, const struct plan_step *s)
 		c->entered = namespace;
 	else
 		sys(__NR_close, namespace);
+	for (const struct plan_step *made = c->steps; made < s; made++)
+		if (made->op == OP_GATHER) /* this one is closed already */
+			sys(__NR_close, fd(c, made, GATHER_FD_TREE));
 }
 
 static void change_root(struct stage *c, int to)
@@ -223,7 +268,10 @@ static void name_option(struct stage *c, const char *type, const char *data)
 void do_filesystem(struct stage *c, const struct plan_step *s)
 {
 	const char *type = str(c, s, FILESYSTEM_S_TYPE), *path = str(c, s, FILESYSTEM_S_TARGET);
-	int place = fd(c, s, FILESYSTEM_FD_TREE);
+	int place = fd(c, s, FILESYSTEM_FD_TREE), within = fd(c, s, FILESYSTEM_FD_WITHIN);
+
+	if (within >= 0)
+		must(c, sys(__NR_setns, within, CLONE_NEWNS), "setns", path);
 	int fs = (int)must(c, sys(__NR_fsopen, type, FSOPEN_CLOEXEC), "fsopen", path);
 
 	for (char **o = strings(c, s, FILESYSTEM_L_OPTIONS); *o; o++)
@@ -356,15 +404,6 @@ static void forget_host(struct stage *c, const struct plan_step *s)
 	sys(__NR_close, c->host);
 	sys(__NR_close, c->entered);
 	c->mounts = c->host = c->entered = -1;
-}
-
-static int same_file(struct stage *c, int one, int other)
-{
-	struct statx a, b;
-
-	must(c, sys(__NR_statx, one, "", AT_EMPTY_PATH, STATX_INO, &a), "statx", "");
-	must(c, sys(__NR_statx, other, "", AT_EMPTY_PATH, STATX_INO, &b), "statx", "");
-	return a.stx_ino == b.stx_ino && a.stx_dev_major == b.stx_dev_major && a.stx_dev_minor == b.stx_dev_minor;
 }
 
 /* What lies in the container's root is resolved there: its names on the host lead where the image wants. */

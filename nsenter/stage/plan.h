@@ -4,10 +4,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PLAN_FINGERPRINT 0x6a821594u
+#define PLAN_FINGERPRINT 0x81f6b117u
 #define PLAN_NUMS 9
 #define PLAN_REFS 4
-#define PLAN_FDS 1
+#define PLAN_FDS 3
 
 #define PLAN_MAGIC (0x44565431)
 #define PLAN_MAX_SIZE (64 << 20)
@@ -49,7 +49,7 @@ struct plan_step {
 	uint64_t n[PLAN_NUMS];
 	struct plan_ref s[PLAN_REFS];
 };
-_Static_assert(sizeof(struct plan_step) == 112, "step");
+_Static_assert(sizeof(struct plan_step) == 120, "step");
 
 /* Every step: its op code, and the name of the function do_NAME that carries it out. */
 #define PLAN_OPS(step) \
@@ -62,6 +62,8 @@ _Static_assert(sizeof(struct plan_step) == 112, "step");
 	step(ENTER_TIME, enter_time) \
 	step(PROPAGATION, propagation) \
 	step(SOURCE, source) \
+	step(GATHER, gather) \
+	step(COPY, copy) \
 	step(FILESYSTEM, filesystem) \
 	step(ROOT, root) \
 	step(ENTER, enter) \
@@ -135,7 +137,18 @@ enum plan_slot {
 	SOURCE_N_LINK = 1,
 	SOURCE_N_SET = 2,
 	SOURCE_N_PROPAGATION = 3,
+	GATHER_FD_TREE = 0,
+	GATHER_FD_FROM = 1,
+	GATHER_S_PATH = 0,
+	COPY_FD_TREE = 0,
+	COPY_FD_FROM = 1,
+	COPY_S_PATH = 0,
+	COPY_S_SOURCE = 1,
+	COPY_FD_SAME = 2,
+	COPY_N_RECURSIVE = 0,
+	COPY_N_SET = 1,
 	FILESYSTEM_FD_TREE = 0,
+	FILESYSTEM_FD_WITHIN = 1,
 	FILESYSTEM_S_TYPE = 0,
 	FILESYSTEM_S_TARGET = 1,
 	FILESYSTEM_L_OPTIONS = 2,
@@ -143,6 +156,7 @@ enum plan_slot {
 	ROOT_FD_TREE = 0,
 	ROOT_S_PATH = 0,
 	ROOT_N_PROPAGATION = 0,
+	ENTER_FD_TREE = 0,
 	ENTER_S_PATH = 0,
 	ENTER_N_PROPAGATION = 0,
 	ENTER_N_BACK = 1,

@@ -13,7 +13,7 @@ import (
 var steps = []plan.Step{
 	plan.Join{FD: 1, Types: 1 << 29, Name: "container"}, plan.Unshare{Types: 1 << 25}, plan.Fork{Types: 1 << 29, Mappable: true},
 	plan.Identity{}, plan.Sync{Phase: plan.Placed}, plan.Keyring{},
-	plan.EnterTime{Proc: 1}, plan.Propagation{Flags: 1 << 19}, plan.Source{Tree: 2, Path: "/dev/null", Set: 1}, plan.Filesystem{Tree: 2, Type: "proc", Target: "/proc", Options: []string{"source=proc", "hidepid=2"}, Set: 14}, plan.Root{Tree: 1, Path: "/b/rootfs", Propagation: 1 << 19}, plan.Enter{Path: "/b/rootfs", Propagation: 1 << 19, Back: true},
+	plan.EnterTime{Proc: 1}, plan.Propagation{Flags: 1 << 19}, plan.Source{Tree: 2, Path: "/dev/null", Set: 1}, plan.Filesystem{Tree: 2, Type: "proc", Target: "/proc", Options: []string{"source=proc", "hidepid=2"}, Set: 14}, plan.Root{Tree: 1, Path: "/b/rootfs", Propagation: 1 << 19}, plan.Gather{Tree: 1, From: 2, Path: "/dev"}, plan.Copy{Tree: 2, From: 1, Path: "/null", Same: 2, Recursive: true, Set: 1}, plan.Enter{Path: "/b/rootfs", Propagation: 1 << 19, Back: true},
 	plan.Confine{Lift: true},
 	plan.Mount{Type: "proc", Source: "proc", Target: "/proc", Flags: 14, NoFollow: true},
 	plan.Mount{Tree: 2, Type: "tmpfs", Target: "/tmp", KeepMode: true, Propagation: 1 << 18},
