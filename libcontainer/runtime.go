@@ -87,8 +87,6 @@ func (rt *Runtime) store() store.Store {
 	return store.Store{Root: rt.Root, Sticky: rt.Sticky, Log: rt.log(), TakeOver: foreign.TakeOver}
 }
 
-func (rt *Runtime) checkRoot() error { return rt.store().CheckRoot() }
-
 // These errors are for errors.Is. Engines look for the texts of ErrNotFound and ErrNotRunning.
 var (
 	// ErrNotFound: there is no container with that id.
