@@ -134,6 +134,14 @@ func hintStep(step plan.Step, e *fault.Error, errno unix.Errno) string {
 		if errno == unix.ENOTDIR {
 			return "a component of the path is a file, so that there is nothing below it"
 		}
+	case plan.Sysctl:
+		if errno == unix.ENOENT {
+			return "this kernel has no such sysctl in the container's namespaces, or the module that has it is not loaded"
+		}
+	case plan.Device:
+		if errno == unix.EEXIST {
+			return "something else than this device has that path in the root filesystem: remove it there, or the device from linux.devices"
+		}
 	case plan.Scheduler:
 		if errno == unix.EPERM {
 			return "it needs CAP_SYS_NICE; with cgroups v1, real-time policies also need linux.resources.cpu.realtimeRuntime"
