@@ -1,0 +1,28 @@
+package integration
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// exhaustive says whether the sweeps are to leave nothing out (make test-faults), and not to take a sample of some seconds.
+func exhaustive() bool { return os.Getenv("DAVIT_FAULTS") == "all" }
+
+// recordLine adds a line to a table of docs/reliability.md, if that is being written.
+func recordLine(t *testing.T, table, format string, args ...any) {
+	t.Helper()
+	line := fmt.Sprintf(format, args...)
+	t.Log(line)
+	dir := os.Getenv("DAVIT_RELIABILITY")
+	if dir == "" {
+		return
+	}
+	f, err := os.OpenFile(filepath.Join(dir, table), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	fmt.Fprintf(f, "| %s | %s\n", os.Getenv(viewVariable), line)
+}
