@@ -142,6 +142,29 @@ func hintStep(step plan.Step, e *fault.Error, errno unix.Errno) string {
 		if errno == unix.EEXIST {
 			return "something else than this device has that path in the root filesystem: remove it there, or the device from linux.devices"
 		}
+	case plan.Filesystem:
+		return hintMount(s.Type, "", e, errno)
+	case plan.Pivot, plan.Confine:
+		switch errno {
+		case unix.EINVAL:
+			return "the host's root may be an initramfs: try option NoPivot"
+		case unix.ENOTDIR:
+			return "the root filesystem must be a directory"
+		}
+	default:
+		if hint := hintProcess(step, errno); hint != "" {
+			return hint
+		}
+	}
+	if errno == unix.ELOOP && e.Call == "openat2" {
+		return "a symbolic link in the root filesystem stands where none may be followed"
+	}
+	return ""
+}
+
+// hintProcess explains an errno of the steps that are about the process, not its root filesystem.
+func hintProcess(step plan.Step, errno unix.Errno) string {
+	switch step.(type) {
 	case plan.Scheduler:
 		if errno == unix.EPERM {
 			return "it needs CAP_SYS_NICE; with cgroups v1, real-time policies also need linux.resources.cpu.realtimeRuntime"
@@ -153,15 +176,6 @@ func hintStep(step plan.Step, e *fault.Error, errno unix.Errno) string {
 	case plan.Capabilities, plan.Bounding:
 		if errno == unix.EPERM {
 			return "davit cannot give capabilities that it does not have itself (CapPrm in /proc/self/status)"
-		}
-	case plan.Filesystem:
-		return hintMount(s.Type, "", e, errno)
-	case plan.Pivot, plan.Confine:
-		switch errno {
-		case unix.EINVAL:
-			return "the host's root may be an initramfs: try option NoPivot"
-		case unix.ENOTDIR:
-			return "the root filesystem must be a directory"
 		}
 	case plan.Seccomp:
 		if errno == enotsupp {
@@ -178,9 +192,6 @@ func hintStep(step plan.Step, e *fault.Error, errno unix.Errno) string {
 		case unix.ENOENT:
 			return "the program is there: its interpreter (the #! line, or the dynamic loader) is not"
 		}
-	}
-	if errno == unix.ELOOP && e.Call == "openat2" {
-		return "a symbolic link in the root filesystem stands where none may be followed"
 	}
 	return ""
 }
