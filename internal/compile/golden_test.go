@@ -101,6 +101,21 @@ func TestJoinedIsNotDumpable(t *testing.T) {
 	}
 }
 
+// So is what root of a user namespace makes there: the user has other processes in it, to whom belongs what they make.
+func TestNestedIsNotDumpable(t *testing.T) {
+	c, err := New(userNamespaced(), Options{ID: "c1", Bundle: "/bundle", ConsoleSocket: "/run/console.sock"}, host.Fixed(inside2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Compile(noCgroup, nil); err != nil {
+		t.Fatal(err)
+	}
+	i := c.Plan.ForkStep()
+	if i < 0 || c.Plan.Steps[i].Step.(plan.Fork).Mappable {
+		t.Errorf("step %d of\n%s", i, c.Plan.Text())
+	}
+}
+
 // TestGoldenExec does the same for processes that join a container.
 func TestGoldenExec(t *testing.T) {
 	score := 500

@@ -29,7 +29,7 @@ func (c *Container) enter() (userns bool) {
 	early := c.Unprivileged && c.newUser && len(c.Config.Linux.TimeOffsets) > 0
 	switch {
 	case fork:
-		p.Add("linux.namespaces", plan.Fork{Types: now, Mappable: c.Unprivileged && c.newUser})
+		p.Add("linux.namespaces", plan.Fork{Types: now, Mappable: c.newUser && c.facts.UID() != 0})
 		if c.newUser {
 			p.Add("linux.uidMappings", plan.Sync{Phase: plan.Mapped})
 		}

@@ -3,6 +3,7 @@ package launch
 import (
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"davit/internal/fault"
@@ -73,8 +74,9 @@ func mappedNamespace(maps string) (int, error) {
 	if host.Host().InitialUserNS() {
 		p.Clone = unix.CLONE_NEWUSER
 	} else {
-		// The files of a process that is not dumpable are the initial namespace's root's.
-		p.Add("", plan.Fork{Types: unix.CLONE_NEWUSER, Mappable: true})
+		// The files of a process that is not dumpable are the root's of the user namespace in which it was executed. If
+		// the stage were executed in the new one, where nobody is mapped yet, that would be the initial namespace's root.
+		p.Add("", plan.Fork{Types: unix.CLONE_NEWUSER, Mappable: os.Geteuid() != 0})
 	}
 	p.Add("", plan.Sync{Phase: plan.Mapped})
 	encoded, err := p.Encode()

@@ -25,8 +25,9 @@ type Unshare struct {
 // pid namespace that exists, and to create or join a user namespace.
 type Fork struct {
 	Types uint64 `plan:"cloneFlags"`
-	// Mappable lets an unprivileged parent write the mappings: for that
-	// moment the process is dumpable.
+	// Mappable lets a parent without root write the mappings: for that
+	// moment the process is dumpable. The root of a user namespace does not need it, and there others may have the
+	// same user, who as owner of the new namespace may trace what is dumpable in it.
 	Mappable bool
 }
 
