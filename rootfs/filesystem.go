@@ -139,6 +139,11 @@ func (c *Root) filesystem(field string, m *specs.Mount, target string, o options
 	if step.Source == "" {
 		step.Source = m.Type
 	}
+	if step.Host {
+		if err := c.filesBelow(field, &step); err != nil {
+			return err
+		}
+	}
 	if label := c.label(m.Type); label != "" {
 		step.Data = strings.TrimPrefix(step.Data+","+label, ",")
 	}

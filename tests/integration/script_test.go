@@ -108,6 +108,9 @@ func scriptCondition(cond string) (bool, error) {
 	case "lsm":
 		// Modules without a policy do not count.
 		return arg == "apparmor" && host.Host().AppArmor() || arg == "selinux" && host.Host().SELinux(), nil
+	case "filesystem": // a module that nobody has loaded yet does not count
+		data, err := os.ReadFile("/proc/filesystems")
+		return slices.Contains(strings.Fields(string(data)), arg), err
 	case "controller":
 		return hasController(arg), nil
 	}
