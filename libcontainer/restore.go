@@ -228,7 +228,7 @@ func (r *restoration) request() (*rpc.CriuOpts, inherited, error) {
 }
 
 // giveStream makes a standard stream the container user's, by the rule of the stage (do_stdio_owner): what may be written,
-// and pipes; of devices only terminals.
+// and pipes without a name; of devices only terminals.
 func (r *restoration) giveStream(fd int) {
 	owner := plan.StdioOwner{Keep: true}
 	for _, e := range r.Plan.Steps {
@@ -250,6 +250,10 @@ func (r *restoration) giveStream(fd int) {
 			return
 		}
 	case unix.S_IFIFO:
+		var fs unix.Statfs_t
+		if !writable && (unix.Fstatfs(fd, &fs) != nil || fs.Type != unix.PIPEFS_MAGIC) {
+			return // one with a name may be others', too
+		}
 	default:
 		if !writable {
 			return
