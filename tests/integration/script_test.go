@@ -21,7 +21,7 @@ import (
 
 // TestScript runs testdata/script/*.txtar, which read like a terminal session. Beside testscript's own commands
 // there are those of scriptCommands. Each container's cgroup and state directory are among the suite's own; $ROOT is
-// the --root, $SUBTREE the cgroup that the bundles' cgroups are in, $WORK the working directory.
+// the --root, $SUBTREE the cgroup that the bundles' cgroups are in, $RUN a number that no other run has, $WORK the working directory.
 func TestScript(t *testing.T) {
 	needRoot(t)
 	testscript.RunT(scriptT{t}, testscript.Params{
@@ -76,6 +76,7 @@ func setUpScript(e *testscript.Env) error {
 	current.background = map[string]*exec.Cmd{}
 	e.Setenv("ROOT", current.root)
 	e.Setenv("SUBTREE", subtree)
+	e.Setenv("RUN", strings.TrimPrefix(subtree, "/davit-test-"))
 	e.Setenv("DAVIT", davit)
 	e.Vars = passSwitch(e.Vars)
 	return nil
