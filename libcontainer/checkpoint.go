@@ -13,6 +13,7 @@ import (
 	"davit/internal/host"
 	"davit/internal/launch"
 	"davit/internal/store"
+	"davit/internal/sys"
 
 	"github.com/checkpoint-restore/go-criu/v8/rpc"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -97,7 +98,7 @@ func (c *Container) dump(o *CheckpointOptions, s *specs.Spec, i *images, paused 
 		return err
 	}
 	var p *criu.Process
-	err = withOwnMounts(func() error {
+	err = sys.OwnMounts(func() error {
 		if err := i.reopen(); err != nil {
 			return err
 		}

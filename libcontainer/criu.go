@@ -1,7 +1,6 @@
 package libcontainer
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -72,23 +71,18 @@ func keepCgroupNamespace(r *rpc.CriuOpts, s *specs.Spec) {
 // cgroup with all that is below it, and restore makes that again. Where davit made no cgroup (hierarchies of cgroup v1 beside a
 // pure view of v2, rootless without delegation) it would be the host's. dirs are the container's cgroups (cgroups.State).
 func saveOwnCgroups(r *rpc.CriuOpts, pid int, dirs map[string]string) error {
-	data, err := store.ReadWhole("/proc/" + strconv.Itoa(pid) + "/cgroup")
+	all, err := memberships(pid)
 	if err != nil {
 		return err
 	}
 	var own []string
 	shared := false
-	for line := range bytes.Lines(data) {
-		f := bytes.SplitN(line, []byte(":"), 3)
-		if len(f) != 3 {
-			continue
-		}
-		names := string(f[1])
-		first, _, _ := strings.Cut(names, ",") // those of one hierarchy have one directory
+	for _, m := range all {
+		first, _, _ := strings.Cut(m.names, ",") // those of one hierarchy have one directory
 		if dirs[first] == "" {
 			shared = true
 		} else {
-			own = append(own, names)
+			own = append(own, m.names)
 		}
 	}
 	switch {
@@ -99,6 +93,25 @@ func saveOwnCgroups(r *rpc.CriuOpts, pid int, dirs map[string]string) error {
 		r.CgroupDumpController = own
 	}
 	return nil
+}
+
+// membership is a process's cgroup in one hierarchy: a line of /proc/PID/cgroup (cgroups(7)).
+type membership struct {
+	names string // of the hierarchy's controllers, with commas; "name=NAME"; "" for cgroup2
+	path  string
+}
+
+func memberships(pid int) (all []membership, err error) {
+	data, err := store.ReadWhole("/proc/" + strconv.Itoa(pid) + "/cgroup")
+	if err != nil {
+		return nil, err
+	}
+	for line := range strings.Lines(string(data)) {
+		if f := strings.SplitN(strings.TrimSpace(line), ":", 3); len(f) == 3 {
+			all = append(all, membership{f[1], f[2]})
+		}
+	}
+	return all, nil
 }
 
 // images are the open directories of a checkpoint.
@@ -185,20 +198,6 @@ func openAgain(flag, path string, old int) (int, error) {
 	}
 	unix.Close(fd)
 	return -1, fmt.Errorf("%s: %s is another directory by now", flag, path)
-}
-
-// withOwnMounts calls f in a mount namespace that only what f starts has besides. What the host mounts and unmounts
-// is seen in it, and nothing of it on the host.
-func withOwnMounts(f func() error) error {
-	return sys.OnThread(func() error {
-		if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {
-			return fmt.Errorf("unshare: %w", err)
-		}
-		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
-			return fmt.Errorf("mount / as slave: %w", err)
-		}
-		return f()
-	})
 }
 
 // request fills in what both verbs ask of CRIU.

@@ -278,7 +278,7 @@ func (r *restoration) start(q *rpc.CriuOpts, files []int) error {
 	if dir != nil {
 		o.Cgroup = int(dir.Fd())
 	}
-	return withOwnMounts(func() error {
+	return sys.OwnMounts(func() error {
 		if err := r.stageMounts(q); err != nil {
 			return err
 		}

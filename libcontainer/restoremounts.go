@@ -1,7 +1,6 @@
 package libcontainer
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"path"
@@ -12,7 +11,6 @@ import (
 	"davit/internal/diagnose"
 	"davit/internal/launch"
 	"davit/internal/plan"
-	"davit/internal/store"
 	"davit/internal/sys"
 	"davit/rootfs"
 
@@ -343,18 +341,14 @@ func makeBelow(root int, target string, isFile bool) error {
 
 // cgroupRoots says where a process is in each hierarchy: what the images have below another cgroup goes there.
 func cgroupRoots(pid int) ([]*rpc.CgroupRoot, error) {
-	data, err := store.ReadWhole("/proc/" + strconv.Itoa(pid) + "/cgroup")
+	all, err := memberships(pid)
 	if err != nil {
 		return nil, err
 	}
 	var roots []*rpc.CgroupRoot
-	for line := range bytes.Lines(data) {
-		f := strings.SplitN(strings.TrimSpace(string(line)), ":", 3)
-		if len(f) != 3 {
-			continue
-		}
-		for name := range strings.SplitSeq(f[1], ",") {
-			roots = append(roots, &rpc.CgroupRoot{Ctrl: new(name), Path: new(f[2])})
+	for _, m := range all {
+		for name := range strings.SplitSeq(m.names, ",") {
+			roots = append(roots, &rpc.CgroupRoot{Ctrl: new(name), Path: new(m.path)})
 		}
 	}
 	return roots, nil

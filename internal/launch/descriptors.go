@@ -94,13 +94,7 @@ func openApart(p *plan.Plan, fds Descriptors, maps Idmaps) error {
 	if err := maps.prepare(p, func(d *plan.Descriptor) bool { return d.Apart }); err != nil {
 		return err
 	}
-	return sys.OnThread(func() error {
-		if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
-			return fmt.Errorf("unshare CLONE_NEWNS: %w", err)
-		}
-		if err := unix.Mount("", "/", "", unix.MS_SLAVE|unix.MS_REC, ""); err != nil {
-			return fmt.Errorf("mount /: %w", err)
-		}
+	return sys.OwnMounts(func() error {
 		for i := range p.Descriptors {
 			d := &p.Descriptors[i]
 			if !d.Apart {

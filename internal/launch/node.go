@@ -21,7 +21,7 @@ func openNodes(p *plan.Plan, fds Descriptors) error {
 	if !any {
 		return nil
 	}
-	return sys.OnThread(func() error {
+	return sys.OwnMounts(func() error {
 		dir, err := nodeDirectory()
 		if err != nil {
 			return err
@@ -45,15 +45,9 @@ func openNode(d *plan.Descriptor) (int, error) {
 	return fds[0], err
 }
 
-// nodeDirectory takes its thread into a mount namespace of its own and returns a directory there. open_tree(2)
+// nodeDirectory mounts a tmpfs in the mount namespace of the calling thread, and returns its directory. open_tree(2)
 // copies only what is mounted in the caller's namespace (before Linux 6.15).
 func nodeDirectory() (int, error) {
-	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
-		return -1, fmt.Errorf("unshare CLONE_NEWNS: %w", err)
-	}
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return -1, fmt.Errorf("mount / private: %w", err)
-	}
 	mount, err := sys.NewTmpfs(unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC, "0700")
 	if err != nil {
 		return -1, err

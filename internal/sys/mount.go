@@ -38,3 +38,17 @@ func CloneMount(dir int, path string) (int, error) {
 	}
 	return fd, nil
 }
+
+// OwnMounts calls f on a thread of its own (see OnThread) in a mount namespace of its own. What the host mounts and unmounts is seen
+// there, and nothing of what f mounts is seen on the host. Processes that f starts keep the namespace.
+func OwnMounts(f func() error) error {
+	return OnThread(func() error {
+		if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {
+			return fmt.Errorf("unshare CLONE_NEWNS: %w", err)
+		}
+		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
+			return fmt.Errorf("mount / as slave: %w", err)
+		}
+		return f()
+	})
+}
