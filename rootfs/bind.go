@@ -55,10 +55,13 @@ func (c *Root) bind(field string, m *specs.Mount, target string, o options) erro
 	if err := c.bindSource(field, m, o, &step); err != nil {
 		return err
 	}
-	c.plan.Add(field, step)
 	if topAlone && o.propagation != step.Propagation {
-		c.plan.Add(field, plan.Remount{Target: target, Propagation: o.propagation})
+		step.Keep = c.keep(field, target)
+		c.plan.Add(field, step)
+		c.plan.Add(field, plan.Remount{Tree: step.Keep, Target: target, Propagation: o.propagation})
+		return nil
 	}
+	c.plan.Add(field, step)
 	return nil
 }
 

@@ -147,15 +147,29 @@ func (c *Root) filesystem(field string, m *specs.Mount, target string, o options
 	if label := c.label(m.Type); label != "" {
 		step.Data = strings.TrimPrefix(step.Data+","+label, ",")
 	}
-	if (target == "/dev" || m.Type == "tmpfs") && step.Flags&unix.MS_RDONLY != 0 {
+	late := (target == "/dev" || m.Type == "tmpfs") && step.Flags&unix.MS_RDONLY != 0
+	if late {
 		step.Flags &^= unix.MS_RDONLY
-		c.readOnlyLate(field, target)
 	}
-	if revealing := m.Type == "proc" || m.Type == "sysfs"; revealing && c.UserNamespace && c.stays == "" || o.propagation != 0 && nameless(m.Type) && !strings.Contains(o.data, `"`) {
+	revealing := m.Type == "proc" || m.Type == "sysfs"
+	again := late || o.propagation != 0 // what is mounted is changed once more: by its descriptor
+	named := step.Host && m.Type != "overlay" && !path.IsAbs(step.Source)
+	switch {
+	case revealing && c.UserNamespace && c.stays == "", again && nameless(m.Type) && !strings.Contains(o.data, `"`):
 		c.makeFirst(field, &step, o.data)
+	case again, named:
+		step.Keep = c.keep(field, target)
+	}
+	if late {
+		c.readOnlyLate(field, target, max(step.Tree, step.Keep))
 	}
 	c.plan.Add(field, step)
 	return nil
+}
+
+// keep returns a descriptor for the mount that a step makes.
+func (c *Root) keep(field, target string) plan.FD {
+	return c.plan.Open(plan.Descriptor{Kind: plan.Own, Path: target, Field: field})
 }
 
 // makeFirst adds a step that makes a filesystem before the root is attached. The rest of step then only attaches it.
@@ -200,8 +214,8 @@ func (c *Root) makeFirst(field string, step *plan.Mount, data string) {
 }
 
 // readOnlyLate makes a mount read-only in the end: devices, and targets of other mounts, are still to be made in it.
-func (c *Root) readOnlyLate(field, target string) {
-	c.late = append(c.late, plan.Entry{Field: field, Step: plan.Remount{Target: target, Set: unix.MOUNT_ATTR_RDONLY}})
+func (c *Root) readOnlyLate(field, target string, tree plan.FD) {
+	c.late = append(c.late, plan.Entry{Field: field, Step: plan.Remount{Tree: tree, Target: target, Set: unix.MOUNT_ATTR_RDONLY}})
 }
 
 // settle carries out a postponed read-only remount now if the next mount is about to cover its target, and drops it if the next one makes
@@ -229,7 +243,8 @@ func (c *Root) copyUp(field, source, target string, o options) error {
 	set, _ := o.top()
 	step := plan.CopyUp{Proc: c.Proc(), Target: target, Set: (set | o.recSet) &^ unix.MOUNT_ATTR_RDONLY, Propagation: o.propagation}
 	if (set|o.recSet)&unix.MOUNT_ATTR_RDONLY != 0 {
-		c.readOnlyLate(field, target)
+		step.Keep = c.keep(field, target)
+		c.readOnlyLate(field, target, step.Keep)
 	}
 	step.Options = filesystemOptions([]string{"source=" + source}, o.data)
 	step.OwnUID, step.OwnGID, step.OwnMode = named(step.Options, "uid="), named(step.Options, "gid="), named(step.Options, "mode=")

@@ -3,6 +3,7 @@ package rootfs
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"davit/internal/plan"
@@ -10,10 +11,51 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// absoluteFiles refuses a relative path to what a filesystem is made of, such as a block device. The kernel would look it up in the
+// stage's working directory, which is the target: a link that a volume has there could lead to any device of the host.
+func absoluteFiles(m *plan.Mount) error {
+	sources := []string{m.Source}
+	if m.Type == "bcachefs" {
+		sources = strings.Split(m.Source, ":")
+	}
+	for _, source := range sources {
+		if !path.IsAbs(source) && (isOnDevice(m.Type) || slices.Contains(strings.Split(source, "/"), "..")) {
+			return fmt.Errorf("source: %q is not an absolute path, which type %s needs", source, m.Type)
+		}
+	}
+	for option := range strings.SplitSeq(m.Data, ",") {
+		name, value, _ := strings.Cut(option, "=")
+		if isDevice(name) && value != "" && !path.IsAbs(value) {
+			return fmt.Errorf("option %s: %q is not an absolute path", name, value)
+		}
+	}
+	return nil
+}
+
+// isOnDevice reports whether a type of filesystem has a block device or a directory as its source. Types that are not known here may
+// have the name of a server, a share or a pool: if such a source is relative, the stage mounts them apart, where there is
+// no file (plan.Mount.Keep).
+func isOnDevice(fstype string) bool {
+	switch fstype {
+	case "ext2", "ext3", "ext4", "xfs", "btrfs", "bcachefs", "f2fs", "vfat", "msdos", "exfat", "ntfs", "ntfs3", "iso9660", "udf", "squashfs",
+		"erofs", "romfs", "cramfs", "minix", "hfs", "hfsplus", "jfs", "reiserfs", "nilfs2", "gfs2", "ocfs2", "zonefs", "fuseblk", "ecryptfs":
+		return true
+	}
+	return false
+}
+
+// isDevice reports whether a filesystem's option has the path of one more device: btrfs, erofs, ext4, xfs.
+func isDevice(option string) bool {
+	return option == "device" || option == "journal_path" || option == "logdev" || option == "rtdev"
+}
+
 // filesBelow keeps what a filesystem is made of, such as the directories of an overlay, below the container's root if it lies
 // there: the kernel looks its names up under the host's root, to which a link of the image would lead. They are followed here, where
 // nobody else changes the root filesystem yet; what a volume has at such a place is refused, since others may change it.
 func (c *Root) filesBelow(field string, step *plan.Mount) error {
+	if err := absoluteFiles(step); err != nil {
+		return err
+	}
 	var err error
 	if step.Source, err = c.fileBelow(field, step.Source); err != nil {
 		return fmt.Errorf("source: %w", err)

@@ -46,7 +46,9 @@ func TestMountSteps(t *testing.T) {
 		{"a tmpfs with a mode of its own", specs.Mount{Destination: "/t", Type: "tmpfs", Options: []string{"mode=700"}}, Options{New: own},
 			[]string{"mount type=tmpfs source=tmpfs target=/t data=mode=700"}},
 		{"a read-only tmpfs is that in the end", specs.Mount{Destination: "/t/", Type: "tmpfs", Options: []string{"ro"}}, Options{New: own},
-			[]string{"mount type=tmpfs source=tmpfs target=/t keepmode", "remount target=/t set=ro"}},
+			[]string{"filesystem tree=descriptor:1 type=tmpfs target=/t options=[source=tmpfs]", "mount tree=descriptor:1 type=tmpfs target=/t keepmode", "remount tree=descriptor:1 target=/t set=ro"}},
+		{"a source that is no path", specs.Mount{Destination: "/n", Type: "9p", Source: "share"}, Options{New: own},
+			[]string{"mount keep=descriptor:1 type=9p source=share target=/n host"}},
 		{"procfs follows no link", specs.Mount{Destination: "/proc", Type: "proc", Source: "proc"}, Options{New: own},
 			[]string{"mount type=proc source=proc target=/proc nofollow"}},
 		{"the stage copies a bind mount", specs.Mount{Destination: "/d", Type: "bind", Source: "/s", Options: []string{"rbind", "ro"}}, Options{New: own},
@@ -102,6 +104,11 @@ func TestRefusedMounts(t *testing.T) {
 		{specs.Mount{Destination: "/d", Type: "debugfs", Options: []string{"uid=5"}}, `mounts[0] (/d): options "uid=5" would change the debugfs of the host`},
 		{specs.Mount{Destination: "/d", Type: "bind", Source: "/s", Options: []string{"tmpcopyup"}}, "mounts[0] (/d): option tmpcopyup is for tmpfs"},
 		{specs.Mount{Destination: "/d", Type: "tmpfs", Options: []string{"src-nofollow"}}, "mounts[0] (/d): options src-nofollow, dest-nofollow and copy-symlink"},
+		{specs.Mount{Destination: "/d", Type: "ext4", Source: "dev/sda"}, `mounts[0] (/d): source: "dev/sda" is not an absolute path`},
+		{specs.Mount{Destination: "/d", Type: "ext4"}, `mounts[0] (/d): source: "ext4" is not an absolute path`},
+		{specs.Mount{Destination: "/d", Type: "bcachefs", Source: "/dev/a:b"}, `mounts[0] (/d): source: "b" is not an absolute path`},
+		{specs.Mount{Destination: "/d", Type: "9p", Source: "../s", Options: []string{"trans=unix"}}, `mounts[0] (/d): source: "../s" is not an absolute path`},
+		{specs.Mount{Destination: "/d", Type: "xfs", Source: "/dev/a", Options: []string{"logdev=b"}}, `mounts[0] (/d): option logdev: "b" is not an absolute path`},
 		{specs.Mount{Destination: "/d", Type: "bind", Source: "/s", Options: []string{"idmap"}}, "mounts[0] (/d): option idmap without uidMappings"},
 	} {
 		if lines, _, err := steps(t, &specs.Spec{Mounts: []specs.Mount{c.mount}}, Options{New: own}); err == nil || !strings.HasPrefix(err.Error(), c.want) {
@@ -119,8 +126,8 @@ func TestPostponedReadOnly(t *testing.T) {
 		last bool   // a step makes it read-only in the end
 	}{
 		"nothing else":       {specs.Mount{Destination: "/u", Type: "tmpfs"}, "mount type=tmpfs source=tmpfs target=/u", true},
-		"covered":            {specs.Mount{Destination: "/t", Type: "tmpfs"}, "remount target=/t set=ro", false},
-		"covered from above": {specs.Mount{Destination: "/t", Source: "/s", Options: []string{"bind"}}, "remount target=/t set=ro", false},
+		"covered":            {specs.Mount{Destination: "/t", Type: "tmpfs"}, "remount tree=descriptor:1 target=/t set=ro", false},
+		"covered from above": {specs.Mount{Destination: "/t", Source: "/s", Options: []string{"bind"}}, "remount tree=descriptor:1 target=/t set=ro", false},
 		"made writable":      {specs.Mount{Destination: "/t", Options: []string{"remount", "bind", "rw"}}, "remount target=/t clear=ro", false},
 	} {
 		lines, p, err := steps(t, &specs.Spec{Mounts: []specs.Mount{tmpfs, c.then}}, Options{New: own})
@@ -130,10 +137,10 @@ func TestPostponedReadOnly(t *testing.T) {
 		}
 		first, makes := -1, 0
 		for i, l := range lines {
-			if l == "mounts[0]: mount type=tmpfs source=tmpfs target=/t keepmode" {
+			if l == "mounts[0]: mount tree=descriptor:1 type=tmpfs target=/t keepmode" {
 				first = i
 			}
-			if l == "mounts[0]: remount target=/t set=ro" && i > first+1 {
+			if l == "mounts[0]: remount tree=descriptor:1 target=/t set=ro" && i > first+1 {
 				makes++
 			}
 		}

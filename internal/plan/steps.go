@@ -122,7 +122,10 @@ type Confine struct{ Lift bool }
 
 // Mount mounts a new filesystem instance on Target, which is made if missing.
 type Mount struct {
-	Tree                       FD // one that a Filesystem has made
+	Tree FD // one that a Filesystem has made
+	// Keep gets the new mount, a descriptor of kind Own: for a Remount, and to set Propagation. With it the filesystem is mounted in an
+	// empty directory that nobody else can reach, so that a relative Source leads to no file, and from there on Target.
+	Keep                       FD
 	Type, Source, Target, Data string
 	Flags                      uint64 `plan:"mountFlags"` // MS_*
 	Propagation                uint64 `plan:"mountFlags"` // MS_*, 0: none asked for
@@ -137,6 +140,7 @@ type Mount struct {
 // CopyUp mounts a new tmpfs on Target with a copy of what Target held.
 type CopyUp struct {
 	Proc        FD // the host's procfs, by which a file that was found is opened
+	Keep        FD // gets the new mount, a descriptor of kind Own: for a Remount
 	Target      string
 	Options     []string // of tmpfs, as "name" or "name=value" (fsconfig(2))
 	Set         uint64   `plan:"attrFlags"`  // MOUNT_ATTR_*, but RDONLY: it is filled first
@@ -148,6 +152,7 @@ type CopyUp struct {
 // Bind attaches a copy of a mount tree of the host on Target.
 type Bind struct {
 	Tree FD // none with BindInRoot
+	Keep FD // gets what was attached, a descriptor of kind Own: for a Remount
 	// Source on the host, or with BindInRoot in the container. If Tree holds the file of a mount namespace (nsfs),
 	// which move_mount(2) refuses with ELOOP, the stage with BindAgain copies Source anew, without such files, if that is still
 	// the same directory.
@@ -167,6 +172,7 @@ type Bind struct {
 
 // Remount changes attributes of the mount on Target (mount_setattr(2)), and options of its filesystem.
 type Remount struct {
+	Tree        FD // what an earlier step has kept; Target, whose name others may have moved meanwhile, is for people then
 	Target      string
 	Options     []string // of the filesystem, as "name" or "name=value" (fsconfig(2))
 	Set, Clear  uint64   `plan:"attrFlags"`

@@ -9,7 +9,7 @@ const (
 	maxFDs     = 3
 	recordSize = 120
 	// fingerprint is a hash of all definitions of the wire.
-	fingerprint = 0x81f6b117
+	fingerprint = 0x98cc1826
 )
 
 const (
@@ -230,6 +230,7 @@ func (s Confine) visit(v visitor) {
 func (Mount) op() Op { return opMount }
 func (s Mount) visit(v visitor) {
 	v.fd("tree", s.Tree)
+	v.fd("keep", s.Keep)
 	v.str("type", s.Type)
 	v.str("source", s.Source)
 	v.str("target", s.Target)
@@ -244,6 +245,7 @@ func (s Mount) visit(v visitor) {
 func (CopyUp) op() Op { return opCopyUp }
 func (s CopyUp) visit(v visitor) {
 	v.fd("proc", s.Proc)
+	v.fd("keep", s.Keep)
 	v.str("target", s.Target)
 	v.list("options", s.Options)
 	v.num("set", s.Set, attrFlags)
@@ -256,6 +258,7 @@ func (s CopyUp) visit(v visitor) {
 func (Bind) op() Op { return opBind }
 func (s Bind) visit(v visitor) {
 	v.fd("tree", s.Tree)
+	v.fd("keep", s.Keep)
 	v.str("source", s.Source)
 	v.str("target", s.Target)
 	v.num("how", s.How, bindHow)
@@ -271,6 +274,7 @@ func (s Bind) visit(v visitor) {
 
 func (Remount) op() Op { return opRemount }
 func (s Remount) visit(v visitor) {
+	v.fd("tree", s.Tree)
 	v.str("target", s.Target)
 	v.list("options", s.Options)
 	v.num("set", s.Set, attrFlags)

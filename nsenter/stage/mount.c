@@ -301,14 +301,53 @@ static void mount_made(struct stage *c, const struct plan_step *s, int tree)
 	sys(__NR_close, at);
 }
 
-/* The filesystem is mounted on the working directory, which is the descriptor
- * that the target was resolved to: no path is resolved twice. */
+/* The filesystem is mounted on the working directory, which is a descriptor: no path is resolved twice. */
+static void mount_here(struct stage *c, const struct plan_step *s, int at, const char *data)
+{
+	const char *path = str(c, s, MOUNT_S_TARGET);
+
+	if (s->n[MOUNT_N_HOST])
+		lift(c);
+	must(c, sys(__NR_fchdir, at), "fchdir", path);
+	long r = sys(__NR_mount, str(c, s, MOUNT_S_SOURCE), ".", str(c, s, MOUNT_S_TYPE), s->n[MOUNT_N_FLAGS], *data ? data : 0);
+	if (r == -EINVAL)
+		name_option(c, str(c, s, MOUNT_S_TYPE), data);
+	must(c, r, "mount", path);
+	if (s->n[MOUNT_N_HOST])
+		confine(c);
+}
+
+/* mount(2) returns no descriptor of what it has mounted, and the target's name may lead elsewhere by the next look. So it mounts
+ * in a directory that nobody else can reach, and a copy of that is attached. */
+static int mount_apart(struct stage *c, const struct plan_step *s, int at, const char *data)
+{
+	const char *path = str(c, s, MOUNT_S_TARGET);
+	int fs = (int)must(c, sys(__NR_fsopen, "tmpfs", FSOPEN_CLOEXEC), "fsopen", "tmpfs");
+
+	must(c, sys(__NR_fsconfig, fs, FSCONFIG_SET_STRING, "mode", "700", 0), "fsconfig", "tmpfs");
+	must(c, sys(__NR_fsconfig, fs, FSCONFIG_CMD_CREATE, 0, 0, 0), "fsconfig", "tmpfs");
+	int apart = (int)must(c, sys(__NR_fsmount, fs, FSMOUNT_CLOEXEC, 0), "fsmount", path);
+	sys(__NR_close, fs);
+	must(c, sys(__NR_mkdirat, apart, "m", 0700), "mkdirat", path);
+	attach(c, apart, at, path);
+	set_propagation(c, apart, MS_PRIVATE, path);
+	int in = (int)must(c, open_in(apart, "m"), "openat2", path);
+	mount_here(c, s, in, data);
+	sys(__NR_close, in);
+	int tree = (int)must(c, sys(__NR_open_tree, apart, "m", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC), "open_tree", path);
+	must(c, sys(__NR_fchdir, apart), "fchdir", path);
+	must(c, sys(__NR_umount2, ".", UMOUNT_DETACH), "umount2", path);
+	sys(__NR_close, apart);
+	attach(c, tree, at, path);
+	return tree;
+}
+
 void do_mount(struct stage *c, const struct plan_step *s)
 {
 	const char *path = str(c, s, MOUNT_S_TARGET), *data = str(c, s, MOUNT_S_DATA);
 	uint64_t resolve = s->n[MOUNT_N_NOFOLLOW] ? RESOLVE_NO_SYMLINKS : 0;
 	char buf[4096];
-	int tree = fd(c, s, MOUNT_FD_TREE), at;
+	int tree = fd(c, s, MOUNT_FD_TREE), keep = fd(c, s, MOUNT_FD_KEEP), at;
 
 	if (tree >= 0) {
 		mount_made(c, s, tree);
@@ -320,22 +359,14 @@ void do_mount(struct stage *c, const struct plan_step *s)
 	else if (at == -ENOENT)
 		at = target(c, path, 1, resolve);
 	must(c, at, "openat2", path);
-	if (s->n[MOUNT_N_HOST])
-		lift(c);
-	must(c, sys(__NR_fchdir, at), "fchdir", path);
-	long r = sys(__NR_mount, str(c, s, MOUNT_S_SOURCE), ".", str(c, s, MOUNT_S_TYPE), s->n[MOUNT_N_FLAGS], *data ? data : 0);
-	if (r == -EINVAL)
-		name_option(c, str(c, s, MOUNT_S_TYPE), data);
-	must(c, r, "mount", path);
-	if (s->n[MOUNT_N_HOST])
-		confine(c);
-	sys(__NR_close, at);
-	if (s->n[MOUNT_N_PROPAGATION]) {
-		at = (int)must(c, lookup(c, path, O_PATH | O_DIRECTORY, resolve), "openat2", path);
-		must(c, sys(__NR_fchdir, at), "fchdir", path);
-		must(c, sys(__NR_mount, 0, ".", 0, s->n[MOUNT_N_PROPAGATION], 0), "mount", path);
-		sys(__NR_close, at);
+	if (keep < 0) {
+		mount_here(c, s, at, data);
+	} else {
+		tree = mount_apart(c, s, at, data);
+		set_propagation(c, tree, s->n[MOUNT_N_PROPAGATION], path);
+		put_in_place(c, tree, keep, path);
 	}
+	sys(__NR_close, at);
 }
 
 /* The new filesystem is filled while it is attached nowhere. */
@@ -353,7 +384,10 @@ void do_copy_up(struct stage *c, const struct plan_step *s)
 	copy_up(c, s, at, tree);
 	attach(c, tree, at, path);
 	set_propagation(c, tree, s->n[COPY_UP_N_PROPAGATION], path);
-	sys(__NR_close, tree);
+	if (fd(c, s, COPY_UP_FD_KEEP) >= 0)
+		put_in_place(c, tree, fd(c, s, COPY_UP_FD_KEEP), path);
+	else
+		sys(__NR_close, tree);
 	sys(__NR_close, at);
 }
 
@@ -452,6 +486,8 @@ void do_bind(struct stage *c, const struct plan_step *s)
 	}
 	must(c, r, "move_mount", path);
 	sys(__NR_close, at);
+	if (fd(c, s, BIND_FD_KEEP) >= 0)
+		must(c, sys(__NR_dup3, tree, fd(c, s, BIND_FD_KEEP), O_CLOEXEC), "dup3", path);
 	if (given < 0) /* any number of them */
 		sys(__NR_close, tree);
 	if (c->entered >= 0)
@@ -474,7 +510,10 @@ void do_remount(struct stage *c, const struct plan_step *s)
 	char **options = strings(c, s, REMOUNT_L_OPTIONS);
 	/* A filesystem's options are for all its mounts. A link that took the name meanwhile could lead to a
 	 * volume of the host's. */
-	int at = (int)must(c, lookup(c, path, O_PATH, *options ? RESOLVE_NO_SYMLINKS : 0), "openat2", path);
+	int at = fd(c, s, REMOUNT_FD_TREE);
+
+	if (at < 0)
+		at = (int)must(c, lookup(c, path, O_PATH, *options ? RESOLVE_NO_SYMLINKS : 0), "openat2", path);
 
 	if (!*options && !a.attr_set && !a.attr_clr && !s->n[REMOUNT_N_PROPAGATION])
 		must_be_mount(c, at, path); /* mount_setattr(2) with nothing to do does not look */

@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PLAN_FINGERPRINT 0x81f6b117u
+#define PLAN_FINGERPRINT 0x98cc1826u
 #define PLAN_NUMS 9
 #define PLAN_REFS 4
 #define PLAN_FDS 3
@@ -162,6 +162,7 @@ enum plan_slot {
 	ENTER_N_BACK = 1,
 	CONFINE_N_LIFT = 0,
 	MOUNT_FD_TREE = 0,
+	MOUNT_FD_KEEP = 1,
 	MOUNT_S_TYPE = 0,
 	MOUNT_S_SOURCE = 1,
 	MOUNT_S_TARGET = 2,
@@ -172,6 +173,7 @@ enum plan_slot {
 	MOUNT_N_KEEPMODE = 3,
 	MOUNT_N_HOST = 4,
 	COPY_UP_FD_PROC = 0,
+	COPY_UP_FD_KEEP = 1,
 	COPY_UP_S_TARGET = 0,
 	COPY_UP_L_OPTIONS = 1,
 	COPY_UP_N_SET = 0,
@@ -180,6 +182,7 @@ enum plan_slot {
 	COPY_UP_N_OWNGID = 3,
 	COPY_UP_N_OWNMODE = 4,
 	BIND_FD_TREE = 0,
+	BIND_FD_KEEP = 1,
 	BIND_S_SOURCE = 0,
 	BIND_S_TARGET = 1,
 	BIND_N_HOW = 0,
@@ -191,6 +194,7 @@ enum plan_slot {
 	BIND_N_PROPAGATION = 6,
 	BIND_N_TYPE = 7,
 	BIND_N_RDEV = 8,
+	REMOUNT_FD_TREE = 0,
 	REMOUNT_S_TARGET = 0,
 	REMOUNT_L_OPTIONS = 1,
 	REMOUNT_N_SET = 0,

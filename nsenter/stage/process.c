@@ -258,15 +258,23 @@ void do_chdir(struct stage *c, const struct plan_step *s)
 void do_console(struct stage *c, const struct plan_step *s)
 {
 	struct winsize ws = {.ws_row = (uint16_t)s->n[CONSOLE_N_ROWS], .ws_col = (uint16_t)s->n[CONSOLE_N_COLS]};
+	/* In a devpts the kernel alone makes names. Anywhere else this could be a device of an image's, and to open one can be
+	 * enough to start it. */
+	struct open_how ptmx = {
+		.flags = O_RDWR | O_NOCTTY | O_CLOEXEC,
+		.resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
+	};
 	struct statfs fs;
 	int unlock = 0, at, tree;
 
 	if (c->root < 0)
 		c->root = (int)must(c, sys(__NR_openat, AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC), "openat", "/");
-	int master = (int)must(c, lookup(c, "dev/pts/ptmx", O_RDWR | O_NOCTTY, RESOLVE_NO_SYMLINKS), "openat2", "/dev/pts/ptmx");
-	must(c, sys(__NR_fstatfs, master, &fs), "fstatfs", "/dev/pts/ptmx");
+	int pts = (int)must(c, lookup(c, "dev/pts", O_PATH | O_DIRECTORY, RESOLVE_NO_SYMLINKS), "openat2", "/dev/pts");
+	must(c, sys(__NR_fstatfs, pts, &fs), "fstatfs", "/dev/pts");
 	if (fs.f_type != DEVPTS_SUPER_MAGIC)
 		fail(c, "openat2", -ENODEV, "/dev/pts is not a devpts");
+	int master = (int)must(c, sys(__NR_openat2, pts, "ptmx", &ptmx, sizeof(ptmx)), "openat2", "/dev/pts/ptmx");
+	sys(__NR_close, pts);
 	must(c, sys(__NR_ioctl, master, TIOCSPTLCK, &unlock), "ioctl", "TIOCSPTLCK");
 	int slave = (int)must(c, sys(__NR_ioctl, master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC), "ioctl", "TIOCGPTPEER");
 	if (s->n[CONSOLE_N_UID])

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -274,5 +275,84 @@ func TestRacedRemountByCall(t *testing.T) {
 	}
 	if calls == 0 {
 		t.Error("the mount was not seen: the test shows nothing")
+	}
+}
+
+// What is mounted is changed once more by its descriptor, whatever its name leads to by then.
+func TestRacedChangeByCall(t *testing.T) {
+	known, err := os.ReadFile("/proc/filesystems")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		mount string
+		want  string // of the mount's line in mountinfo
+	}{
+		"read-only":   {`{"destination":"/vol/data","type":"tmpfs","source":"own","options":["ro"]}`, ` ro,.* own `},
+		"tmpcopyup":   {`{"destination":"/vol/data","type":"tmpfs","source":"own","options":["ro","tmpcopyup"]}`, ` ro,.* own `},
+		"propagation": {`{"destination":"/vol/data","type":"overlay","source":"own","options":["shared","lowerdir=%[1]s/a:%[1]s/b"]}`, ` shared:\d+ .* own `},
+		"top alone":   {`{"destination":"/vol/data","type":"bind","source":"%[1]s/a","options":["rbind","private"]}`, ` (rw|rw,\S+) - `},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if name == "propagation" && !strings.Contains(string(known), "overlay") {
+				t.Skip("the kernel has no overlay loaded")
+			}
+			b := newBox(t, "root.readonly=false", `process.args=["grep","/link ","/proc/self/mountinfo"]`)
+			volume := filepath.Join(b.work, "volume")
+			if err := errorsOf(os.Mkdir(volume, 0o755), os.Mkdir(volume+"/data", 0o755), os.Symlink("/vol", volume+"/link"),
+				os.Mkdir(b.work+"/a", 0o755), os.Mkdir(b.work+"/b", 0o755), unix.Mount(b.work+"/a", b.work+"/a", "", unix.MS_BIND, ""),
+				unix.Mount("", b.work+"/a", "", unix.MS_SHARED, "")); err != nil {
+				t.Fatal(err)
+			}
+			defer unix.Unmount(b.work+"/a", unix.MNT_DETACH)
+			mount := c.mount
+			if strings.Contains(mount, "%") {
+				mount = fmt.Sprintf(mount, b.work)
+			}
+			b.edit(`mounts+={"destination":"/vol","type":"bind","source":"`+volume+`","options":["rbind"]}`, "mounts+="+mount)
+			swapped := false
+			out, _ := b.traced(unix.PTRACE_O_TRACECLONE|unix.PTRACE_O_TRACEFORK|unix.PTRACE_O_TRACEVFORK, func(thread int) bool {
+				if swapped || commOf(thread) != "davit-stage" {
+					return true
+				}
+				data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/mountinfo", thread))
+				if strings.Contains(string(data), " /vol/data ") {
+					swapped = true
+					if err := unix.Renameat2(unix.AT_FDCWD, volume+"/data", unix.AT_FDCWD, volume+"/link", unix.RENAME_EXCHANGE); err != nil {
+						t.Error(err)
+					}
+				}
+				return true
+			}, "run", "c1")
+			if !swapped {
+				t.Errorf("the mount was not seen: the test shows nothing\n%s", out)
+			}
+			if !regexp.MustCompile(c.want).MatchString(out) {
+				t.Errorf("%s\nnot %s", out, c.want)
+			}
+		})
+	}
+}
+
+// A name of the image in the place of a terminal's master is not opened before it is known to be one: to open a device can be enough
+// to start it.
+func TestPlantedMasterIsNotOpened(t *testing.T) {
+	b := newBox(t, "root.readonly=false", "process.terminal=true", `mounts=[{"destination":"/proc","type":"proc","source":"proc"}]`, `process.args=["true"]`)
+	if err := errorsOf(os.MkdirAll(b.path("dev/pts"), 0o755), unix.Mkfifo(b.path("dev/pts/ptmx"), 0o666)); err != nil {
+		t.Fatal(err)
+	}
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if _, err := unix.InotifyAddWatch(fd, b.path("dev/pts/ptmx"), unix.IN_OPEN); err != nil {
+		t.Fatal(err)
+	}
+	if out, status := b.onTerminal("run", "c1"); status == 0 || !strings.Contains(out, "/dev/pts is not a devpts") {
+		t.Errorf("status %d\n%s", status, out)
+	}
+	if pollIn(fd, 0) {
+		t.Error("the fifo was opened")
 	}
 }
