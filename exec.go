@@ -66,6 +66,9 @@ example:
 }
 
 func execIn(c *cli.Context) (status int, err error) {
+	if c.NArg() == 0 || c.NArg() == 1 && c.String("process") == "" {
+		return -1, usage(tooFew(c))
+	}
 	container, err := newRuntime(c).Open(c.Args().First())
 	if err != nil {
 		return -1, err
@@ -183,7 +186,7 @@ func baseProcess(c *cli.Context, container *libcontainer.Container) (*specs.Proc
 	}
 	args := command(c)
 	if len(args) == 0 {
-		return nil, usage(fmt.Errorf("needs %s", c.Command.ArgsUsage))
+		return nil, usage(tooFew(c))
 	}
 	s, err := container.Spec()
 	if err != nil {
@@ -240,7 +243,7 @@ func parseID(text string) (uint32, error) {
 	case errors.Is(err, strconv.ErrRange):
 		return 0, fmt.Errorf("%s %s", text, textNoID)
 	case err != nil:
-		return 0, fmt.Errorf("%q: not a number", text)
+		return 0, fmt.Errorf("%q: not a number: names are not looked up in the container's /etc/passwd", text)
 	}
 	return uint32(n), nil
 }

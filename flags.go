@@ -10,7 +10,7 @@ func withFlags(text string) string {
 		return text
 	}
 	return strings.NewReplacer(
-		"option Config", "--config", "option ConsoleSocket", "--console-socket", "option Detach", "--detach",
+		"option Bundle", "--bundle", "option Config", "--config", "option ConsoleSocket", "--console-socket", "option Detach", "--detach",
 		"option IgnorePaused", "--ignore-paused", "option NoCgroup", "--cgroup-manager disabled", "option NoNewKeyring", "--no-new-keyring",
 		"option NoPivot", "--no-pivot", "option Notify", "NOTIFY_SOCKET", "option PidFile", "--pid-file", "option PidfdSocket", "--pidfd-socket",
 		"option PreserveFDs", "--preserve-fds", "option Process", "--process", "option Root", "--root",

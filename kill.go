@@ -79,5 +79,5 @@ func parseSignal(s string) (unix.Signal, error) {
 			return unix.Signal(sig), nil
 		}
 	}
-	return 0, fmt.Errorf("unknown signal %q", s)
+	return 0, fmt.Errorf("unknown signal %q: a name, such as TERM or SIGTERM, or a number in 0..64", s)
 }

@@ -218,19 +218,22 @@ func containerID(c *cli.Context) (string, error) {
 func arguments(c *cli.Context, least, most int) error {
 	n := c.NArg()
 	if n < least {
-		return usage(fmt.Errorf("needs %s", c.Command.ArgsUsage))
+		return usage(tooFew(c))
 	}
 	if most < 0 || n <= most {
 		return nil
 	}
-	takes, extra := c.Command.ArgsUsage, c.Args().Get(most)
-	if takes == "" {
-		takes = "no arguments"
-	}
+	extra := c.Args().Get(most)
 	if strings.HasPrefix(extra, "-") {
 		return usage(fmt.Errorf("unknown flag %s", extra))
 	}
-	return usage(fmt.Errorf("takes %s, and no %q", takes, extra))
+	return usage(fmt.Errorf("too many arguments: %q; usage: %s", extra, usageLine(c)))
+}
+
+func tooFew(c *cli.Context) error { return fmt.Errorf("too few arguments; usage: %s", usageLine(c)) }
+
+func usageLine(c *cli.Context) string {
+	return strings.TrimSpace("davit " + c.Command.Name + " " + c.Command.ArgsUsage)
 }
 
 // usage is the error of a command line that makes no sense.

@@ -132,14 +132,26 @@ func (o *CreateOptions) loadConfig() ([]byte, *specs.Spec, error) {
 // not validate the config.
 func LoadBundle(bundle string) ([]byte, *specs.Spec, error) {
 	raw, err := config.Read(bundle)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, withHint(err, "`davit spec` writes a config.json to begin with")
-	}
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, explainBundle(err, bundle)
 	}
 	config, err := config.Decode(raw)
 	return raw, config, err
+}
+
+// explainBundle returns err, with which config.json could not be read, as an error of the bundle if that is none.
+func explainBundle(err error, bundle string) error {
+	const is = "a bundle is a directory with config.json and the root filesystem"
+	var st unix.Stat_t
+	switch failed := unix.Stat(bundle, &st); {
+	case failed != nil:
+		return withHint(fmt.Errorf("option Bundle: stat %s: %w", bundle, failed), is)
+	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
+		return withHint(fmt.Errorf("option Bundle: %s: %w", bundle, unix.ENOTDIR), is)
+	case errors.Is(err, fs.ErrNotExist):
+		return withHint(err, "`davit spec` writes a config.json to begin with")
+	}
+	return err
 }
 
 func (o *CreateOptions) checkTerminal(terminal bool) error {
@@ -431,7 +443,16 @@ func announce(stage *nsenter.Stage, pidFile string, receivers []pidfdReceiver) e
 // writePidFile replaces the file at once, so that nobody reads a part of the pid.
 func writePidFile(path string, pid int) error {
 	aside := filepath.Join(filepath.Dir(path), "."+filepath.Base(path))
-	return sys.Replace(unix.AT_FDCWD, aside, path, strconv.AppendInt(nil, int64(pid), 10), 0o666)
+	err := sys.Replace(unix.AT_FDCWD, aside, path, strconv.AppendInt(nil, int64(pid), 10), 0o666)
+	var errno unix.Errno
+	if !errors.As(err, &errno) {
+		return err
+	}
+	err = fmt.Errorf("write %s: %w", path, errno) // under the name that was asked for
+	if errno == unix.ENOENT {
+		return withHint(err, "the directory of the file must exist")
+	}
+	return err
 }
 
 func sendPidfd(path string, pidfd int) error {

@@ -32,7 +32,7 @@ func (c *Container) Delete(force bool) error {
 		// Whoever makes it would hold the lock: it was killed before it was done.
 	case status == specs.StateRunning && store.WaitExit(c.Pidfd, dying):
 	default:
-		return fmt.Errorf("cannot delete container %s that %w: %s", c.ID, ErrNotStopped, status)
+		return withHint(fmt.Errorf("cannot delete container %s that %w: %s", c.ID, ErrNotStopped, status), "`davit delete --force` ends it first")
 	}
 	if c.Pidfd >= 0 || force || !c.OwnPid || status == specs.StateCreating {
 		if err := c.killAll(); err != nil {

@@ -256,6 +256,10 @@ func hintMount(fstype, data string, e *fault.Error, errno unix.Errno) string {
 	switch errno {
 	case unix.ENODEV:
 		return fmt.Sprintf("this kernel does not know the filesystem %q: is its module loaded?", fstype)
+	case unix.ENOENT:
+		if fstype == "overlay" {
+			return "a directory is missing that lowerdir, upperdir or workdir names"
+		}
 	case unix.ENOTDIR:
 		return "a component of the path, or the root filesystem itself, is not a directory"
 	case unix.EROFS:

@@ -172,13 +172,13 @@ func resources(p *plan.Plan, s *specs.Process) error {
 func labels(p *plan.Plan, s *specs.Process, o Options) error {
 	if s.SelinuxLabel != "" {
 		if !o.SELinux {
-			return fault.At("process.selinuxLabel", "%q: SELinux is not enabled on this host", s.SelinuxLabel)
+			return fault.WithHint(fault.At("process.selinuxLabel", "%q: SELinux is not enabled on this host", s.SelinuxLabel), "remove process.selinuxLabel, or boot the host with SELinux")
 		}
 		p.Add("process.selinuxLabel", plan.Label{Proc: o.Proc(), File: "thread-self/attr/exec", Text: s.SelinuxLabel})
 	}
 	if s.ApparmorProfile != "" && s.ApparmorProfile != "unconfined" || s.ApparmorProfile != "" && o.AppArmor {
 		if !o.AppArmor {
-			return fault.At("process.apparmorProfile", "%q: AppArmor is not enabled on this host", s.ApparmorProfile)
+			return fault.WithHint(fault.At("process.apparmorProfile", "%q: AppArmor is not enabled on this host", s.ApparmorProfile), "remove process.apparmorProfile, or boot the host with AppArmor")
 		}
 		p.Add("process.apparmorProfile", plan.Label{Proc: o.Proc(), File: "thread-self/attr/apparmor/exec", Text: "exec " + s.ApparmorProfile})
 	}

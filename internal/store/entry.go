@@ -92,10 +92,10 @@ func (s Store) openDir(id string) (*Entry, error) {
 		unix.Close(root)
 	}
 	if errors.Is(err, unix.ENOENT) {
-		return nil, notFound(id)
+		return nil, s.notFound(id)
 	}
 	if errno, ok := err.(unix.Errno); ok {
-		err = fmt.Errorf("open %s: %w", c.Path, errno)
+		err = hintRoot(fmt.Errorf("open %s: %w", c.Path, errno))
 	}
 	return c, err
 }
@@ -116,7 +116,7 @@ func (c *Entry) loaded(err error, locked bool) (*Entry, error) {
 func (c *Entry) load(locked bool) error {
 	// Whoever held the lock before may have been the one to delete it.
 	if IsRemoved(c.Dir) {
-		return notFound(c.ID)
+		return c.store.notFound(c.ID)
 	}
 	c.locked = locked
 	state, err := readState(c.Dir, c.ID)
@@ -129,7 +129,7 @@ func (c *Entry) load(locked bool) error {
 	}
 	if err != nil {
 		if !locked && (isLocked(c.Dir) || IsRemoved(c.Dir)) { // it is just being made, or deleted
-			return notFound(c.ID)
+			return c.store.notFound(c.ID)
 		}
 		c.Broken = err
 		return nil

@@ -3,6 +3,8 @@ package store
 import (
 	"errors"
 	"fmt"
+
+	"davit/internal/fault"
 )
 
 // What errors.Is finds in the errors of a store. Engines look for these words.
@@ -15,4 +17,6 @@ var (
 	ErrNotRunning = errors.New("container not running")
 )
 
-func notFound(id string) error { return fmt.Errorf("%w: %q", ErrNotFound, id) }
+func (s Store) notFound(id string) error {
+	return fault.WithHint(fmt.Errorf("%w: %q", ErrNotFound, id), "looked in "+s.Root+"; `davit list --all-roots` looks everywhere")
+}

@@ -111,10 +111,10 @@ func (m *misuse) made(t *testing.T, runtime []string) (string, int) {
 	if err := m.prepare(work); err != nil {
 		t.Fatal(err)
 	}
-	args := append(runtime[1:len(runtime):len(runtime)], "--root", filepath.Join(work, "root"))
-	for i := range args {
-		if args[i] == workMark {
-			args[i] = work
+	runtime = append(runtime[:len(runtime):len(runtime)], "--root", filepath.Join(work, "root"))
+	for i := range runtime {
+		if runtime[i] == workMark {
+			runtime[i] = work
 		}
 	}
 	// A file, and no pipe: a container that is made all the same would hold that open.
@@ -123,10 +123,11 @@ func (m *misuse) made(t *testing.T, runtime []string) (string, int) {
 		t.Fatal(err)
 	}
 	defer stderr.Close()
-	cmd := exec.Command(runtime[0], append(args, m.args...)...)
-	cmd.Dir, cmd.Stderr = work, stderr
+	firstFailed := m.makeFirst(work, runtime)
+	cmd := m.command(work, runtime)
+	cmd.Stderr = stderr
 	status := exitCode(runSoon(cmd))
-	remove := exec.Command(runtime[0], append(args, "delete", "--force", "c1")...)
+	remove := exec.Command(runtime[0], append(runtime[1:len(runtime):len(runtime)], "delete", "--force", "c1")...)
 	remove.Dir = work
 	remove.Run()
 	text, err := os.ReadFile(stderr.Name())
@@ -134,6 +135,9 @@ func (m *misuse) made(t *testing.T, runtime []string) (string, int) {
 		t.Fatal(err)
 	}
 	says := string(text)
+	if firstFailed != nil {
+		t.Logf("%s: %v", filepath.Base(runtime[0]), firstFailed)
+	}
 	if i := strings.LastIndex(says, ` level=error msg="`); i >= 0 { // runc's log
 		says = says[i+len(" level=error msg="):]
 		if text, err := strconv.QuotedPrefix(says); err == nil {

@@ -2,6 +2,7 @@ package integration
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,10 +16,13 @@ var update = flag.Bool("update", false, "write what davit says now into testdata
 // misuse is an entry of testdata/misuses.txt.
 type misuse struct {
 	title  string
-	edits  []string // of the default config
-	files  []string // NAME TEXT, in the bundle
-	links  []string // NAME TARGET, in the bundle
-	args   []string // of davit
+	edits  []string   // of the default config
+	files  []string   // NAME TEXT, in the bundle
+	links  []string   // NAME TARGET, in the bundle
+	modes  []string   // NAME MODE, in the bundle
+	first  [][]string // commands of davit's that come before, and succeed
+	nofile string     // the limit on open files, "" for the usual one
+	args   []string   // of davit
 	status int
 	says   string // on standard error
 }
@@ -54,9 +58,18 @@ func (m *misuse) try(t *testing.T) {
 		t.Fatal(err)
 	}
 	var stderr strings.Builder
-	cmd := exec.Command(davit, append([]string{"--root", root}, m.args...)...)
-	cmd.Dir, cmd.Stderr = work, &stderr
+	runtime := []string{davit, "--root", root}
+	if err := m.makeFirst(work, runtime); err != nil {
+		t.Fatal(err)
+	}
+	cmd := m.command(work, runtime)
+	cmd.Stderr = &stderr
 	status := exitCode(runSoon(cmd))
+	if m.first != nil {
+		if err := exec.Command(davit, "--root", root, "delete", "--force", "c1").Run(); err != nil {
+			t.Error(err)
+		}
+	}
 	says := strings.ReplaceAll(strings.ReplaceAll(stderr.String(), work, "$WORK"), subtree, "$SUBTREE")
 	said, hints := "", ""
 	for line := range strings.Lines(says) {
@@ -96,7 +109,7 @@ func (m *misuse) prepare(work string) error {
 		name, text, _ := strings.Cut(f, " ")
 		if text == "-" {
 			os.RemoveAll(filepath.Join(work, name))
-		} else if err := os.WriteFile(filepath.Join(work, name), []byte(text+"\n"), 0o755); err != nil {
+		} else if err := os.WriteFile(filepath.Join(work, name), []byte(strings.ReplaceAll(text, `\r`, "\r")+"\n"), 0o755); err != nil {
 			return err
 		}
 	}
@@ -108,7 +121,41 @@ func (m *misuse) prepare(work string) error {
 			return err
 		}
 	}
+	for _, l := range m.modes {
+		name, mode, _ := strings.Cut(l, " ")
+		bits, err := strconv.ParseUint(mode, 8, 12)
+		if err == nil {
+			err = os.Chmod(filepath.Join(work, name), os.FileMode(bits))
+		}
+		if err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// makeFirst makes, with a runtime, what the mistake takes to be there.
+func (m *misuse) makeFirst(work string, runtime []string) error {
+	for _, args := range m.first {
+		cmd := exec.Command(runtime[0], append(runtime[1:len(runtime):len(runtime)], args...)...)
+		cmd.Dir = work
+		if err := runSoon(cmd); err != nil {
+			return fmt.Errorf("%s: %w", strings.Join(args, " "), err)
+		}
+	}
+	return nil
+}
+
+// command is the mistake, as a runtime makes it.
+func (m *misuse) command(work string, runtime []string) *exec.Cmd {
+	var line []string
+	if m.nofile != "" {
+		line = []string{"prlimit", "--nofile=" + m.nofile + ":" + m.nofile}
+	}
+	line = append(append(line, runtime...), m.args...)
+	cmd := exec.Command(line[0], line[1:]...)
+	cmd.Dir = work
+	return cmd
 }
 
 // parseMisuses reads the table; head is what stands before the first entry.
@@ -130,6 +177,12 @@ func parseMisuses(text string) (head string, list []misuse) {
 			m.files = append(m.files, rest)
 		case word == "link":
 			m.links = append(m.links, rest)
+		case word == "mode":
+			m.modes = append(m.modes, rest)
+		case word == "nofile":
+			m.nofile = rest
+		case word == "first":
+			m.first = append(m.first, strings.Fields(strings.TrimPrefix(rest, "davit")))
 		case word == "$":
 			m.args = strings.Fields(strings.TrimPrefix(rest, "davit"))
 		case word == "status":
@@ -156,6 +209,15 @@ func formatMisuses(list []misuse) string {
 		}
 		for _, l := range m.links {
 			b.WriteString("link " + l + "\n")
+		}
+		for _, l := range m.modes {
+			b.WriteString("mode " + l + "\n")
+		}
+		if m.nofile != "" {
+			b.WriteString("nofile " + m.nofile + "\n")
+		}
+		for _, args := range m.first {
+			b.WriteString("first davit " + strings.Join(args, " ") + "\n")
 		}
 		b.WriteString("$ davit " + strings.Join(m.args, " ") + "\n")
 		if m.status != 1 {
