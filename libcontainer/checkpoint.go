@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"time"
 
-	"davit/internal/config"
+	"davit/internal/checkpoint"
 	"davit/internal/criu"
 	"davit/internal/host"
 	"davit/internal/launch"
@@ -55,7 +55,7 @@ func (c *Container) Checkpoint(o CheckpointOptions) error {
 	if err != nil {
 		return err
 	}
-	if err := checkRestorable(s, host.Host()); err != nil {
+	if err := checkpoint.CheckRestorable(s, host.Host()); err != nil {
 		return err
 	}
 	if before := c.rt.BeforeExec; before != nil {
@@ -63,11 +63,11 @@ func (c *Container) Checkpoint(o CheckpointOptions) error {
 			return err
 		}
 	}
-	images, err := o.openImages(true)
+	images, err := checkpoint.OpenImages(o.ImagePath, o.WorkPath, true)
 	if err != nil {
 		return err
 	}
-	defer images.close()
+	defer images.Close()
 	err = c.dump(&o, s, images, status == store.Paused)
 	if err != nil || o.LeaveRunning || o.PreDump {
 		return err
@@ -77,21 +77,21 @@ func (c *Container) Checkpoint(o CheckpointOptions) error {
 }
 
 // dump has CRIU do it.
-func (c *Container) dump(o *CheckpointOptions, s *specs.Spec, i *images, paused bool) error {
+func (c *Container) dump(o *CheckpointOptions, s *specs.Spec, i *checkpoint.Images, paused bool) error {
 	r, err := o.dumpRequest(i)
 	if err != nil {
 		return err
 	}
-	r.Pid, r.Root, r.ConfigFile = new(int32(c.Pid)), new(c.Rootfs), criuConfig(c.Annotations)
+	r.Pid, r.Root, r.ConfigFile = new(int32(c.Pid)), new(c.Rootfs), checkpoint.ConfigFile(c.Annotations)
 	r.LeaveRunning = new(o.LeaveRunning)
-	keepCgroupNamespace(r, s)
-	if err := saveOwnCgroups(r, c.Pid, c.Cgroup.Dirs); err != nil {
+	checkpoint.KeepCgroupNamespace(r, s)
+	if err := checkpoint.SaveOwnCgroups(r, c.Pid, c.Cgroup.Dirs); err != nil {
 		return err
 	}
 	if freezer := c.freezer(); freezer != "" {
 		r.FreezeCgroup = new(freezer)
 	}
-	if hasRuntimeHooks(s) {
+	if checkpoint.HasRuntimeHooks(s) {
 		r.EmptyNs = new(r.GetEmptyNs() | unix.CLONE_NEWNET)
 	}
 	if r.External, err = c.externals(s); err != nil {
@@ -99,10 +99,10 @@ func (c *Container) dump(o *CheckpointOptions, s *specs.Spec, i *images, paused 
 	}
 	var p *criu.Process
 	err = sys.OwnMounts(func() error {
-		if err := i.reopen(); err != nil {
+		if err := i.Reopen(); err != nil {
 			return err
 		}
-		r.ImagesDirFd, r.WorkDirFd = new(int32(i.dir)), new(int32(i.work))
+		r.ImagesDirFd, r.WorkDirFd = new(int32(i.Dir)), new(int32(i.Work))
 		p, err = criu.Start(criu.Options{Cgroup: -1, Group: true})
 		return err
 	})
@@ -114,8 +114,8 @@ func (c *Container) dump(o *CheckpointOptions, s *specs.Spec, i *images, paused 
 		return err
 	}
 	if !o.PreDump {
-		if err := writeDescriptors(i.dir, c.Stdio); err != nil {
-			return fmt.Errorf("%s: %w", i.path, err)
+		if err := checkpoint.WriteStreams(i.Dir, c.Stdio); err != nil {
+			return fmt.Errorf("%s: %w", i.Path, err)
 		}
 	}
 	if paused {
@@ -128,7 +128,7 @@ func (c *Container) dump(o *CheckpointOptions, s *specs.Spec, i *images, paused 
 	if o.PreDump {
 		kind = rpc.CriuReqType_PRE_DUMP
 	}
-	c.rt.log().Debugf("criu %s: %s of process %d to %s", p.Version, kind, c.Pid, i.path)
+	c.rt.log().Debugf("criu %s: %s of process %d to %s", p.Version, kind, c.Pid, i.Path)
 	_, err = p.Do(kind, r, func(e criu.Event) error {
 		if e.Name == "status-ready" && o.StatusFD >= 0 {
 			_, err := unix.Write(o.StatusFD, []byte{0})
@@ -139,7 +139,7 @@ func (c *Container) dump(o *CheckpointOptions, s *specs.Spec, i *images, paused 
 	if err != nil {
 		p.Kill()
 		c.thawAfter(paused)
-		return criuFailed(err, i, dumpLog)
+		return checkpoint.Failed(err, i, dumpLog)
 	}
 	return nil
 }
@@ -185,7 +185,7 @@ func (c *Container) pauseAgain() {
 }
 
 // dumpRequest is the request as far as the options decide it.
-func (o *CheckpointOptions) dumpRequest(i *images) (*rpc.CriuOpts, error) {
+func (o *CheckpointOptions) dumpRequest(i *checkpoint.Images) (*rpc.CriuOpts, error) {
 	r, err := o.request(i, dumpLog)
 	if err != nil {
 		return nil, err
@@ -206,9 +206,9 @@ func (o *CheckpointOptions) dumpRequest(i *images) (*rpc.CriuOpts, error) {
 		if filepath.IsAbs(o.ParentPath) {
 			return nil, fmt.Errorf("option ParentPath: %s: not relative to the images' directory (option ImagePath)", o.ParentPath)
 		}
-		fd, err := unix.Openat(i.dir, o.ParentPath, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		fd, err := unix.Openat(i.Dir, o.ParentPath, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 		if err != nil {
-			return nil, fmt.Errorf("option ParentPath: %s, seen from %s: %w", o.ParentPath, i.path, err)
+			return nil, fmt.Errorf("option ParentPath: %s, seen from %s: %w", o.ParentPath, i.Path, err)
 		}
 		unix.Close(fd)
 		r.ParentImg = new(o.ParentPath)
@@ -247,27 +247,9 @@ func (c *Container) freezer() string {
 
 // externals lists what CRIU is not to save: it comes from outside, and is given again by restore.
 func (c *Container) externals(s *specs.Spec) ([]string, error) {
-	list, err := c.externalMounts()
-	if err != nil {
-		return nil, err
+	again := c.plan()
+	if len(again.Steps) == 0 && c.Steps != 0 {
+		return nil, errors.New("the container's config, compiled again, is not what the container was made by: the host has changed too much since")
 	}
-	for i, n := range s.Linux.Namespaces {
-		key := namespaceKey(n.Type)
-		if n.Path == "" || key == "" {
-			continue
-		}
-		file := config.NamespaceFile(n.Type)
-		var st unix.Stat_t
-		path := fmt.Sprintf("/proc/%d/ns/%s", c.Pid, file)
-		if err := unix.Stat(path, &st); err != nil {
-			return nil, fmt.Errorf("linux.namespaces[%d]: stat %s: %w", i, path, err)
-		}
-		list = append(list, fmt.Sprintf("%s[%d]:%s", file, st.Ino, key))
-	}
-	for _, key := range c.Stdio {
-		if isExternalStdio(key) {
-			list = append(list, key)
-		}
-	}
-	return list, nil
+	return checkpoint.Externals(again, s, c.Pid, c.Rootfs, c.Stdio)
 }

@@ -8,11 +8,11 @@ import (
 	"time"
 
 	"davit/cgroups"
+	"davit/internal/checkpoint"
 	"davit/internal/config"
 	"davit/internal/criu"
 	"davit/internal/host"
 	"davit/internal/launch"
-	"davit/internal/plan"
 	"davit/internal/store"
 	"davit/internal/sys"
 	"davit/internal/trace"
@@ -37,10 +37,10 @@ const restoreLog = "restore.log"
 // restoration is a container that is being made of images.
 type restoration struct {
 	*creation
-	o      *RestoreOptions
-	images *images
-	criu   *criu.Process
-	tmpIn  int // the root filesystem in which makeTmp has made a directory, 0: none
+	o       *RestoreOptions
+	images  *checkpoint.Images
+	criu    *criu.Process
+	staging checkpoint.Staging
 }
 
 // Restore makes a container of the images that [Container.Checkpoint] has written, and of its bundle. It returns the container's process,
@@ -76,26 +76,27 @@ func (rt *Runtime) restore(o *RestoreOptions, b *bundle) (*creation, error) {
 	if err := o.checkTerminal(b.terminal()); err != nil {
 		return nil, err
 	}
-	images, err := o.openImages(false)
+	images, err := checkpoint.OpenImages(o.ImagePath, o.WorkPath, false)
 	if err != nil {
 		return nil, err
 	}
-	defer images.close()
-	if err := unix.Faccessat(images.dir, "inventory.img", unix.F_OK, 0); err != nil {
-		return nil, withHint(fmt.Errorf("option ImagePath: %s holds no checkpoint: inventory.img: %w", images.path, err), "`davit checkpoint --image-path` writes one")
+	defer images.Close()
+	if err := unix.Faccessat(images.Dir, "inventory.img", unix.F_OK, 0); err != nil {
+		return nil, withHint(fmt.Errorf("option ImagePath: %s holds no checkpoint: inventory.img: %w", images.Path, err), "`davit checkpoint --image-path` writes one")
 	}
 	c := &creation{CreateOptions: o.CreateOptions, rt: rt, facts: host.Host(), path: filepath.Join(rt.Root, o.ID), dir: -1, raw: b.raw}
 	if c.Prepared, err = rt.prepare(b.config, &o.CreateOptions, c.facts); err != nil {
 		return nil, err
 	}
-	if err = checkRestorable(c.Spec, c.facts); err == nil {
-		err = giveImages(images, c.Spec)
+	if err = checkpoint.CheckRestorable(c.Spec, c.facts); err == nil {
+		err = images.Give(c.Spec)
 	}
 	if err != nil {
 		c.close()
 		return nil, err
 	}
-	r := &restoration{creation: c, o: o, images: images}
+	r := &restoration{creation: c, o: o, images: images,
+		staging: checkpoint.Staging{Plan: c.Plan, Spec: c.Spec, Root: rootfs.Path(c.Spec, o.Bundle)}}
 	if err := r.make(); err != nil {
 		c.undo()
 		return nil, err
@@ -105,7 +106,7 @@ func (rt *Runtime) restore(o *RestoreOptions, b *bundle) (*creation, error) {
 
 // make does what changes the host. What is needed to undo it is written down first.
 func (r *restoration) make() error {
-	defer r.removeTmp()
+	defer r.staging.RemoveTmp()
 	return r.Trace.InOrder([]trace.Part{{Name: "claim the id, write the state", Do: r.claimID}, {Name: "make the cgroup", Do: r.group}, {Name: "restore the processes (CRIU)", Do: r.run}})
 }
 
@@ -128,11 +129,11 @@ func (r *restoration) run() error {
 	if err := r.join(request); err != nil {
 		return err
 	}
-	r.rt.log().Debugf("criu %s: restore from %s", r.criu.Version, r.images.path)
+	r.rt.log().Debugf("criu %s: restore from %s", r.criu.Version, r.images.Path)
 	if _, err = r.criu.Do(rpc.CriuReqType_RESTORE, request, r.event); err != nil {
 		r.criu.Kill()
 		r.endRestored()
-		return criuFailed(err, r.images, restoreLog)
+		return checkpoint.Failed(err, r.images, restoreLog)
 	}
 	if r.stage == nil {
 		return errors.New("criu has restored no process")
@@ -189,22 +190,22 @@ func (r *restoration) request() (*rpc.CriuOpts, inherited, error) {
 	if err != nil {
 		return nil, files, err
 	}
-	keepCgroupNamespace(q, r.Spec)
-	q.RstSibling, q.ConfigFile = new(true), criuConfig(r.Spec.Annotations)
+	checkpoint.KeepCgroupNamespace(q, r.Spec)
+	q.RstSibling, q.ConfigFile = new(true), checkpoint.ConfigFile(r.Spec.Annotations)
 	if r.o.LSMProfile != "" {
 		q.LsmProfile = &r.o.LSMProfile
 	}
 	if r.o.LSMMountContext != "" {
 		q.LsmMountContext = &r.o.LSMMountContext
 	}
-	if hasRuntimeHooks(r.Spec) {
+	if checkpoint.HasRuntimeHooks(r.Spec) {
 		q.EmptyNs = new(q.GetEmptyNs() | unix.CLONE_NEWNET)
 	}
 	if !r.State.Terminal {
-		for i, key := range readDescriptors(r.images.dir) {
-			if isInherited(key) {
+		for i, key := range checkpoint.ReadStreams(r.images.Dir) {
+			if checkpoint.IsInherited(key) {
 				q.InheritFd = append(q.InheritFd, &rpc.InheritFd{Key: new(key), Fd: new(int32(criu.FirstFile + i))})
-				r.giveStream(fds[i])
+				checkpoint.GiveStream(fds[i], r.Plan, r.Spec)
 			}
 		}
 	}
@@ -218,54 +219,13 @@ func (r *restoration) request() (*rpc.CriuOpts, inherited, error) {
 		}
 		number := criu.FirstFile + len(files.stdio) + len(files.opened)
 		files.opened = append(files.opened, fd)
-		if key := namespaceKey(n.Type); key != "" {
+		if key := checkpoint.NamespaceKey(n.Type); key != "" {
 			q.InheritFd = append(q.InheritFd, &rpc.InheritFd{Key: new(key), Fd: new(int32(number))})
 			continue
 		}
 		q.JoinNs = append(q.JoinNs, &rpc.JoinNamespace{Ns: new(config.NamespaceFile(n.Type)), NsFile: new("/proc/self/fd/" + strconv.Itoa(number))})
 	}
 	return q, files, nil
-}
-
-// giveStream makes a standard stream the container user's, by the rule of the stage (do_stdio_owner): what may be written,
-// and pipes without a name; of devices only terminals.
-func (r *restoration) giveStream(fd int) {
-	owner := plan.StdioOwner{Keep: true}
-	for _, e := range r.Plan.Steps {
-		if s, is := e.Step.(plan.StdioOwner); is {
-			owner = s
-		}
-	}
-	var st unix.Stat_t
-	if owner.Keep || unix.Fstat(fd, &st) != nil {
-		return
-	}
-	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
-	writable := err == nil && flags&unix.O_ACCMODE != unix.O_RDONLY
-	switch st.Mode & unix.S_IFMT {
-	case unix.S_IFBLK:
-		return
-	case unix.S_IFCHR:
-		if _, err := unix.IoctlGetTermios(fd, unix.TCGETS); err != nil || unix.Major(st.Rdev) == 5 || !writable {
-			return
-		}
-	case unix.S_IFIFO:
-		var fs unix.Statfs_t
-		if !writable && (unix.Fstatfs(fd, &fs) != nil || fs.Type != unix.PIPEFS_MAGIC) {
-			return // one with a name may be others', too
-		}
-	default:
-		if !writable {
-			return
-		}
-	}
-	uid := int(owner.UID)
-	if _, _, mapped := mappedRoot(r.Spec); mapped {
-		uid = config.HostID(r.Spec.Linux.UIDMappings, uint32(uid))
-	}
-	if int(st.Uid) != uid {
-		_ = unix.Fchown(fd, uid, -1)
-	}
 }
 
 // start starts CRIU in a mount namespace in which everything is that the container is to have of the host.
@@ -279,14 +239,14 @@ func (r *restoration) start(q *rpc.CriuOpts, files []int) error {
 		o.Cgroup = int(dir.Fd())
 	}
 	return sys.OwnMounts(func() error {
-		if err := r.stageMounts(q); err != nil {
+		if err := r.staging.Stage(q); err != nil {
 			return err
 		}
-		if err := r.images.reopen(); err != nil {
+		if err := r.images.Reopen(); err != nil {
 			return err
 		}
-		q.ImagesDirFd, q.WorkDirFd = new(int32(r.images.dir)), new(int32(r.images.work))
-		if err := r.lendTmp(); err != nil {
+		q.ImagesDirFd, q.WorkDirFd = new(int32(r.images.Dir)), new(int32(r.images.Work))
+		if err := r.staging.LendTmp(); err != nil {
 			return err
 		}
 		r.criu, err = criu.Start(o)
@@ -315,7 +275,7 @@ func (r *restoration) join(q *rpc.CriuOpts) error {
 	if q.ManageCgroupsMode != nil && *q.ManageCgroupsMode == rpc.CriuCgMode_IGNORE {
 		return nil
 	}
-	if q.CgRoot, err = cgroupRoots(r.criu.Pid); err != nil {
+	if q.CgRoot, err = checkpoint.CgroupRoots(r.criu.Pid); err != nil {
 		return err
 	}
 	return nil
@@ -411,6 +371,3 @@ func (r *restoration) limitMemory() error {
 	before.Memory, before.Unified = nil, nil
 	return r.Cgroups.Update(&before, &specs.LinuxResources{Memory: all.Memory, Unified: all.Unified})
 }
-
-// rootPath is where the root filesystem is on the host.
-func (r *restoration) rootPath() string { return rootfs.Path(r.Spec, r.Bundle) }

@@ -1,10 +1,9 @@
-package libcontainer
+package checkpoint
 
 import (
 	"path/filepath"
 	"testing"
 
-	"davit/internal/launch"
 	"davit/internal/plan"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -18,7 +17,7 @@ func TestGiveStream(t *testing.T) {
 	}
 	var p plan.Plan
 	p.Add("", plan.StdioOwner{UID: 1000})
-	r := &restoration{creation: &creation{Prepared: &launch.Prepared{Plan: &p, Spec: &specs.Spec{Linux: &specs.Linux{}}}}}
+	s := &specs.Spec{Linux: &specs.Linux{}}
 	name := filepath.Join(t.TempDir(), "fifo")
 	if err := unix.Mkfifo(name, 0o600); err != nil {
 		t.Fatal(err)
@@ -35,7 +34,7 @@ func TestGiveStream(t *testing.T) {
 	defer unix.Close(pipe[0])
 	defer unix.Close(pipe[1])
 	for fd, want := range map[int]uint32{named: 0, pipe[0]: 1000} {
-		r.giveStream(fd)
+		GiveStream(fd, &p, s)
 		var st unix.Stat_t
 		if err := unix.Fstat(fd, &st); err != nil {
 			t.Fatal(err)

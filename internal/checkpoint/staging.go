@@ -1,4 +1,4 @@
-package libcontainer
+package checkpoint
 
 import (
 	"errors"
@@ -15,6 +15,7 @@ import (
 	"davit/rootfs"
 
 	"github.com/checkpoint-restore/go-criu/v8/rpc"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
@@ -23,9 +24,17 @@ import (
 // too, which has to be able to pass all directories on the way.
 const yard = "/run/davit-criu"
 
-// stageMounts collects in the yard, in the mount namespace of the calling thread, the root filesystem and all that the
+// Staging collects for a restore what the container has of the host.
+type Staging struct {
+	Plan  *plan.Plan
+	Spec  *specs.Spec
+	Root  string // the path of the root filesystem on the host
+	tmpIn int    // the root filesystem in which makeTmp has made a directory; 0: none
+}
+
+// Stage collects in the yard, in the mount namespace of the calling thread, the root filesystem and all that the
 // container has of the host. It makes the mount points that are missing in the root filesystem.
-func (r *restoration) stageMounts(q *rpc.CriuOpts) error {
+func (r *Staging) Stage(q *rpc.CriuOpts) error {
 	trees, err := r.openTrees()
 	defer trees.close()
 	if err != nil {
@@ -78,8 +87,8 @@ func makeYard() error {
 	return nil
 }
 
-// lendTmp mounts a tmpfs on /tmp if the container's root could not write there, as which CRIU makes temporary files in it.
-func (r *restoration) lendTmp() error {
+// LendTmp mounts a tmpfs on /tmp if the container's root could not write there, as which CRIU makes temporary files in it.
+func (r *Staging) LendTmp() error {
 	var st unix.Stat_t
 	if _, _, mapped := mappedRoot(r.Spec); !mapped || unix.Stat("/tmp", &st) == nil && st.Mode&0o003 == 0o003 {
 		return nil
@@ -158,10 +167,10 @@ func (t *stagedTrees) close() {
 }
 
 // openTrees opens them all before the first is mounted: afterwards a path of the host could lead elsewhere.
-func (r *restoration) openTrees() (*stagedTrees, error) {
+func (r *Staging) openTrees() (*stagedTrees, error) {
 	t := &stagedTrees{root: -1}
 	var err error
-	root := plan.Descriptor{Kind: plan.TreeRecursive, Path: r.rootPath(), Field: "root.path"}
+	root := plan.Descriptor{Kind: plan.TreeRecursive, Path: r.Root, Field: "root.path"}
 	if t.root, err = launch.OpenDescriptor(&root, nil); err != nil {
 		return t, launch.OpenFailed(&root, err, diagnose.HintOpen(&root, err))
 	}
@@ -182,7 +191,7 @@ func (r *restoration) openTrees() (*stagedTrees, error) {
 	return t, nil
 }
 
-func (r *restoration) openSource(m *externalMount, maps launch.Idmaps) (int, error) {
+func (r *Staging) openSource(m *externalMount, maps launch.Idmaps) (int, error) {
 	d := m.source
 	switch d.Kind {
 	case plan.StateTree:
@@ -236,7 +245,7 @@ func (t *stagedTrees) submounts(q *rpc.CriuOpts) error {
 
 // makeMountpoints makes what a new root filesystem lacks of the places that things are mounted on. What lies on
 // another mount is not its business: CRIU has that from the images, or from the host.
-func (r *restoration) makeMountpoints(root int) error {
+func (r *Staging) makeMountpoints(root int) error {
 	var covered []string
 	for _, e := range r.Plan.Steps {
 		target, isFile := "", false
@@ -262,7 +271,7 @@ func (r *restoration) makeMountpoints(root int) error {
 }
 
 // bindsFile reports whether the source of a bind mount is something else than a directory.
-func (r *restoration) bindsFile(s *plan.Bind) bool {
+func (r *Staging) bindsFile(s *plan.Bind) bool {
 	var st unix.Stat_t
 	if s.How&plan.BindInRoot != 0 || s.Source == "" || unix.Stat(s.Source, &st) != nil {
 		return false
@@ -271,8 +280,8 @@ func (r *restoration) bindsFile(s *plan.Bind) bool {
 }
 
 // makeTmp makes the directory /tmp of a read-only root filesystem that has none: CRIU hangs the old root there when it
-// changes to the container's, and cannot make a directory for that itself. removeTmp removes it afterwards.
-func (r *restoration) makeTmp(root int) error {
+// changes to the container's, and cannot make a directory for that itself. RemoveTmp removes it afterwards.
+func (r *Staging) makeTmp(root int) error {
 	if !rootfs.ReadOnly(r.Spec) {
 		return nil
 	}
@@ -281,13 +290,13 @@ func (r *restoration) makeTmp(root int) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("root.path: mkdir tmp, which CRIU needs in %s: %w", r.rootPath(), err)
+		return fmt.Errorf("root.path: mkdir tmp, which CRIU needs in %s: %w", r.Root, err)
 	}
 	r.tmpIn, err = launch.Named("fcntl", "root.path")(unix.FcntlInt(uintptr(root), unix.F_DUPFD_CLOEXEC, 0))
 	return err
 }
 
-func (r *restoration) removeTmp() {
+func (r *Staging) RemoveTmp() {
 	if r.tmpIn > 0 {
 		_ = unix.Unlinkat(r.tmpIn, "tmp", unix.AT_REMOVEDIR)
 		unix.Close(r.tmpIn)
@@ -337,19 +346,4 @@ func makeBelow(root int, target string, isFile bool) error {
 		done = next
 	}
 	return nil
-}
-
-// cgroupRoots says where a process is in each hierarchy: what the images have below another cgroup goes there.
-func cgroupRoots(pid int) ([]*rpc.CgroupRoot, error) {
-	all, err := memberships(pid)
-	if err != nil {
-		return nil, err
-	}
-	var roots []*rpc.CgroupRoot
-	for _, m := range all {
-		for name := range strings.SplitSeq(m.names, ",") {
-			roots = append(roots, &rpc.CgroupRoot{Ctrl: new(name), Path: new(m.path)})
-		}
-	}
-	return roots, nil
 }

@@ -1,7 +1,6 @@
-package libcontainer
+package checkpoint
 
 import (
-	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -102,17 +101,13 @@ func mountLines(pid string) ([]mountLine, error) {
 
 // externalMounts are the mounts of the running container that CRIU is not to save, as "mnt[PLACE]:KEY". What the
 // container has unmounted is not among them, and what it has mounted itself is CRIU's business.
-func (c *Container) externalMounts() ([]string, error) {
-	again := c.plan()
-	if len(again.Steps) == 0 && c.Steps != 0 {
-		return nil, errors.New("the container's config, compiled again, is not what the container was made by: the host has changed too much since")
-	}
-	root, err := launch.Named("open", "the container's root")(unix.Open(fmt.Sprintf("/proc/%d/root", c.Pid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0))
+func externalMounts(p *plan.Plan, pid int, rootfs string) ([]string, error) {
+	root, err := launch.Named("open", "the container's root")(unix.Open(fmt.Sprintf("/proc/%d/root", pid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0))
 	if err != nil {
 		return nil, err
 	}
 	defer unix.Close(root)
-	mounts, err := mountLines(strconv.Itoa(c.Pid))
+	mounts, err := mountLines(strconv.Itoa(pid))
 	if err != nil {
 		return nil, err
 	}
@@ -123,12 +118,12 @@ func (c *Container) externalMounts() ([]string, error) {
 			below(mounts, place, m.source.Path, m.key, keys)
 		}
 	}
-	for _, m := range externalMountsOf(again) {
+	for _, m := range externalMountsOf(p) {
 		if place, is := mountPlace(root, &m, mounts); is {
 			add(&m, place)
 		}
 	}
-	below(mounts, "/", c.Rootfs, "/", keys)
+	below(mounts, "/", rootfs, "/", keys)
 	list := make([]string, 0, len(keys))
 	for place, key := range keys {
 		list = append(list, "mnt["+place+"]:"+key)

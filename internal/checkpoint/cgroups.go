@@ -1,0 +1,84 @@
+package checkpoint
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"davit/internal/store"
+
+	"github.com/checkpoint-restore/go-criu/v8/rpc"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// KeepCgroupNamespace makes soft of the mode ignore for a container with a cgroup namespace of its own, which CRIU saves and makes
+// again with the cgroups alone: without it the container would see the host's. What soft does more stays below the container's own
+// cgroup, whose limits it leaves alone, since davit has made it.
+func KeepCgroupNamespace(r *rpc.CriuOpts, s *specs.Spec) {
+	own := slices.ContainsFunc(s.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.CgroupNamespace && n.Path == "" })
+	if m := r.ManageCgroupsMode; own && m != nil && *m == rpc.CriuCgMode_IGNORE {
+		r.ManageCgroupsMode = new(rpc.CriuCgMode_SOFT)
+	}
+}
+
+// SaveOwnCgroups has CRIU save only those hierarchies in which the container has a cgroup of its own: of each it saves the process's
+// cgroup with all that is below it, and restore makes that again. Where davit made no cgroup (hierarchies of cgroup v1 beside a
+// pure view of v2, rootless without delegation) it would be the host's. dirs are the container's cgroups (cgroups.State).
+func SaveOwnCgroups(r *rpc.CriuOpts, pid int, dirs map[string]string) error {
+	all, err := memberships(pid)
+	if err != nil {
+		return err
+	}
+	var own []string
+	shared := false
+	for _, m := range all {
+		first, _, _ := strings.Cut(m.names, ",") // those of one hierarchy have one directory
+		if dirs[first] == "" {
+			shared = true
+		} else {
+			own = append(own, m.names)
+		}
+	}
+	switch {
+	case !shared:
+	case len(own) == 0:
+		r.ManageCgroupsMode = new(rpc.CriuCgMode_IGNORE)
+	default:
+		r.CgroupDumpController = own
+	}
+	return nil
+}
+
+// membership is a process's cgroup in one hierarchy: a line of /proc/PID/cgroup (cgroups(7)).
+type membership struct {
+	names string // of the hierarchy's controllers, with commas; "name=NAME"; "" for cgroup2
+	path  string
+}
+
+func memberships(pid int) (all []membership, err error) {
+	data, err := store.ReadWhole("/proc/" + strconv.Itoa(pid) + "/cgroup")
+	if err != nil {
+		return nil, err
+	}
+	for line := range strings.Lines(string(data)) {
+		if f := strings.SplitN(strings.TrimSpace(line), ":", 3); len(f) == 3 {
+			all = append(all, membership{f[1], f[2]})
+		}
+	}
+	return all, nil
+}
+
+// CgroupRoots says where a process is in each hierarchy: what the images have below another cgroup goes there.
+func CgroupRoots(pid int) ([]*rpc.CgroupRoot, error) {
+	all, err := memberships(pid)
+	if err != nil {
+		return nil, err
+	}
+	var roots []*rpc.CgroupRoot
+	for _, m := range all {
+		for name := range strings.SplitSeq(m.names, ",") {
+			roots = append(roots, &rpc.CgroupRoot{Ctrl: new(name), Path: new(m.path)})
+		}
+	}
+	return roots, nil
+}

@@ -1,0 +1,130 @@
+package checkpoint
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"davit/internal/config"
+	"davit/internal/jsonx"
+	"davit/internal/plan"
+	"davit/internal/store"
+	"davit/internal/sys"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// StreamKey returns the name that CRIU has for the stream behind the descriptor fd, if the stream comes from outside of the container:
+// "pipe:[12]" or "socket:[12]" with the inode, "file[1:2]" with mount id and inode, "tty[1:2]" with device numbers. For /dev/null
+// it returns that path, because the container opens its own. It returns "" for all others. By these keys a restore puts other
+// streams in their place.
+func StreamKey(fd int) string {
+	var buf [64]byte
+	n, err := unix.Readlink("/proc/self/fd/"+strconv.Itoa(fd), buf[:])
+	if err != nil {
+		return ""
+	}
+	text := string(buf[:n])
+	if text == "/dev/null" || strings.HasPrefix(text, "pipe:[") || strings.HasPrefix(text, "socket:[") {
+		return text
+	}
+	var st unix.Statx_t
+	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_TYPE|unix.STATX_INO|unix.STATX_MNT_ID, &st); err != nil {
+		return ""
+	}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFREG, unix.S_IFIFO:
+		return fmt.Sprintf("file[%x:%x]", st.Mnt_id, st.Ino)
+	case unix.S_IFCHR:
+		// CRIU has the device numbers as the kernel's stat(2) encodes them.
+		return fmt.Sprintf("tty[%x:%x]", unix.Mkdev(st.Rdev_major, st.Rdev_minor), unix.Mkdev(st.Dev_major, st.Dev_minor))
+	}
+	return ""
+}
+
+// isExternalStdio reports whether a key names a stream that CRIU has to be told of when it dumps. Pipes
+// need nothing: CRIU sees that their other end is elsewhere.
+func isExternalStdio(key string) bool {
+	return strings.HasPrefix(key, "file[") || strings.HasPrefix(key, "tty[")
+}
+
+// descriptorsFile is the file among the images that holds the keys, as an array of three strings. runc
+// and crun write the same file.
+const descriptorsFile = "descriptors.json"
+
+// maxDescriptors bounds that file, in bytes.
+const maxDescriptors = 64 << 10
+
+// WriteStreams writes the keys of the three standard streams to the open directory of the images.
+func WriteStreams(dir int, keys []string) error {
+	var e jsonx.Encoder
+	e.Strings(keys)
+	return store.WriteFile(dir, descriptorsFile, e.Bytes())
+}
+
+// ReadStreams returns the keys that a checkpoint was made with. A file that is not there, or is
+// something else, gives none: then the streams are restored as they were.
+func ReadStreams(dir int) []string {
+	data, err := sys.ReadSmall(dir, descriptorsFile, maxDescriptors, unix.O_NOFOLLOW)
+	if err != nil {
+		return nil
+	}
+	d := jsonx.NewDecoder(descriptorsFile, data)
+	keys := d.Strings()
+	if d.End() != nil || len(keys) > 3 {
+		return nil
+	}
+	return keys
+}
+
+// IsInherited reports whether a key names a stream that restore gives anew.
+func IsInherited(key string) bool {
+	for _, kind := range [...]string{"pipe:[", "socket:[", "file[", "tty["} {
+		if strings.HasPrefix(key, kind) && strings.HasSuffix(key, "]") {
+			return true
+		}
+	}
+	return false
+}
+
+// GiveStream makes a standard stream the container user's, by the rule of the stage (do_stdio_owner): what may be written,
+// and pipes without a name; of devices only terminals.
+func GiveStream(fd int, p *plan.Plan, s *specs.Spec) {
+	owner := plan.StdioOwner{Keep: true}
+	for _, e := range p.Steps {
+		if o, is := e.Step.(plan.StdioOwner); is {
+			owner = o
+		}
+	}
+	var st unix.Stat_t
+	if owner.Keep || unix.Fstat(fd, &st) != nil {
+		return
+	}
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	writable := err == nil && flags&unix.O_ACCMODE != unix.O_RDONLY
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFBLK:
+		return
+	case unix.S_IFCHR:
+		if _, err := unix.IoctlGetTermios(fd, unix.TCGETS); err != nil || unix.Major(st.Rdev) == 5 || !writable {
+			return
+		}
+	case unix.S_IFIFO:
+		var fs unix.Statfs_t
+		if !writable && (unix.Fstatfs(fd, &fs) != nil || fs.Type != unix.PIPEFS_MAGIC) {
+			return // one with a name may be others', too
+		}
+	default:
+		if !writable {
+			return
+		}
+	}
+	uid := int(owner.UID)
+	if _, _, mapped := mappedRoot(s); mapped {
+		uid = config.HostID(s.Linux.UIDMappings, uint32(uid))
+	}
+	if int(st.Uid) != uid {
+		_ = unix.Fchown(fd, uid, -1)
+	}
+}
