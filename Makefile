@@ -240,6 +240,7 @@ test-peers:
 	@tests/peers/root --suite bookworm >/dev/null
 	@$(MAKE) --no-print-directory all
 	DAVIT=$(CURDIR)/bin/davit DAVIT_VIEW=unified DAVIT_TEST_PEERS=1 $(GO) test -count=1 ./tests/integration -run BindFlags $(if $(UPDATE),-update-bind-flags)
+	DAVIT=$(CURDIR)/bin/davit DAVIT_FAULTS=all $(GO) test -count=1 ./tests/integration -run 'TestAdopt(Refuses|OddFiles)'
 	DAVIT=$(CURDIR)/bin/davit VM=$(VM) tests/peers/adopt $(if $(UPDATE),docs/switching-verbs.md)
 
 # containerd's go-runc drives davit and the newest packaged runc; UPDATE=1 writes docs/gorunc.md.

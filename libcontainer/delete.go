@@ -34,10 +34,14 @@ func (c *Container) Delete(force bool) error {
 	default:
 		return withHint(fmt.Errorf("cannot delete container %s that %w: %s", c.ID, ErrNotStopped, status), "`davit delete --force` ends it first")
 	}
-	if c.Pidfd >= 0 || force || !c.OwnPid || status == specs.StateCreating {
-		if err := c.killAll(); err != nil {
-			return err
-		}
+	switch {
+	case c.endedTaken():
+		err = c.strangers()
+	case c.Pidfd >= 0 || force || !c.OwnPid || status == specs.StateCreating:
+		err = c.killAll()
+	}
+	if err != nil {
+		return err
 	}
 	c.rt.reap(c.Pid)
 	return c.destroy(force)

@@ -49,7 +49,7 @@ func (c *Container) signalAll(sig unix.Signal, mayLack bool) error {
 	if mayLack && c.Pidfd < 0 {
 		none = nil
 	}
-	if !c.OwnsCgroup() || none == nil && len(c.Cgroup.Dirs) == 0 {
+	if !c.OwnsCgroup() || c.endedTaken() || none == nil && len(c.Cgroup.Dirs) == 0 {
 		return none
 	}
 	m := c.Cgroups()

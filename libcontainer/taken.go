@@ -1,6 +1,9 @@
 package libcontainer
 
 import (
+	"fmt"
+	"time"
+
 	"davit/internal/store"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -24,4 +27,28 @@ func (c *Container) destroyTaken() error {
 		}
 	}
 	return nil
+}
+
+// endedTaken reports whether the container is another runtime's and has ended, and all processes of its pid namespace with it. What is in
+// its cgroups then is not its own: the state may be old, and the path in use again.
+func (c *Container) endedTaken() bool { return c.Taken != nil && c.OwnPid && c.Pidfd < 0 }
+
+// strangersTimeout is how long delete waits for processes in the cgroup of a container that has ended: an exec that was on its way
+// into the container is in its cgroup until it finds out.
+const strangersTimeout = time.Second
+
+// strangers returns an error if processes are in the cgroups of a container for which endedTaken is true.
+func (c *Container) strangers() error {
+	m := c.Cgroups()
+	defer m.Close()
+	for deadline := time.Now().Add(strangersTimeout); ; time.Sleep(5 * time.Millisecond) {
+		pids, err := m.Pids()
+		if err != nil || len(pids) == 0 {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return &ForeignError{Maker: c.Taken.Maker(), Reason: fmt.Errorf(
+				"its process %d has ended, and with it all others of its pid namespace, but the cgroup that its state names has process %d", c.Pid, pids[0])}
+		}
+	}
 }

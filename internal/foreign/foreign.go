@@ -11,6 +11,9 @@ package foreign
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
+	"unicode"
 
 	"davit/internal/store"
 	"davit/internal/sys"
@@ -85,5 +88,8 @@ func (c *container) read(name string) ([]byte, error) {
 
 // unknown is the error for a property that no known version of the runtime writes.
 func unknown(file, property, versions string) error {
+	if strings.ContainsFunc(property, func(r rune) bool { return !unicode.IsPrint(r) }) { // it would reach a terminal
+		property = strconv.Quote(property)
+	}
 	return fmt.Errorf("%s: %s: not known in %s: a newer version wrote it", file, property, versions)
 }

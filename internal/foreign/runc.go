@@ -8,6 +8,7 @@ import (
 
 	"davit/cgroups"
 	"davit/internal/jsonx"
+	"davit/internal/resctrl"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -103,8 +104,13 @@ func (c *container) readRunc() error {
 	}
 	s.NoKeyring = k.noNewKeyring
 	s.OwnPid = hasOwn(k.namespaces, specs.PIDNamespace)
-	c.poststop = k.hooks.Poststop // runc runs poststart hooks in create
-	if k.closID == "" {           // else the class is not the container's own
+	c.poststop = k.hooks.Poststop                                                                      // runc runs poststart hooks in create
+	for field, dir := range map[string]string{"intel_rdt_path": r.rdt, "intel_rdt_mon_path": r.rdtM} { // which delete removes
+		if dir != "" && (filepath.Clean(dir) != dir || !strings.HasPrefix(dir, resctrl.Mountpoint+"/")) {
+			return fmt.Errorf("%s: %s: %q is not below %s", runcFile, field, dir, resctrl.Mountpoint)
+		}
+	}
+	if k.closID == "" { // else the class is not the container's own
 		s.Resctrl = r.rdt
 	}
 	s.ResctrlMon = r.rdtM

@@ -73,16 +73,31 @@ func (c *container) verifyCgroups() error {
 		}
 		for who, at := range map[string]string{"davit itself": own[name], "the host's init": init[name]} {
 			if within(at, rel) {
-				return fmt.Errorf("cgroup %s: %s is in it, so that it is not the container's", dir, who)
+				return fmt.Errorf("cgroup %q: %s is in it, so that it is not the container's", dir, who)
 			}
 		}
 	}
 	if g.Driver == cgroups.Systemd {
-		for name, dir := range g.Dirs {
-			if (name == "" || name == "name=systemd") && !slices.Contains(strings.Split(dir, "/"), g.Scope) {
-				return fmt.Errorf("cgroup %s: it is not of the systemd unit %s that the state names", dir, g.Scope)
-			}
+		return verifyUnit(g)
+	}
+	return nil
+}
+
+// verifyUnit checks that the systemd unit, which delete stops, is the one whose cgroup the state names. crun may put the container one
+// level below (annotation run.oci.systemd.subgroup).
+func verifyUnit(g *cgroups.State) error {
+	named := false
+	for name, dir := range g.Dirs {
+		if name != "" && name != "name=systemd" {
+			continue
 		}
+		named = true
+		if path.Base(dir) != g.Scope && (path.Base(path.Dir(dir)) != g.Scope || !strings.HasSuffix(g.Scope, ".scope")) {
+			return fmt.Errorf("cgroup %q: it is not of the systemd unit %q that the state names", dir, g.Scope)
+		}
+	}
+	if !named {
+		return fmt.Errorf("the state names the systemd unit %q, and no cgroup of it", g.Scope)
 	}
 	return nil
 }
@@ -95,7 +110,7 @@ func relative(name, dir string, kind host.CgroupMode) (string, error) {
 	mount := cgroupRoot
 	if name != "" {
 		if kind == host.Unified {
-			return "", fmt.Errorf("cgroup %s: of the v1 hierarchy %s, where %s is of cgroup v2", dir, name, cgroupRoot)
+			return "", fmt.Errorf("cgroup %q: of the v1 hierarchy %q, where %s is of cgroup v2", dir, name, cgroupRoot)
 		}
 		first, _, _ := strings.Cut(dir[len(cgroupRoot)+1:], "/")
 		mount += "/" + first
@@ -104,7 +119,7 @@ func relative(name, dir string, kind host.CgroupMode) (string, error) {
 	}
 	rel := strings.TrimPrefix(dir, mount)
 	if rel == dir || rel == "" || rel[0] != '/' {
-		return "", fmt.Errorf("cgroup %s: it is not below %s", dir, mount)
+		return "", fmt.Errorf("cgroup %q: it is not below %s", dir, mount)
 	}
 	return rel, nil
 }
@@ -118,7 +133,7 @@ func (c *container) verifyProcess() error {
 		return err
 	}
 	if c.cgroup != "" && len(s.Cgroup.Dirs) == 0 {
-		return fmt.Errorf("the state says that process %d is in cgroup %s, which is not there, but /proc/%d/cgroup has %q", s.Pid, c.cgroup, s.Pid, is[""])
+		return fmt.Errorf("the state says that process %d is in cgroup %q, which is not there, but /proc/%d/cgroup has %q", s.Pid, c.cgroup, s.Pid, is[""])
 	}
 	kind := host.Host().Cgroup()
 	for _, name := range sortedKeys(s.Cgroup.Dirs) {
@@ -135,7 +150,7 @@ func (c *container) verifyProcess() error {
 		if pids, err := fs.AllPids(dir); err == nil && slices.Contains(pids, s.Pid) {
 			continue
 		}
-		return fmt.Errorf("the state says that process %d is in cgroup %s, but /proc/%d/cgroup has %q for that hierarchy", s.Pid, dir, s.Pid, at)
+		return fmt.Errorf("the state says that process %d is in cgroup %q, but /proc/%d/cgroup has %q for that hierarchy", s.Pid, dir, s.Pid, at)
 	}
 	if s.Namespaces, err = namespacesOf(s.Pid); err != nil {
 		return err

@@ -88,13 +88,24 @@ func othersState(dir int) ([]byte, error) {
 		return data, nil
 	case IsTransient(err):
 		return nil, err
+	case !errors.Is(err, unix.ENOENT) && !isGuard(dir): // no file that davit reads, but one of runc's name
+		return nil, &ForeignError{Maker: makerRunc, Reason: err}
 	}
 	if _, err := readSmall(dir, crunFile); err == nil {
 		return nil, &ForeignError{Maker: makerCrun}
 	} else if IsTransient(err) {
 		return nil, err
+	} else if !errors.Is(err, unix.ENOENT) {
+		return nil, &ForeignError{Maker: makerCrun, Reason: err}
 	}
 	return nil, nil
+}
+
+// isGuard reports whether the directory has the link that Guard makes.
+func isGuard(dir int) bool {
+	var buf [len(runcGuard) + 1]byte
+	n, err := unix.Readlinkat(dir, runcFile, buf[:])
+	return err == nil && string(buf[:n]) == runcGuard
 }
 
 // makerOf tells by the properties of a state.json which runtime has written it, "" for davit.
