@@ -2,7 +2,8 @@
 # make demo     install what is missing, build, and show a container from the inside
 # make test     install what is missing, build, and run the everyday tests (as root: all of them)
 # make lint     Go, C and shell linters
-# make bench    davit beside crun, runc and the floor (QUICK=1: two minutes)
+# make bench    davit beside crun, runc and the floor (QUICK=1: two minutes); KERNEL=sid: on that kernel, emulated, by
+#               instructions (half an hour)
 # make test-conformance, make test-engines
 #               runtime-tools' programs (QUICK=1: not in a virtual machine, too); real engines; beside runc and crun
 # make test-vm  what only virtual machines can show: all cgroup v2 controllers, other kernels,
@@ -281,11 +282,16 @@ lint: $(ELFS)
 		STAGE_CFLAGS='$(STAGE_CFLAGS)' COMPILER_CFLAGS='$(COMPILER_CFLAGS)' \
 		tests/lint
 
-# QUICK=1 prints; the complete benchmark is kept in docs/bench.
+# QUICK=1 prints; the complete benchmark is kept in docs/bench. KERNEL=sid: what grows with the host, on that kernel, in a virtual
+# machine that counts instructions: docs/bench/kernel-sid.md.
 bench:
-	@tests/deps build bench
+	@tests/deps build bench $(if $(KERNEL),peers vm)
 	@$(MAKE) --no-print-directory all
+ifdef KERNEL
+	$(Q)$(GO) run ./tests/bench -kernel $(KERNEL) $(if $(ROWS),-rows '$(ROWS)',-out docs/bench)
+else
 	$(Q)$(GO) run ./tests/bench $(if $(QUICK),-quick,-out docs/bench)
+endif
 
 # The numbers and layouts that Go and C share have one definition; this writes them for the other language.
 generate:

@@ -15,15 +15,16 @@ import (
 type contestant struct {
 	name string
 	path string // of the runtime; of the floor's programs, less the config's name
+	env  string // one more variable of its environment, or ""
 }
 
 const floorName = "floor"
 
 // runtimes are compared row by row; the first is ours.
 var runtimes = []contestant{
-	{"davit", toolsDir + "/davit"},
-	{"crun", "/usr/bin/crun"},
-	{"runc", "/usr/sbin/runc"},
+	{name: "davit", path: toolsDir + "/davit"},
+	{name: "crun", path: "/usr/bin/crun"},
+	{name: "runc", path: "/usr/sbin/runc"},
 }
 
 // argv is the command line of a verb; runtimes share runc's.
@@ -36,6 +37,7 @@ type contest struct {
 	*runner
 	view      view
 	quick     bool
+	counts    bool   // the clock counts instructions
 	callEvent uint64 // number of the tracepoint of system calls
 	rows      []row
 	entries   []contestant // the runtimes that exist

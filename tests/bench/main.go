@@ -31,7 +31,9 @@ type options struct {
 	out    string // "": write no files
 	only   string // regular expression of the rows wanted
 	views  string
-	inner  view // this process is the one inside
+	inner  view   // this process is the one inside
+	kernel string // measure on this kernel, in a virtual machine, by instructions
+	counts bool   // with inner: the clock counts instructions
 	root   string
 
 	crowd     string // with inner: keep a crowd of this runtime's containers
@@ -48,11 +50,16 @@ func main() {
 	flag.StringVar(&o.views, "views", "v2,v1", "cgroup views, of those that the host has")
 	flag.StringVar((*string)(&o.inner), "inner", "", "used by the benchmark itself")
 	flag.StringVar(&o.root, "root", "", "root directory with the peers (default: tests/peers makes it)")
+	flag.StringVar(&o.kernel, "kernel", "", "measure on the kernel of this Debian suite, in a virtual machine, by instructions")
+	flag.BoolVar(&o.counts, "counts", false, "used by the benchmark itself")
 	flag.StringVar(&o.crowd, "crowd", "", "used by the benchmark itself")
 	flag.IntVar(&o.crowdSize, "crowd-size", 0, "used by the benchmark itself")
 	flag.Parse()
+	if (o.counts || o.kernel != "") && o.only == "" {
+		o.only = "^counted"
+	}
 	if o.crowd != "" {
-		must(keepCrowd(o.inner, o.crowd, o.crowdSize))
+		must(keepCrowd(o.inner, o.crowd, o.crowdSize, o.counts))
 		return
 	}
 	if o.inner != "" {
@@ -90,6 +97,14 @@ func outside(o options) error {
 		return err
 	}
 	defer unlock()
+	if o.kernel != "" {
+		return measureKernel(o)
+	}
+	if o.counts {
+		if o.root, err = smallRoot(o.root); err != nil {
+			return err
+		}
+	}
 	views := o.hostViews()
 	if err := prepare(o, views); err != nil {
 		return err
@@ -199,6 +214,9 @@ func (r *report) measure(o options, v view) error {
 	if o.quick {
 		args = append(args, "-quick")
 	}
+	if o.counts {
+		args = append(args, "-counts")
+	}
 	cmd := exec.Command("/proc/self/exe", args...)
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 	cmd.ExtraFiles = []*os.File{out} // descriptor 3
@@ -239,8 +257,13 @@ func inside(o options) error {
 	if err != nil {
 		return err
 	}
+	c.counts = o.counts
 	found := report{Versions: c.versions(), Sizes: c.sizes()}
-	err = c.all(regexp.MustCompile(o.only))
+	tasks := c.tasks()
+	if o.counts {
+		tasks = c.countedTasks()
+	}
+	err = all(tasks, regexp.MustCompile(o.only))
 	o.inner.killAll()
 	c.reapAll()
 	if err2 := o.inner.removeCgroups(); err == nil {
@@ -254,13 +277,14 @@ const lowestMemory = "lowest memory limit"
 
 func runTask(config string) string { return "run, " + config + " config" }
 
-// all runs the rows whose names match. Those about time are those of the v2 view, where
+type task struct {
+	name string
+	run  func() error
+}
+
+// tasks are the rows. Those about time are those of the v2 view, where
 // containers run today; v1 has the controllers that this kind of host's v2 lacks.
-func (c *contest) all(only *regexp.Regexp) error {
-	type task struct {
-		name string
-		run  func() error
-	}
+func (c *contest) tasks() []task {
 	tasks := []task{
 		{runTask(minimal), func() error { return c.runRow(minimal) }},
 		{runTask(standard), func() error { return c.runRow(standard) }},
@@ -284,6 +308,11 @@ func (c *contest) all(only *regexp.Regexp) error {
 	if c.view == v1 || c.view.has("memory") {
 		tasks = append(tasks, task{lowestMemory, c.lowestMemoryRow})
 	}
+	return tasks
+}
+
+// all runs the tasks whose names match.
+func all(tasks []task, only *regexp.Regexp) error {
 	var failures []error
 	for _, t := range tasks {
 		if !only.MatchString(t.name) {

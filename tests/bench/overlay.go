@@ -71,7 +71,7 @@ func (c *contest) overlayRows() error {
 	var who []contestant
 	names, _ := overlayBuilds()
 	for _, name := range names {
-		w := contestant{name, overlayPath(name)}
+		w := contestant{name: name, path: overlayPath(name)}
 		if _, err := os.Stat(w.path); err != nil {
 			return nil
 		}

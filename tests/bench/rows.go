@@ -32,7 +32,7 @@ func (c *contest) runs(who []contestant, config string, n int) (map[string]*seri
 			return nil, err
 		}
 	}
-	floor := contestant{floorName, fmt.Sprintf("%s/floor-%s-%s", toolsDir, c.view, config)}
+	floor := contestant{name: floorName, path: fmt.Sprintf("%s/floor-%s-%s", toolsDir, c.view, config)}
 	all := c.alternate(append(append([]contestant(nil), who...), floor), n, func(w contestant, note func(string, sample)) error {
 		argv := []string{w.path}
 		if w.name != floorName {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -31,6 +32,7 @@ type runner struct {
 	cpuStat *os.File // of the cgroup above it, to which the containers' belong as well
 	output  *os.File // stdout and stderr of the commands
 	null    *os.File
+	env     string   // one more variable for the next command, or ""
 	faults  *counter // nil: not counted
 	calls   *counter
 }
@@ -66,7 +68,7 @@ func newRunner(v view) (*runner, error) {
 func (r *runner) start(argv []string) (int, error) {
 	pid, err := syscall.ForkExec(argv[0], argv, &syscall.ProcAttr{
 		Dir:   workDir,
-		Env:   environment,
+		Env:   append(slices.Clip(environment), r.env),
 		Files: []uintptr{r.null.Fd(), r.output.Fd(), r.output.Fd()},
 		Sys:   &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(r.cgroup.Fd())},
 	})

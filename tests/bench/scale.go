@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
@@ -173,6 +174,9 @@ func manyMounts(n int) (func() error, error) {
 // children that this one waits for. The function it returns removes them.
 func (c *contest) crowd(w contestant, n int) (func() error, error) {
 	cmd := exec.Command("/proc/self/exe", "-inner", string(c.view), "-crowd", w.name, "-crowd-size", strconv.Itoa(n))
+	if c.counts {
+		cmd.Args = append(cmd.Args, "-counts")
+	}
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -197,7 +201,9 @@ func (c *contest) crowd(w contestant, n int) (func() error, error) {
 
 // keepCrowd is the process that crowd starts: it says so when the containers are there,
 // and removes them when its standard input is closed.
-func keepCrowd(v view, name string, n int) error {
+//
+// With networks each has a network namespace and a sysfs.
+func keepCrowd(v view, name string, n int, networks bool) error {
 	r, err := newRunner(v)
 	if err != nil {
 		return err
@@ -209,10 +215,18 @@ func keepCrowd(v view, name string, n int) error {
 			w = x
 		}
 	}
+	edit := stays
+	if networks {
+		edit = func(s *specs.Spec) {
+			stays(s)
+			s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.NetworkNamespace})
+			s.Mounts = append(s.Mounts, specs.Mount{Destination: "/sys", Type: "sysfs", Source: "sysfs"})
+		}
+	}
 	bundles := make([]string, n)
 	id := func(i int) string { return "crowd" + strconv.Itoa(i) }
 	for i := range bundles {
-		if bundles[i], err = bundle(w, minimal, v, id(i), stays); err != nil {
+		if bundles[i], err = bundle(w, minimal, v, id(i), edit); err != nil {
 			return err
 		}
 	}

@@ -6,38 +6,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 )
 
 // measureInVM takes the rows that need controllers of cgroup v2 which this host lacks from
 // a benchmark in a virtual machine. Its times mean nothing; limits of memory do.
 func (r *report) measureInVM(o options) error {
-	dir, err := os.MkdirTemp("", "davit-bench")
+	found, err := inVM(o, nil, "-rows", lowestMemory)
 	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	self, err := os.ReadFile("/proc/self/exe")
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(dir+"/bench", self, 0o755); err != nil {
-		return err
-	}
-	if err := copyProgram(o.davit, dir+"/davit"); err != nil && !os.IsNotExist(err) {
-		return err
-	}
-	cmd := exec.Command(filepath.Join(filepath.Dir(o.source), "vm/run"), "--bind", dir, "--", dir+"/bench", "-davit",
-		dir+"/davit", "-root", o.root, "-views", string(unified), "-rows", lowestMemory, "-out", dir)
-	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("benchmark in a virtual machine: %w", err)
-	}
-	data, err := os.ReadFile(dir + "/bench.json")
-	if err != nil {
-		return err
-	}
-	var found report
-	if err := json.Unmarshal(data, &found); err != nil {
 		return err
 	}
 	for _, row := range found.Rows {
@@ -45,4 +21,35 @@ func (r *report) measureInVM(o options) error {
 		r.Rows = append(r.Rows, row)
 	}
 	return nil
+}
+
+// inVM runs a benchmark in a virtual machine, with options of tests/vm/run and of its own, and returns what it found.
+func inVM(o options, machine []string, args ...string) (*report, error) {
+	dir, err := os.MkdirTemp("", "davit-bench")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	self, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(dir+"/bench", self, 0o755); err != nil {
+		return nil, err
+	}
+	if err := copyProgram(o.davit, dir+"/davit"); err != nil && !os.IsNotExist(err) {
+		return nil, err
+	}
+	argv := append(slices.Clip(machine), "--bind", dir, "--", dir+"/bench", "-davit", dir+"/davit", "-root", o.root, "-views", string(unified), "-out", dir)
+	cmd := exec.Command(filepath.Join(filepath.Dir(o.source), "vm/run"), append(argv, args...)...)
+	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("benchmark in a virtual machine: %w", err)
+	}
+	data, err := os.ReadFile(dir + "/bench.json")
+	if err != nil {
+		return nil, err
+	}
+	var found report
+	return &found, json.Unmarshal(data, &found)
 }
