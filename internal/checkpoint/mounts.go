@@ -31,14 +31,43 @@ type externalMount struct {
 // nullKey is the key of all masked files, which are the host's /dev/null.
 const nullKey = "/dev/null"
 
-// externalMountsOf lists them, in the order of the plan.
-func externalMountsOf(p *plan.Plan) []externalMount {
-	sources := map[plan.FD]plan.Source{}
+// hostSource is what the stage copies of the host.
+type hostSource struct {
+	source plan.Descriptor // by which the parent could open it
+	set    uint64          // MOUNT_ATTR_* of the top mount
+}
+
+// hostSources returns them by the descriptors that they get: of step Source, and of step Copy, whose tree comes from a mount
+// namespace that a Gather has made of the host's, or of a tree that the parent has given id mappings.
+func hostSources(p *plan.Plan) map[plan.FD]hostSource {
+	tree := func(path string, link, recursive bool) plan.Descriptor {
+		d := plan.Descriptor{Kind: plan.Tree, Path: path, Link: link}
+		if recursive {
+			d.Kind = plan.TreeRecursive
+		}
+		return d
+	}
+	found, gathered := map[plan.FD]hostSource{}, map[plan.FD]plan.FD{}
 	for _, e := range p.Steps {
-		if s, is := e.Step.(plan.Source); is {
-			sources[s.Tree] = s
+		switch s := e.Step.(type) {
+		case plan.Source:
+			found[s.Tree] = hostSource{tree(s.Path, s.Link, s.Recursive), s.Set}
+		case plan.Gather:
+			gathered[s.Tree] = s.From
+		case plan.Copy:
+			d := tree(s.Source, s.Same != plan.NoFD && p.Descriptors[s.Same-1].Link, s.Recursive)
+			if from := gathered[s.From]; from != plan.NoFD && p.Descriptors[from-1].Mapped() {
+				d = p.Descriptors[from-1]
+			}
+			found[s.Tree] = hostSource{d, s.Set}
 		}
 	}
+	return found
+}
+
+// externalMountsOf lists them, in the order of the plan.
+func externalMountsOf(p *plan.Plan) []externalMount {
+	sources := hostSources(p)
 	var list []externalMount
 	for _, e := range p.Steps {
 		switch s := e.Step.(type) {
@@ -49,11 +78,9 @@ func externalMountsOf(p *plan.Plan) []externalMount {
 			m := externalMount{key: s.Target, target: s.Target, field: e.Field, tree: s.Tree, link: s.How&plan.BindTargetLink != 0}
 			m.set, m.clear, m.allSet, m.allClear = s.Set, s.Clear|s.Drop, s.RecSet, s.RecClear
 			if from, own := sources[s.Tree]; own {
-				m.source = plan.Descriptor{Kind: plan.Tree, Path: from.Path, Link: from.Link, Field: e.Field + ".source"}
-				m.set |= from.Set
-				if from.Recursive {
-					m.source.Kind = plan.TreeRecursive
-				}
+				m.source = from.source
+				m.source.Field = e.Field + ".source"
+				m.set |= from.set
 			} else if s.Tree != plan.NoFD {
 				m.source = p.Descriptors[s.Tree-1]
 			} else {

@@ -1,0 +1,49 @@
+package libcontainer
+
+import (
+	"testing"
+
+	"davit/internal/plan"
+
+	"golang.org/x/sys/unix"
+)
+
+// What the container has of the host is known by its path, however the stage gets it.
+func TestExternalMountsOf(t *testing.T) {
+	var p plan.Plan
+	own := func() plan.FD { return p.Open(plan.Descriptor{Kind: plan.Own}) }
+	direct, space, dir, file, mapped := own(), own(), own(), own(), own()
+	link := p.Open(plan.Descriptor{Kind: plan.Path, Path: "/host/link", Link: true})
+	tree := p.Open(plan.Descriptor{Kind: plan.TreeRecursive, Path: "/host/mapped", Maps: "0 1 1\n\x000 1 1\n"})
+	mappedSpace := own()
+	p.Add("mounts[0].source", plan.Source{Tree: direct, Path: "/host/direct", Recursive: true})
+	p.Add("mounts[1].source", plan.Gather{Tree: space, Path: "/host"})
+	p.Add("mounts[3].source", plan.Gather{Tree: mappedSpace, From: tree, Path: "/host/mapped"})
+	p.Add("mounts[1].source", plan.Copy{Tree: dir, From: space, Path: "/", Source: "/host", Recursive: true})
+	p.Add("mounts[2].source", plan.Copy{Tree: file, From: space, Path: "/link", Source: "/host/link", Same: link, Set: unix.MOUNT_ATTR_RDONLY})
+	p.Add("mounts[3].source", plan.Copy{Tree: mapped, From: mappedSpace, Path: "/", Source: "/host/mapped", Recursive: true})
+	for i, fd := range []plan.FD{direct, dir, file, mapped} {
+		p.Add("mounts[0]", plan.Bind{Tree: fd, Target: string(rune('a' + i)), Set: unix.MOUNT_ATTR_NOSUID})
+	}
+	list := externalMountsOf(&p)
+	for i, want := range []struct {
+		path   string
+		kind   plan.Kind
+		set    uint64
+		link   bool
+		mapped bool
+	}{
+		{"/host/direct", plan.TreeRecursive, unix.MOUNT_ATTR_NOSUID, false, false},
+		{"/host", plan.TreeRecursive, unix.MOUNT_ATTR_NOSUID, false, false},
+		{"/host/link", plan.Tree, unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_RDONLY, true, false},
+		{"/host/mapped", plan.TreeRecursive, unix.MOUNT_ATTR_NOSUID, false, true},
+	} {
+		if i >= len(list) {
+			t.Fatalf("%d mounts", len(list))
+		}
+		m := list[i]
+		if m.source.Path != want.path || m.source.Kind != want.kind || m.set != want.set || m.source.Link != want.link || m.source.Mapped() != want.mapped {
+			t.Errorf("%d: %+v, not %+v", i, m, want)
+		}
+	}
+}
