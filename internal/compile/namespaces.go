@@ -2,7 +2,6 @@ package compile
 
 import (
 	"davit/internal/config"
-	"davit/internal/host"
 	"davit/internal/plan"
 	"davit/rootfs"
 	"fmt"
@@ -65,16 +64,13 @@ func (c *Container) enter() (userns bool) {
 // begins with a copy of the host's mounts, of which it lets go: on older kernels, where the config needs them for longer,
 // and for a davit that is in a user namespace or lacks capabilities.
 func (c *Container) entersTree(userns bool) bool {
-	const caps = 1<<unix.CAP_SYS_ADMIN | 1<<unix.CAP_SYS_CHROOT // setns(2) wants both
-	if rootfs.NeedsHost(c.Config, c.New) != "" || !c.facts.InitialUserNS() || c.facts.Caps()&caps != caps {
+	if rootfs.NeedsHost(c.Config, c.New) != "" || c.facts.Enters(userns) != nil {
 		return false
 	}
-	if userns { // the kernel makes no namespace of a file, and mappings are given to a tree before that
-		return c.facts.Have(host.LockedTree) == nil && !slices.ContainsFunc(c.Config.Mounts, func(m specs.Mount) bool {
-			return rootfs.Mapped(&m) && !c.facts.IsDir(rootfs.OnHost(m.Source, c.Bundle))
-		})
-	}
-	return c.facts.Have(host.TreeNamespace) == nil
+	// The kernel makes no namespace of a file, and mappings are given to a tree before that.
+	return !userns || !slices.ContainsFunc(c.Config.Mounts, func(m specs.Mount) bool {
+		return rootfs.Mapped(&m) && !c.facts.IsDir(rootfs.OnHost(m.Source, c.Bundle))
+	})
 }
 
 // joins adds the steps that join namespaces. A user namespace owns those after it; the others need privileges that it

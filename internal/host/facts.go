@@ -4,6 +4,7 @@ package host
 import (
 	"bytes"
 	"davit/internal/sys"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -149,6 +150,26 @@ func (f *Facts) InitialUserNS() bool {
 		return unix.Stat("/proc/self/ns/user", &st) == nil && st.Ino == initialUserNS
 	})
 }
+
+// Enters returns nil if this process can make a container's mount namespace of the root filesystem alone, with a user namespace for the
+// container or without, else why not.
+func (f *Facts) Enters(userns bool) error {
+	const caps = 1<<unix.CAP_SYS_ADMIN | 1<<unix.CAP_SYS_CHROOT // setns(2) wants both
+	switch {
+	case !f.InitialUserNS():
+		return errNested
+	case f.Caps()&caps != caps:
+		return errPowerless
+	case userns:
+		return f.Have(LockedTree)
+	}
+	return f.Have(TreeNamespace)
+}
+
+var (
+	errNested    = errors.New("davit is in a user namespace")
+	errPowerless = errors.New("davit lacks CAP_SYS_ADMIN or CAP_SYS_CHROOT")
+)
 
 // Rootless reports whether this process is not root, or is root only in a user namespace.
 func (f *Facts) Rootless() bool { return f.UID() != 0 || !f.InitialUserNS() }

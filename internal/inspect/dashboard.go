@@ -47,6 +47,7 @@ func NewDashboard(facts []HostFact) *Dashboard {
 	row("cgroups", bad(find("cgroups")), "%s", find("cgroups").Text)
 	row("LSM", OK, "AppArmor %s, SELinux %s", find("AppArmor").Text, find("SELinux").Text)
 	row("privileges", OK, "capabilities: %s; user namespace: %s", find("capabilities").Text, find("davit's user namespace").Text)
+	row("entering", OK, "%s", find("entering").Text)
 	for _, engine := range Engines {
 		level, text := engineStatus(engine)
 		row(engine, level, "%s", text)

@@ -40,6 +40,7 @@ func CheckHost() []HostFact {
 		where = "not the initial one: davit has no privileges over the host"
 	}
 	list = append(list, HostFact{"davit's user namespace", true, where, ""})
+	list = append(list, HostFact{"entering", true, entering(f, false), ""}, HostFact{"entering, with a user namespace", true, entering(f, true), ""})
 	list = append(list, rootlessFacts(f)...)
 	list = append(list, namespaceFacts()...)
 	on := func(v bool) string {
@@ -67,6 +68,15 @@ func CheckHost() []HostFact {
 		}
 	}
 	return list
+}
+
+// entering says how a container enters its mount namespace here, if its config does not need the host's mounts for longer: then
+// `davit explain` shows which field does.
+func entering(f *host.Facts, userns bool) string {
+	if err := f.Enters(userns); err != nil {
+		return "copies all mounts of the host at each start: " + err.Error()
+	}
+	return "begins with the root filesystem alone"
 }
 
 // criuFacts says whether containers can be saved, and how.
