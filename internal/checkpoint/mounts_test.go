@@ -1,4 +1,4 @@
-package libcontainer
+package checkpoint
 
 import (
 	"testing"
