@@ -109,12 +109,25 @@ func (r *results) read(in io.Reader) error {
 			}
 		}
 		if err == io.EOF {
+			r.cutShort()
 			return nil
 		}
 		if err != nil {
 			return err
 		}
 	}
+}
+
+// cutShort counts the tests that never ended as failures: the whole run ran out of time, or its machine stopped.
+func (r *results) cutShort() {
+	for _, key := range sortedKeys(r.output) {
+		if pkg, test, _ := strings.Cut(key, " "); test != "" {
+			fmt.Print(strings.Join(r.output[key], ""))
+			r.failed++
+			r.failures = append(r.failures, pkg+" "+test+" did not end")
+		}
+	}
+	clear(r.output)
 }
 
 func (r *results) take(e event) {

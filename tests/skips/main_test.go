@@ -49,6 +49,17 @@ func TestCrashedPackageIsAFailure(t *testing.T) {
 	}
 }
 
+func TestUnendedTestIsAFailure(t *testing.T) {
+	r := readSession(t, `{"Action":"run","Package":"p","Test":"TestA"}
+{"Action":"pass","Package":"p","Test":"TestA","Elapsed":0}
+{"Action":"run","Package":"p","Test":"TestB"}
+{"Action":"output","Package":"p","Test":"TestB","Output":"panic: test timed out after 38m0s\n"}
+`)
+	if r.passed != 1 || r.failed != 1 || r.print(false) {
+		t.Errorf("passed %d, failed %d", r.passed, r.failed)
+	}
+}
+
 func TestNoTestIsAFailure(t *testing.T) {
 	if readSession(t, "").print(false) {
 		t.Error("an empty run passed")
