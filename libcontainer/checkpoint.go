@@ -72,7 +72,7 @@ func (c *Container) Checkpoint(o CheckpointOptions) error {
 	if err != nil || o.LeaveRunning || o.PreDump {
 		return err
 	}
-	store.WaitExit(c.Pidfd, store.KillTimeout)
+	store.WaitExit(c.Pidfd.Int(), store.KillTimeout)
 	return c.Delete(true)
 }
 
@@ -174,12 +174,12 @@ func (c *Container) thawOther() error {
 
 // pauseAgain freezes what is left of a paused container as pause does.
 func (c *Container) pauseAgain() {
-	if store.HasExited(c.Pidfd) {
+	if store.HasExited(c.Pidfd.Int()) {
 		return
 	}
 	m := c.Cgroups()
 	defer m.Close()
-	if err := m.Freeze(); err != nil && !store.HasExited(c.Pidfd) {
+	if err := m.Freeze(); err != nil && !store.HasExited(c.Pidfd.Int()) {
 		c.rt.log().Warnf("checkpoint %s: pause it again: %v", c.ID, err)
 	}
 }

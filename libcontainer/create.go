@@ -33,8 +33,8 @@ type creation struct {
 	CreateOptions
 	rt    *Runtime
 	facts *host.Facts
-	path  string // the path of the state directory
-	dir   int    // the open state directory, which has the lock; -1: not open
+	path  string  // the path of the state directory
+	dir   *sys.FD // the open state directory, which has the lock; nil: not open
 	hooks launch.StageHooks
 	fds   launch.Descriptors
 	stage *nsenter.Stage
@@ -80,7 +80,7 @@ func (rt *Runtime) create(o CreateOptions, b *bundle) (c *creation, err error) {
 			return nil, err
 		}
 	}
-	c = &creation{CreateOptions: o, rt: rt, facts: host.Host(), path: filepath.Join(rt.Root, o.ID), dir: -1, raw: b.raw}
+	c = &creation{CreateOptions: o, rt: rt, facts: host.Host(), path: filepath.Join(rt.Root, o.ID), raw: b.raw}
 	end := o.Trace.Span("validate and compile")
 	if c.Prepared, err = rt.prepare(b.config, &o, c.facts); err == nil {
 		rt.say(c.Warnings)
@@ -189,10 +189,11 @@ func (c *creation) claim() error {
 // claimID makes the state directory and writes the state, which has what clean-up needs to know, and the names of the standard streams for
 // a checkpoint.
 func (c *creation) claimID() error {
-	var err error
-	if c.dir, err = c.rt.store().MakeDir(c.ID); err != nil {
+	dir, err := c.rt.store().MakeDir(c.ID)
+	if err != nil {
 		return err
 	}
+	c.dir = sys.Own(dir)
 	if c.State.SharedMounts {
 		if err := launch.RememberMount(&c.State, c.Spec); err != nil {
 			return err
@@ -202,12 +203,12 @@ func (c *creation) claimID() error {
 	if !c.State.Terminal {
 		c.State.Stdio = c.Stdio.keys()
 	}
-	if err := c.State.Write(c.dir, true); err != nil {
+	if err := c.State.Write(c.dir.Int(), true); err != nil {
 		return err
 	}
-	c.rt.store().Guard(c.dir)
+	c.rt.store().Guard(c.dir.Int())
 	if c.notify {
-		return launch.MkdirNotify(c.dir, !c.Unprivileged && c.State.Namespaces&unix.CLONE_NEWUSER != 0)
+		return launch.MkdirNotify(c.dir.Int(), !c.Unprivileged && c.State.Namespaces&unix.CLONE_NEWUSER != 0)
 	}
 	return nil
 }
@@ -230,12 +231,12 @@ func (c *creation) group() error {
 	}
 	// Only now is it known that the class belongs to this container.
 	c.State.Resctrl, c.State.ResctrlMon = c.RDT.Dir, c.RDT.Mon
-	return c.State.Write(c.dir, false)
+	return c.State.Write(c.dir.Int(), false)
 }
 
 // own stores config.json in the state directory. Its presence also records that the cgroup belongs to this container, so that
 // clean-up may kill what is in it (docs/design.md "Files of a container").
-func (c *creation) own() error { return store.WriteFile(c.dir, store.ConfigFile, c.raw) }
+func (c *creation) own() error { return store.WriteFile(c.dir.Int(), store.ConfigFile, c.raw) }
 
 // putInPlaceNow calls putInPlace if the plan has no phase Placed, in which the stage would wait for that.
 func (c *creation) putInPlaceNow() error {
@@ -248,12 +249,12 @@ func (c *creation) putInPlaceNow() error {
 // record writes the state of the created container and the pid file, and sends the pidfd.
 func (c *creation) record() error {
 	if c.hooksAtStart() {
-		if err := store.WriteFile(c.dir, compile.StartFile, nil); err != nil {
+		if err := store.WriteFile(c.dir.Int(), compile.StartFile, nil); err != nil {
 			return err
 		}
 	}
 	c.State.Remember(c.stage.Pid, c.stage.PidFD.Int(), c.facts, c.path)
-	if err := c.State.Write(c.dir, false); err != nil {
+	if err := c.State.Write(c.dir.Int(), false); err != nil {
 		return err
 	}
 	return announce(c.stage, c.PidFile, c.pidfdReceivers())
@@ -480,12 +481,7 @@ func (c *creation) close() {
 }
 
 // closeDir closes the state directory, if it is open. The lock, which is on that descriptor, goes with it.
-func (c *creation) closeDir() {
-	if c.dir >= 0 {
-		unix.Close(c.dir)
-		c.dir = -1
-	}
-}
+func (c *creation) closeDir() { c.dir.Close() }
 
 // undo removes what make has made. If something cannot be removed, the state remains, so that delete can remove it later.
 func (c *creation) undo() {
@@ -495,11 +491,11 @@ func (c *creation) undo() {
 	}
 	c.fds.Close() // what follows may need the descriptors
 	c.fds = nil
-	if c.dir >= 0 {
+	if c.dir.Int() >= 0 {
 		if err := c.remove(); err != nil {
 			c.rt.log().Warnf("create %s: clean up: %v: `davit delete --force %s` removes the rest", c.ID, err, c.ID)
 		} else {
-			c.sayNotUndone(store.RemoveDir(c.path, c.dir))
+			c.sayNotUndone(store.RemoveDir(c.path, c.dir.Int()))
 		}
 	}
 	c.close()
@@ -519,11 +515,11 @@ func (c *creation) remove() error {
 	}
 	if c.hooked { // runtime.md "Lifecycle" 3 to 9: the failure of a hook leads to 12 and 13
 		state := hookState(c.Spec, c.CreateOptions, specs.StateStopped, strconv.Itoa(c.stage.Pid))
-		errs = append(errs, c.rt.runPoststop(&c.State, "create", c.poststop(), state, c.dir))
+		errs = append(errs, c.rt.runPoststop(&c.State, "create", c.poststop(), state, c.dir.Int()))
 	}
 	err := errors.Join(errs...)
 	if err != nil && c.hooked { // so that delete does not run them again
-		err = errors.Join(err, c.State.Write(c.dir, false))
+		err = errors.Join(err, c.State.Write(c.dir.Int(), false))
 	}
 	return err
 }

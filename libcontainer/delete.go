@@ -30,14 +30,14 @@ func (c *Container) Delete(force bool) error {
 	case force, status == specs.StateStopped, status == specs.StateCreated:
 	case status == specs.StateCreating:
 		// Whoever makes it would hold the lock: it was killed before it was done.
-	case status == specs.StateRunning && store.WaitExit(c.Pidfd, dying):
+	case status == specs.StateRunning && store.WaitExit(c.Pidfd.Int(), dying):
 	default:
 		return withHint(fmt.Errorf("cannot delete container %s that %w: %s", c.ID, ErrNotStopped, status), "`davit delete --force` ends it first")
 	}
 	switch {
 	case c.endedTaken():
 		err = c.strangers()
-	case c.Pidfd >= 0 || force || !c.OwnPid || status == specs.StateCreating:
+	case c.Pidfd.Int() >= 0 || force || !c.OwnPid || status == specs.StateCreating:
 		err = c.killAll()
 	}
 	if err != nil {
@@ -82,9 +82,9 @@ func (c *Container) destroy(force bool) error {
 		return err
 	}
 	c.rt.log().Debugf("remove the state directory")
-	err := store.RemoveDir(c.Path, c.Dir)
+	err := store.RemoveDir(c.Path, c.Dir.Int())
 	if err != nil && had != c.Poststop { // another delete is not to run them again
-		err = errors.Join(err, c.entry.State.Write(c.Dir, false))
+		err = errors.Join(err, c.entry.State.Write(c.Dir.Int(), false))
 	}
 	return err
 }
@@ -113,10 +113,10 @@ func (c *Container) poststop(force bool) error {
 		return withHint(err, fmt.Sprintf("`davit delete --force %s` removes the container without its poststop hooks", c.ID))
 	}
 	// A state that cannot be removed afterwards would have them run again.
-	if err := unix.Faccessat(c.Dir, ".", unix.W_OK, 0); err != nil {
+	if err := unix.Faccessat(c.Dir.Int(), ".", unix.W_OK, 0); err != nil {
 		return fmt.Errorf("the state directory %s: %w", c.Path, err)
 	}
-	return c.rt.runPoststop(&c.entry.State, "delete", hooks, c.stateNow(specs.StateStopped), c.Dir)
+	return c.rt.runPoststop(&c.entry.State, "delete", hooks, c.stateNow(specs.StateStopped), c.Dir.Int())
 }
 
 func (c *Container) poststopHooks() ([]specs.Hook, error) {

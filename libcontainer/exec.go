@@ -102,7 +102,7 @@ func (e *execution) run(console int) error {
 		return err
 	}
 	var err error
-	given := map[string]int{"container": e.Pidfd, "console": console}
+	given := map[string]int{"container": e.Pidfd.Int(), "console": console}
 	if e.fds, err = launch.OpenDescriptors(e.plan, given, len(e.ExtraFDs)); err != nil {
 		return err
 	}
@@ -137,7 +137,7 @@ func (e *execution) stopped(err error) error {
 // checkPid fails if the container's process has ended. It is called after something was opened by the pid of that process: as long as
 // the process exists, the pid was its own.
 func (e *execution) checkPid() error {
-	if store.HasExited(e.Pidfd) {
+	if store.HasExited(e.Pidfd.Int()) {
 		return fmt.Errorf("cannot exec in a container that has stopped meanwhile: %w", store.ErrNotRunning)
 	}
 	return nil

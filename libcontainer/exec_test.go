@@ -9,6 +9,7 @@ import (
 	"davit/internal/config"
 	"davit/internal/plan"
 	"davit/internal/store"
+	"davit/internal/sys"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -29,14 +30,14 @@ func TestExecWhereThePidIsAnothers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer unix.Close(pidfd)
 	input.Close()
 	ended.Wait()
 	e := &execution{
 		ExecOptions: ExecOptions{Process: &specs.Process{Args: []string{"/bin/true"}, Cwd: "/"}},
-		Container:   &Container{&store.Entry{State: store.State{ID: "c1", Pid: os.Getpid(), SharedMounts: true, NoKeyring: true}, Dir: -1, Pidfd: pidfd}, &Runtime{Root: t.TempDir()}},
+		Container:   &Container{&store.Entry{State: store.State{ID: "c1", Pid: os.Getpid(), SharedMounts: true, NoKeyring: true}, Pidfd: sys.Own(pidfd)}, &Runtime{Root: t.TempDir()}},
 		plan:        &plan.Plan{}, spec: config.Default(),
 	}
+	defer e.Container.Close()
 	defer e.close()
 	if err := e.run(-1); err == nil || !errors.Is(err, store.ErrNotRunning) || e.stage != nil {
 		t.Errorf("exec beside %d: %v", os.Getpid(), err)

@@ -21,11 +21,11 @@ func (c *Container) Kill(sig unix.Signal, all bool) error {
 	if all || sig == unix.SIGKILL && !c.OwnPid && c.Pid != 0 && len(c.Cgroup.Dirs) > 0 {
 		return c.signalAll(sig, all)
 	}
-	if c.Pidfd < 0 {
+	if c.Pidfd.Int() < 0 {
 		return store.ErrNotRunning
 	}
 	c.rt.log().Debugf("send signal %d to process %d", sig, c.Pid)
-	err := unix.PidfdSendSignal(c.Pidfd, sig, nil, 0)
+	err := unix.PidfdSendSignal(c.Pidfd.Int(), sig, nil, 0)
 	if errors.Is(err, unix.ESRCH) {
 		return store.ErrNotRunning
 	}
@@ -36,7 +36,7 @@ func (c *Container) Kill(sig unix.Signal, all bool) error {
 	if sig == unix.SIGKILL {
 		m := c.Cgroups()
 		defer m.Close()
-		if err := m.ThawAll(); err != nil && !store.WaitExit(c.Pidfd, dying) {
+		if err := m.ThawAll(); err != nil && !store.WaitExit(c.Pidfd.Int(), dying) {
 			return err
 		}
 	}
@@ -46,7 +46,7 @@ func (c *Container) Kill(sig unix.Signal, all bool) error {
 // signalAll sends a signal to every process of the container. If mayLack is set, it is not an error that there is none.
 func (c *Container) signalAll(sig unix.Signal, mayLack bool) error {
 	none := store.ErrNotRunning
-	if mayLack && c.Pidfd < 0 {
+	if mayLack && c.Pidfd.Int() < 0 {
 		none = nil
 	}
 	if !c.OwnsCgroup() || c.endedTaken() || none == nil && len(c.Cgroup.Dirs) == 0 {
@@ -55,21 +55,21 @@ func (c *Container) signalAll(sig unix.Signal, mayLack bool) error {
 	m := c.Cgroups()
 	defer m.Close()
 	pids, err := m.Pids()
-	if err == nil && len(pids) == 0 && c.Pidfd < 0 {
+	if err == nil && len(pids) == 0 && c.Pidfd.Int() < 0 {
 		return none
 	}
 	c.rt.log().Debugf("send signal %d to every process in the container's cgroup: %v", sig, pids)
 	err = m.Kill(sig)
-	if err != nil && sig == unix.SIGKILL && (c.Pidfd < 0 || store.WaitExit(c.Pidfd, dying)) {
+	if err != nil && sig == unix.SIGKILL && (c.Pidfd.Int() < 0 || store.WaitExit(c.Pidfd.Int(), dying)) {
 		if left, unknown := m.Pids(); unknown == nil && len(left) == 0 { // it was done, all the same
 			return nil
 		}
 	}
-	if err != nil || c.Pidfd < 0 || slices.Contains(pids, c.Pid) {
+	if err != nil || c.Pidfd.Int() < 0 || slices.Contains(pids, c.Pid) {
 		return err
 	}
 	// It has moved to another cgroup; its own may be gone.
-	if err := unix.PidfdSendSignal(c.Pidfd, sig, nil, 0); err != nil && err != unix.ESRCH {
+	if err := unix.PidfdSendSignal(c.Pidfd.Int(), sig, nil, 0); err != nil && err != unix.ESRCH {
 		return fmt.Errorf("pidfd_send_signal %d: %w", c.Pid, err)
 	}
 	return nil
@@ -78,8 +78,8 @@ func (c *Container) signalAll(sig unix.Signal, mayLack bool) error {
 // killAll kills every process of the container, and waits at most store.KillTimeout until the first one has ended.
 func (c *Container) killAll() error {
 	c.rt.log().Debugf("kill every process")
-	if c.Pidfd >= 0 {
-		if err := unix.PidfdSendSignal(c.Pidfd, unix.SIGKILL, nil, 0); err != nil && err != unix.ESRCH {
+	if c.Pidfd.Int() >= 0 {
+		if err := unix.PidfdSendSignal(c.Pidfd.Int(), unix.SIGKILL, nil, 0); err != nil && err != unix.ESRCH {
 			return fmt.Errorf("pidfd_send_signal %d: %w", c.Pid, err)
 		}
 	}
@@ -91,7 +91,7 @@ func (c *Container) killAll() error {
 	if err := m.ThawAll(); err != nil {
 		c.rt.log().Debugf("%v", err) // it matters only if a process does not end
 	}
-	if len(c.Cgroup.Dirs) > 0 && (!c.OwnPid || c.Pidfd < 0) {
+	if len(c.Cgroup.Dirs) > 0 && (!c.OwnPid || c.Pidfd.Int() < 0) {
 		err := m.Kill(unix.SIGKILL)
 		if err != nil { // which can be said twice
 			err = m.Kill(unix.SIGKILL)
@@ -100,7 +100,7 @@ func (c *Container) killAll() error {
 			return err
 		}
 	}
-	if c.Pidfd >= 0 && !store.WaitExit(c.Pidfd, store.KillTimeout) {
+	if c.Pidfd.Int() >= 0 && !store.WaitExit(c.Pidfd.Int(), store.KillTimeout) {
 		return fmt.Errorf("process %d is still there %s after SIGKILL: it may be stuck in the kernel", c.Pid, store.KillTimeout)
 	}
 	return nil

@@ -84,7 +84,7 @@ func (rt *Runtime) restore(o *RestoreOptions, b *bundle) (*creation, error) {
 	if err := unix.Faccessat(images.Dir, "inventory.img", unix.F_OK, 0); err != nil {
 		return nil, withHint(fmt.Errorf("option ImagePath: %s holds no checkpoint: inventory.img: %w", images.Path, err), "`davit checkpoint --image-path` writes one")
 	}
-	c := &creation{CreateOptions: o.CreateOptions, rt: rt, facts: host.Host(), path: filepath.Join(rt.Root, o.ID), dir: -1, raw: b.raw}
+	c := &creation{CreateOptions: o.CreateOptions, rt: rt, facts: host.Host(), path: filepath.Join(rt.Root, o.ID), raw: b.raw}
 	if c.Prepared, err = rt.prepare(b.config, &o.CreateOptions, c.facts); err != nil {
 		return nil, err
 	}
@@ -358,7 +358,7 @@ func (r *restoration) restored(pid int) error {
 	}
 	// If davit is killed from here on, the container is known to run once CRIU lets it go.
 	r.State.Remember(pid, fd, r.facts, r.path)
-	return r.State.Write(r.dir, false)
+	return r.State.Write(r.dir.Int(), false)
 }
 
 // limitMemory sets the limits that CRIU could have run into.

@@ -58,13 +58,13 @@ func (c *creation) hooksAtStart() bool {
 // started runs the poststart hooks. If one fails, it removes the container.
 func (c *creation) started() error {
 	if c.hooksAtStart() {
-		unix.Unlinkat(c.dir, compile.StartFile, 0)
+		unix.Unlinkat(c.dir.Int(), compile.StartFile, 0)
 	}
-	live := &Container{&store.Entry{State: c.State, Path: c.path, Dir: c.dir, Pidfd: c.stage.PidFD.Int()}, c.rt}
+	live := &Container{&store.Entry{State: c.State, Path: c.path, Dir: c.dir, Pidfd: c.stage.PidFD}, c.rt}
 	err := live.poststart()
 	switch {
 	case err == nil:
-	case store.IsRemoved(c.dir): // by another davit, which left nothing to undo
+	case store.IsRemoved(c.dir.Int()): // by another davit, which left nothing to undo
 		c.stage.Kill()
 		c.close()
 	default:

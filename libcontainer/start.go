@@ -45,7 +45,7 @@ func (c *Container) Start(trace *Trace) error {
 		}
 	}
 	if c.Taken != nil {
-		if err := c.Taken.Start(c.Pidfd); err != nil {
+		if err := c.Taken.Start(c.Pidfd.Int()); err != nil {
 			return err
 		}
 		return c.poststart()
@@ -64,7 +64,7 @@ func (c *Container) Start(trace *Trace) error {
 	defer out.Close()
 	fd, err := launch.Connect(filepath.Join(c.Path, compile.StartFile), unix.SOCK_SEQPACKET)
 	if errors.Is(err, unix.ECONNREFUSED) { // a start before us was killed after its work was done
-		unix.Unlinkat(c.Dir, compile.StartFile, 0)
+		unix.Unlinkat(c.Dir.Int(), compile.StartFile, 0)
 		return ErrRunning
 	}
 	if err != nil {
@@ -78,12 +78,12 @@ func (c *Container) Start(trace *Trace) error {
 	if err != nil {
 		return err
 	}
-	unix.Unlinkat(c.Dir, compile.StartFile, 0)
+	unix.Unlinkat(c.Dir.Int(), compile.StartFile, 0)
 	if err := c.poststart(); err != nil || ready == nil {
 		return err
 	}
 	c.Unlock() // it may take long
-	return ready.Forward(c.Pid, c.Pidfd)
+	return ready.Forward(c.Pid, c.Pidfd.Int())
 }
 
 func (c *Container) listenNotify() (*launch.Notifier, error) {

@@ -28,10 +28,10 @@ func (c *Container) Stats() (*stats.Stats, error) {
 			s.IntelRdt = resctrl.Stats(spec.Linux.IntelRdt, c.ID, c.Resctrl, c.ResctrlMon)
 		}
 	}
-	if c.Namespaces&unix.CLONE_NEWNET != 0 && c.Pidfd >= 0 {
+	if c.Namespaces&unix.CLONE_NEWNET != 0 && c.Pidfd.Int() >= 0 {
 		path := "/proc/" + strconv.Itoa(c.Pid) + "/net/dev"
 		data, err := store.ReadWhole(path)
-		if err == nil && !store.HasExited(c.Pidfd) { // else it may have been another's
+		if err == nil && !store.HasExited(c.Pidfd.Int()) { // else it may have been another's
 			s.NetworkInterfaces = interfaces(string(data))
 		}
 	}
@@ -64,11 +64,11 @@ func (c *Container) Alive() error {
 	if c.Broken != nil {
 		return c.Broken
 	}
-	if c.Pidfd < 0 {
+	if c.Pidfd.Int() < 0 {
 		return store.ErrNotRunning
 	}
 	return nil
 }
 
 // Ended reports whether the container's first process has ended by now, or never existed.
-func (c *Container) Ended() bool { return c.Pidfd < 0 || store.HasExited(c.Pidfd) }
+func (c *Container) Ended() bool { return c.Pidfd.Int() < 0 || store.HasExited(c.Pidfd.Int()) }

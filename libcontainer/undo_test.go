@@ -22,7 +22,7 @@ import (
 func begun(t *testing.T, warnings *[]string) *creation {
 	t.Helper()
 	rt := &Runtime{Root: t.TempDir(), Logger: Logger{Warn: func(text string) { *warnings = append(*warnings, text) }}}
-	c := &creation{rt: rt, CreateOptions: CreateOptions{ID: "c1", Bundle: t.TempDir()}, dir: -1, path: filepath.Join(rt.Root, "c1")}
+	c := &creation{rt: rt, CreateOptions: CreateOptions{ID: "c1", Bundle: t.TempDir()}, path: filepath.Join(rt.Root, "c1")}
 	c.Prepared = &launch.Prepared{Spec: &specs.Spec{Linux: &specs.Linux{}}, State: store.State{ID: "c1", Bundle: c.Bundle}, Cgroups: cgroups.Open(cgroups.State{})}
 	if err := c.claimID(); err != nil {
 		t.Fatal(err)
@@ -51,8 +51,8 @@ func TestUndo(t *testing.T) {
 	c := begun(t, &warnings)
 	was := pipe(t, c)
 	c.undo()
-	if !gone(c.path) || c.dir != -1 {
-		t.Errorf("the state directory: gone %t, descriptor %d", gone(c.path), c.dir)
+	if !gone(c.path) || c.dir.Int() != -1 {
+		t.Errorf("the state directory: gone %t, descriptor %d", gone(c.path), c.dir.Int())
 	}
 	again := pipe(t, &creation{}) // which takes the numbers that are free now
 	c.undo()
@@ -96,8 +96,8 @@ func TestUndoKeepsWhatItCannotRemove(t *testing.T) {
 	}
 	c.RDT = &resctrl.Group{Dir: busy}
 	c.undo()
-	if gone(filepath.Join(c.path, "davit.json")) || c.dir != -1 {
-		t.Errorf("the state: gone %t, descriptor %d", gone(c.path), c.dir)
+	if gone(filepath.Join(c.path, "davit.json")) || c.dir.Int() != -1 {
+		t.Errorf("the state: gone %t, descriptor %d", gone(c.path), c.dir.Int())
 	}
 	if len(warnings) != 1 || !strings.Contains(warnings[0], "`davit delete --force c1` removes the rest") || !strings.Contains(warnings[0], busy) {
 		t.Errorf("warnings: %q", warnings)

@@ -125,11 +125,11 @@ func (c *Container) updateSchemata(s *specs.Spec, l3, bandwidth string, m *cgrou
 func (c *Container) makeClass(g *resctrl.Group, m *cgroups.Manager) (undo func() error, err error) {
 	undo = func() error {
 		c.Resctrl = ""
-		return errors.Join(g.Remove(), c.State.Write(c.Dir, false))
+		return errors.Join(g.Remove(), c.State.Write(c.Dir.Int(), false))
 	}
 	if err = g.Make(); err == nil {
 		c.Resctrl = g.Dir
-		err = c.State.Write(c.Dir, false)
+		err = c.State.Write(c.Dir.Int(), false)
 	}
 	if err == nil {
 		var pids []int
@@ -168,19 +168,19 @@ func (c *Container) writeSpecAside(s *specs.Spec, old *specs.LinuxResources) err
 		specjson.EncodeSpec(&e, s)
 		data = e.Bytes()
 	}
-	return sys.WriteNew(c.Dir, c.configAside(), data, 0o600)
+	return sys.WriteNew(c.Dir.Int(), c.configAside(), data, 0o600)
 }
 
 // takeSpecAside renames that file, so that it becomes the container's config.
 func (c *Container) takeSpecAside() error {
-	if err := unix.Renameat(c.Dir, c.configAside(), c.Dir, c.limitsFile()); err != nil {
+	if err := unix.Renameat(c.Dir.Int(), c.configAside(), c.Dir.Int(), c.limitsFile()); err != nil {
 		return fmt.Errorf("rename %s: %w", c.configAside(), err)
 	}
 	return nil
 }
 
 func (c *Container) dropSpecAside() error {
-	if err := unix.Unlinkat(c.Dir, c.configAside(), 0); err != nil && err != unix.ENOENT {
+	if err := unix.Unlinkat(c.Dir.Int(), c.configAside(), 0); err != nil && err != unix.ENOENT {
 		return fmt.Errorf("unlink %s: %w", c.configAside(), err)
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 
 	"davit/cgroups"
 	"davit/internal/config"
+	"davit/internal/sys"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -19,9 +20,9 @@ import (
 type Entry struct {
 	State
 	store  Store
-	Path   string // the path of its directory
-	Dir    int    // the open directory, on which the lock is; Close closes it
-	Pidfd  int    // a pidfd of its process, or -1 if that has ended; Close closes it
+	Path   string  // the path of its directory
+	Dir    *sys.FD // the open directory, on which the lock is; Close closes it
+	Pidfd  *sys.FD // a pidfd of its process, or nil if that has ended; Close closes it
 	locked bool
 	// config is what Spec has read, nil before.
 	config *specs.Spec
@@ -85,10 +86,12 @@ func (s Store) openDir(id string) (*Entry, error) {
 	if err := CheckID(id); err != nil {
 		return nil, err
 	}
-	c := &Entry{State: State{ID: id}, store: s, Path: filepath.Join(s.Root, id), Dir: -1, Pidfd: -1}
+	c := &Entry{State: State{ID: id}, store: s, Path: filepath.Join(s.Root, id)}
 	root, err := s.openRoot()
 	if err == nil {
-		c.Dir, err = s.openStateDir(root, id)
+		var dir int
+		dir, err = s.openStateDir(root, id)
+		c.Dir = sys.Own(dir)
 		unix.Close(root)
 	}
 	if errors.Is(err, unix.ENOENT) {
@@ -115,20 +118,20 @@ func (c *Entry) loaded(err error, locked bool) (*Entry, error) {
 // load reads the state.
 func (c *Entry) load(locked bool) error {
 	// Whoever held the lock before may have been the one to delete it.
-	if IsRemoved(c.Dir) {
+	if IsRemoved(c.Dir.Int()) {
 		return c.store.notFound(c.ID)
 	}
 	c.locked = locked
-	state, err := readState(c.Dir, c.ID)
+	state, err := readState(c.Dir.Int(), c.ID)
 	var foreign *ForeignError
 	if errors.As(err, &foreign) && c.store.TakeOver != nil && (foreign.Maker == makerRunc || foreign.Maker == makerCrun) {
-		state, c.Taken, err = c.store.TakeOver(c.Dir, c.Path, c.ID, foreign.Maker)
+		state, c.Taken, err = c.store.TakeOver(c.Dir.Int(), c.Path, c.ID, foreign.Maker)
 	}
 	if errors.As(err, &foreign) || IsTransient(err) { // then nothing is known that would allow to delete it
 		return err
 	}
 	if err != nil {
-		if !locked && (isLocked(c.Dir) || IsRemoved(c.Dir)) { // it is just being made, or deleted
+		if !locked && (isLocked(c.Dir.Int()) || IsRemoved(c.Dir.Int())) { // it is just being made, or deleted
 			return c.store.notFound(c.ID)
 		}
 		c.Broken = err
@@ -162,14 +165,8 @@ func isLocked(dir int) bool {
 
 // Close closes the descriptors, which gives back the lock. It may be called twice.
 func (c *Entry) Close() {
-	if c.Pidfd >= 0 {
-		unix.Close(c.Pidfd)
-		c.Pidfd = -1
-	}
-	if c.Dir >= 0 {
-		unix.Close(c.Dir)
-		c.Dir = -1
-	}
+	c.Pidfd.Close()
+	c.Dir.Close()
 }
 
 // Cgroups returns the container's cgroups. The caller closes them.
@@ -200,7 +197,7 @@ func (c *Entry) readSpec() (*specs.Spec, error) {
 	if c.Taken != nil {
 		return c.Taken.Spec()
 	}
-	data, err := readSmall(c.Dir, ConfigFile)
+	data, err := readSmall(c.Dir.Int(), ConfigFile)
 	if err != nil {
 		return nil, err
 	}
@@ -232,7 +229,7 @@ func (c *Entry) checkSpec(s *specs.Spec) error {
 // where there is no name.
 func (c *Entry) Owner() string {
 	var st unix.Stat_t
-	if unix.Fstat(c.Dir, &st) != nil {
+	if unix.Fstat(c.Dir.Int(), &st) != nil {
 		return ""
 	}
 	uid := strconv.FormatUint(uint64(st.Uid), 10)

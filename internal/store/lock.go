@@ -27,7 +27,7 @@ func flock(dir, how int) error {
 // lock blocks until the lock is free. There are two exceptions, because the caller may be a hook of that container, which would wait for
 // itself: a container that is being created fails at once, and a stopped one after lockTimeout.
 func (c *Entry) lock() error {
-	err := flock(c.Dir, unix.LOCK_EX|unix.LOCK_NB)
+	err := flock(c.Dir.Int(), unix.LOCK_EX|unix.LOCK_NB)
 	if err == unix.EWOULDBLOCK {
 		switch c.statusUnlocked() {
 		case specs.StateCreating:
@@ -36,7 +36,7 @@ func (c *Entry) lock() error {
 		case specs.StateStopped:
 			return c.lockSoon(nil)
 		}
-		err = flock(c.Dir, unix.LOCK_EX)
+		err = flock(c.Dir.Int(), unix.LOCK_EX)
 	}
 	if err != nil {
 		return fmt.Errorf("lock %s: %w", c.Path, err)
@@ -57,10 +57,7 @@ func (c *Entry) Lock(kill func(*Entry) error) error {
 	if err := take(); err != nil {
 		return err
 	}
-	if c.Pidfd >= 0 {
-		unix.Close(c.Pidfd)
-		c.Pidfd = -1
-	}
+	c.Pidfd.Close()
 	c.Broken, c.config = nil, nil
 	return c.load(true)
 }
@@ -72,7 +69,7 @@ const lockTimeout = KillTimeout
 // container's processes are known, and kills them.
 func (c *Entry) lockSoon(kill func(*Entry) error) error {
 	for end := time.Now().Add(lockTimeout); ; sys.Sleep(5 * time.Millisecond) {
-		err := flock(c.Dir, unix.LOCK_EX|unix.LOCK_NB)
+		err := flock(c.Dir.Int(), unix.LOCK_EX|unix.LOCK_NB)
 		switch {
 		case err == nil:
 			return nil
@@ -93,9 +90,9 @@ func (c *Entry) lockSoon(kill func(*Entry) error) error {
 
 // unlocked calls do with the container as its state has it now, if that can be read.
 func (c *Entry) unlocked(do func(*Entry)) {
-	now := &Entry{State: State{ID: c.ID}, store: c.store, Path: c.Path, Dir: c.Dir, Pidfd: -1}
+	now := &Entry{State: State{ID: c.ID}, store: c.store, Path: c.Path, Dir: c.Dir}
 	defer func() {
-		now.Dir = -1 // is c's
+		now.Dir = nil // is c's
 		now.Close()
 	}()
 	if now.load(true) == nil && now.Broken == nil {
@@ -110,12 +107,12 @@ func (c *Entry) statusUnlocked() (status specs.ContainerState) {
 
 // Unlock gives the lock back, and leaves the entry open.
 func (c *Entry) Unlock() {
-	flock(c.Dir, unix.LOCK_UN)
+	flock(c.Dir.Int(), unix.LOCK_UN)
 	c.locked = false
 }
 
 // Relock takes the lock again, and reports whether the container still exists.
 func (c *Entry) Relock() bool {
-	c.locked = flock(c.Dir, unix.LOCK_EX) == nil
-	return c.locked && !IsRemoved(c.Dir)
+	c.locked = flock(c.Dir.Int(), unix.LOCK_EX) == nil
+	return c.locked && !IsRemoved(c.Dir.Int())
 }

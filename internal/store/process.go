@@ -7,28 +7,30 @@ import (
 	"time"
 
 	"davit/internal/host"
+	"davit/internal/sys"
 
 	"golang.org/x/sys/unix"
 )
 
-// findProcess returns a pidfd of the container's process, or -1 if that has ended, also if its pid now belongs to another process. If
+// findProcess returns a pidfd of the container's process, or nil if that has ended, also if its pid now belongs to another process. If
 // it cannot find out, for example because no descriptor is free, it returns an error: a container that was wrongly
 // taken for stopped could be deleted.
-func (c *Entry) findProcess() (int, error) {
+func (c *Entry) findProcess() (*sys.FD, error) {
 	if c.Pid <= 0 {
-		return -1, nil
+		return nil, nil
 	}
-	fd, err := unix.PidfdOpen(c.Pid, 0)
+	n, err := unix.PidfdOpen(c.Pid, 0)
 	if err == unix.ESRCH || err == unix.EINVAL { // EINVAL: it is a thread of another process by now
-		return -1, nil
+		return nil, nil
 	}
 	if err != nil {
-		return -1, fmt.Errorf("pidfd_open %d: %w", c.Pid, err)
+		return nil, fmt.Errorf("pidfd_open %d: %w", c.Pid, err)
 	}
-	is, err := c.isProcess(fd)
-	if err != nil || !is || HasExited(fd) {
-		unix.Close(fd)
-		return -1, err
+	fd := sys.Own(n)
+	is, err := c.isProcess(n)
+	if err != nil || !is || HasExited(n) {
+		fd.Close()
+		return nil, err
 	}
 	return fd, nil
 }

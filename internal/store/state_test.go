@@ -37,14 +37,14 @@ func TestAnotherBoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Close(pidfd)
-	c := &Entry{Dir: -1}
+	c := &Entry{}
 	c.Remember(pid, pidfd, host.Host(), "/var/lib/davit/c1")
-	if c.Pidfd, err = c.findProcess(); c.Pidfd < 0 || err != nil {
+	if c.Pidfd, err = c.findProcess(); c.Pidfd.Int() < 0 || err != nil {
 		t.Errorf("the process is not found: %v", err)
 	}
 	c.Close()
 	c.StartTime--
-	if c.Pidfd, err = c.findProcess(); c.Pidfd >= 0 || err != nil {
+	if c.Pidfd, err = c.findProcess(); c.Pidfd.Int() >= 0 || err != nil {
 		t.Error("another boot's process is taken for the container's")
 	}
 	c.Close()

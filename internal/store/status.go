@@ -67,7 +67,7 @@ func (c *Entry) shows(s sign) bool {
 	case recorded:
 		return c.Pid != 0
 	case alive:
-		return c.Pidfd >= 0
+		return c.Pidfd.Int() >= 0
 	case frozen:
 		return c.frozen()
 	}
@@ -80,7 +80,7 @@ func (c *Entry) shows(s sign) bool {
 // Has reports whether the container's directory has a file with that name.
 func (c *Entry) Has(name string) bool {
 	var st unix.Stat_t
-	return unix.Fstatat(c.Dir, name, &st, unix.AT_SYMLINK_NOFOLLOW) == nil
+	return unix.Fstatat(c.Dir.Int(), name, &st, unix.AT_SYMLINK_NOFOLLOW) == nil
 }
 
 // execed says whether the container's process has become its program already: then a start that was killed, or could not write in

@@ -44,7 +44,7 @@ func Verify(c *store.Entry) ([]Drift, error) {
 	if c.Broken != nil {
 		return nil, c.Broken
 	}
-	if c.Pidfd < 0 {
+	if c.Pidfd.Int() < 0 {
 		return nil, store.ErrNotRunning
 	}
 	s, err := c.Spec()
@@ -61,7 +61,7 @@ func Verify(c *store.Entry) ([]Drift, error) {
 			return nil, err
 		}
 	}
-	if store.HasExited(c.Pidfd) { // then what was read may be another process's
+	if store.HasExited(c.Pidfd.Int()) { // then what was read may be another process's
 		return nil, store.ErrNotRunning
 	}
 	return v.drifts, nil
