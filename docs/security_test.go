@@ -34,7 +34,7 @@ func TestSecurity(t *testing.T) {
 			t.Errorf("security.md has no line with a test for %s", cve)
 		}
 	}
-	packages := []string{"../tests/integration", "../internal/plan", "../libcontainer", "../internal/compile", "../internal/store", "../cgroups", "../internal/seccomp", "../tests/fuzz/seeds"}
+	packages := []string{"../tests/integration", "../internal/plan", "../libcontainer", "../rootfs", "../internal/checkpoint", "../internal/compile", "../internal/store", "../cgroups", "../internal/seccomp", "../tests/fuzz/seeds"}
 	for _, name := range test.FindAllString(string(data), -1) {
 		if !slices.ContainsFunc(packages, func(dir string) bool { return declared(dir, name, true) == nil }) {
 			t.Errorf("security.md names %s, which is no test", name)
