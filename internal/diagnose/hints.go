@@ -258,7 +258,7 @@ func hintMount(fstype, data string, e *fault.Error, errno unix.Errno) string {
 		return fmt.Sprintf("this kernel does not know the filesystem %q: is its module loaded?", fstype)
 	case unix.ENOENT:
 		if fstype == "overlay" {
-			return "a directory is missing that lowerdir, upperdir or workdir names"
+			return fmt.Sprintf("a directory is missing that the options %q name", data)
 		}
 	case unix.ENOTDIR:
 		return "a component of the path, or the root filesystem itself, is not a directory"
