@@ -13,6 +13,10 @@
 # make test-plain
 #               the quick part of the tests, with a davit that was built without the overlay
 # make deb      a Debian package in bin
+# make test-package
+#               that package: lintian, manual pages, completion in bash, zsh and fish on a terminal
+# make test-walk
+#               a newcomer's way: each command of README.md and docs/engines.md, on a fresh Debian 12 (QUICK=1: without make test)
 # make release  what is published: tarballs, packages and bills of materials of all machines, in dist
 # make test-machines
 #               plans, seccomp, device programs and the stage's checks of all machines, under qemu-user
@@ -334,6 +338,18 @@ release:
 test-machines:
 	@tests/deps build cross emulate
 	@tests/machines/run $(ARCH)
+
+.PHONY: test-package test-walk
+test-package:
+	@tests/deps build package
+	@$(MAKE) --no-print-directory all
+	$(call say,TEST,package)
+	$(Q)tests/package/run $$(build/packaging/deb bin 2>/dev/null)
+
+test-walk:
+	@tests/deps peers
+	$(call say,TEST,README.md and docs/engines.md)
+	$(Q)tests/walk/run $(if $(QUICK),--quick)
 
 deb:
 	@tests/deps build

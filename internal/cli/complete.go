@@ -252,11 +252,14 @@ func writeZshFlags(w io.Writer, flags []Flag) {
 	for _, f := range shown(flags) {
 		d := f.describe()
 		for _, n := range f.names() {
-			value := ""
+			name, value := dashes(n), ""
 			if d.placeholder != "" {
+				if len(n) > 1 {
+					name += "=" // or the value is the next word
+				}
 				value = ":" + placeholder(d) + ":" + (*App)(nil).zshKind(valueKind(f))
 			}
-			fmt.Fprintf(w, "        '%s[%s]%s' \\\n", dashes(n), text.Replace(quoted(d.Usage)), value)
+			fmt.Fprintf(w, "        '%s[%s]%s' \\\n", name, text.Replace(quoted(d.Usage)), value)
 		}
 	}
 }

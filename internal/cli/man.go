@@ -64,7 +64,7 @@ func (c *Command) man(w io.Writer, a *App, date string, sections []Section) {
 	fmt.Fprintf(w, ".SH SYNOPSIS\n.B %s\n[global options]\n.B %s\n%s\n", a.Name, c.Name, roff(strings.TrimPrefix(c.synopsis(), " ")))
 	description, examples := c.examples()
 	if description != "" {
-		fmt.Fprintf(w, ".SH DESCRIPTION\n%s", lines(description))
+		fmt.Fprintf(w, ".SH DESCRIPTION\n%s", filled(description))
 	}
 	if len(shown(c.Flags)) > 0 {
 		fmt.Fprint(w, ".SH OPTIONS\n")
@@ -90,6 +90,15 @@ func (c *Command) examples() (description, examples string) {
 		examples = "example" + examples
 	}
 	return strings.TrimSpace(description), examples
+}
+
+// filled is a text whose lines are filled anew: those of --help may be longer than a terminal is wide.
+func filled(text string) string {
+	var b strings.Builder
+	for line := range strings.SplitSeq(text, "\n") {
+		b.WriteString(roff(line) + "\n")
+	}
+	return b.String()
 }
 
 // lines is a text whose lines stay as they are.
