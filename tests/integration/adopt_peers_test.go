@@ -186,7 +186,34 @@ func (a *adopted) peer(args ...string) (string, error) {
 	in, err := filepath.Abs("../peers/in")
 	must(a.t, err)
 	all := slices.Concat([]string{a.suite, a.maker, "--root", a.box.root}, a.kind.flags, args)
-	return a.runFiles(exec.Command(in, all...))
+	cmd := exec.Command(in, all...)
+	if a.maker == "crun" {
+		cmd.Env = append(os.Environ(), "LD_PRELOAD="+a.memlock())
+	}
+	return a.runFiles(cmd)
+}
+
+// memlock makes a library that keeps crun 1.8 from raising RLIMIT_MEMLOCK to load its eBPF program. That needs CAP_SYS_RESOURCE, which
+// not every host's root has, and kernels have not asked for it since Linux 5.11. It returns its path.
+func (a *adopted) memlock() string {
+	lib := filepath.Join(a.work, "memlock.so")
+	if _, err := os.Stat(lib); err == nil {
+		return lib
+	}
+	const source = `
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+int setrlimit(__rlimit_resource_t resource, const struct rlimit *limit) {
+	return resource == RLIMIT_MEMLOCK ? 0 : (int)syscall(SYS_prlimit64, 0, resource, limit, (void *)0);
+}
+`
+	cc := exec.Command("cc", "-shared", "-fPIC", "-D_GNU_SOURCE", "-o", lib, "-x", "c", "-")
+	cc.Stdin = strings.NewReader(source)
+	if out, err := cc.CombinedOutput(); err != nil {
+		a.t.Fatalf("cc: %v: %s", err, out)
+	}
+	return lib
 }
 
 // made has the maker make c1.
