@@ -11,9 +11,9 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// KeepCgroupNamespace makes soft of the mode ignore for a container with a cgroup namespace of its own, which CRIU saves and makes
-// again with the cgroups alone: without it the container would see the host's. What soft does more stays below the container's own
-// cgroup, whose limits it leaves alone, since davit has made it.
+// KeepCgroupNamespace replaces the mode ignore by soft if the container has a cgroup namespace of its own. CRIU saves and restores a
+// cgroup namespace only together with the cgroups, and without one the container would see the host's cgroups. What soft does besides
+// stays below the container's cgroup; it does not change that cgroup's limits, because davit has made it.
 func KeepCgroupNamespace(r *rpc.CriuOpts, s *specs.Spec) {
 	own := slices.ContainsFunc(s.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.CgroupNamespace && n.Path == "" })
 	if m := r.ManageCgroupsMode; own && m != nil && *m == rpc.CriuCgMode_IGNORE {
@@ -68,7 +68,7 @@ func memberships(pid int) (all []membership, err error) {
 	return all, nil
 }
 
-// CgroupRoots says where a process is in each hierarchy: what the images have below another cgroup goes there.
+// CgroupRoots returns the cgroup of a process in each hierarchy. CRIU restores the cgroups of the images below these.
 func CgroupRoots(pid int) ([]*rpc.CgroupRoot, error) {
 	all, err := memberships(pid)
 	if err != nil {

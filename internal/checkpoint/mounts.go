@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// externalMount is a mount of the plan that shows something of the host. CRIU is told its key when it saves
-// the container, and what has that key when it restores it.
+// externalMount is a mount of the plan that shows something of the host. davit tells CRIU its key when CRIU saves the container, and
+// which mount has that key when CRIU restores it.
 type externalMount struct {
 	key    string // unique; runc gives mounts the same keys
 	target string // in the container
@@ -65,7 +65,7 @@ func hostSources(p *plan.Plan) map[plan.FD]hostSource {
 	return found
 }
 
-// externalMountsOf lists them, in the order of the plan.
+// externalMountsOf returns the external mounts of a plan, in the order of the plan.
 func externalMountsOf(p *plan.Plan) []externalMount {
 	sources := hostSources(p)
 	var list []externalMount

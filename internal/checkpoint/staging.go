@@ -19,9 +19,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// yard is the directory on which restore collects, in a mount namespace that only CRIU shares with it, what
-// the container gets of the host. On the host it stays empty. CRIU goes there as the container's root,
-// too, which has to be able to pass all directories on the way.
+// yard is the directory in which restore mounts what the container gets from the host. The mounts are in a mount namespace that only
+// CRIU shares, so that the directory stays empty on the host. CRIU also enters it as the container's root user, who must be able to
+// search all directories of the path.
 const yard = "/run/davit-criu"
 
 // Staging collects for a restore what the container has of the host.
@@ -87,7 +87,7 @@ func makeYard() error {
 	return nil
 }
 
-// LendTmp mounts a tmpfs on /tmp if the container's root could not write there, as which CRIU makes temporary files in it.
+// LendTmp mounts a tmpfs on /tmp if the container's root user could not write there, because CRIU makes temporary files there as that user.
 func (r *Staging) LendTmp() error {
 	var st unix.Stat_t
 	if _, _, mapped := mappedRoot(r.Spec); !mapped || unix.Stat("/tmp", &st) == nil && st.Mode&0o003 == 0o003 {
@@ -120,7 +120,7 @@ func attach(tree int, at string) error {
 	return nil
 }
 
-// stagedMount is a tree of the host with the key by which CRIU asks for it.
+// stagedMount is a mount tree of the host, with the key by which CRIU asks for it.
 type stagedMount struct {
 	externalMount
 	fd, number int
@@ -149,7 +149,7 @@ func (m *stagedMount) restrict() error {
 	return nil
 }
 
-// stagedTrees are those of a container.
+// stagedTrees are the open mount trees of a container.
 type stagedTrees struct {
 	root   int
 	mounts []stagedMount
@@ -166,7 +166,7 @@ func (t *stagedTrees) close() {
 	}
 }
 
-// openTrees opens them all before the first is mounted: afterwards a path of the host could lead elsewhere.
+// openTrees opens all trees before the first one is mounted, because a mount could change where a path of the host leads.
 func (r *Staging) openTrees() (*stagedTrees, error) {
 	t := &stagedTrees{root: -1}
 	var err error
@@ -214,8 +214,7 @@ func (r *Staging) openSource(m *externalMount, maps launch.Idmaps) (int, error) 
 	return launch.OpenMapped(&d, joined, nil, maps)
 }
 
-// submounts tells CRIU of what came along with the trees. In the container they have the same places below
-// the mount that they came with.
+// submounts tells CRIU of the mounts that lie below the trees. In the container they are at the same places below their tree.
 func (t *stagedTrees) submounts(q *rpc.CriuOpts) error {
 	lines, err := mountLines("thread-self")
 	if err != nil {
@@ -243,8 +242,8 @@ func (t *stagedTrees) submounts(q *rpc.CriuOpts) error {
 	return nil
 }
 
-// makeMountpoints makes what a new root filesystem lacks of the places that things are mounted on. What lies on
-// another mount is not its business: CRIU has that from the images, or from the host.
+// makeMountpoints makes the mount points that are missing in a new root filesystem. It leaves out those that lie on another mount: CRIU
+// gets these from the images or from the host.
 func (r *Staging) makeMountpoints(root int) error {
 	var covered []string
 	for _, e := range r.Plan.Steps {
@@ -270,7 +269,7 @@ func (r *Staging) makeMountpoints(root int) error {
 	return nil
 }
 
-// bindsFile reports whether the source of a bind mount is something else than a directory.
+// bindsFile reports whether the source of a bind mount exists and is not a directory.
 func (r *Staging) bindsFile(s *plan.Bind) bool {
 	var st unix.Stat_t
 	if s.How&plan.BindInRoot != 0 || s.Source == "" || unix.Stat(s.Source, &st) != nil {
@@ -279,7 +278,7 @@ func (r *Staging) bindsFile(s *plan.Bind) bool {
 	return st.Mode&unix.S_IFMT != unix.S_IFDIR
 }
 
-// makeTmp makes the directory /tmp of a read-only root filesystem that has none: CRIU hangs the old root there when it
+// makeTmp makes the directory /tmp of a read-only root filesystem that has none: CRIU puts the old root there when it
 // changes to the container's, and cannot make a directory for that itself. RemoveTmp removes it afterwards.
 func (r *Staging) makeTmp(root int) error {
 	if !rootfs.ReadOnly(r.Spec) {
@@ -296,6 +295,7 @@ func (r *Staging) makeTmp(root int) error {
 	return err
 }
 
+// RemoveTmp removes the directory that makeTmp has made, if it has made one. It may be called twice.
 func (r *Staging) RemoveTmp() {
 	if r.tmpIn > 0 {
 		_ = unix.Unlinkat(r.tmpIn, "tmp", unix.AT_REMOVEDIR)

@@ -1,6 +1,5 @@
-// Package criu talks to CRIU, which saves processes to files and makes processes of such files
-// again. davit starts `criu swrk` and speaks CRIU's protocol (rpc.proto) over a socket pair with it.
-// The package knows nothing of containers.
+// Package criu talks to CRIU, a program that saves running processes to files and restores them from these. davit starts `criu swrk` and
+// speaks CRIU's protocol (rpc.proto) with it over a socket pair. The package knows nothing about containers.
 package criu
 
 import (
