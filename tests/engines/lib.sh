@@ -44,6 +44,9 @@ has() {
     done
 }
 
+# same TEXT: the operation has this with each runtime; the matrix compares davit's with crun's
+same() { printf '%s\n' "$1" | sed "s/$id/ID/g" >>"$said"; }
+
 # cgroup_of CONTROLLER PID: the directory of that process' cgroup, v1's or v2's
 cgroup_of() {
     local controllers path
