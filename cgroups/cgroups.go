@@ -18,6 +18,7 @@ package cgroups
 
 import (
 	"os"
+	"strings"
 
 	"davit/cgroups/fs"
 	"davit/cgroups/limits"
@@ -37,6 +38,9 @@ type State struct {
 	Scope  string            `json:"scope,omitempty"` // systemd: the name of the scope
 	Slice  string            `json:"slice,omitempty"` // systemd: the slice that it is in
 	User   bool              `json:"user,omitempty"`  // systemd: the scope belongs to the user's manager
+	// Leaf is the sub-cgroup of cgroup2's directory that has the container's processes, as in
+	// "/sub/below". It is empty until Delegate has made it, and if Options.Delegate is.
+	Leaf string `json:"leaf,omitempty"`
 	// Rootless containers have no device rules: only the host's root can load them, and the user's
 	// file permissions limit what the container can open anyway.
 	Rootless bool `json:"rootless,omitempty"`
@@ -53,6 +57,9 @@ type Options struct {
 	Delegated   bool                  // the container can make cgroups below its own: Create limits their number
 	Resources   *specs.LinuxResources // linux.resources, may be nil
 	Annotations map[string]string     // systemd: those called org.systemd.property.NAME
+	Subgroup    string                // systemd on a unified host: the container's cgroup is this one in the scope
+	Delegate    string                // unified hosts: Delegate makes this cgroup below the container's, for its processes
+	SystemdV1   bool                  // the container has a cgroup in v1's hierarchy name=systemd, on a unified host, too
 }
 
 // Manager manages the cgroups of one container. Its methods must not be called concurrently.
@@ -62,7 +69,7 @@ type Manager struct {
 	layout *layout        // the host's hierarchies as New found them; nil after Open
 	writes []limits.Write // what New has planned for opts.Resources
 	v2     int            // an O_PATH descriptor of the cgroup2 directory, -1 if it is not open yet
-	file   *os.File       // v2 in the form in which FD has returned it
+	file   *os.File       // what FD has returned: v2, or the directory of State.Leaf
 	dirs   []group        // the directories in v1 hierarchies
 	made   []string       // the directories that Create has made, parents first
 	unit   *unit          // the scope; nil unless the driver is systemd's
@@ -85,7 +92,8 @@ func Open(s State) *Manager {
 	m := &Manager{state: s, v2: -1}
 	m.group()
 	if s.Driver == Systemd {
-		m.unit = &unit{Scope: systemd.Scope{Name: s.Scope, Slice: s.Slice, User: s.User}, started: true}
+		_, sub, _ := strings.Cut(s.Dirs[""], "/"+s.Scope)
+		m.unit = &unit{Scope: systemd.Scope{Name: s.Scope, Slice: s.Slice, User: s.User}, started: true, sub: sub}
 	}
 	return m
 }
@@ -97,8 +105,11 @@ func (m *Manager) State() State { return m.state }
 // twice.
 func (m *Manager) Close() {
 	switch {
+	case m.file != nil && m.state.Leaf == "":
+		m.file.Close()
 	case m.file != nil:
 		m.file.Close()
+		fallthrough
 	case m.v2 >= 0:
 		unix.Close(m.v2)
 	}
@@ -151,6 +162,15 @@ func (m *Manager) has2() bool { return m.state.Dirs[""] != "" }
 func (m *Manager) FD() (*os.File, error) {
 	if !m.has2() || m.unit != nil && !m.unit.started || !m.mayJoin() {
 		return nil, nil
+	}
+	if m.state.Leaf != "" {
+		if m.file == nil {
+			var err error
+			if m.file, err = m.leafFile(); err != nil {
+				return nil, err
+			}
+		}
+		return m.file, nil
 	}
 	fd, err := m.dir2()
 	if err != nil {

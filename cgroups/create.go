@@ -218,13 +218,16 @@ func (m *Manager) Add(pid int, inV2 bool) error {
 		}
 	}
 	if m.has2() && !inV2 {
-		fd, err := m.dir2()
-		if err != nil {
-			return err
+		var err error
+		if m.state.Leaf != "" {
+			err = m.join(unix.AT_FDCWD, m.state.Dirs[""]+m.state.Leaf, pid)
+		} else if fd, failed := m.dir2(); failed != nil {
+			return failed
+		} else {
+			err = m.join(fd, m.state.Dirs[""], pid)
 		}
-		err = m.join(fd, m.state.Dirs[""], pid)
 		if m.unit != nil && m.unit.User && (errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM)) {
-			return m.unit.Attach(m.unit.sub, pid)
+			return m.unit.Attach(m.unit.sub+m.state.Leaf, pid)
 		}
 		if err != nil {
 			return err

@@ -93,6 +93,31 @@ func (l *layout) read(proc string) error {
 	return nil
 }
 
+// addSystemd adds v1's hierarchy name=systemd on a unified host, where somebody has mounted it at
+// its usual place.
+func (l *layout) addSystemd() error {
+	const dir = root + "/systemd"
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return fmt.Errorf("statfs %s: %w", dir, err)
+	}
+	if st.Type != unix.CGROUP_SUPER_MAGIC {
+		return fmt.Errorf("%s: %w", dir, unix.ENODEV)
+	}
+	own := "/"
+	data, err := fs.ReadAt(unix.AT_FDCWD, "/proc/self/cgroup", make([]byte, 4096))
+	if err != nil {
+		return fmt.Errorf("read /proc/self/cgroup: %w", err)
+	}
+	for line := range strings.Lines(string(data)) {
+		if _, path, ok := strings.Cut(strings.TrimSuffix(line, "\n"), ":name=systemd:"); ok {
+			own = path
+		}
+	}
+	l.v1 = append(l.v1, mount1{[]string{"name=systemd"}, dir, own})
+	return nil
+}
+
 // on2 reports whether cgroup v2 has a controller on this host. "cgroup" stands for the core files,
 // which it always has, as it has "devices", which are an eBPF program.
 func (l *layout) on2(ctrl string) bool {

@@ -41,6 +41,9 @@ func New(o Options) (*Manager, error) {
 		return nil, err
 	}
 	m.layout, m.state.Mode = l, l.mode
+	if err := m.checkBelow(); err != nil {
+		return nil, err
+	}
 	if err := m.place(); err != nil {
 		m.Close()
 		return nil, err
@@ -70,6 +73,26 @@ func without(o Options) (*Manager, error) {
 	var err error
 	m.writes, err = m.plan(o.Resources)
 	return m, err
+}
+
+// checkBelow refuses what only a unified host has, and adds the hierarchy that Options.SystemdV1
+// asks for.
+func (m *Manager) checkBelow() error {
+	o, l := &m.opts, m.layout
+	if o.Delegate != "" && l.mode != Unified {
+		return &fault.Error{Text: "a delegated cgroup needs a host with cgroup v2 alone", Hint: "remove the annotation run.oci.delegate-cgroup"}
+	}
+	if o.Subgroup != "" && o.Systemd && l.mode != Unified {
+		return &fault.Error{Text: "a cgroup in the scope needs a host with cgroup v2 alone", Hint: "remove the annotation run.oci.systemd.subgroup"}
+	}
+	if !o.SystemdV1 || l.on1("name=systemd") != nil {
+		return nil
+	}
+	if err := l.addSystemd(); err != nil {
+		return &fault.Error{Text: "cgroup v1's hierarchy name=systemd", Err: err,
+			Hint: "mount it on the host: mount -t cgroup -o none,name=systemd,xattr cgroup " + root + "/systemd"}
+	}
+	return nil
 }
 
 // place fills State.Dirs from Options.CgroupsPath.

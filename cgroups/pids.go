@@ -71,11 +71,8 @@ func (m *Manager) Sub(args []string) (*Manager, error) {
 			return nil, err
 		}
 	}
-	sub := Open(s)
-	if sub.unit != nil && s.Dirs[""] != "" {
-		sub.unit.sub = strings.TrimPrefix(s.Dirs[""], m.state.Dirs[""])
-	}
-	return sub, nil
+	s.Leaf = ""
+	return Open(s), nil
 }
 
 // subPaths sets the directories that one argument of Sub names. list has its controllers; an empty

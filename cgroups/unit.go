@@ -21,7 +21,7 @@ type unit struct {
 	systemd.Scope
 	started    bool   // the scope exists: after Start, or in a later verb
 	unfinished bool   // Start was called, and Add has to finish what systemd leaves undone
-	sub        string // for Manager.Sub: the sub-cgroup, with a leading slash
+	sub        string // the cgroup in the scope that is meant, with a leading slash; "" is the scope's own
 	pending    bool   // Set was called before Add
 }
 
@@ -58,7 +58,8 @@ func (m *Manager) placeUnit() error {
 		}
 		inner = own + inner
 	}
-	inner += "/" + name
+	u.sub = o.sub()
+	inner += "/" + name + u.sub
 	if m.layout.v2 != "" {
 		m.state.Dirs[""] = m.layout.v2 + inner
 	}
@@ -130,11 +131,16 @@ func (m *Manager) fillUnit(pid int) error {
 	if !m.has2() {
 		return nil
 	}
+	if m.unit.sub != "" {
+		if _, err := m.mkdir(m.state.Dirs[""], m.layout.v2, func(string) error { return nil }); err != nil {
+			return err
+		}
+	}
 	fd, err := m.dir2()
 	if err != nil {
 		return err
 	}
-	if m.state.Mode == Hybrid {
+	if m.state.Mode == Hybrid || m.unit.sub != "" {
 		if err := m.join(fd, m.state.Dirs[""], pid); err != nil {
 			return err
 		}

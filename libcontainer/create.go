@@ -338,6 +338,10 @@ func (c *creation) phase(p plan.Phase) error {
 		err = launch.OpenWithin(c.Plan, c.fds, c.stage)
 	case plan.Hooks:
 		err = c.runtimeHooks()
+	case plan.Delegated:
+		if err = c.Cgroups.Delegate(c.stage.Pid); err == nil {
+			c.State.Cgroup = c.Cgroups.State()
+		}
 	}
 	if err != nil {
 		return err

@@ -82,6 +82,13 @@ func (c *Root) bindSource(field string, m *specs.Mount, o options, step *plan.Bi
 		named = field
 	}
 	if c.byStage() && !(c.gathers() && c.inState) { // that directory is the host's root's alone
+		if c.MaxDescriptors > 0 && len(c.plan.Descriptors) >= c.MaxDescriptors && !c.gathers() {
+			step.How, c.again = step.How|plan.BindAgain|plan.BindLate, true
+			if o.sourceLink {
+				step.How |= plan.BindSourceLink
+			}
+			return nil
+		}
 		step.Tree = c.source(named, plan.Source{Path: step.Source, Recursive: o.recursive, Link: o.sourceLink})
 		if step.Propagation == unix.MS_SLAVE && o.propagation == 0 && !c.ByPath { // it is one
 			step.Propagation = 0

@@ -18,7 +18,7 @@ import (
 func (c *Root) cgroup(field, fstype, target string, o options) error {
 	o.flags |= recursiveFlags(o) // mount(2) has none of its own
 	own := c.New&unix.CLONE_NEWCGROUP != 0
-	if c.Cgroups2 || fstype == "cgroup2" {
+	if (c.Cgroups2 || fstype == "cgroup2") && !c.forced1(target) {
 		// Without a cgroup namespace of the container's own, options of a new mount would become the host's, or take the
 		// host's away: cgroup2 has one set for all. What the host has is shown, and what it has been mounted with stays.
 		dir := ""
@@ -48,7 +48,7 @@ func (c *Root) cgroup(field, fstype, target string, o options) error {
 	}
 	c.plan.Add(field, plan.Mount{Type: "tmpfs", Source: "tmpfs", Target: target, Data: "mode=755", Flags: o.flags &^ unix.MS_RDONLY, Propagation: o.propagation, NoFollow: true})
 	for _, h := range c.Hierarchies {
-		if h.Options == "" { // the v2 side of a hybrid host
+		if h.Options == "" || c.forced1(target) && h.Name != "systemd" { // the v2 side of a hybrid host
 			continue
 		}
 		at := path.Join(target, h.Name)
@@ -65,6 +65,11 @@ func (c *Root) cgroup(field, fstype, target string, o options) error {
 		c.plan.Add(field, plan.Remount{Target: target, Set: unix.MOUNT_ATTR_RDONLY})
 	}
 	return nil
+}
+
+// forced1 reports whether the mount on target is to show v1's hierarchy name=systemd, and nothing else.
+func (c *Root) forced1(target string) bool {
+	return c.Cgroup1 != "" && path.Clean(c.Cgroup1) == target
 }
 
 // cgroup2 is the host's directory of the container's v2 cgroup; without one, what a v2 host has.

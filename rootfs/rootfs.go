@@ -55,6 +55,10 @@ type Options struct {
 	HostCgroup2 string
 	// JoinedCgroup says that the container joins a cgroup namespace that is not davit's own.
 	JoinedCgroup bool
+	// MaxDescriptors is how many descriptors the plan may have; 0 is any number. The stage opens what comes later when its turn comes.
+	MaxDescriptors int
+	// Cgroup1 is the destination of a mount of type "cgroup" that shows v1's hierarchy name=systemd alone, whatever the host has.
+	Cgroup1 string
 	// Hierarchies are the container's cgroups, for a mount of type "cgroup".
 	Hierarchies []cgroups.Hierarchy
 	// MountLabel is added as context= to new filesystems, if SELinux is on.
@@ -97,6 +101,10 @@ func New(p *plan.Plan, s *specs.Spec, o Options) *Root {
 	return &Root{Options: o, plan: p, spec: s}
 }
 
+// reserved is how many descriptors a plan may have besides those for its mounts, more or less: where that many are left, the host
+// stays for a BindLate.
+const reserved = 32
+
 // Mounts adds the steps that build the container's view of files, up to the
 // point where hooks may look at it.
 func (c *Root) Mounts() error {
@@ -106,7 +114,10 @@ func (c *Root) Mounts() error {
 	if err := c.root(); err != nil {
 		return err
 	}
-	switch c.stays = NeedsHost(c.spec, c.New); {
+	if c.stays = NeedsHost(c.spec, c.New); c.stays == "" && !c.Enters && c.MaxDescriptors > 0 && len(c.spec.Mounts) >= c.MaxDescriptors-reserved {
+		c.stays = "mounts" // see BindLate
+	}
+	switch {
 	case c.Enters:
 	case c.stays == "":
 		c.pivot()

@@ -179,6 +179,7 @@ func (c *Container) Cgroups() cgroups.Options {
 	return cgroups.Options{
 		ID: c.ID, CgroupsPath: s.Linux.CgroupsPath, Systemd: c.SystemdCgroup, Disabled: c.NoCgroup, Rootless: c.mayLackCgroups(),
 		Owner: cgroupOwner(s, c.facts), Delegated: slices.ContainsFunc(s.Mounts, writableCgroup), Resources: s.Linux.Resources, Annotations: s.Annotations,
+		Subgroup: s.Annotations[config.AnnotationSubgroup], Delegate: s.Annotations[config.AnnotationDelegate], SystemdV1: s.Annotations[config.AnnotationCgroup1] != "",
 	}
 }
 
@@ -214,6 +215,20 @@ func writableCgroup(m specs.Mount) bool {
 	return m.Source == "cgroup" && path.Clean("/"+m.Destination) == "/sys/fs/cgroup" && !slices.Contains(m.Options, "ro") && !slices.Contains(m.Options, "rro")
 }
 
+// maxDescriptors returns how many descriptors the plan may have under the hard limit of open files, or 0 if so few mounts cannot
+// reach it. The rest of the limit is for what davit and the stage have open besides.
+func (c *Container) maxDescriptors() int {
+	const others = 72
+	if len(c.Config.Mounts) < ManyDescriptors {
+		return 0
+	}
+	limit := c.facts.MaxFiles()
+	if limit == 0 || limit > 1<<20 {
+		return 0
+	}
+	return max(int(limit)-others-c.PreserveFDs, 1)
+}
+
 // ManyDescriptors is the number of descriptors from which on a plan raises the limit of open files (RLIMIT_NOFILE): with what
 // else the stage has open they do not fit in the smallest limit that anybody sets, 64.
 const ManyDescriptors = 32
@@ -230,7 +245,7 @@ func (c *Container) Compile(cgroup cgroups.State, hierarchies []cgroups.Hierarch
 	mounts := rootfs.Options{
 		Bundle: c.Bundle, New: c.New, Owned: c.owned, Foreign: c.foreign, Own: c.own, UserNS: c.userns, UserNamespace: userns || !facts.InitialUserNS(), ByPath: c.byPath, Within: userns && c.New&unix.CLONE_NEWNS != 0 && !c.byPath, Enters: c.enters, NoPivot: c.NoPivot, SameDir: facts.SameDir, ReadLink: facts.ReadLink, Locate: facts.Locate,
 		MakesNodes: c.New&unix.CLONE_NEWUSER != 0 && !c.byPath && facts.InitialUserNS() && facts.Caps()&(1<<unix.CAP_MKNOD) != 0,
-		Cgroups2:   facts.Cgroup() == host.Unified, HostCgroup2: hostCgroup2(facts), JoinedCgroup: c.joinsCgroup(), Hierarchies: hierarchies,
+		Cgroups2:   facts.Cgroup() == host.Unified, HostCgroup2: hostCgroup2(facts), JoinedCgroup: c.joinsCgroup(), Hierarchies: hierarchies, Cgroup1: c.Config.Annotations[config.AnnotationCgroup1], MaxDescriptors: c.maxDescriptors(),
 		MountLabel: c.Config.Linux.MountLabel != "" && facts.SELinux(), ContextType: c.Config.Annotations[config.AnnotationContextType],
 	}
 	mounts.Console, mounts.Proc = c.console(), c.proc
@@ -278,7 +293,7 @@ func (c *Container) joinsCgroup() bool {
 func (c *Container) place() {
 	s := c.Config
 	cg := c.cgroup
-	whole := (cg.Mode == cgroups.Unified && cg.Driver == cgroups.Cgroupfs || cg.Mode == "") && len(s.Linux.NetDevices) == 0 && s.Hooks == nil && s.Linux.IntelRdt == nil &&
+	whole := (cg.Mode == cgroups.Unified && len(cg.Dirs) == 1 && cg.Driver == cgroups.Cgroupfs || cg.Mode == "") && len(s.Linux.NetDevices) == 0 && s.Hooks == nil && s.Linux.IntelRdt == nil &&
 		(s.Linux.Seccomp == nil || s.Linux.Seccomp.ListenerPath == "")
 	if !whole || c.newUser || len(s.Linux.TimeOffsets) > 0 {
 		c.Placed = true

@@ -84,7 +84,7 @@ func NewExec(c *specs.Spec, o ExecOptions, facts *host.Facts) (*Exec, error) {
 	}
 	cgroup := &o.Cgroup
 	// A user may not be allowed to clone into a scope: systemd moves the process there.
-	if cgroup.Mode != cgroups.Unified && cgroup.Mode != "" || cgroup.User || o.Process.OOMScoreAdj != nil || notify {
+	if cgroup.Mode != cgroups.Unified && cgroup.Mode != "" || len(cgroup.Dirs) > 1 || cgroup.User || o.Process.OOMScoreAdj != nil || notify {
 		p.Add("", plan.Sync{Phase: plan.Placed})
 	}
 	if !o.NoKeyring {

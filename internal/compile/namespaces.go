@@ -2,6 +2,7 @@ package compile
 
 import (
 	"davit/internal/config"
+	"davit/internal/jsonx"
 	"davit/internal/plan"
 	"davit/rootfs"
 	"fmt"
@@ -50,6 +51,9 @@ func (c *Container) enter() (userns bool) {
 	}
 	if c.New&unix.CLONE_NEWCGROUP != 0 {
 		p.Add("linux.namespaces", plan.Unshare{Types: unix.CLONE_NEWCGROUP})
+	}
+	if c.Config.Annotations[config.AnnotationDelegate] != "" {
+		p.Add(jsonx.JoinKey("annotations", config.AnnotationDelegate), plan.Sync{Phase: plan.Delegated})
 	}
 	if !c.NoNewKeyring {
 		p.Add("", plan.Keyring{})

@@ -4,6 +4,7 @@ import (
 	"davit/internal/jsonx"
 	"encoding/base64"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -20,18 +21,19 @@ const (
 	AnnotationReceiver       = "run.oci.seccomp.receiver"             // path of a socket, where listenerPath is not set
 	AnnotationPidfd          = "run.oci.pidfd_receiver"               // path of a socket that gets the process's pidfd
 	AnnotationContextType    = "run.oci.mount_context_type"           // name of the mount option that linux.mountLabel becomes
+	AnnotationSubgroup       = "run.oci.systemd.subgroup"             // systemd's driver: a cgroup in the scope, for the processes
+	AnnotationDelegate       = "run.oci.delegate-cgroup"              // a cgroup below the container's, for the processes
+	AnnotationCgroup1        = "run.oci.systemd.force_cgroup_v1"      // a mount's destination, which shows the hierarchy name=systemd
 	annotationPlugins        = "run.oci.seccomp.plugins"
 	annotationHandler        = "run.oci.handler"
-	annotationSubgroup       = "run.oci.systemd.subgroup"
-	annotationDelegate       = "run.oci.delegate-cgroup"
-	annotationCgroup1        = "run.oci.systemd.force_cgroup_v1"
 )
 
 // Annotations returns the names of the annotations, and the beginnings of names, that change what
 // davit does with a config: features.md, "Unsafe annotations in config.json".
 func Annotations() []string {
 	return []string{"org.systemd.property.", AnnotationHooksStderr, AnnotationHooksStdout, AnnotationKeepGroups,
-		AnnotationContextType, AnnotationPidfd, AnnotationReceiver, AnnotationBPF, AnnotationUnknownSyscall}
+		AnnotationContextType, AnnotationPidfd, AnnotationReceiver, AnnotationBPF, AnnotationUnknownSyscall,
+		AnnotationSubgroup, AnnotationDelegate, AnnotationCgroup1}
 }
 
 // AnnotationSet reports whether an annotation that is a switch is on: it is set, and not to "0".
@@ -79,6 +81,16 @@ func (c *checker) annotations(s *specs.Spec) {
 			if types := []string{"context", "fscontext", "defcontext", "rootcontext"}; !slices.Contains(types, value) {
 				c.problem(field, "%q: one of %s", value, strings.Join(types, ", "))
 			}
+		case AnnotationSubgroup, AnnotationDelegate:
+			if slices.Contains(strings.Split(value, "/"), "..") || strings.IndexByte(value, 0) >= 0 {
+				c.problem(field, "%q is not a path below the container's cgroup", value)
+			}
+		case AnnotationCgroup1:
+			if !slices.ContainsFunc(s.Mounts, func(m specs.Mount) bool {
+				return (m.Type == "cgroup" || m.Type == "cgroup2") && path.Clean(m.Destination) == path.Clean(value)
+			}) {
+				c.problem(field, "%q is not the destination of a mount of type cgroup", value)
+			}
 		default:
 			c.refusedAnnotation(field, key, value, s)
 		}
@@ -101,14 +113,5 @@ func (c *checker) refusedAnnotation(field, key, value string, s *specs.Spec) {
 	case key == annotationPlugins:
 		c.problem(field, "davit loads no plugins")
 		c.hint("have a program listen on the socket linux.seccomp.listenerPath or %s", AnnotationReceiver)
-	case key == annotationSubgroup && c.SystemdCgroup && value != "":
-		c.problem(field, "%q: davit has the container's processes in the scope itself", value)
-		c.hint("set it to an empty string, or remove it")
-	case key == annotationDelegate && value != "":
-		c.problem(field, "%q: davit makes no cgroup below the container's", value)
-		c.hint("remove it: a container with a cgroup namespace and a writable /sys/fs/cgroup manages its own cgroup")
-	case key == annotationCgroup1:
-		c.problem(field, "%q: davit mounts no cgroup v1 on a host of cgroup v2", value)
-		c.hint("mount the hierarchy on the host (mount -t cgroup -o none,name=systemd,xattr cgroup PATH), and bind it at %s in mounts", value)
 	}
 }

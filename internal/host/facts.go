@@ -38,6 +38,7 @@ type Known struct {
 	AppArmor      bool              // enabled
 	SELinux       bool              // enabled, with a policy
 	Without       FeatureSet        // features that are missing though Kernel is new enough
+	MaxFiles      uint64            // hard limit of open files (RLIMIT_NOFILE); 0 is none
 	Foreign       []string          // namespaces that the container's user namespace does not own
 	Own           []string          // namespaces that this process is in
 	NoSetgroups   bool              // the user namespaces deny setgroups(2)
@@ -139,6 +140,18 @@ func (f *Facts) Caps() uint64 {
 
 // initialUserNS is the inode of the initial user namespace: PROC_USER_INIT_INO of linux/nsfs.h.
 const initialUserNS = 0xEFFFFFFD
+
+// MaxFiles returns the hard limit of open files of this process (RLIMIT_NOFILE), or 0 if it has none.
+func (f *Facts) MaxFiles() uint64 {
+	if f.told != nil {
+		return f.told.MaxFiles
+	}
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil || limit.Max == unix.RLIM_INFINITY {
+		return 0
+	}
+	return limit.Max
+}
 
 // InitialUserNS reports whether this process is in the initial user namespace. Without procfs it returns false.
 func (f *Facts) InitialUserNS() bool {

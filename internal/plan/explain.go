@@ -241,7 +241,7 @@ func flagBits(f format) []bit {
 		return []bit{{"user", 0x10000000}, {"mount", 0x20000}, {"pid", 0x20000000}, {"network", 0x40000000},
 			{"ipc", 0x8000000}, {"uts", 0x4000000}, {"cgroup", 0x2000000}, {"time", 0x80}}
 	case bindHow:
-		return []bit{{"recursive", BindRecursive}, {"targetlink", BindTargetLink}, {"nolinks", BindNoLinks}, {"inroot", BindInRoot}, {"sourcelink", BindSourceLink}, {"again", BindAgain}}
+		return []bit{{"recursive", BindRecursive}, {"targetlink", BindTargetLink}, {"nolinks", BindNoLinks}, {"inroot", BindInRoot}, {"sourcelink", BindSourceLink}, {"again", BindAgain}, {"late", BindLate}}
 	case attrFlags:
 		return []bit{{"ro", 1}, {"nosuid", 2}, {"nodev", 4}, {"noexec", 8}, {"atime", 0x70}, {"noatime", 0x10},
 			{"strictatime", 0x20}, {"nodiratime", 0x80}, {"nosymfollow", 0x200000}}

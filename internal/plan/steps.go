@@ -151,7 +151,7 @@ type CopyUp struct {
 
 // Bind attaches a copy of a mount tree of the host on Target.
 type Bind struct {
-	Tree FD // none with BindInRoot
+	Tree FD // none with BindInRoot and BindLate
 	Keep FD // gets what was attached, a descriptor of kind Own: for a Remount
 	// Source on the host, or with BindInRoot in the container. If Tree holds the file of a mount namespace (nsfs),
 	// which move_mount(2) refuses with ELOOP, the stage with BindAgain copies Source anew, without such files, if that is still
@@ -403,6 +403,9 @@ const (
 	Hooks
 	// Sources: the parent opens the descriptors that are Within.
 	Sources
+	// Delegated: the parent moves the process to a cgroup below the container's, which the
+	// process then manages. The root of its cgroup namespace stays the container's.
+	Delegated
 )
 
 func (p Phase) String() string { return phaseNames[p] }

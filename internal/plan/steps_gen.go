@@ -9,7 +9,7 @@ const (
 	maxFDs     = 3
 	recordSize = 120
 	// fingerprint is a hash of all definitions of the wire.
-	fingerprint = 0x98cc1826
+	fingerprint = 0x4369787a
 )
 
 const (
@@ -128,7 +128,7 @@ var opNames = [...]string{
 	"exec",
 }
 
-var phaseNames = [...]string{"", "placed", "mapped", "hooks", "sources"}
+var phaseNames = [...]string{"", "placed", "mapped", "hooks", "sources", "delegated"}
 
 func (Join) op() Op { return opJoin }
 func (s Join) visit(v visitor) {

@@ -22,6 +22,9 @@ const (
 	BindSourceLink = 16
 	// BindAgain lets the stage copy a source by its path, while the host is still there (see Pivot).
 	BindAgain = 32
+	// BindLate lets the stage copy the source by its path when its turn comes, for want of descriptors: after the mounts
+	// before it. It comes with BindAgain.
+	BindLate = 64
 	// pidMarkByte and pidMarkLen make up PIDMark.
 	pidMarkByte = 1
 	pidMarkLen  = 10

@@ -428,6 +428,27 @@ static int copy_again(struct stage *c, const char *path)
 	return tree;
 }
 
+/* What did not get a descriptor beforehand. Where the container's mounts are in a namespace of their own, no path of the host
+ * leads to them. */
+static int copy_late(struct stage *c, const char *path, uint64_t how)
+{
+	unsigned int rec = how & PLAN_BIND_RECURSIVE ? AT_RECURSIVE : 0, flags = rec | (how & PLAN_BIND_SOURCE_LINK ? AT_SYMLINK_NOFOLLOW : 0);
+	struct mount_attr a = {.propagation = MS_SLAVE};
+
+	if (c->entered < 0) {
+		lift(c);
+		int tree = copy_source(c, path, flags);
+		confine(c);
+		return tree;
+	}
+	must(c, sys(__NR_setns, c->mounts, CLONE_NEWNS), "setns", "/proc/self/ns/mnt");
+	change_root(c, c->host);
+	int tree = copy_source(c, path, flags);
+	set_attributes(c, tree, rec, &a, path);
+	must(c, sys(__NR_setns, c->entered, CLONE_NEWNS), "setns", "/");
+	return tree;
+}
+
 /* Closes what leads to the host, once no later step needs it. */
 static void forget_host(struct stage *c, const struct plan_step *s)
 {
@@ -456,7 +477,7 @@ void do_bind(struct stage *c, const struct plan_step *s)
 	const char *path = str(c, s, BIND_S_TARGET), *source = str(c, s, BIND_S_SOURCE);
 	uint64_t how = s->n[BIND_N_HOW], resolve = how & PLAN_BIND_NO_LINKS ? RESOLVE_NO_SYMLINKS : 0;
 	int given = fd(c, s, BIND_FD_TREE), rec = how & PLAN_BIND_RECURSIVE ? AT_RECURSIVE : 0;
-	int tree = given >= 0 ? given : copy_inside(c, source, how);
+	int tree = given >= 0 ? given : how & PLAN_BIND_LATE ? copy_late(c, source, how) : copy_inside(c, source, how);
 
 	if (s->n[BIND_N_TYPE]) {
 		uint64_t have;
@@ -479,7 +500,7 @@ void do_bind(struct stage *c, const struct plan_step *s)
 			tree = copy_source(c, source, rec);
 			confine(c);
 		}
-		if (!same_file(c, tree, given))
+		if (given >= 0 && !same_file(c, tree, given))
 			fail(c, "open_tree", -ESTALE, source);
 		set_bind_attributes(c, s, tree, rec);
 		r = try_attach(c, tree, at);

@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PLAN_FINGERPRINT 0x98cc1826u
+#define PLAN_FINGERPRINT 0x4369787au
 #define PLAN_NUMS 9
 #define PLAN_REFS 4
 #define PLAN_FDS 3
@@ -17,6 +17,7 @@
 #define PLAN_BIND_IN_ROOT (8)
 #define PLAN_BIND_SOURCE_LINK (16)
 #define PLAN_BIND_AGAIN (32)
+#define PLAN_BIND_LATE (64)
 #define PLAN_PID_MARK_BYTE (1)
 #define PLAN_PID_MARK_LEN (10)
 
@@ -118,6 +119,7 @@ enum plan_phase {
 	PHASE_MAPPED = 2,
 	PHASE_HOOKS = 3,
 	PHASE_SOURCES = 4,
+	PHASE_DELEGATED = 5,
 };
 
 /* The slots of each step's arguments: an argument's place among those of its kind. */

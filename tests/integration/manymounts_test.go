@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// TestManyMounts: only memory and the hard limit of open descriptors limit how many mounts a container has.
+// TestManyMounts: only memory limits how many mounts a container has; in a user namespace, the hard limit of open descriptors, too.
 func TestManyMounts(t *testing.T) {
 	needRoot(t)
 	users := []string{`linux.namespaces+={"type":"user"}`, `linux.uidMappings=[{"containerID":0,"hostID":100000,"size":65536}]`,
@@ -24,6 +24,7 @@ func TestManyMounts(t *testing.T) {
 		{"binds", 5000, "8192", nil},
 		{"binds in a user namespace", 5000, "5100", users},
 		{"binds within a low limit", 950, "1024", nil},
+		{"more binds than a low limit", 1200, "1024", nil},
 		{"binds in a user namespace within a low limit", 950, "1024", users},
 	} {
 		t.Run(test.name, func(t *testing.T) {
