@@ -55,14 +55,38 @@ func (c *Root) bind(field string, m *specs.Mount, target string, o options) erro
 	if err := c.bindSource(field, m, o, &step); err != nil {
 		return err
 	}
-	if topAlone && o.propagation != step.Propagation {
+	topAlone = topAlone && o.propagation != step.Propagation
+	late := step.Set&unix.MOUNT_ATTR_RDONLY != 0 && c.mountsBelow(target)
+	if topAlone || late {
 		step.Keep = c.keep(field, target)
-		c.plan.Add(field, step)
-		c.plan.Add(field, plan.Remount{Tree: step.Keep, Target: target, Propagation: o.propagation})
-		return nil
+	}
+	if late {
+		step.Set &^= unix.MOUNT_ATTR_RDONLY
+		c.readOnlyLate(field, target, step.Keep)
 	}
 	c.plan.Add(field, step)
+	if topAlone {
+		c.plan.Add(field, plan.Remount{Tree: step.Keep, Target: target, Propagation: o.propagation})
+	}
 	return nil
+}
+
+// mountsBelow reports whether a later mount has its target below target. Its directory or file may be missing there: as crun
+// does, davit makes it before the mount around becomes read-only. Where the user namespace is to find a mount locked as
+// read-only (gathers), it is read-only from the start.
+func (c *Root) mountsBelow(target string) bool {
+	if c.gathers() || c.inState {
+		return false
+	}
+	if c.lastBelow == nil {
+		c.lastBelow = map[string]int{}
+		for i := range c.spec.Mounts {
+			for at := path.Dir(path.Clean("/" + c.spec.Mounts[i].Destination)); at != "/"; at = path.Dir(at) {
+				c.lastBelow[at] = i
+			}
+		}
+	}
+	return c.lastBelow[target] > c.index
 }
 
 // bindSource decides who copies the source of a bind mount, and whether it lies on the host or in the container.

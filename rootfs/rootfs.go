@@ -86,8 +86,11 @@ type Root struct {
 	stays string
 	// hostSys: /sys is a bind mount, with all that is mounted below.
 	hostSys bool
-	inState bool // the mount that is compiled is Options.State
-	again   bool // a step has BindAgain
+	index   int  // of the mount that is compiled
+	inState bool // that one is Options.State
+	// lastBelow has, by directory, the index of the last mount whose target is below.
+	lastBelow map[string]int
+	again     bool // a step has BindAgain
 	// gathered are the steps Gather, namespaces what they make, by directory.
 	gathered   []plan.Entry
 	namespaces map[string]plan.FD
@@ -125,6 +128,7 @@ func (c *Root) Mounts() error {
 		c.plan.Add("root.path", plan.Confine{})
 	}
 	for i := range c.spec.Mounts {
+		c.index = i
 		field := fmt.Sprintf("mounts[%d]", i)
 		if err := c.mount(field, &c.spec.Mounts[i]); err != nil {
 			return &fault.Error{Field: field, Value: c.spec.Mounts[i].Destination, Err: err}

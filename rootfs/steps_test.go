@@ -1,6 +1,7 @@
 package rootfs
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -88,6 +89,43 @@ func TestMountSteps(t *testing.T) {
 		}
 		if !ok {
 			t.Errorf("%s:\n%s\nnot\n%s\nin\n%s", c.name, strings.Join(have, "\n"), strings.Join(c.want, "\n"), p.Text())
+		}
+	}
+}
+
+// A bind mount becomes read-only in the end if a later one has its target below; the others are read-only from the start, and so
+// is each where the kernel is to lock it.
+func TestReadOnlyBindAroundOthers(t *testing.T) {
+	ro := func(at string) specs.Mount {
+		return specs.Mount{Destination: at, Source: "/s" + at, Options: []string{"bind", "ro"}}
+	}
+	for name, c := range map[string]struct {
+		mounts []specs.Mount
+		late   bool
+	}{
+		"below":            {[]specs.Mount{ro("/a"), ro("/a/b")}, true},
+		"far below":        {[]specs.Mount{ro("/a"), ro("/b"), ro("/a/./b/c/")}, true},
+		"nothing below":    {[]specs.Mount{ro("/a"), ro("/b")}, false},
+		"only like it":     {[]specs.Mount{ro("/a"), ro("/ab")}, false},
+		"below, but first": {[]specs.Mount{ro("/a/b"), ro("/a")}, false},
+	} {
+		lines, p, err := steps(t, &specs.Spec{Mounts: c.mounts}, Options{New: own})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		var atOnce, inTheEnd int
+		for i, l := range lines {
+			if strings.Contains(l, " target=/a ") && strings.Contains(l, "set=ro") {
+				if strings.Contains(l, "remount tree=") && i > slices.IndexFunc(lines, func(l string) bool { return strings.Contains(l, "bind ") && strings.Contains(l, "target=/a/") }) {
+					inTheEnd++
+				} else {
+					atOnce++
+				}
+			}
+		}
+		if (inTheEnd == 1) != c.late || (atOnce == 1) == c.late {
+			t.Errorf("%s: %d times in the end, %d times at once in\n%s", name, inTheEnd, atOnce, p.Text())
 		}
 	}
 }
