@@ -53,7 +53,7 @@ func Check(st store.Store, lg log.Logger, o compile.Options, raw []byte, given *
 	}
 	if err != nil {
 		field := "config.json"
-		var at *jsonx.Error // which names the place in the file itself
+		var at *jsonx.Error                    // which names the place in the file itself
 		if errors.As(err, &at) || raw == nil { // without a file, what is named is its path, or that of the bundle
 			field = ""
 		}
