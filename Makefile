@@ -277,7 +277,8 @@ fuzz: $(ELFS)
 test-race:
 	@tests/deps build test
 	@$(MAKE) --no-print-directory all
-	$(Q)DAVIT=$(CURDIR)/bin/davit DAVIT_RACE_SECONDS=$(SECONDS) $(GO) test -v -count=1 -timeout $$(($(SECONDS) + 300))s ./tests/integration -run RacedRemoval
+	$(Q)DAVIT=$(CURDIR)/bin/davit DAVIT_FAULTS=all DAVIT_RACE_SECONDS=$(SECONDS) $(GO) test -v -count=1 -timeout $$(($(SECONDS) + 300))s ./tests/integration \
+		-run 'RacedRemoval|OrderHoldsWithoutTheCheck'
 
 lint: $(ELFS)
 	@tests/deps build lint
