@@ -56,7 +56,8 @@ func (c *Root) bind(field string, m *specs.Mount, target string, o options) erro
 		return err
 	}
 	topAlone = topAlone && o.propagation != step.Propagation
-	late := step.Set&unix.MOUNT_ATTR_RDONLY != 0 && c.mountsBelow(target)
+	// Where the user namespace is to find the mount locked as read-only (gathers), it is that from the start.
+	late := step.Set&unix.MOUNT_ATTR_RDONLY != 0 && !c.gathers() && c.laterBelow(target)
 	if topAlone || late {
 		step.Keep = c.keep(field, target)
 	}
@@ -71,11 +72,10 @@ func (c *Root) bind(field string, m *specs.Mount, target string, o options) erro
 	return nil
 }
 
-// mountsBelow reports whether a later mount has its target below target. Its directory or file may be missing there: as crun
-// does, davit makes it before the mount around becomes read-only. Where the user namespace is to find a mount locked as
-// read-only (gathers), it is read-only from the start.
-func (c *Root) mountsBelow(target string) bool {
-	if c.gathers() || c.inState {
+// laterBelow reports whether a later mount has its target below target. Its directory or file may be missing there: as crun
+// does, davit makes it before the mount around becomes read-only.
+func (c *Root) laterBelow(target string) bool {
+	if c.inState {
 		return false
 	}
 	if c.lastBelow == nil {

@@ -46,7 +46,13 @@ func (c *Root) cgroup(field, fstype, target string, o options) error {
 	if o.data != "" { // what the host has mounted each with stays
 		return fmt.Errorf("options %q: unknown to cgroup v1", o.data)
 	}
-	c.plan.Add(field, plan.Mount{Type: "tmpfs", Source: "tmpfs", Target: target, Data: "mode=755", Flags: o.flags &^ unix.MS_RDONLY, Propagation: o.propagation, NoFollow: true})
+	step := plan.Mount{Type: "tmpfs", Source: "tmpfs", Target: target, Data: "mode=755", Flags: o.flags &^ unix.MS_RDONLY, Propagation: o.propagation, NoFollow: true}
+	late := o.flags&unix.MS_RDONLY != 0 && c.laterBelow(target) // as Podman has it with --systemd: /sys/fs/cgroup/systemd
+	if late {
+		c.makeFirst(field, &step, step.Data)
+		c.readOnlyLate(field, target, step.Tree)
+	}
+	c.plan.Add(field, step)
 	for _, h := range c.Hierarchies {
 		if h.Options == "" || c.forced1(target) && h.Name != "systemd" { // the v2 side of a hybrid host
 			continue
@@ -61,7 +67,7 @@ func (c *Root) cgroup(field, fstype, target string, o options) error {
 			c.plan.Add(field, plan.Symlink{Target: h.Name, Link: path.Join(target, link)})
 		}
 	}
-	if o.flags&unix.MS_RDONLY != 0 {
+	if o.flags&unix.MS_RDONLY != 0 && !late {
 		c.plan.Add(field, plan.Remount{Target: target, Set: unix.MOUNT_ATTR_RDONLY})
 	}
 	return nil
@@ -90,6 +96,6 @@ func (c *Root) bindCgroup(field, dir, target string, o options) error {
 	byPath := *c
 	byPath.ByPath, o.noFollow, o.flagged = true, true, false
 	err := byPath.bind(field, &specs.Mount{Source: dir}, target, o)
-	c.sources, c.again, c.gathered = byPath.sources, byPath.again, byPath.gathered
+	c.sources, c.again, c.gathered, c.late, c.lastBelow = byPath.sources, byPath.again, byPath.gathered, byPath.late, byPath.lastBelow
 	return err
 }

@@ -130,6 +130,36 @@ func TestReadOnlyBindAroundOthers(t *testing.T) {
 	}
 }
 
+// So does what a mount of cgroups is put together from.
+func TestReadOnlyCgroupsAroundOthers(t *testing.T) {
+	mounts := []specs.Mount{
+		{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"ro"}},
+		{Destination: "/sys/fs/cgroup/systemd", Source: "/sys/fs/cgroup/systemd", Options: []string{"bind"}},
+	}
+	for name, o := range map[string]Options{
+		"v1":                               {New: own, Hierarchies: []cgroups.Hierarchy{{Dir: "/sys/fs/cgroup/memory/c1", Name: "memory", Options: "memory"}}},
+		"v2 without a namespace, the host": {New: own, Cgroups2: true, HostCgroup2: "/sys/fs/cgroup"},
+	} {
+		lines, p, err := steps(t, &specs.Spec{Mounts: mounts}, o)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		last := func(part string) int {
+			at := -1
+			for i, l := range lines {
+				if strings.Contains(l, part) {
+					at = i
+				}
+			}
+			return at
+		}
+		if below, ro := last("target=/sys/fs/cgroup/systemd"), last("target=/sys/fs/cgroup set=ro"); below < 0 || ro < below {
+			t.Errorf("%s: not read-only in the end:\n%s", name, p.Text())
+		}
+	}
+}
+
 // What would change the host, or cannot be done, is refused with the mount's number and destination.
 func TestRefusedMounts(t *testing.T) {
 	for _, c := range []struct {
