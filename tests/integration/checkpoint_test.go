@@ -106,7 +106,12 @@ func (s *saved) looks() map[string]string {
 		return string(data)
 	}
 	all := map[string]string{}
-	for line := range strings.Lines(read("status")) {
+	status := read("status")
+	for n := 0; n < 1000 && !strings.Contains(status, "SigBlk:\t0000000000000000"); n++ { // a shell blocks all signals while it forks
+		time.Sleep(5 * time.Millisecond)
+		status = read("status")
+	}
+	for line := range strings.Lines(status) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
 		switch name {
 		case "Umask", "Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp", "Seccomp_filters", "NSpid",
