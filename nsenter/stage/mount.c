@@ -493,13 +493,7 @@ void do_bind(struct stage *c, const struct plan_step *s)
 	if (r == -ELOOP && how & PLAN_BIND_AGAIN) {
 		/* The copy holds a file of a mount namespace older than this one, which the kernel attaches
 		 * nowhere. The mounts that a namespace begins with are without such. */
-		if (c->entered >= 0) {
-			tree = copy_again(c, source);
-		} else {
-			lift(c);
-			tree = copy_source(c, source, rec);
-			confine(c);
-		}
+		tree = c->entered >= 0 ? copy_again(c, source) : copy_late(c, source, how);
 		if (given >= 0 && !same_file(c, tree, given))
 			fail(c, "open_tree", -ESTALE, source);
 		set_bind_attributes(c, s, tree, rec);
