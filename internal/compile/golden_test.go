@@ -88,22 +88,17 @@ func TestGoldenPlans(t *testing.T) {
 // Invariant 5: a process that joins namespaces, where others may wait for it, is dumpable at no time. Only mappings of
 // a namespace of its own need that.
 func TestJoinedIsNotDumpable(t *testing.T) {
-	c, err := New(joined(), Options{ID: "c1", Bundle: "/bundle", ConsoleSocket: "/run/console.sock"}, host.Fixed(user2))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Compile(noCgroup, nil); err != nil {
-		t.Fatal(err)
-	}
-	i := c.Plan.ForkStep()
-	if i < 0 || c.Plan.Steps[i].Step.(plan.Fork).Mappable {
-		t.Errorf("step %d of\n%s", i, c.Plan.Text())
-	}
+	notDumpable(t, joined(), Options{ID: "c1", Bundle: "/bundle", ConsoleSocket: "/run/console.sock"}, user2)
 }
 
 // So is what root of a user namespace makes there: the user has other processes in it, to whom belongs what they make.
 func TestNestedIsNotDumpable(t *testing.T) {
-	c, err := New(userNamespaced(), Options{ID: "c1", Bundle: "/bundle", ConsoleSocket: "/run/console.sock"}, host.Fixed(inside2))
+	notDumpable(t, userNamespaced(), Options{ID: "c1", Bundle: "/bundle", ConsoleSocket: "/run/console.sock"}, inside2)
+}
+
+func notDumpable(t *testing.T, s *specs.Spec, o Options, facts host.Known) {
+	t.Helper()
+	c, err := New(s, o, host.Fixed(facts))
 	if err != nil {
 		t.Fatal(err)
 	}
