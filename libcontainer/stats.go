@@ -7,6 +7,7 @@ import (
 	"davit/cgroups/stats"
 	"davit/internal/resctrl"
 	"davit/internal/store"
+	"davit/internal/sys"
 
 	"golang.org/x/sys/unix"
 )
@@ -30,7 +31,7 @@ func (c *Container) Stats() (*stats.Stats, error) {
 	}
 	if c.Namespaces&unix.CLONE_NEWNET != 0 && c.Pidfd.Int() >= 0 {
 		path := "/proc/" + strconv.Itoa(c.Pid) + "/net/dev"
-		data, err := store.ReadWhole(path)
+		data, err := sys.ReadWhole(path)
 		if err == nil && !store.HasExited(c.Pidfd.Int()) { // else it may have been another's
 			s.NetworkInterfaces = interfaces(string(data))
 		}

@@ -1,11 +1,10 @@
 package checkpoint
 
 import (
+	"davit/internal/sys"
 	"slices"
 	"strconv"
 	"strings"
-
-	"davit/internal/store"
 
 	"github.com/checkpoint-restore/go-criu/v8/rpc"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -56,7 +55,7 @@ type membership struct {
 }
 
 func memberships(pid int) (all []membership, err error) {
-	data, err := store.ReadWhole("/proc/" + strconv.Itoa(pid) + "/cgroup")
+	data, err := sys.ReadWhole("/proc/" + strconv.Itoa(pid) + "/cgroup")
 	if err != nil {
 		return nil, err
 	}

@@ -9,7 +9,6 @@ import (
 
 	"davit/internal/launch"
 	"davit/internal/plan"
-	"davit/internal/store"
 	"davit/internal/sys"
 
 	"golang.org/x/sys/unix"
@@ -98,34 +97,6 @@ func externalMountsOf(p *plan.Plan) []externalMount {
 	return list
 }
 
-// mountLine is a line of mountinfo (proc_pid_mountinfo(5)).
-type mountLine struct {
-	id     uint64
-	device string // MAJOR:MINOR
-	point  string
-}
-
-// mountLines reads the mounts of a process, as it sees them.
-func mountLines(pid string) ([]mountLine, error) {
-	data, err := store.ReadWhole("/proc/" + pid + "/mountinfo")
-	if err != nil {
-		return nil, err
-	}
-	var list []mountLine
-	for line := range strings.SplitSeq(string(data), "\n") {
-		f := strings.SplitN(line, " ", 6)
-		if len(f) < 6 {
-			continue
-		}
-		id, err := strconv.ParseUint(f[0], 10, 64)
-		if err != nil {
-			return nil, fmt.Errorf("mountinfo of process %s: %q is not a number", pid, f[0])
-		}
-		list = append(list, mountLine{id: id, device: f[2], point: sys.UnescapeMount(f[4])})
-	}
-	return list, nil
-}
-
 // externalMounts are the mounts of the running container that CRIU is not to save, as "mnt[PLACE]:KEY". What the
 // container has unmounted is not among them, and what it has mounted itself is CRIU's business.
 func externalMounts(p *plan.Plan, pid int, rootfs string) ([]string, error) {
@@ -134,7 +105,7 @@ func externalMounts(p *plan.Plan, pid int, rootfs string) ([]string, error) {
 		return nil, err
 	}
 	defer unix.Close(root)
-	mounts, err := mountLines(strconv.Itoa(pid))
+	mounts, err := sys.Mounts(strconv.Itoa(pid))
 	if err != nil {
 		return nil, err
 	}
@@ -160,7 +131,7 @@ func externalMounts(p *plan.Plan, pid int, rootfs string) ([]string, error) {
 }
 
 // mountPlace returns where the mount is that a path of the container leads to, if the path leads to a mount.
-func mountPlace(root int, m *externalMount, mounts []mountLine) (string, bool) {
+func mountPlace(root int, m *externalMount, mounts []sys.Mount) (string, bool) {
 	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
 	if m.link {
 		how.Flags |= unix.O_NOFOLLOW
@@ -179,8 +150,8 @@ func mountPlace(root int, m *externalMount, mounts []mountLine) (string, bool) {
 		return "", false
 	}
 	for _, m := range mounts {
-		if m.id == st.Mnt_id && m.point != "/" {
-			return m.point, true
+		if m.ID == st.Mnt_id && m.Point != "/" {
+			return m.Point, true
 		}
 	}
 	return "", false
@@ -188,15 +159,15 @@ func mountPlace(root int, m *externalMount, mounts []mountLine) (string, bool) {
 
 // below adds what came along with a tree of the host's: mounts below place which the host has at the same place below
 // source. What is in the container's root is not followed there.
-func below(mounts []mountLine, place, source, key string, keys map[string]string) {
+func below(mounts []sys.Mount, place, source, key string, keys map[string]string) {
 	top, err := unix.Open(source, unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return
 	}
 	defer unix.Close(top)
 	for _, m := range mounts {
-		rest, is := strings.CutPrefix(m.point, strings.TrimSuffix(place, "/")+"/")
-		if !is || rest == "" || keys[m.point] != "" {
+		rest, is := strings.CutPrefix(m.Point, strings.TrimSuffix(place, "/")+"/")
+		if !is || rest == "" || keys[m.Point] != "" {
 			continue
 		}
 		fd, err := unix.Openat2(top, rest, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC | unix.O_NOFOLLOW,
@@ -207,8 +178,8 @@ func below(mounts []mountLine, place, source, key string, keys map[string]string
 		var st unix.Statx_t
 		err = unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_NO_AUTOMOUNT, unix.STATX_MNT_ID, &st)
 		unix.Close(fd)
-		if err == nil && st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0 && fmt.Sprintf("%d:%d", st.Dev_major, st.Dev_minor) == m.device {
-			keys[m.point] = path.Join(key, rest)
+		if err == nil && st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0 && fmt.Sprintf("%d:%d", st.Dev_major, st.Dev_minor) == m.Device {
+			keys[m.Point] = path.Join(key, rest)
 		}
 	}
 }

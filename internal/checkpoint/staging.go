@@ -216,12 +216,12 @@ func (r *Staging) openSource(m *externalMount, maps launch.Idmaps) (int, error) 
 
 // submounts tells CRIU of the mounts that lie below the trees. In the container they are at the same places below their tree.
 func (t *stagedTrees) submounts(q *rpc.CriuOpts) error {
-	lines, err := mountLines("thread-self")
+	lines, err := sys.Mounts("thread-self")
 	if err != nil {
 		return err
 	}
 	for _, line := range lines {
-		rest, is := strings.CutPrefix(line.point, yard+"/")
+		rest, is := strings.CutPrefix(line.Point, yard+"/")
 		if !is {
 			continue
 		}
@@ -237,7 +237,7 @@ func (t *stagedTrees) submounts(q *rpc.CriuOpts) error {
 			}
 			key = t.mounts[n].key
 		}
-		q.External = append(q.External, "mnt["+path.Join(key, below)+"]:"+line.point)
+		q.External = append(q.External, "mnt["+path.Join(key, below)+"]:"+line.Point)
 	}
 	return nil
 }

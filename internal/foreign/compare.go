@@ -1,11 +1,10 @@
 package foreign
 
 import (
+	"davit/internal/sys"
 	"fmt"
 	"strconv"
 	"strings"
-
-	"davit/internal/store"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -20,7 +19,7 @@ func (c *container) compare(s *specs.Spec) error {
 		return nil
 	}
 	dir := "/proc/" + strconv.Itoa(pid)
-	data, err := store.ReadWhole(dir + "/status")
+	data, err := sys.ReadWhole(dir + "/status")
 	if err != nil {
 		return err
 	}
@@ -61,7 +60,7 @@ func compareMap(field string, want []specs.LinuxIDMapping, file string) error {
 	if len(want) == 0 {
 		return nil
 	}
-	data, err := store.ReadWhole(file)
+	data, err := sys.ReadWhole(file)
 	if err != nil {
 		return err
 	}

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"davit/internal/store"
 	"davit/internal/sys"
 
 	"golang.org/x/sys/unix"
@@ -19,21 +18,16 @@ func (c *container) Unmount() error {
 	if err != nil {
 		return fmt.Errorf("resolve %s: %w", c.path, err)
 	}
-	data, err := store.ReadWhole("/proc/self/mountinfo")
+	mounts, err := sys.Mounts("self")
 	if err != nil {
 		return err
 	}
-	var below []string
-	for line := range strings.Lines(string(data)) {
-		if fields := strings.Fields(line); len(fields) > 4 { // proc_pid_mountinfo(5)
-			if at := sys.UnescapeMount(fields[4]); strings.HasPrefix(at, dir+"/") {
-				below = append(below, at)
-			}
+	for _, m := range slices.Backward(mounts) {
+		if !strings.HasPrefix(m.Point, dir+"/") {
+			continue
 		}
-	}
-	for _, at := range slices.Backward(below) {
-		if err := unix.Unmount(at, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil && err != unix.EINVAL && err != unix.ENOENT {
-			return fmt.Errorf("umount %s: %w", at, err)
+		if err := unix.Unmount(m.Point, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil && err != unix.EINVAL && err != unix.ENOENT {
+			return fmt.Errorf("umount %s: %w", m.Point, err)
 		}
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 	"davit/cgroups/fs"
 	"davit/internal/host"
 	"davit/internal/store"
+	"davit/internal/sys"
 
 	"golang.org/x/sys/unix"
 )
@@ -172,7 +173,7 @@ func within(at, dir string) bool {
 
 // cgroupsOf returns a process's cgroups by the names that cgroups.State.Dirs has: cgroups(7), "/proc/pid/cgroup".
 func cgroupsOf(pid string) (map[string]string, error) {
-	data, err := store.ReadWhole("/proc/" + pid + "/cgroup")
+	data, err := sys.ReadWhole("/proc/" + pid + "/cgroup")
 	if err != nil {
 		return nil, err
 	}

@@ -6,7 +6,7 @@ import (
 
 	"davit/internal/fault"
 	"davit/internal/log"
-	"davit/internal/store"
+	"davit/internal/sys"
 )
 
 const oomScoreFile = "/oom_score_adj"
@@ -26,7 +26,7 @@ func SetOOMScore(pid string, adj int) error {
 }
 
 func oomScore(pid string) (int, error) {
-	text, err := store.ReadWhole("/proc/" + pid + oomScoreFile)
+	text, err := sys.ReadWhole("/proc/" + pid + oomScoreFile)
 	if err != nil {
 		return 0, err
 	}

@@ -236,7 +236,7 @@ func (c *Entry) Owner() string {
 	if st.Uid == 0 {
 		return "root"
 	}
-	data, err := ReadWhole("/etc/passwd")
+	data, err := sys.ReadWhole("/etc/passwd")
 	if err != nil {
 		return uid
 	}

@@ -75,7 +75,7 @@ func (v *verification) expect(field, want, have string) {
 
 // readStatus reads /proc/PID/status, proc_pid_status(5).
 func (v *verification) readStatus() error {
-	data, err := store.ReadWhole(v.proc + "status")
+	data, err := sys.ReadWhole(v.proc + "status")
 	if err != nil {
 		return err
 	}
@@ -123,14 +123,14 @@ func (v *verification) namespaces() error {
 	return nil
 }
 
-// mountpoint is a line of /proc/PID/mountinfo.
+// mountpoint is a mount of the container.
 type mountpoint struct {
 	path, fstype string
-	options      map[string]bool // of the mount, and of its filesystem
+	options      map[string]bool // of the mount
 }
 
 func (v *verification) mounts() error {
-	table, err := readMounts(v.proc + "mountinfo")
+	table, err := readMounts(strconv.Itoa(v.c.Pid))
 	if err != nil {
 		return err
 	}
@@ -172,21 +172,16 @@ func (v *verification) mounts() error {
 	return nil
 }
 
-// readMounts returns the topmost mount of each path, proc_pid_mountinfo(5).
-func readMounts(mountinfo string) (map[string]mountpoint, error) {
-	data, err := store.ReadWhole(mountinfo)
+// readMounts returns the topmost mount of each path, as a process sees them.
+func readMounts(pid string) (map[string]mountpoint, error) {
+	mounts, err := sys.Mounts(pid)
 	if err != nil {
 		return nil, err
 	}
 	table := map[string]mountpoint{}
-	for line := range strings.SplitSeq(strings.TrimSpace(string(data)), "\n") {
-		before, after, _ := strings.Cut(line, " - ")
-		f, g := strings.Fields(before), strings.Fields(after)
-		if len(f) < 6 || len(g) < 3 {
-			continue
-		}
-		m := mountpoint{path: sys.UnescapeMount(f[4]), fstype: g[0], options: map[string]bool{}}
-		for _, o := range strings.Split(f[5], ",") {
+	for _, line := range mounts {
+		m := mountpoint{path: line.Point, fstype: line.Type, options: map[string]bool{}}
+		for o := range strings.SplitSeq(line.Options, ",") {
 			m.options[o] = true
 		}
 		table[m.path] = m
@@ -273,7 +268,7 @@ func (v *verification) identity() error {
 		v.expect("process.user.umask", fmt.Sprintf("%04o", *p.User.Umask), have("Umask"))
 	}
 	if p.OOMScoreAdj != nil {
-		data, err := store.ReadWhole(v.proc + "oom_score_adj")
+		data, err := sys.ReadWhole(v.proc + "oom_score_adj")
 		if err != nil {
 			return err
 		}
@@ -331,7 +326,7 @@ func (v *verification) confinement() error {
 		want = "2" // SECCOMP_MODE_FILTER
 	}
 	v.expect("linux.seccomp", want, v.status["Seccomp"])
-	label, err := store.ReadWhole(v.proc + "attr/current")
+	label, err := sys.ReadWhole(v.proc + "attr/current")
 	have := strings.TrimRight(string(label), "\x00\n")
 	switch {
 	case err != nil:
@@ -347,7 +342,7 @@ func (v *verification) confinement() error {
 // limits reads /proc/PID/limits, where a line stands for each number of a
 // limit: prlimit(2) on another's process needs CAP_SYS_RESOURCE.
 func (v *verification) limits() error {
-	data, err := store.ReadWhole(v.proc + "limits")
+	data, err := sys.ReadWhole(v.proc + "limits")
 	if err != nil {
 		return err
 	}
