@@ -22,6 +22,8 @@ type fault struct {
 	call
 	kind   int
 	always string // instead: each call of that name, with its first errno
+	// on narrows what fails, and what is counted, to calls for a file whose path ends so.
+	on string
 }
 
 type call struct {
@@ -272,6 +274,9 @@ func (i *injection) atCall(thread int) {
 			errnos = []unix.Errno{unix.EINTR}
 		}
 	}
+	if i.on != "" && !strings.HasSuffix(subjectOf(thread, &info), i.on) {
+		return
+	}
 	this := call{failures[n].name, i.made[failures[n].name]}
 	i.made[this.syscall]++
 	i.calls = append(i.calls, this)
@@ -283,6 +288,23 @@ func (i *injection) atCall(thread int) {
 	i.name = fmt.Sprintf("%s: %s", failures[n].name, unix.ErrnoName(errnos[i.kind]))
 	i.fail[thread] = errnos[i.kind]
 	skipCall(thread)
+}
+
+// subjectOf returns the path that a call names, or that its first descriptor is open on; "" if there is none.
+func subjectOf(thread int, info *syscallInfo) string {
+	path := make([]byte, 4096)
+	switch info.Nr {
+	case unix.SYS_OPENAT, unix.SYS_OPENAT2, unix.SYS_MKDIRAT, unix.SYS_UNLINKAT, unix.SYS_READLINKAT:
+		n, err := unix.ProcessVMReadv(thread, []unix.Iovec{{Base: &path[0], Len: uint64(len(path))}},
+			[]unix.RemoteIovec{{Base: uintptr(info.Args[1]), Len: len(path) - int(info.Args[1]%4096)}}, 0)
+		if err != nil {
+			return ""
+		}
+		name, _, _ := strings.Cut(string(path[:n]), "\x00")
+		return name
+	}
+	file, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", thread, int32(info.Args[0])))
+	return file
 }
 
 // closed notes a close(2) of davit itself that fails with EBADF, at its exit; info.Nr is the result then.
