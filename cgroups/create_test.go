@@ -2,6 +2,7 @@ package cgroups
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -91,6 +92,33 @@ func TestCreateRefusesAUsedCgroup(t *testing.T) {
 	for _, dir := range m.State().Dirs {
 		if _, err := os.Stat(dir); err != nil {
 			t.Errorf("the refused Create removed what it had not made: %v", err)
+		}
+	}
+}
+
+// TestHiddenProcesses removes a cgroup whose process is not visible: the error does not speak of no processes.
+func TestHiddenProcesses(t *testing.T) {
+	m := made(t, nil)
+	inside := start(t, m, "wait")
+	for _, dir := range m.State().Dirs {
+		for flags, want := range map[uintptr]string{
+			0: fmt.Sprintf("remove cgroup %s: process %d is still in it: device or resource busy; hint:", dir, inside.Process.Pid),
+			unix.CLONE_NEWPID: "remove cgroup " + dir + ": processes are still in it that are not visible here: device or resource busy; hint: " +
+				"they are of another pid namespace: call davit in the one in which it has made the container",
+		} {
+			cmd := exec.Command("/proc/self/exe")
+			cmd.Env = []string{roleEnv + "=remove=" + dir}
+			cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Cloneflags: flags}
+			c, err := pipes(cmd)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.line(t) // ready
+			if said := c.ask(t); said != want {
+				t.Errorf("%s\nwant: %s", said, want)
+			}
+			_ = c.in.Close()
+			c.exit()
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"davit/cgroups/fs"
 	"davit/internal/fault"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -149,6 +150,10 @@ func play(role string) {
 	case "rootless": // rootless=PATH: after a line, says what a container of this user gets
 		_, _ = in.ReadString('\n')
 		fmt.Println(rootless(arg))
+	case "remove": // remove=DIRECTORY: after a line, says why it cannot be removed
+		_, _ = in.ReadString('\n')
+		err := fs.RemoveAll(arg, began)
+		fmt.Printf("%v; hint: %s\n", err, fault.Hint(err))
 	case "multiply": // after a line
 		_, _ = in.ReadString('\n')
 		fmt.Println(multiply())

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"davit/internal/fault"
 	"davit/internal/sys"
 
 	"golang.org/x/sys/unix"
@@ -26,8 +27,15 @@ func AwaitEmpty(dir string, timeout time.Duration) error {
 }
 
 func stillThere(dir string, err error) error {
-	pids, _ := AllPids(dir)
-	return fmt.Errorf("remove cgroup %s: %d process(es) are still in it, %s: %w", shorten(dir), len(pids), some(pids), err)
+	switch pids, _ := AllPids(dir); len(pids) {
+	case 0: // the list leaves out what the reader's pid namespace does not show
+		return &fault.Error{Text: "remove cgroup " + shorten(dir) + ": processes are still in it that are not visible here", Err: err,
+			Hint: "they are of another pid namespace: call davit in the one in which it has made the container"}
+	case 1:
+		return fmt.Errorf("remove cgroup %s: process %d is still in it: %w", shorten(dir), pids[0], err)
+	default:
+		return fmt.Errorf("remove cgroup %s: %d processes are still in it, %s: %w", shorten(dir), len(pids), some(pids), err)
+	}
 }
 
 // some formats at most ten of the process ids, to keep an error short.
