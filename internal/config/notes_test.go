@@ -1,7 +1,11 @@
 package config
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -39,5 +43,69 @@ func TestNamesInAnyCase(t *testing.T) {
 	s, err := Decode([]byte(`{"ROOT":{"readOnly":true},"process":{"NoNewPrivileges":true},"linux":{"maskedpaths":["/x"]}}`))
 	if err != nil || !s.Root.Readonly || !s.Process.NoNewPrivileges || len(s.Linux.MaskedPaths) != 1 {
 		t.Errorf("%+v, %v", s, err)
+	}
+}
+
+// properties calls each for every property of an object and below that the spec names. Those of maps (b and a.c, see fill) have
+// names that nobody can know.
+func properties(v any, each func(object map[string]any, key string)) {
+	switch v := v.(type) {
+	case []any:
+		if len(v) > 0 {
+			properties(v[0], each)
+		}
+	case map[string]any:
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			if key != "b" && key != "a.c" {
+				each(v, key)
+			}
+			properties(v[key], each)
+		}
+	}
+}
+
+// TestNotesEverywhere misspells every property of a config in turn, writes it in capitals, and gives it twice: each time that is told, with
+// the property's place, and nothing else.
+func TestNotesEverywhere(t *testing.T) {
+	text, err := json.Marshal(everything(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var config map[string]any
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	if err := d.Decode(&config); err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	const again = "again"
+	properties(config, func(object map[string]any, key string) {
+		seen++
+		for _, change := range []struct{ name, message, hint string }{
+			{key[:1] + key, "is unknown, and ignored", "did you mean " + key + "?"},
+			{strings.ToUpper(key), "is taken for " + key + ", as runc does, but the spec's names are in that very case, and crun ignores others", "write it " + key},
+			{again, "is there twice: the last one counts", "remove one of them"},
+		} {
+			object[change.name] = object[key]
+			if change.name != again {
+				delete(object, key)
+			}
+			changed, _ := json.Marshal(config)
+			if _, is := object[key]; !is {
+				object[key] = object[change.name]
+			}
+			delete(object, change.name)
+			name := change.name
+			if name == again {
+				changed, name = bytes.Replace(changed, []byte(`"again":`), []byte(`"`+key+`":`), 1), key
+			}
+			notes := Notes(changed)
+			if len(notes) != 1 || !strings.HasSuffix("."+notes[0].Path, "."+name) || notes[0].Message != change.message || notes[0].Hint != change.hint {
+				t.Errorf("%s as %s: %+v", key, change.name, notes)
+			}
+		}
+	})
+	if seen < 200 {
+		t.Errorf("only %d properties", seen)
 	}
 }
