@@ -101,6 +101,29 @@ func TestAdoptPeers(t *testing.T) {
 	}
 }
 
+// Real runcs find nothing where davit keeps a container: none crashes, none removes anything. It is there for davit afterwards.
+func TestAdoptPeersNotByRunc(t *testing.T) {
+	if os.Getenv("DAVIT_TEST_PEERS") == "" {
+		t.Skip("the peers are asked for with DAVIT_TEST_PEERS")
+	}
+	for _, suite := range []string{"bookworm", "sid"} {
+		t.Run(suite, func(t *testing.T) {
+			b := newBox(t, `process.args=["sleep","1000"]`)
+			b.davit("run", "-d", "c1")
+			for _, args := range [][]string{{"list"}, {"state", "c1"}, {"kill", "c1", "KILL"}, {"exec", "c1", "true"}, {"pause", "c1"}, {"delete", "c1"}, {"delete", "--force", "c1"}} {
+				out, err := b.runFiles(exec.Command("../peers/in", append([]string{filepath.Join(peersCache(), suite), "runc", "--root", b.root}, args...)...))
+				if strings.Contains(out, "panic") || strings.Contains(out, "goroutine") || args[0] != "list" && (err == nil || !strings.Contains(out, "does not exist")) {
+					t.Errorf("runc %q: %v: %s", args, err, out)
+				}
+				if s, err := stateOf(b.root, "c1"); err != nil || s.Status != "running" {
+					t.Fatalf("after runc %q the container is %q, %v", args, s.Status, err)
+				}
+			}
+			b.davit("delete", "--force", "c1")
+		})
+	}
+}
+
 func peersCache() string {
 	if dir := os.Getenv("DAVIT_TEST_CACHE"); dir != "" {
 		return dir
