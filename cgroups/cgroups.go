@@ -69,7 +69,8 @@ type Manager struct {
 	layout *layout        // the host's hierarchies as New found them; nil after Open
 	writes []limits.Write // what New has planned for opts.Resources
 	v2     int            // an O_PATH descriptor of the cgroup2 directory, -1 if it is not open yet
-	file   *os.File       // what FD has returned: v2, or the directory of State.Leaf
+	file   *os.File       // v2 as FD has returned it, which closes it
+	leaf   *os.File       // the directory of State.Leaf as FD has returned it
 	dirs   []group        // the directories in v1 hierarchies
 	made   []string       // the directories that Create has made, parents first
 	unit   *unit          // the scope; nil unless the driver is systemd's
@@ -105,15 +106,15 @@ func (m *Manager) State() State { return m.state }
 // twice.
 func (m *Manager) Close() {
 	switch {
-	case m.file != nil && m.state.Leaf == "":
-		m.file.Close()
 	case m.file != nil:
 		m.file.Close()
-		fallthrough
 	case m.v2 >= 0:
 		unix.Close(m.v2)
 	}
-	m.v2, m.file = -1, nil
+	if m.leaf != nil {
+		m.leaf.Close()
+	}
+	m.v2, m.file, m.leaf = -1, nil, nil
 	for i := range m.dirs {
 		if m.dirs[i].fd >= 0 {
 			unix.Close(m.dirs[i].fd)
@@ -164,13 +165,13 @@ func (m *Manager) FD() (*os.File, error) {
 		return nil, nil
 	}
 	if m.state.Leaf != "" {
-		if m.file == nil {
+		if m.leaf == nil {
 			var err error
-			if m.file, err = m.leafFile(); err != nil {
+			if m.leaf, err = m.leafFile(); err != nil {
 				return nil, err
 			}
 		}
-		return m.file, nil
+		return m.leaf, nil
 	}
 	fd, err := m.dir2()
 	if err != nil {

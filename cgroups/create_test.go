@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -13,6 +14,7 @@ import (
 
 	"davit/cgroups/fs"
 	"davit/internal/fault"
+	"davit/internal/host"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -360,6 +362,36 @@ func TestOwner(t *testing.T) {
 		var st unix.Stat_t
 		if err := unix.Stat(filepath.Join(dir, name), &st); err != nil || st.Uid != want {
 			t.Errorf("%s belongs to %d, want %d (%v)", name, st.Uid, want, err)
+		}
+	}
+}
+
+// Processes are cloned into the container's cgroup, and once it is delegated into the one below.
+func TestDelegate(t *testing.T) {
+	m, err := try(t, Options{Delegate: "sub/below"})
+	if host.Host().Cgroup() != host.Unified {
+		if err == nil || !strings.Contains(err.Error(), "a delegated cgroup needs a host with cgroup v2 alone") {
+			t.Error(err)
+		}
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := m.State().Dirs[""]
+	for _, want := range []string{dir, dir + "/sub/below"} {
+		fd, err := m.FD()
+		if err != nil || fd.Name() != want {
+			t.Fatalf("%v: %v, want %s", fd, err, want)
+		}
+		if want == dir {
+			c := start(t, m, "wait")
+			if err := m.Delegate(c.Process.Pid); err != nil {
+				t.Fatal(err)
+			}
+			if pids, err := fs.AllPids(dir + "/sub/below"); err != nil || !slices.Contains(pids, c.Process.Pid) {
+				t.Errorf("%v: %v", pids, err)
+			}
 		}
 	}
 }
