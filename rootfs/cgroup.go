@@ -40,7 +40,11 @@ func (c *Root) cgroup(field, fstype, target string, o options) error {
 			c.plan.Add(field, plan.Mount{Type: "tmpfs", Source: "tmpfs", Target: target, Data: "mode=755,nr_inodes=2",
 				Flags: unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC, NoFollow: true})
 		}
-		c.plan.Add(field, plan.Mount{Type: "cgroup2", Source: "cgroup", Target: target, Data: o.data, Flags: o.flags, Propagation: o.propagation, NoFollow: true})
+		step := plan.Mount{Type: "cgroup2", Source: "cgroup", Target: target, Data: o.data, Flags: o.flags, Propagation: o.propagation, NoFollow: true}
+		if o.propagation != 0 {
+			step.Keep = c.keep(field, target)
+		}
+		c.plan.Add(field, step)
 		return nil
 	}
 	if o.data != "" { // what the host has mounted each with stays
@@ -48,8 +52,10 @@ func (c *Root) cgroup(field, fstype, target string, o options) error {
 	}
 	step := plan.Mount{Type: "tmpfs", Source: "tmpfs", Target: target, Data: "mode=755", Flags: o.flags &^ unix.MS_RDONLY, Propagation: o.propagation, NoFollow: true}
 	late := o.flags&unix.MS_RDONLY != 0 && c.laterBelow(target) // as Podman has it with --systemd: /sys/fs/cgroup/systemd
-	if late {
+	if late || o.propagation != 0 {
 		c.makeFirst(field, &step, step.Data)
+	}
+	if late {
 		c.readOnlyLate(field, target, step.Tree)
 	}
 	c.plan.Add(field, step)
