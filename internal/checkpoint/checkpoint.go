@@ -24,7 +24,7 @@ import (
 // ConfigFile returns the path of the file with settings for CRIU: the one that the annotation org.criu.config names, or else the first
 // of two files that exists. It returns nil if there is none, or if the annotation is empty.
 func ConfigFile(annotations map[string]string) *string {
-	if path, set := annotations["org.criu.config"]; set {
+	if path, set := annotations[config.AnnotationCRIU]; set {
 		if path == "" { // no file at all, as with runc
 			return nil
 		}

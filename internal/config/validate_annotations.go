@@ -11,7 +11,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// The annotations of crun to which davit gives crun's meaning (crun(1), "Extensions to OCI").
+// The annotations that davit gives the meaning of crun (crun(1), "Extensions to OCI") or of runc.
 const (
 	AnnotationHooksStdout    = "run.oci.hooks.stdout"                 // file to which the hooks' output is appended
 	AnnotationHooksStderr    = "run.oci.hooks.stderr"                 // the same for their standard error
@@ -24,6 +24,7 @@ const (
 	AnnotationSubgroup       = "run.oci.systemd.subgroup"             // systemd's driver: a cgroup in the scope, for the processes
 	AnnotationDelegate       = "run.oci.delegate-cgroup"              // a cgroup below the container's, for the processes
 	AnnotationCgroup1        = "run.oci.systemd.force_cgroup_v1"      // a mount's destination, which shows the hierarchy name=systemd
+	AnnotationCRIU           = "org.criu.config"                      // runc's, too: CRIU's configuration file, which may name programs to run
 	annotationPlugins        = "run.oci.seccomp.plugins"
 	annotationHandler        = "run.oci.handler"
 )
@@ -33,7 +34,7 @@ const (
 func Annotations() []string {
 	return []string{"org.systemd.property.", AnnotationHooksStderr, AnnotationHooksStdout, AnnotationKeepGroups,
 		AnnotationContextType, AnnotationPidfd, AnnotationReceiver, AnnotationBPF, AnnotationUnknownSyscall,
-		AnnotationSubgroup, AnnotationDelegate, AnnotationCgroup1}
+		AnnotationSubgroup, AnnotationDelegate, AnnotationCgroup1, AnnotationCRIU}
 }
 
 // AnnotationSet reports whether an annotation that is a switch is on: it is set, and not to "0".
