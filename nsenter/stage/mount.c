@@ -503,7 +503,7 @@ void do_bind(struct stage *c, const struct plan_step *s)
 	sys(__NR_close, at);
 	if (fd(c, s, BIND_FD_KEEP) >= 0)
 		must(c, sys(__NR_dup3, tree, fd(c, s, BIND_FD_KEEP), O_CLOEXEC), "dup3", path);
-	if (given < 0) /* any number of them */
+	if (tree != given) /* any number of them */
 		sys(__NR_close, tree);
 	if (c->entered >= 0)
 		forget_host(c, s);
