@@ -106,7 +106,9 @@ func (c *Root) bindSource(field string, m *specs.Mount, o options, step *plan.Bi
 		named = field
 	}
 	if c.byStage() && !(c.gathers() && c.inState) { // that directory is the host's root's alone
-		if c.MaxDescriptors > 0 && len(c.plan.Descriptors) >= c.MaxDescriptors && !c.gathers() {
+		// Only where the host is still there: in the container's root, the same path is the image's.
+		late := c.Enters && !c.gathers() || c.stays != ""
+		if late && c.MaxDescriptors > 0 && len(c.plan.Descriptors) >= c.MaxDescriptors {
 			step.How, c.again = step.How|plan.BindAgain|plan.BindLate, true
 			if o.sourceLink {
 				step.How |= plan.BindSourceLink

@@ -104,9 +104,12 @@ func New(p *plan.Plan, s *specs.Spec, o Options) *Root {
 	return &Root{Options: o, plan: p, spec: s}
 }
 
-// reserved is how many descriptors a plan may have besides those for its mounts, more or less: where that many are left, the host
-// stays for a BindLate.
-const reserved = 32
+// mayLackDescriptors reports whether a bind mount may have to wait for its descriptor (BindLate), for which the host has to stay.
+// A mount takes two descriptors at the most: one for its source, and one by which a later step changes it.
+func (c *Root) mayLackDescriptors() bool {
+	const others = 32 // of the plan, more or less
+	return c.MaxDescriptors > 0 && c.byStage() && 2*len(c.spec.Mounts)+others >= c.MaxDescriptors
+}
 
 // Mounts adds the steps that build the container's view of files, up to the
 // point where hooks may look at it.
@@ -117,7 +120,7 @@ func (c *Root) Mounts() error {
 	if err := c.root(); err != nil {
 		return err
 	}
-	if c.stays = NeedsHost(c.spec, c.New); c.stays == "" && !c.Enters && c.MaxDescriptors > 0 && len(c.spec.Mounts) >= c.MaxDescriptors-reserved {
+	if c.stays = NeedsHost(c.spec, c.New); c.stays == "" && !c.Enters && c.mayLackDescriptors() {
 		c.stays = "mounts" // see BindLate
 	}
 	switch {

@@ -68,6 +68,10 @@ func TestMountSteps(t *testing.T) {
 		{"cgroups v1 without a namespace", specs.Mount{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"ro"}}, Options{New: own, Hierarchies: hybrid},
 			[]string{"source tree=descriptor:1 path=/sys/fs/cgroup/memory/c1", "mount type=tmpfs source=tmpfs target=/sys/fs/cgroup data=mode=755 nofollow",
 				"bind tree=descriptor:1 source=/sys/fs/cgroup/memory/c1 target=/sys/fs/cgroup/memory how=nolinks set=ro", "remount target=/sys/fs/cgroup set=ro"}},
+		{"cgroups v1 with a propagation", specs.Mount{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"shared"}}, Options{New: own},
+			[]string{"filesystem tree=descriptor:1 type=tmpfs", "mount tree=descriptor:1 type=tmpfs target=/sys/fs/cgroup propagation=shared nofollow"}},
+		{"cgroups v2 with a propagation", specs.Mount{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"shared"}}, Options{New: own | unix.CLONE_NEWCGROUP, Cgroups2: true},
+			[]string{"mount keep=descriptor:1 type=cgroup2 source=cgroup target=/sys/fs/cgroup propagation=shared nofollow"}},
 		{"the host's sysfs without a network namespace", specs.Mount{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"ro"}},
 			Options{New: own &^ unix.CLONE_NEWNET, UserNamespace: true, ByPath: true},
 			[]string{"source tree=descriptor:1 path=/sys recursive", "bind tree=descriptor:1 source=/sys target=/sys how=recursive,nolinks"}},
@@ -89,6 +93,24 @@ func TestMountSteps(t *testing.T) {
 		}
 		if !ok {
 			t.Errorf("%s:\n%s\nnot\n%s\nin\n%s", c.name, strings.Join(have, "\n"), strings.Join(c.want, "\n"), p.Text())
+		}
+	}
+}
+
+// What waits for a descriptor is a path of the host's: the host stays until then, or no bind mount waits.
+func TestNothingWaitsWithoutTheHost(t *testing.T) {
+	for n := 32; n < 200; n++ {
+		s := &specs.Spec{}
+		for range n {
+			s.Mounts = append(s.Mounts, specs.Mount{Destination: "/a", Source: "/s", Options: []string{"rbind", "private"}})
+		}
+		lines, _, err := steps(t, s, Options{New: own, MaxDescriptors: 128})
+		if err != nil {
+			t.Fatal(err)
+		}
+		pivot := slices.IndexFunc(lines, func(l string) bool { return strings.Contains(l, ": pivot") })
+		if late := slices.IndexFunc(lines, func(l string) bool { return strings.Contains(l, "how=recursive,again,late") }); late > pivot || late < 0 && 2*n > 128 {
+			t.Fatalf("%d mounts, pivot in line %d, the first to wait in line %d:\n%s", n, pivot, late, lines[max(late, 0)])
 		}
 	}
 }

@@ -20,12 +20,15 @@ func TestManyMounts(t *testing.T) {
 		n     int
 		limit string // of descriptors
 		edits []string
+		more  string // options
 	}{
-		{"binds", 5000, "8192", nil},
-		{"binds in a user namespace", 5000, "5100", users},
-		{"binds within a low limit", 950, "1024", nil},
-		{"more binds than a low limit", 1200, "1024", nil},
-		{"binds in a user namespace within a low limit", 950, "1024", users},
+		{"binds", 5000, "8192", nil, ""},
+		{"binds in a user namespace", 5000, "5100", users, ""},
+		{"binds within a low limit", 950, "1024", nil, ""},
+		{"more binds than a low limit", 1200, "1024", nil, ""},
+		// Each takes two.
+		{"binds that take more descriptors than there are", 80, "200", nil, `,"rbind","private"`},
+		{"binds in a user namespace within a low limit", 950, "1024", users, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			checkLeaks(t, t.TempDir())
@@ -38,11 +41,13 @@ func TestManyMounts(t *testing.T) {
 			must(t, os.WriteFile(source, []byte("hello\n"), 0o644))
 			must(t, os.Mkdir(filepath.Join(bundle, "rootfs/m"), 0o777))
 			must(t, os.Chmod(filepath.Join(bundle, "rootfs/m"), 0o777))
+			must(t, os.MkdirAll(filepath.Join(bundle, "rootfs", dir), 0o755)) // the image has the source's path, too
+			must(t, os.WriteFile(filepath.Join(bundle, "rootfs", source), []byte("image\n"), 0o644))
 			var mounts []string
 			for i := range test.n {
 				at := fmt.Sprintf("/m/%d", i)
 				must(t, os.WriteFile(filepath.Join(bundle, "rootfs", at), nil, 0o644))
-				mounts = append(mounts, fmt.Sprintf(`{"destination":%q,"type":"bind","source":%q,"options":["bind"]}`, at, source))
+				mounts = append(mounts, fmt.Sprintf(`{"destination":%q,"type":"bind","source":%q,"options":["bind"%s]}`, at, source, test.more))
 			}
 			must(t, editConfig(bundle, append(test.edits, "root.readonly=false", "process.rlimits-", `process.args=["sh","-c","grep -c ' /m/' /proc/mounts; cat /m/*|grep -c hello; ulimit -n"]`)))
 			addMounts(t, bundle, mounts)
