@@ -105,16 +105,15 @@ func (c *Root) bindSource(field string, m *specs.Mount, o options, step *plan.Bi
 	if c.inState {
 		named = field
 	}
-	if c.byStage() && !(c.gathers() && c.inState) { // that directory is the host's root's alone
-		// Only where the host is still there: in the container's root, the same path is the image's.
-		late := c.Enters && !c.gathers() || c.stays != ""
-		if late && c.MaxDescriptors > 0 && len(c.plan.Descriptors) >= c.MaxDescriptors {
-			step.How, c.again = step.How|plan.BindAgain|plan.BindLate, true
-			if o.sourceLink {
-				step.How |= plan.BindSourceLink
-			}
-			return nil
+	// Only where the host is still there: in the container's root, the same path is the image's.
+	if c.bindsLate() && (c.Enters || c.stays != "") && c.MaxDescriptors > 0 && len(c.plan.Descriptors) >= c.MaxDescriptors {
+		step.How, c.again = step.How|plan.BindAgain|plan.BindLate, true
+		if o.sourceLink {
+			step.How |= plan.BindSourceLink
 		}
+		return nil
+	}
+	if c.byStage() && !(c.gathers() && c.inState) { // that directory is the host's root's alone
 		step.Tree = c.source(named, plan.Source{Path: step.Source, Recursive: o.recursive, Link: o.sourceLink})
 		if step.Propagation == unix.MS_SLAVE && o.propagation == 0 && !c.ByPath { // it is one
 			step.Propagation = 0

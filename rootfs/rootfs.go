@@ -108,7 +108,7 @@ func New(p *plan.Plan, s *specs.Spec, o Options) *Root {
 // A mount takes two descriptors at the most: one for its source, and one by which a later step changes it.
 func (c *Root) mayLackDescriptors() bool {
 	const others = 32 // of the plan, more or less
-	return c.MaxDescriptors > 0 && c.byStage() && 2*len(c.spec.Mounts)+others >= c.MaxDescriptors
+	return c.MaxDescriptors > 0 && c.bindsLate() && 2*len(c.spec.Mounts)+others >= c.MaxDescriptors
 }
 
 // Mounts adds the steps that build the container's view of files, up to the
@@ -284,6 +284,12 @@ func (c *Root) openFirst() {
 // of its own, in which nothing is shared with the host or unbindable any more.
 func (c *Root) byStage() bool {
 	return c.ByPath || c.gathers() || c.New&unix.CLONE_NEWNS != 0 && !c.Within && !c.sharedRoot()
+}
+
+// bindsLate reports whether the stage could copy the source of a bind mount when its turn comes. In a user namespace that has to be a
+// source which the container's root may reach.
+func (c *Root) bindsLate() bool {
+	return c.byStage() && !c.gathers() || c.Within && !c.Enters && c.New&unix.CLONE_NEWNS != 0 && !c.sharedRoot() && !c.inState
 }
 
 // ReadOnly reports whether the root filesystem becomes read-only: root.readonly says so, or "/" is one of
