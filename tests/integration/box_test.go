@@ -103,6 +103,30 @@ func (b *box) pid() int {
 	return s.Pid
 }
 
+// newLimit is what tests have update set, by its --resources: for pages of 2 MiB, or where nobody has such a controller for processes.
+func newLimit() string {
+	if hasController("hugetlb") {
+		return `{"hugepageLimits":[{"pageSize":"2MB","limit":4194304}]}`
+	}
+	return `{"pids":{"limit":4194304}}`
+}
+
+// limit is the container's of what newLimit sets.
+func (b *box) limit() string {
+	files := []string{"hugetlb.2MB.max", "hugetlb.2MB.limit_in_bytes"}
+	if !hasController("hugetlb") {
+		files = []string{"pids.max"}
+	}
+	for _, dir := range cgroupsLeft() {
+		for _, name := range files {
+			if text, err := os.ReadFile(filepath.Join(dir, name)); err == nil {
+				return strings.TrimSpace(string(text))
+			}
+		}
+	}
+	return "none"
+}
+
 // listing of a directory tree, to see whether anything in it changed.
 func listing(t *testing.T, dir string) string {
 	t.Helper()

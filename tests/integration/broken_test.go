@@ -337,7 +337,6 @@ func TestUpdateOnFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Unmount(b.root, unix.MNT_DETACH)
-	limit := `{"hugepageLimits":[{"pageSize":"2MB","limit":4194304}]}`
 	b.davit("run", "-d", "c1")
 	full, err := os.Create(filepath.Join(b.root, "full"))
 	if err != nil {
@@ -347,24 +346,13 @@ func TestUpdateOnFullDisk(t *testing.T) {
 		_, err = full.Write(make([]byte, 4096))
 	}
 	full.Close()
-	files := func() string {
-		var list []string
-		for _, dir := range cgroupsLeft() {
-			for _, name := range []string{"hugetlb.2MB.max", "hugetlb.2MB.limit_in_bytes"} {
-				if text, err := os.ReadFile(filepath.Join(dir, name)); err == nil {
-					list = append(list, string(text))
-				}
-			}
-		}
-		return strings.Join(list, "")
-	}
-	before := files()
-	mustWrite(t, b.work+"/limit.json", limit)
+	before := b.limit()
+	mustWrite(t, b.work+"/limit.json", newLimit())
 	out, status := b.try("update", "-r", b.work+"/limit.json", "c1")
 	if status == 0 || !strings.Contains(out, "no space left") {
 		t.Errorf("update: exit status %d: %s", status, out)
 	}
-	if after := files(); before == "" || after != before {
+	if after := b.limit(); before == "none" || after != before {
 		t.Errorf("update has changed %q to %q", before, after)
 	}
 	entries, _ := os.ReadDir(filepath.Join(b.root, "c1"))

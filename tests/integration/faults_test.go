@@ -91,7 +91,7 @@ var faultedVerbs = []faulted{
 	{"delete", []string{"delete", "c1"}, killed, says("gone", "stopped", "broken")},
 	{"delete --force", []string{"delete", "--force", "c1"}, run, says("gone", "running", "stopped", "broken")},
 	{"update", []string{"update", "-r", "limit.json", "c1"}, run, func(b *box, r injected) string {
-		if value := b.hugetlb(); (r.status == 0) != (value == "4194304") {
+		if value := b.limit(); (r.status == 0) != (value == "4194304") {
 			return fmt.Sprintf("exit status %d, and the limit is %s", r.status, value)
 		}
 		if _, err := os.Stat(filepath.Join(b.root, "c1/config.json.new")); err == nil {
@@ -148,18 +148,6 @@ func (b *box) count(cmdline string) int {
 	return n
 }
 
-// hugetlb is the limit of the container's cgroup for pages of 2 MiB, in bytes.
-func (b *box) hugetlb() string {
-	for _, dir := range cgroupsLeft() {
-		for _, name := range []string{"hugetlb.2MB.max", "hugetlb.2MB.limit_in_bytes"} {
-			if text, err := os.ReadFile(filepath.Join(dir, name)); err == nil {
-				return strings.TrimSpace(string(text))
-			}
-		}
-	}
-	return "none"
-}
-
 // TestFaults has each system call of davit and of the stage fail once, with each errno that it may have. Whatever fails: no verb hangs
 // or crashes, what it says is so, hooks run as often as they should, and delete --force then removes everything.
 // Every day it takes a sample.
@@ -178,7 +166,7 @@ func TestFaults(t *testing.T) {
 		t.Run(strings.ReplaceAll(v.name, " ", "_"), func(t *testing.T) {
 			hooks := filepath.Join(t.TempDir(), "hooks")
 			b := newBox(t, `process.args=["sleep","1000"]`, `root.readonly=false`, hookEdit("createRuntime", hooks), hookEdit("poststart", hooks), hookEdit("poststop", hooks))
-			mustWrite(t, filepath.Join(b.bundle, "limit.json"), `{"hugepageLimits":[{"pageSize":"2MB","limit":4194304}]}`)
+			mustWrite(t, filepath.Join(b.bundle, "limit.json"), newLimit())
 			sweepFaults(t, b, v, hooks, stride)
 		})
 	}
