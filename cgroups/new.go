@@ -145,6 +145,11 @@ func base(mount, own string) string {
 // plan returns the writes that r asks for, and checks what is no write. If the container has no
 // cgroup at all, the errors say why.
 func (m *Manager) plan(r *specs.LinuxResources) ([]limits.Write, error) {
+	if r != nil && len(m.state.Dirs) > 0 { // before the controller is looked for: it could not help
+		if err := limits.CheckPageSizes(r.HugepageLimits); err != nil {
+			return nil, err
+		}
+	}
 	writes, err := limits.Plan(r, m.version)
 	if len(m.state.Dirs) == 0 {
 		fault.Each(err, func(e *fault.Error) {
@@ -154,9 +159,6 @@ func (m *Manager) plan(r *specs.LinuxResources) ([]limits.Write, error) {
 				e.Text, e.Hint = "cgroups are disabled", "remove the field, or option NoCgroup"
 			}
 		})
-	}
-	if err == nil && r != nil {
-		err = limits.CheckPageSizes(r.HugepageLimits)
 	}
 	if err == nil && r != nil {
 		err = m.checkDevices(r.Devices)

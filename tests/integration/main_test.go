@@ -13,6 +13,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -49,6 +50,8 @@ func TestMain(m *testing.M) {
 	case "attacker":
 		os.Exit(attack())
 	}
+	// A terminal or a build may have left descriptors open here, which davit would get as those of --preserve-fds.
+	_ = unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
 	if os.Geteuid() != 0 || listOnly() {
 		os.Exit(m.Run()) // without root every test says that it is skipped
 	}
