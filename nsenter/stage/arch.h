@@ -1,12 +1,16 @@
-/* What differs by machine, one file each. A machine that lacks a file, or a file that lacks an entry,
- * does not build. Each has:
+/* This is what differs by machine; each machine has a file of its own. A machine that lacks a
+ * file or an entry does not build. The entries are:
  *
- *   sys6          a system call: its result, a negative errno on failure
- *   sys_map       mmap(2) of a file, private, readable and writable, from its beginning
- *   START         the program's entry: calls stage_main(sp) with the stack as the kernel left it
- *   start_thread  clone(2) with flags and the end of a stack; the new thread calls second_thread(arg)
- *   O_DIRECTORY, O_NOFOLLOW
- */
+ * sys6 makes a system call and returns its result, on failure a negative errno.
+ *
+ * sys_map calls mmap(2) for a file: private, readable and writable, from its beginning.
+ *
+ * START is the program's entry: it calls stage_main(sp) with the stack as the kernel left it.
+ *
+ * start_thread calls clone(2) with flags and the end of a stack; the new thread calls
+ * second_thread(arg).
+ *
+ * O_DIRECTORY and O_NOFOLLOW. */
 #ifndef ARCH_H
 #define ARCH_H
 

@@ -1,4 +1,4 @@
-/* The kernel sets the summary overflow bit of cr0 on failure, and returns a positive errno. */
+/* On failure the kernel sets the summary overflow bit of cr0 and returns a positive errno. */
 static inline long sys6(long n, long a, long b, long c, long d, long e, long f)
 {
 	register long r0 __asm__("r0") = n;
@@ -17,7 +17,8 @@ static inline long sys6(long n, long a, long b, long c, long d, long e, long f)
 
 #define sys_map(len, fd) sys6(__NR_mmap, 0, (long)(len), PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0)
 
-/* ELFv2 ABI: r2 is the table of contents; a frame of 32 bytes begins with the link to the one before. */
+/* ELFv2 ABI: r2 points to the table of contents. A frame has 32 bytes and begins with a link to
+ * the frame before. */
 #define START ".globl _start\n_start:\n\tlis 2,.TOC.@ha\n\taddi 2,2,.TOC.@l\n\tmr 3,1\n\tclrrdi 1,1,4\n\tli 0,0\n" \
 	"\tstdu 0,-32(1)\n\tmtlr 0\n\tbl stage_main\n\tnop\n"
 

@@ -11,20 +11,21 @@ static inline long sys6(long n, long a, long b, long c, long d, long e, long f)
 	return r2;
 }
 
-/* mmap(2) takes its arguments in memory here. */
+/* On this machine mmap(2) takes its arguments in memory. */
 static inline long sys_map(uint64_t len, int fd)
 {
 	const uint64_t args[6] = {0, len, PROT_READ | PROT_WRITE, MAP_PRIVATE, (uint64_t)fd, 0};
 	return sys6(__NR_mmap, (long)args, 0, 0, 0, 0, 0);
 }
 
-/* A function may save registers in the 160 bytes that its caller leaves above the stack pointer. */
+/* A function may save registers in the 160 bytes that its caller leaves free above the stack
+ * pointer. */
 #define START ".globl _start\n_start:\n\tlgr %r2,%r15\n\taghi %r15,-160\n\txc 0(8,%r15),0(%r15)\n\tbrasl %r14,stage_main\n"
 
 static inline long start_thread(long flags, struct second *n, char *stack_end)
 {
 	register long r1 __asm__("1") = __NR_clone;
-	register char *r2 __asm__("2") = stack_end - 160; /* the stack comes first here */
+	register char *r2 __asm__("2") = stack_end - 160; /* on this machine the stack is the first argument */
 	register long r3 __asm__("3") = flags;
 	register long r4 __asm__("4") = 0;
 	register long r5 __asm__("5") = 0;

@@ -1,4 +1,4 @@
-/* tmpcopyup: a new tmpfs gets what the directory under it held. */
+/* tmpcopyup: a new tmpfs gets the content of the directory that it covers. */
 #include "stage.h"
 
 #include <linux/stat.h>
@@ -13,18 +13,19 @@ struct dirent {
 	char name[];
 };
 
-/* What a copy goes on with. */
+/* What copying a tree needs. */
 struct copy {
 	struct stage *c;
 	int proc;    /* the host's procfs */
-	int patience; /* ms that are left to wait for leases */
+	int patience; /* how many ms are left to wait for leases */
 };
 
-/* Opens for reading the file that was found to be one: by name, it could be a device by now.
+/* Opens for reading the file that found refers to. By name it could be another file by now, even
+ * a device.
  *
- * Who holds a lease for writing (F_SETLEASE of fcntl(2)) is told by the kernel that another wants to read, and
- * gives it up as a rule. Without O_NONBLOCK, open waits for that up to fs.lease-break-time,
- * 45 s, for each file. */
+ * If a process has a lease for writing (F_SETLEASE of fcntl(2)), the kernel tells it that
+ * somebody wants to read, and as a rule it gives up the lease. Without O_NONBLOCK, open would
+ * wait for that up to fs.lease-break-time, which is 45 s, for each file. */
 static int open_file(struct copy *y, int found, const char *name)
 {
 	char path[32] = "self/fd/", digits[16];
@@ -54,8 +55,8 @@ static void copy_file(struct stage *c, int in, int to, const char *name, uint32_
 
 static void copy_tree(struct copy *y, int from, int to, int depth);
 
-/* Others may share the directory and swap names: owner, mode and content are those of
- * the one that was found, and nothing is opened before it is known what it is. */
+/* Others may share the directory and swap names. So owner, mode and content are taken from one
+ * descriptor, and the file is opened only when its type is known. */
 static void copy_entry(struct copy *y, int from, int to, const char *name, int depth)
 {
 	struct stage *c = y->c;
@@ -83,7 +84,7 @@ static void copy_entry(struct copy *y, int from, int to, const char *name, int d
 	}
 	sys(__NR_close, found);
 	must(c, sys(__NR_fchownat, to, name, st.stx_uid, st.stx_gid, AT_SYMLINK_NOFOLLOW), "fchownat", name);
-	if (type != S_IFLNK && mode & 06000) /* chown cleared them */
+	if (type != S_IFLNK && mode & 06000) /* fchownat has cleared these bits */
 		must(c, sys(__NR_fchmodat, to, name, mode), "fchmodat", name);
 }
 

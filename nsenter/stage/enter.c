@@ -1,4 +1,4 @@
-/* Namespaces: joining, making, and what belongs to a new one. */
+/* Namespaces: joining and making them, and setting up a new one. */
 #include "stage.h"
 
 #include <linux/keyctl.h>
@@ -16,8 +16,8 @@ void do_unshare(struct stage *c, const struct plan_step *s)
 	must(c, sys(__NR_unshare, s->n[UNSHARE_N_TYPES]), "unshare", "");
 }
 
-/* The new process takes the place of this one: a child of the same parent, which
- * learns its pid as this process sees it, from outside of a pid namespace. */
+/* The new process replaces this one. It is a child of the same parent (CLONE_PARENT). Only this
+ * process can tell the parent its pid, because this one still is outside of a new pid namespace. */
 void do_fork(struct stage *c, const struct plan_step *s)
 {
 	struct clone_args args = {.flags = s->n[FORK_N_TYPES] | CLONE_PARENT};
@@ -30,12 +30,13 @@ void do_fork(struct stage *c, const struct plan_step *s)
 		tell(c, MSG_FORKED, pid, 0);
 		end(0);
 	}
-	/* Until the parent was told who speaks now, nothing is said: it would take it for the old process's. */
+	/* The new process stays silent until the parent knows that it speaks now. Otherwise the
+	 * parent would take its messages for those of the old process. */
 	sys(__NR_close, gate[1]);
 	while (sys(__NR_read, gate[0], &none, 1) == -EINTR)
 		;
 	sys(__NR_close, gate[0]);
-	/* The mappings of a process that is not dumpable can only be written by root. */
+	/* Only root can write the mappings of a process that is not dumpable. */
 	if (s->n[FORK_N_MAPPABLE])
 		sys(__NR_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0);
 }
@@ -57,11 +58,12 @@ void do_sync(struct stage *c, const struct plan_step *s)
 
 void do_keyring(struct stage *c, const struct plan_step *s)
 {
-	/* Without a name it is new for certain: names are the same for all containers of a user. */
+	/* Without a name the keyring is certainly new. All containers of a user share the names
+	 * of keyrings. */
 	long ring = sys(__NR_keyctl, KEYCTL_JOIN_SESSION_KEYRING, 0);
 
 	(void)s;
-	if (ring == -ENOSYS) /* a kernel without keys has none to keep apart */
+	if (ring == -ENOSYS) /* a kernel without keys has nothing to keep apart */
 		return;
 	must(c, ring, "keyctl", "KEYCTL_JOIN_SESSION_KEYRING");
 }

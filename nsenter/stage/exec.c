@@ -1,5 +1,5 @@
-/* From "created" to the container process: finding the program, waiting for
- * start, hooks, the filter, exec. */
+/* From "created" to the container process: find the program, wait for start, run hooks, load the
+ * filter, exec. */
 #include "stage.h"
 
 #include <asm/statfs.h>
@@ -8,16 +8,16 @@
 #include <linux/seccomp.h>
 #include <linux/wait.h>
 
-/* Closes all descriptors that no later step wants. That they are close-on-exec is not
- * enough: in the middle of an exec, when they are still open, the process has its new
- * memory already, which belongs to the container's user namespace, and whoever has
- * CAP_SYS_PTRACE there can open /proc/PID/fd. */
+/* Closes all descriptors that no later step needs. Close-on-exec is not enough: in the middle of
+ * an exec they are still open, but the process already has its new memory, which belongs to the
+ * container's user namespace. A process with CAP_SYS_PTRACE there could open them in
+ * /proc/PID/fd. */
 static void close_others(struct stage *c)
 {
 	const struct plan_step *end = c->steps + c->h->nsteps;
 	unsigned int next = (unsigned int)c->base;
 
-	sys(__NR_close, c->base - 2); /* the plan; the control socket follows it */
+	sys(__NR_close, c->base - 2); /* the plan; the control socket has the next number */
 	for (;;) {
 		unsigned int kept = ~0U;
 		for (const struct plan_step *s = c->steps + c->step; s < end; s++)
@@ -33,7 +33,8 @@ static void close_others(struct stage *c)
 	c->root = c->null = c->masked = -1;
 }
 
-/* The name of the call that forbids to execute a file, with what is in the way, for the hint. */
+/* Returns the call for the error if a file may not be executed. The hint depends on it: the
+ * mount is noexec, or no bit of the mode allows it. */
 static const char *forbids(struct stage *c, int file)
 {
 	struct statfs fs = {.f_flags = 0};
@@ -71,14 +72,14 @@ void do_program(struct stage *c, const struct plan_step *s)
 	fail(c, call, wrong, where);
 }
 
-/* As the first process of a pid namespace the stage gets no signal that it does not handle (pid_namespaces(7)).
- * It has nothing to clean up. The exec resets the handlers (signal(7)). */
+/* As the first process of a pid namespace the stage gets no signal that it does not handle
+ * (pid_namespaces(7)). It has nothing to clean up. The exec resets the handlers (signal(7)). */
 static _Noreturn void end_by_signal(int sig) { end(128 + sig); }
 
 static void end_by_signals(void)
 {
-	static const uint8_t fatal[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM}; /* those that end runc's waiting process */
-	/* The handler does not return: the restorer, which x86 asks for, is not reached. */
+	static const uint8_t fatal[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM}; /* the signals that end runc's waiting process */
+	/* x86 requires a restorer, but the handler never returns to it. */
 	uint64_t action[4] = {(uint64_t)end_by_signal, SA_RESTORER, (uint64_t)end_by_signal, 0};
 
 	for (size_t i = 0; i < sizeof(fatal); i++)
@@ -89,7 +90,7 @@ void do_ready(struct stage *c, const struct plan_step *s)
 {
 	const struct plan_step *next = s + 1, *end_of_plan = c->steps + c->h->nsteps;
 
-	/* Before create returns: a kill may follow at once. */
+	/* This must be done before create returns, because a kill may follow at once. */
 	if (next < end_of_plan && next->op == OP_WAIT_START && fd(c, next, WAIT_START_FD_SOCKET) >= 0)
 		end_by_signals();
 	tell(c, MSG_READY, 0, 0);
@@ -102,13 +103,13 @@ void do_wait_start(struct stage *c, const struct plan_step *s)
 	int tries = 1000;
 	long r;
 
-	if (socket < 0) { /* the creator starts it */
+	if (socket < 0) { /* no socket: the creator itself starts the container */
 		hear(c);
 		return;
 	}
 	c->channel = -1;
 	sys(__NR_close, c->control);
-	/* The host may be short of memory or of files for a moment, long after create said that all is well. */
+	/* The host may lack memory or files for a moment, long after create has succeeded. */
 	for (;;) {
 		r = sys(__NR_accept4, socket, 0, 0, O_CLOEXEC);
 		if (r == -EINTR || r == -ECONNABORTED)
@@ -121,9 +122,10 @@ void do_wait_start(struct stage *c, const struct plan_step *s)
 	c->channel = (int)r;
 }
 
-/* The filter binds the thread that loads it, and may forbid or notify any call of that. So a second thread,
- * which ends when the first one execs, does what has to be done after the load: it sends the notification
- * descriptor, and reports a failure where the filter might keep the first thread from that. */
+/* The filter applies to the thread that loads it, and may forbid each of its calls or send it to
+ * a listener. So a second thread does what must be done after the load: it sends the
+ * notification descriptor, and it reports a failure if the filter may keep the first thread from
+ * doing so. It ends when the first thread execs. */
 struct second {
 	struct stage *c;
 	const struct plan_step *s;
@@ -132,12 +134,13 @@ struct second {
 	int first; /* 0 once the first thread has ended (CLONE_CHILD_CLEARTID of clone(2)) */
 };
 
-/* Reports what has failed, or that the filter has killed the first thread. SCMP_ACT_KILL_THREAD leaves this one. */
+/* Reports the failure, or that the filter has killed the first thread: SCMP_ACT_KILL_THREAD does
+ * not kill this one. */
 static _Noreturn void report(struct second *n)
 {
 	static const struct message killed = {.kind = MSG_ERROR, .call = "killed by the filter"};
 	struct stage *c = n->c;
-	int64_t moment[2] = {0, 100000}; /* the first thread cannot wake this one: 0.1 ms */
+	int64_t moment[2] = {0, 100000}; /* 0.1 ms; it polls, because the first thread may not be allowed to wake it */
 
 	while (__atomic_load_n(&c->reporter, __ATOMIC_ACQUIRE) == REPORTER_WATCHES) {
 		if (__atomic_load_n(&n->first, __ATOMIC_RELAXED) == 0) {
@@ -147,7 +150,7 @@ static _Noreturn void report(struct second *n)
 			break;
 		}
 		sys(__NR_ppoll, 0, 0, moment, 0, 0);
-		moment[1] = 100000; /* ppoll has counted it down */
+		moment[1] = 100000; /* ppoll has changed it */
 	}
 	if (c->channel >= 0)
 		send_message(c->channel, &c->error, c->detail, len_of(c->detail));
@@ -162,7 +165,8 @@ static __attribute__((used)) _Noreturn void second_thread(struct second *n)
 		sys(__NR_sched_yield);
 	if (listener >= 0) {
 		int r = send_fd(fd(n->c, n->s, SECCOMP_FD_LISTENER), listener, str(n->c, n->s, SECCOMP_S_STATE), size(n->s, SECCOMP_S_STATE));
-		/* The first thread may not be allowed to, and whoever looks into the exec finds neither. */
+		/* The filter may forbid the first thread to close them. A process that looks
+		 * into this one during the exec must not find them. */
 		sys(__NR_close, listener);
 		sys(__NR_close, fd(n->c, n->s, SECCOMP_FD_LISTENER));
 		__atomic_store_n(&n->sent, r < 0 ? r : 1, __ATOMIC_RELEASE);
@@ -172,8 +176,8 @@ static __attribute__((used)) _Noreturn void second_thread(struct second *n)
 
 enum { THREAD = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM };
 
-/* Starts the second thread if there is something for it to do. As a mere reporter it can be done without: a limit
- * on processes may be in the way. */
+/* Starts the second thread if it has something to do. If it would only report failures, the
+ * stage goes on without it: a limit on processes may forbid a thread. */
 static int start_second(struct second *n)
 {
 	static _Alignas(16) char stack[8192];
@@ -197,7 +201,7 @@ static void load_filter(struct stage *c, const struct plan_step *s)
 		uint16_t len;
 		const void *filter;
 	} prog = {(uint16_t)(size(s, SECCOMP_S_PROGRAM) / 8), str(c, s, SECCOMP_S_PROGRAM)};
-	static struct second n; /* as long as the thread, so for all steps to come */
+	static struct second n; /* static, since the thread uses it during all later steps */
 	uint64_t flags = s->n[SECCOMP_N_FLAGS];
 
 	n = (struct second){.c = c, .s = s, .fd = -1, .first = 1};
@@ -225,12 +229,13 @@ void do_seccomp(struct stage *c, const struct plan_step *s)
 		load_filter(c, s);
 }
 
-/* In the hook's process, up to its exec. */
+/* Runs in the hook's process, until its exec. */
 static _Noreturn void become_hook(struct stage *c, const struct plan_step *s, int input, const int *output)
 {
 	char **args = (char **)(c->data + s->s[HOOK_L_ARGS].off), **env = (char **)(c->data + s->s[HOOK_L_ENV].off);
 
-	/* A createContainer hook is not filtered: it runs before the container's own settings are made. */
+	/* A createContainer hook gets no filter: it runs before the settings of the container
+	 * process are made. */
 	const struct plan_step *filter = s->n[HOOK_N_ATROOT] ? 0 : c->hook_filter;
 	int kept = filter && filter->fd[SECCOMP_FD_LISTENER] ? fd(c, filter, SECCOMP_FD_LISTENER) : c->channel;
 	int low = kept < c->channel ? kept : c->channel, high = kept < c->channel ? c->channel : kept;
@@ -238,24 +243,26 @@ static _Noreturn void become_hook(struct stage *c, const struct plan_step *s, in
 	sys(__NR_dup3, input, 0, 0);
 	sys(__NR_dup3, output[0], 1, 0);
 	sys(__NR_dup3, output[1], 2, 0);
-	if (s->n[HOOK_N_ATROOT]) /* later ones come after the container's own umask was set */
+	if (s->n[HOOK_N_ATROOT]) /* later hooks run after the container's own umask was set */
 		sys(__NR_umask, c->umask);
-	/* Before the exec, as above; what is preserved is not the hook's either. Errors still go to the channel. */
+	/* As in close_others, these are closed before the exec. The hook does not get the
+	 * preserved ones either. The channel stays open for errors. */
 	sys(__NR_close_range, 3, low - 1, 0);
 	if (high > low + 1)
 		sys(__NR_close_range, low + 1, high - 1, 0);
 	sys(__NR_close_range, high + 1, ~0U, 0);
-	/* In the hook's process alone: the stage still has calls to make that the filter may forbid. */
+	/* Only the hook's process loads the filter: the stage still has to make calls that the
+	 * filter may forbid. */
 	if (filter)
 		load_filter(c, filter);
 	fail(c, "execve", sys(__NR_execve, str(c, s, HOOK_S_PATH), args, env), str(c, s, HOOK_S_PATH));
 }
 
-/* Tells the parent what a hook has written, as far as it can be read now: at most rounds messages. At the end of
- * file fd is closed, and -1. */
+/* Sends the parent what a hook has written and can be read now, in at most rounds messages. At
+ * the end of file it closes fd and sets it to -1. */
 static void pass_on(struct stage *c, int *fd, int stream, int rounds)
 {
-	char text[4096]; /* nsenter/message.go receives as much */
+	char text[4096]; /* nsenter/message.go receives at most as much */
 	long r = 1;
 
 	while (*fd >= 0 && r > 0 && rounds-- > 0) {
@@ -269,13 +276,13 @@ static void pass_on(struct stage *c, int *fd, int stream, int rounds)
 	}
 }
 
-/* Writes the hook's state to its input, as far as it takes it, passes on what it writes, and waits for its end: 0 if
- * the time is up before. */
+/* Writes the state to the hook's input, passes its output on, and waits for its end. Returns 0
+ * if the time is over before. */
 static long await_hook(struct stage *c, const struct plan_step *s, int pidfd, int input, int *output)
 {
 	const char *text = str(c, s, HOOK_S_STATE);
 	size_t left = size(s, HOOK_S_STATE);
-	int64_t timeout[2] = {(int64_t)s->n[HOOK_N_TIMEOUT], 0}; /* the kernel updates what is left */
+	int64_t timeout[2] = {(int64_t)s->n[HOOK_N_TIMEOUT], 0}; /* the kernel subtracts the time that has passed */
 	struct pollfd p[4] = {{.fd = pidfd, .events = POLLIN}, {.fd = input, .events = POLLOUT}};
 	long r;
 
@@ -285,7 +292,7 @@ static long await_hook(struct stage *c, const struct plan_step *s, int pidfd, in
 			text += r;
 			left -= (size_t)r;
 		}
-		if (r < 0 && r != -EAGAIN && r != -EINTR) /* nobody reads it */
+		if (r < 0 && r != -EAGAIN && r != -EINTR) /* the hook has closed its input */
 			left = 0;
 		if (left == 0 && p[1].fd >= 0) {
 			sys(__NR_close, input);
@@ -310,7 +317,8 @@ void do_hook(struct stage *c, const struct plan_step *s)
 
 	if (s->n[HOOK_N_ATROOT])
 		must(c, sys(__NR_fchdir, c->root), "fchdir", "/");
-	/* First what changes the plan's bytes, then what makes pointers of some. */
+	/* fill_pid changes bytes of the plan, so it comes before strings, which turns some into
+	 * pointers. */
 	fill_pid(c, s, HOOK_S_STATE);
 	strings(c, s, HOOK_L_ARGS);
 	strings(c, s, HOOK_L_ENV);
@@ -328,7 +336,8 @@ void do_hook(struct stage *c, const struct plan_step *s)
 	sys(__NR_close, pipe[0]);
 	sys(__NR_close, theirs[0]);
 	sys(__NR_close, theirs[1]);
-	/* A hook may end without reading its state: then a write fails, and its SIGPIPE must not end the stage. */
+	/* A hook may end without reading its state. Then a write fails, and its SIGPIPE must not
+	 * end the stage. */
 	uint64_t sigpipe = 1 << (SIGPIPE - 1);
 	sys(__NR_rt_sigprocmask, SIG_BLOCK, &sigpipe, 0, sizeof(sigpipe));
 	int overdue = await_hook(c, s, pidfd, pipe[1], output) == 0;
@@ -336,7 +345,8 @@ void do_hook(struct stage *c, const struct plan_step *s)
 		sys(__NR_pidfd_send_signal, pidfd, SIGKILL, 0, 0);
 	must(c, sys(__NR_waitid, P_PIDFD, pidfd, status, WEXITED, 0), "waitid", path);
 	sys(__NR_close, pidfd);
-	/* What a full pipe holds, and no more: a process that the hook left behind may go on writing. */
+	/* A full pipe holds 16 messages. The stage reads no more, since a process that the hook
+	 * left behind may go on writing. */
 	for (int i = 0; i < 2; i++) {
 		pass_on(c, &output[i], 1 + i, 16);
 		if (output[i] >= 0)
@@ -344,10 +354,10 @@ void do_hook(struct stage *c, const struct plan_step *s)
 	}
 	if (overdue)
 		fail(c, "hook", -ETIMEDOUT, path);
-	/* siginfo_t of 64 bits: [2] is si_code, [6] is si_status */
+	/* In siginfo_t of 64-bit machines [2] is si_code and [6] is si_status. */
 	if (status[6])
 		fail(c, status[2] == CLD_EXITED ? "hook exit status" : "hook signal", -status[6], path);
-	/* A SIGPIPE of those writes is taken here, or the unblocking would deliver it. */
+	/* Takes the SIGPIPE of those writes; otherwise unblocking it would deliver it. */
 	int64_t zero[2] = {0, 0};
 	sys(__NR_rt_sigtimedwait, &sigpipe, 0, zero, sizeof(sigpipe));
 	sys(__NR_rt_sigprocmask, SIG_UNBLOCK, &sigpipe, 0, sizeof(sigpipe));

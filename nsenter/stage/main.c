@@ -1,4 +1,5 @@
-/* The stage's entry, the check of the plan, the loop over its steps, and the talk with the parent. */
+/* The stage's entry, the check of the plan, the loop over its steps, and the messages to and
+ * from the parent. */
 #include "stage.h"
 
 #include <linux/close_range.h>
@@ -8,7 +9,7 @@
 static step_fn *const handlers[OP_COUNT] = {PLAN_OPS(HANDLER)};
 #undef HANDLER
 
-/* The compiler may call these for copies of structures, even without a libc. */
+/* The compiler may call these to copy structures, even without a libc. */
 void *memcpy(void *to, const void *from, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
@@ -23,20 +24,20 @@ void *memset(void *to, int c, size_t n)
 	return to;
 }
 
-/* A filter, the container's or one that davit runs under, may forbid sendmsg(2) alone. */
+/* A filter may forbid sendmsg(2) alone: the container's, or one that davit itself runs under. */
 long send_message(int socket, const struct message *m, const char *detail, size_t len)
 {
 	struct iovec iov[2] = {{m, sizeof(*m)}, {detail, len}};
 	struct msghdr msg = {.iov = iov, .iovlen = 2};
 	long r = sys(__NR_sendmsg, socket, &msg, MSG_NOSIGNAL);
-	if (r < 0 && r != -EPIPE) /* writev(2) would raise SIGPIPE */
+	if (r < 0 && r != -EPIPE) /* not after EPIPE, since writev(2) would raise SIGPIPE */
 		r = sys(__NR_writev, socket, iov, 2);
 	return r;
 }
 
-/* A filter may forbid exit_group(2), too. The signal of a trap is forced on the process: it ends pid 1 of
- * a pid namespace as well, and whatever the process ignores or blocks (force_sig_info_to_task of the
- * kernel's signal.c). */
+/* A filter may forbid exit_group(2), too. Then a trap ends the process: the kernel forces its
+ * signal even on pid 1 of a pid namespace, and even if the process ignores or blocks it
+ * (force_sig_info_to_task in the kernel's signal.c). */
 _Noreturn void end(int status)
 {
 	sys(__NR_exit_group, status);
@@ -53,7 +54,7 @@ _Noreturn void fail(struct stage *c, const char *call, long err, const char *det
 	if (c->reporter == REPORTER_WATCHES) {
 		c->detail = detail;
 		__atomic_store_n(&c->reporter, REPORTER_TELLS, __ATOMIC_RELEASE);
-		for (;;) /* it ends the process */
+		for (;;) /* the reporter ends the process */
 			__asm__ volatile("" ::: "memory");
 	}
 	if (c->channel >= 0)
@@ -68,7 +69,7 @@ void tell(struct stage *c, uint32_t kind, int64_t value, int64_t end)
 	if (c->channel < 0)
 		return;
 	long r = send_message(c->channel, &m, 0, 0);
-	if (kind != MSG_TRACE) /* whoever traced may be gone by now */
+	if (kind != MSG_TRACE) /* the caller that wanted the trace may be gone by now */
 		must(c, r, "sendmsg", "");
 }
 
@@ -76,7 +77,7 @@ void tell_output(struct stage *c, int stream, const char *text, size_t len)
 {
 	struct message m = {.kind = MSG_OUTPUT, .step = c->step, .value = stream};
 
-	if (c->channel >= 0) /* that nobody reads any more is no reason to fail */
+	if (c->channel >= 0) /* it is no failure if nobody reads the output any more */
 		send_message(c->channel, &m, text, len);
 }
 
@@ -114,7 +115,7 @@ int send_fd(int socket, int fd, const char *text, size_t len)
 	return (int)sys(__NR_sendmsg, socket, &msg, MSG_NOSIGNAL);
 }
 
-/* An argument that is a list: an array of offsets, turned into pointers here. */
+/* Turns an argument that is a list, an array of offsets, into an array of pointers, in place. */
 char **strings(struct stage *c, const struct plan_step *s, int slot)
 {
 	uint64_t *v = (uint64_t *)(c->data + s->s[slot].off);
@@ -130,7 +131,7 @@ char **strings(struct stage *c, const struct plan_step *s, int slot)
 	return (char **)v;
 }
 
-/* Overwrites the marks for the pid in a text with its digits. */
+/* Overwrites the place for the pid in a text with the digits of the pid. */
 void fill_pid(struct stage *c, const struct plan_step *s, int slot)
 {
 	char *p = c->data + s->s[slot].off, digits[24];
@@ -147,8 +148,8 @@ void fill_pid(struct stage *c, const struct plan_step *s, int slot)
 		}
 }
 
-/* Invariant 7: what a plan says about itself is checked before any of it is used.
- * What a list holds is checked by strings(). */
+/* Invariant 7: every length and offset in a plan is checked before any is used. strings() checks
+ * the content of lists. */
 const char *check_plan(const char *plan, uint64_t len, uint32_t nfds)
 {
 	const struct plan_header *h = (const void *)plan;
@@ -207,8 +208,8 @@ static uint64_t number(const char *s)
 	return n;
 }
 
-/* Whatever davit's caller had blocked or ignored. Go's runtime catches the other signals, so that its exec resets
- * them; these it leaves as they are. */
+/* Resets signals that davit's caller has blocked or ignored. Go's runtime handles all others, so
+ * the exec has reset those. It leaves these six alone. */
 static void default_signals(void)
 {
 	static const uint8_t left[] = {1, 2, 18, 20, 21, 22}; /* HUP, INT, CONT, TSTP, TTIN, TTOU */
@@ -219,8 +220,8 @@ static void default_signals(void)
 		sys(__NR_rt_sigaction, left[i], action, 0, sizeof(none));
 }
 
-/* argv: name, number of the plan's descriptor, the plan's size, how many
- * descriptors follow. The control socket comes right after the plan. */
+/* argv: the name, the number of the plan's descriptor, the plan's size, the number of
+ * descriptors that follow. The control socket comes right after the plan. */
 _Noreturn void stage_main(long *sp);
 __attribute__((used)) _Noreturn void stage_main(long *sp)
 {
@@ -230,7 +231,7 @@ __attribute__((used)) _Noreturn void stage_main(long *sp)
 
 	if (sp[0] != 4)
 		end(2);
-	/* Invariant 5, before anything else: nobody may look in. */
+	/* Invariant 5 comes first: from now on nobody may look into this process. */
 	sys(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
 	int plan = (int)number(argv[1]);
 	uint64_t len = number(argv[2]);
@@ -238,8 +239,8 @@ __attribute__((used)) _Noreturn void stage_main(long *sp)
 	c.control = c.channel = plan + 1;
 	c.base = plan + 2;
 	c.nfds = (int)nfds;
-	/* Invariant 2: whatever else there is, nothing passes the exec but stdio and what was asked for, which
-	 * is what comes before the plan. */
+	/* Invariant 2: only stdio and what the caller asked for pass the exec. These have the
+	 * numbers below the plan's. */
 	must(&c, sys(__NR_close_range, plan, ~0U, CLOSE_RANGE_CLOEXEC), "close_range", "");
 	default_signals();
 	sys(__NR_prctl, PR_SET_NAME, "davit-stage", 0, 0, 0);

@@ -1,4 +1,4 @@
-/* Mounts and what the root filesystem needs beside them. */
+/* Mounts, and everything else that the root filesystem needs. */
 #include "stage.h"
 
 #include <linux/mount.h>
@@ -17,7 +17,7 @@ static void set_attributes(struct stage *c, int tree, int flags, const struct mo
 		must(c, sys(__NR_mount_setattr, tree, "", AT_EMPTY_PATH | flags, a, sizeof(*a)), "mount_setattr", path);
 }
 
-/* mount_setattr(2) has a flag of its own for what is MS_REC to mount(2). */
+/* mount_setattr(2) has its own flag for MS_REC of mount(2). */
 static void set_propagation(struct stage *c, int tree, uint64_t flags, const char *path)
 {
 	struct mount_attr a = {.propagation = flags & ~(uint64_t)MS_REC};
@@ -28,7 +28,7 @@ static void set_propagation(struct stage *c, int tree, uint64_t flags, const cha
 void do_propagation(struct stage *c, const struct plan_step *s)
 {
 	must(c, sys(__NR_mount, 0, "/", 0, s->n[PROPAGATION_N_FLAGS], 0), "mount", "/");
-	/* For do_pivot, while nothing of the container's can be in the way. */
+	/* do_pivot needs it. It is opened now, while /proc cannot be the container's. */
 	c->mounts = (int)must(c, sys(__NR_openat, AT_FDCWD, "/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC), "openat", "/proc/self/ns/mnt");
 }
 
@@ -44,16 +44,16 @@ static int copy_mount(struct stage *c, int of, int flags, const char *path)
 	return (int)must(c, sys(__NR_open_tree, of, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | flags), "open_tree", path);
 }
 
-/* Gives a tree the number that the plan knows it by. */
+/* Gives a tree the number by which the plan knows it. */
 static void put_in_place(struct stage *c, int tree, int place, const char *path)
 {
-	if (tree == place) /* the first free number, as a rule */
+	if (tree == place) /* the tree usually gets this number, as the lowest free one */
 		return;
 	must(c, sys(__NR_dup3, tree, place, O_CLOEXEC), "dup3", path);
 	sys(__NR_close, tree);
 }
 
-/* What the container will be given of the host, while nothing of the container's is mounted yet. */
+/* Copies a source on the host, before anything is mounted for the container. */
 void do_source(struct stage *c, const struct plan_step *s)
 {
 	const char *path = str(c, s, SOURCE_S_PATH);
@@ -61,7 +61,7 @@ void do_source(struct stage *c, const struct plan_step *s)
 	unsigned int flags = (s->n[SOURCE_N_RECURSIVE] ? AT_RECURSIVE : 0) | (s->n[SOURCE_N_LINK] ? AT_SYMLINK_NOFOLLOW : 0);
 	int place = fd(c, s, SOURCE_FD_TREE);
 
-	sys(__NR_close, place); /* the parent has put something there, so that nothing else gets the number */
+	sys(__NR_close, place); /* the parent's placeholder, which has kept the number free */
 	int tree = copy_source(c, path, flags);
 	set_attributes(c, tree, s->n[SOURCE_N_RECURSIVE] ? AT_RECURSIVE : 0, &all, path);
 	set_attributes(c, tree, 0, &top, path);
@@ -77,14 +77,15 @@ static int same_file(struct stage *c, int one, int other)
 	return a.stx_ino == b.stx_ino && a.stx_dev_major == b.stx_dev_major && a.stx_dev_minor == b.stx_dev_minor;
 }
 
-/* The stage cannot set foot in a namespace that is made before it has left the host's for another one: all are made first. */
+/* Once the stage has left the host's namespace for another one, it cannot enter namespaces that
+ * are made later. So all are made first. */
 void do_gather(struct stage *c, const struct plan_step *s)
 {
 	const char *path = str(c, s, GATHER_S_PATH);
 	int from = fd(c, s, GATHER_FD_FROM), place = fd(c, s, GATHER_FD_TREE);
 	unsigned int flags = OPEN_TREE_NAMESPACE | OPEN_TREE_CLOEXEC | AT_RECURSIVE;
 
-	sys(__NR_close, place); /* as in do_source */
+	sys(__NR_close, place); /* the placeholder, as in do_source */
 	if (from >= 0)
 		from = (int)must(c, sys(__NR_open_tree, from, "", flags | AT_EMPTY_PATH), "open_tree", path);
 	else
@@ -99,7 +100,7 @@ void do_copy(struct stage *c, const struct plan_step *s)
 	int same = fd(c, s, COPY_FD_SAME), place = fd(c, s, COPY_FD_TREE);
 
 	must(c, sys(__NR_setns, fd(c, s, COPY_FD_FROM), CLONE_NEWNS), "setns", source);
-	sys(__NR_close, place); /* as in do_source */
+	sys(__NR_close, place); /* the placeholder, as in do_source */
 	unsigned int flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW | (s->n[COPY_N_RECURSIVE] ? AT_RECURSIVE : 0);
 	int tree = (int)must(c, sys(__NR_open_tree, AT_FDCWD, path, flags), "open_tree", source);
 	if (same >= 0 && !same_file(c, tree, same))
@@ -108,8 +109,8 @@ void do_copy(struct stage *c, const struct plan_step *s)
 	put_in_place(c, tree, place, source);
 }
 
-/* The tree is attached over the directory it was copied from, since hooks look
- * for the root filesystem at its path on the host. */
+/* Attaches the tree over the directory that it was copied from, because hooks look for the root
+ * filesystem at its path on the host. */
 void do_root(struct stage *c, const struct plan_step *s)
 {
 	const char *path = str(c, s, ROOT_S_PATH);
@@ -119,12 +120,13 @@ void do_root(struct stage *c, const struct plan_step *s)
 	if (tree < 0)
 		tree = copy_source(c, path, AT_RECURSIVE);
 	must(c, sys(__NR_move_mount, tree, "", AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_SYMLINKS), "move_mount", path);
-	/* After it was attached, which makes a mount shared if its parent is. */
+	/* This must come after attaching, which makes a mount shared if its parent is. */
 	set_attributes(c, tree, AT_RECURSIVE, &a, path);
 	c->root = tree;
 }
 
-/* The namespace begins with peers of the host's mounts: what is mounted there before that is changed would appear on the host. */
+/* At first the mounts of the new namespace are peers of the host's: a mount below them would
+ * appear on the host. So their propagation is changed at once. */
 void do_enter(struct stage *c, const struct plan_step *s)
 {
 	const char *path = str(c, s, ENTER_S_PATH);
@@ -145,7 +147,7 @@ void do_enter(struct stage *c, const struct plan_step *s)
 	else
 		sys(__NR_close, namespace);
 	for (const struct plan_step *made = c->steps; made < s; made++)
-		if (made->op == OP_GATHER) /* this one is closed already */
+		if (made->op == OP_GATHER) /* do_gather's trees are all closed; ENTER_FD_TREE is one of them */
 			sys(__NR_close, fd(c, made, GATHER_FD_TREE));
 }
 
@@ -155,7 +157,7 @@ static void change_root(struct stage *c, int to)
 	must(c, sys(__NR_chroot, "."), "chroot", ".");
 }
 
-/* Lets the kernel look a name of the host up. */
+/* Goes back to the host's root, so that the kernel can look up a name of the host. */
 static void lift(struct stage *c)
 {
 	if (c->host >= 0)
@@ -185,7 +187,7 @@ void do_confine(struct stage *c, const struct plan_step *s)
 	c->host = (int)must(c, sys(__NR_openat, AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC), "openat", "/");
 	must(c, sys(__NR_fchdir, c->root), "fchdir", "/");
 	long r = sys(__NR_chroot, ".");
-	if (r == -EPERM) { /* without CAP_SYS_CHROOT there is openat2(2) alone, which keeps names below the root */
+	if (r == -EPERM) { /* without CAP_SYS_CHROOT only openat2(2) keeps names below the root */
 		sys(__NR_close, c->host);
 		c->host = -1;
 		return;
@@ -193,15 +195,15 @@ void do_confine(struct stage *c, const struct plan_step *s)
 	must(c, r, "chroot", ".");
 }
 
-/* The options of a tmpfs that is to have the mode of the directory below it: in front, so that
- * others go over it. */
+/* Returns the options of a tmpfs that gets the mode of the directory below it. The mode comes
+ * first, so that an option of the config can override it. */
 static const char *with_mode(struct stage *c, int at, const char *data, const char *path, char (*buf)[4096])
 {
 	uint32_t mode = mode_of(c, at, 0);
 	size_t n = len_of(data) + 1;
 	char *p = *buf;
 
-	if (n + sizeof("mode=0000") > sizeof(*buf)) /* mount(2) takes a page */
+	if (n + sizeof("mode=0000") > sizeof(*buf)) /* mount(2) takes at most a page */
 		fail(c, "mount", -EINVAL, path);
 	memcpy(p, "mode=", 5);
 	p += 5;
@@ -213,7 +215,8 @@ static const char *with_mode(struct stage *c, int at, const char *data, const ch
 	return *buf;
 }
 
-/* Sets "name" or "name=value". The plan is left as it is: a string may share its bytes with a list of pointers. */
+/* Sets "name" or "name=value". It leaves the plan unchanged, since a string may share its bytes
+ * with a list of pointers. */
 static void set_option(struct stage *c, int fs, const char *option)
 {
 	char name[64];
@@ -241,8 +244,9 @@ void do_options(struct stage *c, const struct plan_step *s)
 	sys(__NR_close, fs);
 }
 
-/* mount(2) does not tell which option it refuses: fails with that, if it is found. Those of filesystems that know nothing of
- * fsopen(2), and those with quotes or commas in them, are not. */
+/* mount(2) does not tell which option it refuses. This fails with the name of that option, if it
+ * finds it. It cannot do that for filesystems without fsopen(2), nor with quotes or commas in an
+ * option. */
 static void name_option(struct stage *c, const char *type, const char *data)
 {
 	char option[4096];
@@ -277,13 +281,13 @@ void do_filesystem(struct stage *c, const struct plan_step *s)
 	for (char **o = strings(c, s, FILESYSTEM_L_OPTIONS); *o; o++)
 		set_option(c, fs, *o);
 	must(c, sys(__NR_fsconfig, fs, FSCONFIG_CMD_CREATE, 0, 0, 0), "fsconfig", path);
-	sys(__NR_close, place); /* as in do_source */
+	sys(__NR_close, place); /* the placeholder, as in do_source */
 	int tree = (int)must(c, sys(__NR_fsmount, fs, FSMOUNT_CLOEXEC, s->n[FILESYSTEM_N_SET]), "fsmount", path);
 	sys(__NR_close, fs);
 	put_in_place(c, tree, place, path);
 }
 
-/* Attaches what do_filesystem has made. */
+/* Attaches a filesystem that do_filesystem has made. */
 static void mount_made(struct stage *c, const struct plan_step *s, int tree)
 {
 	const char *path = str(c, s, MOUNT_S_TARGET);
@@ -296,12 +300,13 @@ static void mount_made(struct stage *c, const struct plan_step *s, int tree)
 		at = target(c, path, 1, resolve);
 	must(c, at, "openat2", path);
 	attach(c, tree, at, path);
-	/* After it was attached, which makes a mount shared if its parent is. */
+	/* This must come after attaching, which makes a mount shared if its parent is. */
 	set_propagation(c, tree, s->n[MOUNT_N_PROPAGATION], path);
 	sys(__NR_close, at);
 }
 
-/* The filesystem is mounted on the working directory, which is a descriptor: no path is resolved twice. */
+/* Mounts the filesystem on the working directory, which is a descriptor, so that no path is
+ * resolved twice. */
 static void mount_here(struct stage *c, const struct plan_step *s, int at, const char *data)
 {
 	const char *path = str(c, s, MOUNT_S_TARGET);
@@ -317,8 +322,9 @@ static void mount_here(struct stage *c, const struct plan_step *s, int at, const
 		confine(c);
 }
 
-/* mount(2) returns no descriptor of what it has mounted, and the target's name may lead elsewhere by the next look. So it mounts
- * in a directory that nobody else can reach, and a copy of that is attached. */
+/* mount(2) returns no descriptor of the new mount, and the target's name may lead elsewhere when
+ * it is looked up again. So this mounts in a directory that nobody else can reach, and attaches
+ * a copy of that mount. */
 static int mount_apart(struct stage *c, const struct plan_step *s, int at, const char *data)
 {
 	const char *path = str(c, s, MOUNT_S_TARGET);
@@ -369,7 +375,7 @@ void do_mount(struct stage *c, const struct plan_step *s)
 	sys(__NR_close, at);
 }
 
-/* The new filesystem is filled while it is attached nowhere. */
+/* The new filesystem is filled before it is attached. */
 void do_copy_up(struct stage *c, const struct plan_step *s)
 {
 	const char *path = str(c, s, COPY_UP_S_TARGET);
@@ -402,7 +408,7 @@ static void set_bind_attributes(struct stage *c, const struct plan_step *s, int 
 	set_attributes(c, tree, rec, &all, path);
 	if (s->n[BIND_N_DROP]) {
 		long r = sys(__NR_mount_setattr, tree, "", AT_EMPTY_PATH, &top, sizeof(top));
-		if (r != -EPERM) { /* else one of them is locked: those that nobody has named stay */
+		if (r != -EPERM) { /* on EPERM a flag to drop is locked; those that no option names then stay */
 			must(c, r, "mount_setattr", path);
 			return;
 		}
@@ -411,14 +417,15 @@ static void set_bind_attributes(struct stage *c, const struct plan_step *s, int 
 	set_attributes(c, tree, 0, &top, path);
 }
 
-/* A copy of a directory of the host that has no file of a mount namespace, which the kernel leaves out where it makes a
- * namespace. It is made in the host's mount namespace; no name of the container's is looked up there. */
+/* Copies a directory of the host without its files of mount namespaces: the kernel leaves such
+ * files out when it makes a namespace. This happens in the host's mount namespace, where no name
+ * of the container is looked up. */
 static int copy_again(struct stage *c, const char *path)
 {
 	struct mount_attr a = {.propagation = MS_SLAVE};
 
 	must(c, sys(__NR_setns, c->mounts, CLONE_NEWNS), "setns", "/proc/self/ns/mnt");
-	change_root(c, c->host); /* davit's, which is another one in a chroot */
+	change_root(c, c->host); /* davit's own root, which is not the namespace's if davit runs in a chroot */
 	int namespace = open_tree(c, path, OPEN_TREE_NAMESPACE | AT_RECURSIVE);
 	must(c, sys(__NR_setns, namespace, CLONE_NEWNS), "setns", path);
 	int tree = copy_source(c, "/", AT_RECURSIVE);
@@ -428,8 +435,9 @@ static int copy_again(struct stage *c, const char *path)
 	return tree;
 }
 
-/* What did not get a descriptor beforehand. Where the container's mounts are in a namespace of their own, no path of the host
- * leads to them. */
+/* Copies a source of the host that has no usable descriptor. If the stage has entered a
+ * namespace for the container, it goes back to the host's for this: no path there leads to the
+ * container's mounts. */
 static int copy_late(struct stage *c, const char *path, uint64_t how)
 {
 	unsigned int rec = how & PLAN_BIND_RECURSIVE ? AT_RECURSIVE : 0, flags = rec | (how & PLAN_BIND_SOURCE_LINK ? AT_SYMLINK_NOFOLLOW : 0);
@@ -449,7 +457,7 @@ static int copy_late(struct stage *c, const char *path, uint64_t how)
 	return tree;
 }
 
-/* Closes what leads to the host, once no later step needs it. */
+/* Closes what leads back to the host, once no later step needs it. */
 static void forget_host(struct stage *c, const struct plan_step *s)
 {
 	while (++s < c->steps + c->h->nsteps)
@@ -461,7 +469,8 @@ static void forget_host(struct stage *c, const struct plan_step *s)
 	c->mounts = c->host = c->entered = -1;
 }
 
-/* What lies in the container's root is resolved there: its names on the host lead where the image wants. */
+/* Copies a source that lies in the container's root. It is resolved below that root: on the host
+ * the image's links could lead anywhere. */
 static int copy_inside(struct stage *c, const char *path, uint64_t how)
 {
 	int at = lookup(c, path, O_PATH | (how & PLAN_BIND_SOURCE_LINK ? O_NOFOLLOW : 0), 0);
@@ -491,8 +500,9 @@ void do_bind(struct stage *c, const struct plan_step *s)
 	must(c, at, "openat2", path);
 	long r = try_attach(c, tree, at);
 	if (r == -ELOOP && how & PLAN_BIND_AGAIN) {
-		/* The copy holds a file of a mount namespace older than this one, which the kernel attaches
-		 * nowhere. The mounts that a namespace begins with are without such. */
+		/* The copy contains the file of a mount namespace that is older than this one.
+		 * The kernel refuses to attach such a copy. The mounts that a namespace begins
+		 * with do not have such files. */
 		tree = c->entered >= 0 ? copy_again(c, source) : copy_late(c, source, how);
 		if (given >= 0 && !same_file(c, tree, given))
 			fail(c, "open_tree", -ESTALE, source);
@@ -503,7 +513,7 @@ void do_bind(struct stage *c, const struct plan_step *s)
 	sys(__NR_close, at);
 	if (fd(c, s, BIND_FD_KEEP) >= 0)
 		must(c, sys(__NR_dup3, tree, fd(c, s, BIND_FD_KEEP), O_CLOEXEC), "dup3", path);
-	if (tree != given) /* any number of them */
+	if (tree != given) /* there may be any number of them */
 		sys(__NR_close, tree);
 	if (c->entered >= 0)
 		forget_host(c, s);
@@ -523,15 +533,15 @@ void do_remount(struct stage *c, const struct plan_step *s)
 	const char *path = str(c, s, REMOUNT_S_TARGET);
 	struct mount_attr a = {.attr_set = s->n[REMOUNT_N_SET], .attr_clr = s->n[REMOUNT_N_CLEAR]};
 	char **options = strings(c, s, REMOUNT_L_OPTIONS);
-	/* A filesystem's options are for all its mounts. A link that took the name meanwhile could lead to a
-	 * volume of the host's. */
+	/* A filesystem's options apply to all its mounts. A link that has taken the name could
+	 * lead to a volume of the host. */
 	int at = fd(c, s, REMOUNT_FD_TREE);
 
 	if (at < 0)
 		at = (int)must(c, lookup(c, path, O_PATH, *options ? RESOLVE_NO_SYMLINKS : 0), "openat2", path);
 
 	if (!*options && !a.attr_set && !a.attr_clr && !s->n[REMOUNT_N_PROPAGATION])
-		must_be_mount(c, at, path); /* mount_setattr(2) with nothing to do does not look */
+		must_be_mount(c, at, path); /* mount_setattr(2) does not check that if it has nothing to set */
 	if (*options) {
 		int fs = (int)must(c, sys(__NR_fspick, at, "", FSPICK_CLOEXEC | FSPICK_EMPTY_PATH), "fspick", path);
 		for (; *options; options++)
@@ -568,7 +578,7 @@ void do_symlink(struct stage *c, const struct plan_step *s)
 	sys(__NR_close, dir);
 }
 
-/* Opens a node, which must be of that type and number. */
+/* Opens a device node, which must have this type and number. */
 static int open_node(struct stage *c, int dir, const char *name, uint32_t mode, uint64_t rdev, const char *path)
 {
 	uint64_t have;
@@ -588,14 +598,14 @@ void do_device(struct stage *c, const struct plan_step *s)
 	long r = sys(__NR_mknodat, dir, name, mode, device_number(rdev >> 32, (uint32_t)rdev));
 
 	if (r == -EEXIST) {
-		/* Left as it is: the directory may be one of the host's. */
+		/* An existing node stays as it is: the directory may be one of the host's. */
 		sys(__NR_close, open_node(c, dir, name, mode, rdev, path));
 		sys(__NR_close, dir);
 		return;
 	}
 	must(c, r, "mknodat", path);
 	if (s->n[DEVICE_N_UID] || s->n[DEVICE_N_GID]) {
-		/* Others may share the directory, and have put another file there meanwhile. */
+		/* Others may share the directory, and may have replaced the node in between. */
 		int node = open_node(c, dir, name, mode, rdev, path);
 		must(c, sys(__NR_fchownat, node, "", s->n[DEVICE_N_UID], s->n[DEVICE_N_GID], AT_EMPTY_PATH), "fchownat", path);
 		sys(__NR_close, node);
@@ -603,8 +613,8 @@ void do_device(struct stage *c, const struct plan_step *s)
 	sys(__NR_close, dir);
 }
 
-/* The empty directory that masks directories. All share one filesystem: a superblock each
- * costs the host dearly (runc issue 5275). */
+/* Returns the empty directory that masks directories. All masks share one filesystem, because a
+ * superblock for each costs the host a lot (runc issue 5275). */
 static int empty_directory(struct stage *c, const char *path)
 {
 	int fs = (int)must(c, sys(__NR_fsopen, "tmpfs", FSOPEN_CLOEXEC), "fsopen", "tmpfs");
@@ -618,8 +628,8 @@ static int empty_directory(struct stage *c, const char *path)
 	return tree;
 }
 
-/* The null device that masks files: the host's, checked to be one (CVE-2025-31133), and read-only, since
- * what changes its mode changes that of the host's. */
+/* Returns the null device that masks files: the host's, checked to be the null device
+ * (CVE-2025-31133). It is read-only, since a new mode would also be that of the host's device. */
 static int null_device(struct stage *c, const struct plan_step *s)
 {
 	int tree = fd(c, s, MASK_FD_NULL);
@@ -630,13 +640,13 @@ static int null_device(struct stage *c, const struct plan_step *s)
 	return tree;
 }
 
-/* The first mask of each kind is attached, and copied for the others. */
+/* Attaches the first mask of each kind, and copies of it for the others. */
 void do_mask(struct stage *c, const struct plan_step *s)
 {
 	const char *path = str(c, s, MASK_S_PATH);
 	int at = lookup(c, path, O_PATH, 0);
 
-	if (at == -ENOENT) /* but not ENOTDIR: the path may mean a file that would stay as it is */
+	if (at == -ENOENT) /* ENOTDIR is an error: the path may mean a file that would stay unmasked */
 		return;
 	must(c, at, "openat2", path);
 	int directory = (mode_of(c, at, 0) & S_IFMT) == S_IFDIR, *mask = directory ? &c->masked : &c->null;
@@ -657,7 +667,7 @@ void do_read_only(struct stage *c, const struct plan_step *s)
 	struct mount_attr a = {.attr_set = MOUNT_ATTR_RDONLY};
 	int at = lookup(c, path, O_PATH, 0);
 
-	if (at == -ENOENT) /* but not ENOTDIR: the path may mean a file that would stay as it is */
+	if (at == -ENOENT) /* ENOTDIR is an error: the path may mean a file that would stay writable */
 		return;
 	must(c, at, "openat2", path);
 	int tree = copy_mount(c, at, AT_RECURSIVE, path);
@@ -675,13 +685,14 @@ void do_root_read_only(struct stage *c, const struct plan_step *s)
 	set_attributes(c, c->root, 0, &a, "/");
 }
 
-/* Goes to the root of the mount namespace, which davit's own is not if davit was started in a chroot. Whoever joins the
- * namespace gets there, an exec for example: it is this root that the container's has to replace. */
+/* Goes to the root of the mount namespace. That is not davit's own root if davit was started in
+ * a chroot. A process that joins the namespace, for example an exec, starts at this root, so it
+ * must be replaced by the container's. */
 static void leave_chroot(struct stage *c)
 {
 	long r = sys(__NR_setns, c->mounts, CLONE_NEWNS);
 
-	if (r != -EPERM) /* without CAP_SYS_CHROOT nobody can join it either */
+	if (r != -EPERM) /* without CAP_SYS_CHROOT nobody can join the namespace either */
 		must(c, r, "setns", "/proc/self/ns/mnt");
 	sys(__NR_close, c->mounts);
 	must(c, sys(__NR_fchdir, c->root), "fchdir", "/");
@@ -696,7 +707,8 @@ void do_pivot(struct stage *c, const struct plan_step *s)
 		must(c, sys(__NR_fchdir, c->root), "fchdir", "/");
 		must(c, sys(__NR_chroot, "."), "chroot", ".");
 	} else if (s->n[PIVOT_N_MOVE]) {
-		/* What a move hides is still there, and would count as a visible procfs or sysfs for user namespaces. */
+		/* MS_MOVE only hides the old /proc and /sys. For user namespaces they would
+		 * still count as visible. */
 		sys(__NR_umount2, "/proc", UMOUNT_DETACH);
 		sys(__NR_umount2, "/sys", UMOUNT_DETACH);
 		leave_chroot(c);
@@ -707,10 +719,11 @@ void do_pivot(struct stage *c, const struct plan_step *s)
 	} else {
 		leave_chroot(c);
 		must(c, sys(__NR_pivot_root, ".", "."), "pivot_root", ".");
-		/* The old root lies over the new one: pivot_root(2), "pivot_root(".", ".")". */
+		/* The old root now lies over the new one: see pivot_root(2), "pivot_root(".",
+		 * ".")". */
 		must(c, sys(__NR_umount2, ".", UMOUNT_DETACH), "umount2", ".");
 	}
-	/* The working directory is the new root in each case. */
+	/* In each case the working directory is the new root. */
 }
 
 void do_root_propagation(struct stage *c, const struct plan_step *s)

@@ -54,7 +54,7 @@ void do_io_priority(struct stage *c, const struct plan_step *s)
 
 void do_affinity(struct stage *c, const struct plan_step *s)
 {
-	unsigned char all[1024]; /* of 8192 CPUs, the most that Linux can have */
+	unsigned char all[1024]; /* 8192 CPUs, the most that Linux supports */
 
 	if (size(s, AFFINITY_S_MASK)) {
 		must(c, sys(__NR_sched_setaffinity, 0, size(s, AFFINITY_S_MASK), str(c, s, AFFINITY_S_MASK)), "sched_setaffinity", "");
@@ -62,7 +62,7 @@ void do_affinity(struct stage *c, const struct plan_step *s)
 	}
 	for (size_t i = 0; i < sizeof(all); i++)
 		all[i] = 0xff;
-	sys(__NR_sched_setaffinity, 0, sizeof(all), all); /* nobody has asked for it: if it is forbidden, so be it */
+	sys(__NR_sched_setaffinity, 0, sizeof(all), all); /* the config does not ask for it, so a failure is no error */
 }
 
 void do_memory_policy(struct stage *c, const struct plan_step *s)
@@ -89,9 +89,11 @@ void do_no_new_privileges(struct stage *c, const struct plan_step *s)
 	must(c, sys(__NR_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl", "PR_SET_NO_NEW_PRIVS");
 }
 
-/* Whether the process gets a descriptor of its stdio for its own. The owner of a file may change its mode, and so open it
- * for writing: that of a file that was opened to be read stays who it is. So does that of a device, which the whole host
- * uses, unless it is the process's terminal; and that is none of /dev/tty, /dev/console and /dev/ptmx (major 5). */
+/* Decides whether the process becomes the owner of a descriptor of its stdio. The owner of a
+ * file may change its mode, and so may open it for writing. Therefore a file that is only open
+ * for reading keeps its owner. A device keeps its owner too, because the whole host uses it,
+ * unless it is the terminal of the process. /dev/tty, /dev/console and /dev/ptmx (major 5) are
+ * not such a terminal. */
 static int is_to_own(int f, const struct statx *st)
 {
 	char termios[64];
@@ -102,7 +104,8 @@ static int is_to_own(int f, const struct statx *st)
 		return 0;
 	if ((sys(__NR_fcntl, f, F_GETFL) & O_ACCMODE) != O_RDONLY)
 		return 1;
-	/* A pipe without a name is nobody else's, and often enough opened again, as /dev/stdin. */
+	/* A pipe without a name belongs to nobody else, and programs often open it again, as
+	 * /dev/stdin. */
 	return type == S_IFIFO && sys(__NR_fstatfs, f, &fs) == 0 && fs.f_type == PIPEFS_MAGIC;
 }
 
@@ -111,7 +114,7 @@ static int is_null(const struct statx *st)
 	return (st->stx_mode & S_IFMT) == S_IFCHR && st->stx_rdev_major == 1 && st->stx_rdev_minor == 3;
 }
 
-/* Opens a file of the container if it is the null device, else -1. */
+/* Opens /dev/null of the container. Returns -1 if that is not the null device. */
 static int open_null(struct stage *c, int flags)
 {
 	struct statx st;
@@ -126,10 +129,11 @@ static int open_null(struct stage *c, int flags)
 	return -1;
 }
 
-/* Opens the container's null device as descriptor i, in place of the host's, which fchmod(2) would
- * change for all (as runc and crun do at create). It is looked at before it is opened: to open a device can be enough to
- * start it. What is opened all the same, if somebody changes the name in between, is what the container itself could
- * open: the rules for devices are in force. Without one, the host's stays. */
+/* Opens the container's null device as descriptor i, in place of the host's, whose mode
+ * fchmod(2) would change for everybody (runc and crun do the same at create). open_null looks at
+ * it before it opens it, because opening a device can be enough to start it. If somebody
+ * exchanges it in between, this opens what the container itself could open, since the device
+ * rules already apply. If the container has no null device, the host's stays. */
 static void own_null(struct stage *c, int i)
 {
 	if (c->root < 0)
@@ -146,8 +150,8 @@ static void own_null(struct stage *c, int i)
 	sys(__NR_close, null);
 }
 
-/* So that the process can open /dev/stdout again, as people expect. Where the
- * filesystem cannot change owners, they stay as they are. */
+/* Makes the process the owner of its stdio, because people expect that it can open /dev/stdout
+ * again. If the filesystem cannot change owners, they stay. */
 void do_stdio_owner(struct stage *c, const struct plan_step *s)
 {
 	struct statx st;
@@ -168,15 +172,15 @@ void do_bounding(struct stage *c, const struct plan_step *s)
 		if (s->n[BOUNDING_N_KEEP] >> cap & 1)
 			continue;
 		long r = sys(__NR_prctl, PR_CAPBSET_DROP, cap, 0, 0, 0);
-		if (r == -EINVAL) /* past the last capability of this kernel */
+		if (r == -EINVAL) /* this is beyond the last capability of the kernel */
 			return;
 		must(c, r, "prctl", "PR_CAPBSET_DROP");
 	}
 }
 
-/* Whatever of the host no later step needs is closed: an image names its program
- * and that program's interpreter, and while execve(2) looks for them, a name in
- * /proc/self/fd would lead there (CVE-2024-21626). */
+/* Closes everything of the host that no later step needs. An image names its program and that
+ * program's interpreter; while execve(2) looks for them, a name in /proc/self/fd would lead to
+ * these descriptors (CVE-2024-21626). */
 static void let_go(struct stage *c, const struct plan_step *s)
 {
 	for (uint32_t i = 1; i <= c->h->nfds; i++) {
@@ -222,7 +226,8 @@ void do_capabilities(struct stage *c, const struct plan_step *s)
 			must(c, sys(__NR_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0), "prctl", "PR_CAP_AMBIENT_RAISE");
 }
 
-/* While a directory is made in it, a read-only root is not read-only: only the stage is there. */
+/* Makes a read-only root writable, or read-only again, while the stage makes a directory in it.
+ * Only the stage is there. */
 static void root_read_only(struct stage *c, uint64_t set, uint64_t clear)
 {
 	struct mount_attr a = {.attr_set = set, .attr_clr = clear};
@@ -230,8 +235,8 @@ static void root_read_only(struct stage *c, uint64_t set, uint64_t clear)
 	must(c, sys(__NR_mount_setattr, c->root, "", AT_EMPTY_PATH, &a, sizeof(a)), "mount_setattr", "/");
 }
 
-/* Entered before the user changes, with davit's capabilities: the container's user need
- * not have the permission to pass every directory on the way. */
+/* Enters the working directory before the user changes, with davit's capabilities: the
+ * container's user may lack the permission to pass a directory on the way. */
 void do_chdir(struct stage *c, const struct plan_step *s)
 {
 	const char *path = str(c, s, CHDIR_S_PATH);
@@ -253,13 +258,13 @@ void do_chdir(struct stage *c, const struct plan_step *s)
 		fail(c, "chdir", -EPERM, "outside of the container");
 }
 
-/* The pseudoterminal is the container's own, and only descriptors lead to its
+/* The pseudoterminal belongs to the container's own devpts, and only descriptors lead to its
  * other end (CVE-2025-52565). */
 void do_console(struct stage *c, const struct plan_step *s)
 {
 	struct winsize ws = {.ws_row = (uint16_t)s->n[CONSOLE_N_ROWS], .ws_col = (uint16_t)s->n[CONSOLE_N_COLS]};
-	/* In a devpts the kernel alone makes names. Anywhere else this could be a device of an image's, and to open one can be
-	 * enough to start it. */
+	/* In a devpts only the kernel makes names. Anywhere else this could be a device of the
+	 * image, and opening a device can be enough to start it. */
 	struct open_how ptmx = {
 		.flags = O_RDWR | O_NOCTTY | O_CLOEXEC,
 		.resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,

@@ -1,4 +1,4 @@
-/* Names inside the container, resolved under its root by the kernel
+/* Resolves names inside the container. The kernel does it, below the container's root
  * (openat2(2), Linux 5.6): invariant 3. */
 #include "stage.h"
 
@@ -10,8 +10,8 @@
 
 enum { PATH_MAX = 4096, MAX_LINKS = 40 };
 
-/* Renames beside us make openat2 give up with EAGAIN; an attacker who keeps
- * renaming gets an error in the end, never a wrong file. */
+/* Concurrent renames make openat2 fail with EAGAIN. If an attacker keeps renaming, the step
+ * fails in the end, but it never gets a wrong file. */
 enum { RETRIES = 4096 };
 
 int lookup(struct stage *c, const char *path, int flags, uint64_t resolve)
@@ -27,8 +27,8 @@ int lookup(struct stage *c, const char *path, int flags, uint64_t resolve)
 	return (int)r;
 }
 
-/* Opens a file by its name in a directory, whatever the name: nothing else, and nothing that a
- * link leads to. fd or -errno. */
+/* Opens the file with this name in a directory. The name can be anything: it never leads out of
+ * the directory, and never through a link. Returns a descriptor or -errno. */
 int open_in(int dir, const char *name)
 {
 	struct open_how how = {
@@ -49,9 +49,9 @@ uint32_t mode_of(struct stage *c, int fd, uint64_t *rdev)
 	return st.stx_mode;
 }
 
-/* As its owner: who can write to the parent could give the name to another directory
- * before an owner is set. What a change of user does to the capabilities and to being
- * dumpable is undone. */
+/* Makes a directory as its owner. If the owner were set afterwards, somebody who can write to
+ * the parent could have given the name to another directory. Changing the file system user
+ * changes the capabilities and makes the process dumpable; this undoes both. */
 static long make_owned(struct stage *c, int parent, const char *name, const uint32_t *owner)
 {
 	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
@@ -69,17 +69,17 @@ static long make_owned(struct stage *c, int parent, const char *name, const uint
 	return r;
 }
 
-/* Refuses what is not the name of a file, but a way to go. Only lookup() may go up: it knows
- * the root. */
+/* Refuses "", "." and "..", which are not the name of a file. Only lookup() may go up, because
+ * it knows the root. */
 static void check_name(struct stage *c, const char *name, const char *path)
 {
 	if (name[0] == 0 || (name[0] == '.' && (name[1] == 0 || (name[1] == '.' && name[2] == 0))))
 		fail(c, "openat2", -ENOENT, path);
 }
 
-/* Makes one missing component in the directory that was resolved. -EEXIST: somebody has put
- * something there meanwhile, or it is a link that leads nowhere. A ".." behind a name that has
- * vanished leads nowhere, too: the stage does not follow it on its own. */
+/* Makes one missing component in the directory that was resolved. -EEXIST means that somebody
+ * has made something there in between, or that it is a link that leads nowhere. A ".." behind a
+ * name that has vanished is refused: the stage does not follow it itself. */
 static long make(struct stage *c, int parent, const char *name, int directory, const char *path, const uint32_t *owner)
 {
 	long r;
@@ -94,9 +94,10 @@ static long make(struct stage *c, int parent, const char *name, int directory, c
 	return r;
 }
 
-/* Puts into todo where the link name in the directory parent leads: prefix up to its name
- * (n bytes), unless its text is absolute, the text, and the rest of the path. Returns 0
- * if there is no link of that name. */
+/* Writes to todo the path that remains after following the link name in the directory parent.
+ * Unless the link is absolute, it begins with the first n bytes of prefix, the path up to the
+ * link's name; then come the link's text and the rest of the path. Returns 0 if there is no such
+ * link. */
 static int follow(struct stage *c, int parent, const char *name, const char *prefix, size_t n, const char *rest, char *todo)
 {
 	char path[PATH_MAX];
@@ -116,14 +117,14 @@ static int follow(struct stage *c, int parent, const char *name, const char *pre
 	return 1;
 }
 
-/* Walks path, making what is missing: directories, and at the end a directory or an empty
- * file. Where a link leads nowhere, what it names is made.
+/* Walks along path and makes what is missing: directories, and at the end a directory or an
+ * empty file. If a link leads nowhere, it makes what the link names.
  *
- * Others may rename and remove every name on the way, and have written the text of every
- * link. So each prefix, and what was just made, too, is resolved from the root by the
- * kernel (lookup), and what is returned was: it is below the root whatever happened
- * meanwhile. No name is ever opened in a directory that was opened before; in such a
- * directory names are only made, and links read. */
+ * Others may rename and remove every name on the way, and may have written the text of every
+ * link. So the kernel resolves each prefix from the root again, also the part that was just made
+ * (lookup). The returned descriptor comes from there, so it is below the root whatever has
+ * happened. No name is ever opened in a directory that was opened before; in such a directory
+ * names are only made, and links are read. */
 static int walk(struct stage *c, const char *path, int directory, uint64_t resolve, const uint32_t *owner)
 {
 	char prefix[PATH_MAX], todo[PATH_MAX];
@@ -174,7 +175,8 @@ int target(struct stage *c, const char *path, int directory, uint64_t resolve)
 
 int make_directories(struct stage *c, const char *path, const uint32_t *owner) { return walk(c, path, 1, 0, owner); }
 
-/* The directory that holds path, made if missing, and path's last component. */
+/* Returns the directory that contains path, which it makes if it is missing, and path's last
+ * component. */
 int parent_of(struct stage *c, const char *path, const char **name)
 {
 	char dir[PATH_MAX];
@@ -197,7 +199,8 @@ long try_attach(struct stage *c, int tree, int fd)
 {
 	long r = sys(__NR_move_mount, tree, "", fd, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
 
-	/* What mount(2) calls "not a directory", which engines look for, is EINVAL here (do_move_mount of the kernel). */
+	/* For "not a directory", as engines know it from mount(2), move_mount(2) returns EINVAL
+	 * (do_move_mount in the kernel). */
 	if (r == -EINVAL && ((mode_of(c, tree, 0) & S_IFMT) == S_IFDIR) != ((mode_of(c, fd, 0) & S_IFMT) == S_IFDIR))
 		return -ENOTDIR;
 	return r;

@@ -26,29 +26,30 @@ struct stage {
 	const struct plan_header *h;
 	char *data;
 	const struct plan_step *steps;
-	uint32_t step;	   /* the one being done */
-	int control;	   /* to the parent, until created */
-	int channel;	   /* where errors go: control, then start's connection; or -1 */
-	int base;	   /* number of the first descriptor of the plan */
-	int nfds;	   /* how many it has */
+	uint32_t step;	   /* the index of the current step */
+	int control;	   /* the socket to the parent, until the container is created */
+	int channel;	   /* where errors go: control, later start's connection; or -1 */
+	int base;	   /* the number of the plan's first descriptor */
+	int nfds;	   /* how many descriptors the plan has */
 	int root;	   /* the container's root directory */
 	int null;	   /* a null device that masks files, attached in the container */
 	int masked;	   /* the empty directory that masks directories */
-	int mounts;	   /* the container's mount namespace, until its root is in place; with entered, the host's */
+	int mounts;	   /* the container's mount namespace, until its root is in place; if entered is set, the host's */
 	int host;	   /* the host's root directory, while the stage can go back there */
 	int entered;	   /* the container's mount namespace, while the stage can go back to the host's; else -1 */
-	int filtered;	   /* a seccomp filter is loaded: say nothing but errors */
+	int filtered;	   /* a seccomp filter is loaded: send nothing but errors */
 	int64_t pid;	   /* the container process, as the parent sees it */
-	const char *program; /* what to exec */
+	const char *program; /* the path of the program to execute */
 	const struct plan_step *hook_filter; /* the seccomp step for startContainer hooks, or 0 */
-	uint64_t nofile[2];  /* limit of descriptors before it was lifted */
-	long umask;	   /* of davit's caller */
-	struct message error; /* what the reporter is to tell, and about what */
+	uint64_t nofile[2];  /* the limit of descriptors before it was raised */
+	long umask;	   /* the umask of davit's caller */
+	struct message error; /* the error that the reporter sends, with detail */
 	const char *detail;
-	int reporter;	   /* the state of that thread, enum reporter */
+	int reporter;	   /* the state of the reporter, enum reporter */
 };
 
-/* The reporter is a second thread that a filter does not bind (see do_seccomp): how it stands. */
+/* The reporter is a second thread that a filter does not apply to (see load_filter). This is its
+ * state. */
 enum reporter { REPORTER_NONE, REPORTER_WATCHES, REPORTER_TELLS };
 
 typedef void step_fn(struct stage *c, const struct plan_step *s);
@@ -57,7 +58,7 @@ _Noreturn void end(int status);
 _Noreturn void fail(struct stage *c, const char *call, long err, const char *detail);
 void tell(struct stage *c, uint32_t kind, int64_t value, int64_t end);
 void tell_output(struct stage *c, int stream, const char *text, size_t len);
-int64_t hear(struct stage *c); /* waits for PROCEED, and takes what is OPENED before it */
+int64_t hear(struct stage *c); /* waits for PROCEED, and takes the descriptors of OPENED that come before it */
 
 static inline const char *str(struct stage *c, const struct plan_step *s, int slot)
 {
@@ -89,10 +90,10 @@ char **strings(struct stage *c, const struct plan_step *s, int slot);
 void fill_pid(struct stage *c, const struct plan_step *s, int slot);
 
 /* resolve.c */
-int lookup(struct stage *c, const char *path, int flags, uint64_t resolve); /* fd or -errno */
+int lookup(struct stage *c, const char *path, int flags, uint64_t resolve); /* returns a descriptor or -errno */
 int target(struct stage *c, const char *path, int directory, uint64_t resolve);
 int parent_of(struct stage *c, const char *path, const char **name);
-int open_in(int dir, const char *name); /* O_PATH; fd or -errno */
+int open_in(int dir, const char *name); /* opens with O_PATH; returns a descriptor or -errno */
 uint32_t mode_of(struct stage *c, int fd, uint64_t *rdev);
 int make_directories(struct stage *c, const char *path, const uint32_t *owner);
 long try_attach(struct stage *c, int tree, int fd);

@@ -1,5 +1,5 @@
-/* System calls without a C library: each returns what the kernel returns,
- * a negative errno on failure. */
+/* System calls without a C library. Each returns the kernel's result, on failure a negative
+ * errno. */
 #ifndef SYS_H
 #define SYS_H
 
@@ -24,7 +24,7 @@
 /* sys(openat, dir, path, flags) */
 #define sys(...) SYS_PICK(__VA_ARGS__, SYS_6, SYS_5, SYS_4, SYS_3, SYS_2, SYS_1, SYS_0)(__VA_ARGS__)
 
-/* From errno(3), fcntl(2), mount(2) and their kin, whose libc headers cannot be used here. */
+/* From errno(3), fcntl(2), mount(2) and others, whose libc headers cannot be used here. */
 enum {
 	EPERM = 1, ENOENT = 2, EINTR = 4, EIO = 5, EAGAIN = 11, ENOMEM = 12, EACCES = 13, EEXIST = 17, ENODEV = 19, ENOTDIR = 20,
 	EISDIR = 21, EINVAL = 22, ENFILE = 23, EMFILE = 24, EPIPE = 32, ENAMETOOLONG = 36, ENOSYS = 38, ELOOP = 40, EPROTO = 71, ECONNABORTED = 103, ETIMEDOUT = 110, ESTALE = 116,
