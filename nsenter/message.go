@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Kind is the kind of a message; stage/stage.h tells who sends which.
+// Kind is the kind of a message; stage/stage.h says who sends which.
 type Kind uint32
 
 // The kinds.
@@ -25,19 +25,19 @@ const (
 	Output
 )
 
-// Message is what parent and stage tell each other.
+// Message is what parent and stage send each other.
 type Message struct {
 	Kind   Kind
 	Step   int        // index into the plan's steps
 	Errno  unix.Errno // of an Error; if Call is "hook exit status" or "hook signal", that number
-	Value  int64      // what it is depends on the kind, as in stage/stage.h; so with End
+	Value  int64      // its meaning depends on the kind, as stage/stage.h says; likewise for End
 	End    int64
 	Call   string // the system call that failed
 	Detail string // what it failed on
 }
 
-// record is how a message crosses, in the machine's byte order. The text of Detail follows it. The C
-// side is generated from it (`go generate ./internal/plan`).
+// record is a message on the wire, in the machine's byte order. The text of Detail follows it. The
+// C structure is generated from it (`go generate ./internal/plan`).
 type record struct {
 	Kind  uint32
 	Step  uint32
@@ -55,7 +55,7 @@ func (r *record) bytes() []byte { return (*[recordSize]byte)(unsafe.Pointer(r))[
 // Conn is one end of a SOCK_SEQPACKET socket that carries messages.
 type Conn struct{ fd int }
 
-// NewConn takes over the descriptor.
+// NewConn returns a Conn that owns the descriptor.
 func NewConn(fd int) *Conn { return &Conn{fd} }
 
 // FD returns the descriptor.
@@ -77,7 +77,7 @@ func (c *Conn) Receive() (Message, error) {
 	for tries := 100; ; tries-- {
 		n, _, err := unix.Recvfrom(c.fd, buf[:], 0)
 		switch {
-		case tries > 0 && (err == unix.ENOMEM || err == unix.ENOBUFS): // for a moment: what the stage says is not lost
+		case tries > 0 && (err == unix.ENOMEM || err == unix.ENOBUFS): // the message must not be lost
 			_, _ = unix.Poll(nil, 1)
 			continue
 		case err == unix.EINTR:
@@ -102,10 +102,11 @@ func decode(b []byte) Message {
 		Call: string(r.Call[:max(bytes.IndexByte(r.Call[:], 0), 0)]), Detail: string(b[recordSize:])}
 }
 
-// Proceed answers a phase: value is the container process's pid.
+// Proceed answers a phase. value is the pid of the container process.
 func (c *Conn) Proceed(value int64) error { return c.send(Proceed, value, nil) }
 
-// Opened gives the stage a descriptor in place of the plan's with that index. The caller's stays the caller's.
+// Opened gives the stage a descriptor that replaces the plan's descriptor with that index. The
+// caller still owns its own.
 func (c *Conn) Opened(index, fd int) error { return c.send(Opened, int64(index), unix.UnixRights(fd)) }
 
 func (c *Conn) send(kind Kind, value int64, rights []byte) error {

@@ -7,7 +7,7 @@ import (
 	"davit/nsenter"
 )
 
-// refusal has a stage carry out a plan, and returns what it says first.
+// refusal lets a stage carry out a plan, and returns its first error.
 func refusal(t *testing.T, encoded []byte) nsenter.Message {
 	t.Helper()
 	stage, err := nsenter.Spawn(nsenter.Options{Plan: encoded, Stdio: [3]int{0, 1, 2}, Cgroup: -1, Fork: -1})
@@ -23,8 +23,8 @@ func refusal(t *testing.T, encoded []byte) nsenter.Message {
 	return m
 }
 
-// TestStageRefusesPlanOfAnotherBuild: a stage carries out no plan whose fingerprint is another's. The plan has no exec, so that the
-// stage complains of the very same plan of its own build only when it has come to the end.
+// TestStageRefusesPlanOfAnotherBuild: a stage refuses a plan with another fingerprint. The plan has
+// no exec. So with the right fingerprint the stage only complains when it comes to the end.
 func TestStageRefusesPlanOfAnotherBuild(t *testing.T) {
 	p := plan.Plan{}
 	p.Add("process.user.umask", plan.Umask{Mask: 0o22})

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A process that a fork step makes may speak before the one that made it has told its pid: what it says is taken
-// only once the stage is that process.
+// A process that a fork step makes may send messages before its maker has sent its pid. They are
+// delivered only after the stage has become that process.
 func TestForkedSpeaksFirst(t *testing.T) {
 	first, second := exec.Command("true"), exec.Command("cat")
 	input, err := second.StdinPipe()
@@ -41,15 +41,15 @@ func TestForkedSpeaksFirst(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	say(Phase, 2, 7)                   // the new process, which is fast
-	say(Forked, 1, second.Process.Pid) // the one that made it
+	say(Phase, 2, 7)                   // the new process, which is faster
+	say(Forked, 1, second.Process.Pid) // the process that made it
 	if m, err := s.Receive(); err != nil || m.Kind != Phase || m.Value != 7 {
 		t.Fatalf("%+v, %v", m, err)
 	}
 	if s.Pid != second.Process.Pid {
 		t.Errorf("the phase was answered for process %d, not %d", s.Pid, second.Process.Pid)
 	}
-	say(Forked, 1, 1) // once is enough: nobody else's process is taken for the stage
+	say(Forked, 1, 1) // a second one is ignored, so that nobody can make another process the stage
 	if m, err := s.Receive(); err != nil || m.Kind != Forked || s.Pid != second.Process.Pid {
 		t.Errorf("%+v, %v: the stage is process %d, not %d", m, err, s.Pid, second.Process.Pid)
 	}

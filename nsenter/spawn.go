@@ -1,10 +1,9 @@
-// Package nsenter starts the stage: the small C program in stage/ that carries
-// out a plan inside the new namespaces and then becomes the container process.
+// Package nsenter starts the stage: the small C program in stage/ that carries out a plan inside
+// the new namespaces and then becomes the container process.
 //
-// The stage is embedded, and executed from a sealed memfd. So davit's own
-// binary is never the executable of any process in a container (invariant 1,
-// CVE-2019-5736), there is never a second Go runtime, and the process that waits
-// for start has a few pages of its own.
+// The stage is embedded in davit, and executed from a sealed memfd. So davit's own binary is never
+// the executable of a process in a container (invariant 1, CVE-2019-5736), there is never a second
+// Go runtime, and the process that waits for start has only a few pages of its own.
 package nsenter
 
 import (
@@ -20,15 +19,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Options are what a stage starts with.
+// Options are the options of Spawn.
 type Options struct {
-	Plan        []byte // encoded
-	Descriptors []int  // of the plan, in its order; -1: one that the stage opens itself (plan.Own)
+	Plan        []byte // the encoded plan
+	Descriptors []int  // the plan's descriptors, in its order; -1: the stage opens it itself (plan.Own)
 	Stdio       [3]int
-	Preserve    []int  // become 3, 4, … in the stage and in the container process
+	Preserve    []int  // descriptors that become 3, 4, … in the stage and in the container process
 	Clone       uint64 // CLONE_NEW* flags
-	Cgroup      int    // directory of the cgroup to be cloned into; -1: none
-	Fork        int    // index of the plan's fork step; -1: none
+	Cgroup      int    // a descriptor of the cgroup directory for CLONE_INTO_CGROUP; -1: none
+	Fork        int    // the index of the plan's fork step; -1: none
 }
 
 // Stage is a process that carries out a plan.
@@ -36,14 +35,15 @@ type Stage struct {
 	Pid     int
 	PidFD   *sys.FD // nil once the process is known to have ended
 	Control *Conn
-	fork    int       // index of a fork step that is not done; -1: none
-	held    []Message // of the process that it made, until that is known
+	fork    int       // the index of a fork step that is not done yet; -1: none
+	held    []Message // messages of the process that the fork step made, until its pid is known
 }
 
-// Before is how many descriptors the stage has before the preserved ones and those of its plan: stdio, the plan, the control socket.
+// Before is how many descriptors the stage has before the preserved ones and those of its plan:
+// stdio, the plan and the control socket.
 const Before = 5
 
-// Spawn starts a stage. The caller's descriptors stay the caller's.
+// Spawn starts a stage. The caller still owns its descriptors.
 func Spawn(o Options) (*Stage, error) {
 	exe, err := memfd.Program("davit-stage", stageELF)
 	if err != nil {
@@ -79,12 +79,12 @@ func Spawn(o Options) (*Stage, error) {
 		defer unix.Close(holder)
 	}
 	for _, fd := range o.Descriptors {
-		if fd < 0 { // the stage opens it: what is held until then keeps its number from others
+		if fd < 0 { // the stage opens it; the placeholder keeps the number free until then
 			fd = holder
 		}
 		add(fd)
 	}
-	add(exe) // at a number known beforehand
+	add(exe) // at a number that is known beforehand
 	s, pidfd := &Stage{Control: NewConn(pair[0]), fork: o.Fork}, -1
 	s.Pid, err = syscall.ForkExec("/proc/self/fd/"+strconv.Itoa(len(files)-1),
 		[]string{"davit-stage", strconv.Itoa(first), strconv.Itoa(len(o.Plan)), strconv.Itoa(len(o.Descriptors))},
@@ -105,7 +105,7 @@ func spawnError(err error, o Options) error {
 	switch {
 	case errors.Is(err, unix.ENOSPC):
 		hint = " (a limit on namespaces is reached: see /proc/sys/user/max_*_namespaces)"
-	case errors.Is(err, unix.EBUSY) && o.Cgroup >= 0 && handsOn(o.Cgroup): // dup3(2) has it, too
+	case errors.Is(err, unix.EBUSY) && o.Cgroup >= 0 && handsOn(o.Cgroup): // dup3(2) returns EBUSY, too
 		hint = " (the cgroup hands controllers on to its children, so that it may hold no process itself)"
 	case errors.Is(err, unix.EOPNOTSUPP) && o.Cgroup >= 0:
 		hint = " (the cgroup is in an invalid threaded state: see its cgroup.type)"
@@ -117,7 +117,8 @@ func spawnError(err error, o Options) error {
 	return fmt.Errorf("clone3, or what the child does before its exec: %w%s", err, hint)
 }
 
-// handsOn says whether a cgroup2 directory gives controllers to its children: cgroup.subtree_control is not empty.
+// handsOn reports whether a cgroup2 directory enables controllers for its children, that is whether
+// cgroup.subtree_control is not empty.
 func handsOn(cgroup int) bool {
 	fd, err := unix.Openat(cgroup, "cgroup.subtree_control", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -129,8 +130,8 @@ func handsOn(cgroup int) bool {
 	return err == nil && n == 1 && buf[0] != '\n'
 }
 
-// Receive waits for a message. The process that a fork step makes may speak
-// before the one that made it has said who it is: such a message waits.
+// Receive waits for a message. The process that a fork step makes may send messages before its
+// maker has sent its pid. Such messages are held until then.
 func (s *Stage) Receive() (Message, error) {
 	for {
 		if len(s.held) > 0 && s.fork < 0 {
@@ -144,7 +145,7 @@ func (s *Stage) Receive() (Message, error) {
 			s.fork = -1
 		case err != nil:
 			return m, err
-		case m.Kind == Forked && m.Step == s.fork: // not at another time: whoever got hold of the stage could name any process
+		case m.Kind == Forked && m.Step == s.fork: // only then: otherwise an attacker who controls the stage could name any process
 			if err := s.reopen(int(m.Value)); err != nil {
 				return m, err
 			}
@@ -156,8 +157,8 @@ func (s *Stage) Receive() (Message, error) {
 	}
 }
 
-// reopen goes on with the process that a Forked message names, once the stage
-// that sent it has exited.
+// reopen makes s the process that a Forked message names, after the stage that sent the message has
+// exited.
 func (s *Stage) reopen(pid int) error {
 	s.fork = -1
 	s.Reap()
@@ -181,26 +182,27 @@ func (s *Stage) Reap() unix.WaitStatus {
 	}
 }
 
-// Kill ends the process, if it has not ended, and reaps it. One that a fork step
-// made and that is not known yet ends by itself, as nobody answers it.
+// Kill ends the process, if it has not ended yet, and reaps it. If a fork step has made another
+// process whose pid is not known yet, that one ends by itself, because nobody answers it.
 func (s *Stage) Kill() {
 	s.Control.Close()
 	if s.PidFD.Int() >= 0 {
 		if unix.PidfdSendSignal(s.PidFD.Int(), unix.SIGKILL, nil, 0) != nil {
-			unix.Kill(s.Pid, unix.SIGKILL) // a child that is not reaped: its number is its own
+			unix.Kill(s.Pid, unix.SIGKILL) // its number is still its own, since it is a child that was not reaped
 		}
 		s.Reap()
 	}
 }
 
-// Close lets go of the process, which goes on.
+// Close closes the descriptors of the process, which goes on.
 func (s *Stage) Close() {
 	s.Control.Close()
 	s.PidFD.Close()
 }
 
-// placeholder returns what takes the numbers of descriptors that are -1: plan, or if they are many a copy of it above all those
-// numbers. Package syscall copies what is below its new number once more, and the limit of open files would do for half as many.
+// placeholder returns the descriptor that is passed for those that are -1: plan itself or, if there
+// are many, a copy of it above all the numbers. Package syscall copies a descriptor once more if it
+// is below its new number, and then the limit of open files would be reached with half as many.
 func placeholder(descriptors []int, plan, above int) (int, error) {
 	many := 4
 	for _, fd := range descriptors {
@@ -209,7 +211,7 @@ func placeholder(descriptors []int, plan, above int) (int, error) {
 		}
 		if many--; many == 0 {
 			fd, err := unix.FcntlInt(uintptr(plan), unix.F_DUPFD_CLOEXEC, above)
-			if err == unix.EINVAL { // above is above the limit
+			if err == unix.EINVAL { // above is beyond the limit of open files
 				err = unix.EMFILE
 			}
 			if err != nil {

@@ -9,13 +9,14 @@ import (
 	"testing"
 )
 
-// TestStageIsForThisMachine: a file that was compiled for one machine and named after another
-// one would be embedded, and no container would start.
+// TestStageIsForThisMachine: if the embedded file were compiled for another machine, no container
+// would start.
 func TestStageIsForThisMachine(t *testing.T) {
 	checkMachine(t, stageELF, runtime.GOARCH)
 }
 
-// TestElfsAreForTheMachinesInTheirNames looks at what other builds in this directory left, too.
+// TestElfsAreForTheMachinesInTheirNames also checks the files that other builds have left in this
+// directory.
 func TestElfsAreForTheMachinesInTheirNames(t *testing.T) {
 	for _, pattern := range []string{"stage_*.elf", "../internal/seccomp/compiler_*.elf"} {
 		files, err := filepath.Glob(pattern)
