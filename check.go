@@ -86,7 +86,7 @@ func checkBundle(c *cli.Context, format string) error {
 	return printFindings("bundle", list, format)
 }
 
-// checkEngine prints what is wrong with an engine's configuration.
+// checkEngine prints what is wrong with the configuration of an engine.
 func checkEngine(name, format string) error {
 	findings, err := inspect.Check(name, "")
 	if err != nil {
@@ -95,7 +95,7 @@ func checkEngine(name, format string) error {
 	return printFindings("engine", findings, format)
 }
 
-// printFindings prints findings; one that is an error makes the exit status 3.
+// printFindings prints findings. If one is an error, the exit status is 3.
 func printFindings(subject string, findings []inspect.Finding, format string) error {
 	wrong := slices.ContainsFunc(findings, func(f inspect.Finding) bool { return f.Level == inspect.Error })
 	if format == "json" {
@@ -129,7 +129,7 @@ func printFindingsText(findings []inspect.Finding) {
 	}
 }
 
-// printReport prints JSON, which has one shape for every subject.
+// printReport prints a report as JSON, in the same form for every subject.
 func printReport(subject string, ok bool, findings []inspect.Finding, facts []inspect.HostFact) error {
 	var e jsonx.Encoder
 	text := func(key, value string) {
@@ -204,7 +204,8 @@ func printHost(facts []inspect.HostFact, format string, all bool) error {
 // painter colours text for a terminal.
 type painter struct{ on bool }
 
-// newPainter paints if f is a terminal that can show it and nobody objects (no-color.org).
+// newPainter returns a painter that colours text if f is a terminal with colours and NO_COLOR is
+// not set (no-color.org).
 func newPainter(f *os.File) painter {
 	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
 	return painter{err == nil && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && os.Getenv("TERM") != ""}

@@ -9,7 +9,8 @@ import (
 	"davit/libcontainer"
 )
 
-// checkAdopt prints which containers in a directory of states davit would manage and which not. It changes nothing.
+// checkAdopt prints which containers in a directory of states davit would manage, and which not. It
+// changes nothing.
 func checkAdopt(root, format string) error {
 	if info, err := os.Stat(root); err != nil {
 		return usage(fmt.Errorf("--adopt: %w", err))
@@ -29,7 +30,7 @@ func checkAdopt(root, format string) error {
 	return printFindings("adopt", findings, format)
 }
 
-// adoptable tells what davit can do with one container.
+// adoptable returns what davit can do with one container.
 func adoptable(c *libcontainer.Container) inspect.Finding {
 	f := inspect.Finding{Level: inspect.OK, Where: c.ID}
 	info := c.Info()

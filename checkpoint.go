@@ -7,7 +7,7 @@ import (
 	"davit/libcontainer"
 )
 
-// criuFlags are those that checkpoint and restore share.
+// criuFlags are the flags that checkpoint and restore share.
 func criuFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "image-path", Usage: "`directory` of the images", Value: "checkpoint"},
@@ -105,7 +105,8 @@ example (in the bundle):
 	}
 }
 
-// restore restores a container, and unless it is to be detached waits for the end of its process and removes it.
+// restore restores a container. Unless --detach is given, it waits for the end of the container's
+// process and removes the container.
 func restore(c *cli.Context, o libcontainer.RestoreOptions) (status int, err error) {
 	if c.Bool("detach") {
 		p, err := newRuntime(c).Restore(o)

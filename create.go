@@ -15,7 +15,7 @@ func bundleFlag() cli.Flag {
 	return &cli.StringFlag{Name: "bundle", Aliases: []string{"b"}, Usage: "`directory` with config.json", Value: "."}
 }
 
-// creationFlags are those that create and run share.
+// creationFlags are the flags that create and run share.
 func creationFlags() []cli.Flag {
 	return []cli.Flag{
 		bundleFlag(),
@@ -60,8 +60,8 @@ func createOptions(c *cli.Context) (libcontainer.CreateOptions, error) {
 	return o, err
 }
 
-// listenFDs is how many sockets davit was called with for the container: by
-// systemd's protocol (sd_listen_fds(3)), if they are meant for this process.
+// listenFDs returns how many sockets a service manager has passed to davit for the container, by
+// sd_listen_fds(3). It is 0 if they are meant for another process.
 func listenFDs() int {
 	if pid, err := strconv.Atoi(os.Getenv("LISTEN_PID")); err != nil || pid != os.Getpid() {
 		return 0
@@ -73,7 +73,7 @@ func listenFDs() int {
 	return n
 }
 
-// cgroupManager takes runc's flag and crun's.
+// cgroupManager reads runc's flag --systemd-cgroup and crun's --cgroup-manager.
 func cgroupManager(c *cli.Context, o *libcontainer.CreateOptions) error {
 	switch name := c.String("cgroup-manager"); name {
 	case "", "cgroupfs":
@@ -98,7 +98,8 @@ func createCommand() *cli.Command {
 example (in a bundle whose config has "terminal": false):
   davit create web`,
 		Flags: append(creationFlags(),
-			// As with crun, which ignores it: create makes no subreaper in any case.
+			// crun's flag, which crun ignores, too: create never makes davit a
+			// subreaper.
 			&cli.BoolFlag{Name: "no-subreaper", Hidden: true},
 		),
 		Action: verb(func(c *cli.Context) error {

@@ -7,8 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// checkPreserved returns the n descriptors from 3 on, if they are open, and not davit's own.
-// The others that davit was called with go no further.
+// checkPreserved returns the n descriptors from 3 on. It fails if one of them is not open, or is
+// davit's own. It makes sure that no program inherits the other descriptors that davit was called
+// with.
 func checkPreserved(n int) ([]int, error) {
 	var fds []int
 	for fd := 3; fd < 3+n; fd++ {
@@ -21,9 +22,9 @@ func checkPreserved(n int) ([]int, error) {
 	return fds, closeOnExec()
 }
 
-// closeOnExec keeps what davit was called with from whatever it executes: a
-// stage would hold it while it waits for start, and a hook for good. The stdio and
-// descriptors that a process is to have are handed over one by one.
+// closeOnExec makes sure that no program which davit executes inherits the descriptors that davit
+// was called with: a stage would hold them while it waits for start, and a hook as long as it runs.
+// The descriptors that a process is to get are passed one by one.
 func closeOnExec() error {
 	if err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return fmt.Errorf("close_range: %w", err)

@@ -49,15 +49,15 @@ func eventsCommand() *cli.Command {
 	}
 }
 
-// reporter prints what happens to a container.
+// reporter prints the events of a container.
 type reporter struct {
 	container *libcontainer.Container
 	table     bool
-	last      *stats.Stats // of the line before, and
-	at        time.Time    // when that was
+	last      *stats.Stats // of the line before
+	at        time.Time    // when last was read
 }
 
-// watch goes on until no process of the container is left.
+// watch prints events until the container has no process any more.
 func (r *reporter) watch(interval time.Duration) error {
 	m := r.container.Cgroups()
 	defer m.Close()
@@ -80,7 +80,7 @@ func (r *reporter) watch(interval time.Duration) error {
 			}
 		case <-tick.C:
 			if err = r.stats(); err != nil && r.container.Ended() {
-				return nil // its cgroup went between
+				return nil // the cgroup was removed in between
 			}
 		}
 		if err != nil {
@@ -124,9 +124,8 @@ func (r *reporter) stats() error {
 	return printLine(&e)
 }
 
-// row prints one line for people. Of the CPU it shows what was used since the
-// line before, in percent of one CPU; of pressure, the share of the last ten seconds
-// in which some process waited.
+// row prints one line for people. CPU is what the container has used since the line before, in
+// percent of one CPU. Pressure is the share of the last ten seconds in which a process had to wait.
 func (r *reporter) row(s *stats.Stats) error {
 	now := time.Now()
 	cpu := "-"
@@ -145,8 +144,9 @@ func (r *reporter) row(s *stats.Stats) error {
 	return err
 }
 
-// ofLimit is "/limit", or nothing where there is no limit: 0, or more than there can be
-// (v2's max is the largest uint64, v1's memory limit the largest int64 in whole pages).
+// ofLimit returns "/limit", or "" if there is no limit. No limit is 0, or a value that is too large
+// to be one: v2's max is read as the largest uint64, and v1's memory limit is the largest int64 in
+// whole pages.
 func ofLimit(limit uint64, show func(uint64) string) string {
 	if limit == 0 || limit >= 1<<62 {
 		return ""
@@ -173,7 +173,8 @@ func waited(p *stats.PSI) string {
 	return fmt.Sprintf("%.1f%%", p.Some.Avg10)
 }
 
-// bytes writes a number with three digits or so, and a unit of 1024 each.
+// bytes formats a number of bytes with about three digits and a unit; each unit is 1024 times the
+// one before.
 func bytes(n uint64) string {
 	v, units := float64(n), "BKMGTPE"
 	for v >= 1000 && len(units) > 1 {

@@ -34,7 +34,8 @@ example:
 			&cli.StringFlag{Name: "pid-file", Usage: "`file` to write the process's pid to"},
 			&cli.StringFlag{Name: "cwd", Usage: "working `directory` in the container"},
 			&cli.StringSliceFlag{Name: "env", Aliases: []string{"e"}, Usage: "`NAME=VALUE` to set, over the container's own"},
-			// What docker's and podman's users type, as in -it. There is nothing to switch on: standard input is always passed on.
+			// Users of docker and podman type -it. This flag has no effect, because
+			// davit always passes standard input on.
 			&cli.BoolFlag{Name: "interactive", Aliases: []string{"i"}, Hidden: true},
 			&cli.BoolFlag{Name: "tty", Aliases: []string{"t"}, Usage: "with a terminal"},
 			&cli.StringFlag{Name: "user", Aliases: []string{"u"}, Usage: "`UID[:GID]`"},
@@ -99,7 +100,7 @@ func execIn(c *cli.Context) (status int, err error) {
 	return status, errors.Join(err, closeTrace(c, o.Trace))
 }
 
-// execAttached waits for the end of the process.
+// execAttached starts the process and waits for its end.
 func execAttached(container *libcontainer.Container, o libcontainer.ExecOptions) (status int, err error) {
 	f, err := newForeground()
 	if err != nil {
@@ -117,8 +118,8 @@ func execAttached(container *libcontainer.Container, o libcontainer.ExecOptions)
 	return waitProcess(p.Pid()), nil
 }
 
-// execProcess is the process object to run: of a file, or the container's own;
-// the flags are over either.
+// execProcess returns the process object to run: that of a file, or one based on the container's
+// own process, with the changes that the flags ask for.
 func execProcess(c *cli.Context, container *libcontainer.Container) (*specs.Process, error) {
 	p, err := baseProcess(c, container)
 	if err != nil {
@@ -141,7 +142,7 @@ func execProcess(c *cli.Context, container *libcontainer.Container) (*specs.Proc
 		p.NoNewPrivileges = c.Bool("no-new-privs")
 	}
 	for _, name := range c.StringSlice("cap") {
-		if _, known := config.Capability(name); !known { // a warning, as config.md has it for those of a config
+		if _, known := config.Capability(name); !known { // a warning, as config.md says for the capabilities of a config
 			warn(fmt.Sprintf("--cap: unknown capability %q: ignored (names are as in CAP_SYS_ADMIN)", name))
 			continue
 		}
@@ -164,7 +165,7 @@ func execProcess(c *cli.Context, container *libcontainer.Container) (*specs.Proc
 	return p, nil
 }
 
-// baseProcess is what the flags change.
+// baseProcess returns the process object that the flags then change.
 func baseProcess(c *cli.Context, container *libcontainer.Container) (*specs.Process, error) {
 	if path := c.String("process"); path != "" {
 		if len(command(c)) > 0 {
@@ -201,7 +202,8 @@ func baseProcess(c *cli.Context, container *libcontainer.Container) (*specs.Proc
 	return p, nil
 }
 
-// command returns the program and its arguments, which -- may set apart from the container's id, as with crun.
+// command returns the program and its arguments. As with crun, -- may stand between them and the
+// container's id.
 func command(c *cli.Context) []string {
 	args := c.Args().Tail()
 	if len(args) > 0 && args[0] == "--" {

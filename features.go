@@ -26,7 +26,7 @@ func featuresCommand() *cli.Command {
 	}
 }
 
-// asAnother adds what crun or runc has there, if davit is called so.
+// asAnother adds the annotations of crun or runc, if davit is called by that name.
 func asAnother(annotations map[string]string) {
 	prefix, ok := map[string]string{"crun": "run.oci.crun.", "runc": "org.opencontainers.runc."}[programName()]
 	if !ok {

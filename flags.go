@@ -2,9 +2,10 @@ package main
 
 import "strings"
 
-// The library names its options as Go has them: "option ConsoleSocket". Whoever reads davit's output has typed flags.
+// Errors of the library name its options in Go: "option ConsoleSocket". Users of davit know only
+// the flags.
 
-// withFlags returns a text of the library that names flags in place of options.
+// withFlags returns a text of the library with flags in place of options.
 func withFlags(text string) string {
 	if !strings.Contains(text, "option ") {
 		return text

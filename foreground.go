@@ -16,22 +16,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// foreground is what ties a process to the davit that waits for it: signals
-// and, if there is one, the terminal.
+// foreground connects a process with the davit that waits for it: by signals and, if the process
+// has one, by its terminal.
 type foreground struct {
 	signals chan os.Signal
-	sockets [2]int // of the console: ours, the stage's
-	restore func() // davit's own terminal; once
+	sockets [2]int // a socket pair for the terminal: davit's end and the stage's
+	restore func() // restores davit's own terminal, once
 	master  *os.File
-	output  chan struct{} // closed once all output is passed on; nil without a terminal
-	passed  atomic.Int64  // how many pieces of it are
+	output  chan struct{} // closed when all output is passed on; nil without a terminal
+	passed  atomic.Int64  // how many pieces of output are passed on
 }
 
-// newForeground begins to catch signals, so that none is lost while a
-// container is being made.
+// newForeground begins to catch signals, so that none is lost while a container is being made.
 func newForeground() (*foreground, error) {
 	f := &foreground{signals: make(chan os.Signal, 64), sockets: [2]int{-1, -1}, restore: func() {}}
-	// Whatever davit's caller had blocked: this thread takes it.
+	// davit's caller may have blocked signals. It is enough if this thread takes them.
 	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &unix.Sigset_t{}, nil); err != nil {
 		return nil, fmt.Errorf("rt_sigprocmask: %w", err)
 	}
@@ -39,12 +38,14 @@ func newForeground() (*foreground, error) {
 	return f, nil
 }
 
-// terminal has davit's own terminal connected with the process's, if that has one.
+// terminal returns the functions that connect davit's own terminal with that of the process, if the
+// process has one.
 func (f *foreground) terminal() *libcontainer.Terminal {
 	return &libcontainer.Terminal{Socket: f.socket, Attach: f.start}
 }
 
-// socket returns the stage's end of a pair, by which the terminal comes.
+// socket makes the socket pair over which the stage sends the terminal, and returns the stage's
+// end.
 func (f *foreground) socket() (int, error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -62,11 +63,11 @@ func (f *foreground) start() error {
 	if err != nil {
 		return fmt.Errorf("receive the terminal: %w", err)
 	}
-	if err := unix.SetNonblock(fd, true); err != nil { // so that reading has a deadline, see drain
+	if err := unix.SetNonblock(fd, true); err != nil { // so that a read can have a deadline, which drain sets
 		return fmt.Errorf("the terminal: %w", err)
 	}
 	f.master = os.NewFile(uintptr(fd), "terminal")
-	// Output stays as the program wrote it.
+	// The output must reach davit's terminal exactly as the program wrote it.
 	if err := console.ClearONLCR(f.master.Fd()); err != nil {
 		return err
 	}
@@ -83,11 +84,11 @@ func (f *foreground) start() error {
 	return nil
 }
 
-// input passes davit's input on, and then its end, as of a pipe or /dev/null: without that the program would wait
-// for ever for what cannot come.
+// input passes davit's input on, and then its end, for example that of a pipe or of /dev/null.
+// Otherwise the program would wait for ever for more input.
 func (f *foreground) input() {
 	io.Copy(f.master, os.Stdin)
-	// The other end tells whether the program has read all there was.
+	// The other end shows whether the program has read everything.
 	slave, _, errno := unix.Syscall(unix.SYS_IOCTL, f.master.Fd(), unix.TIOCGPTPEER, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC)
 	if errno != 0 {
 		return
@@ -96,16 +97,17 @@ func (f *foreground) input() {
 	f.endInput(int(slave))
 }
 
-// How often endInput looks whether the program has read the end of its input.
+// These are the pauses after which endInput looks again whether the program has read the end of its
+// input.
 const (
 	shortPause = 20 * time.Millisecond
 	longPause  = time.Second
 )
 
-// endInput types the character that ends input on a terminal (VEOF, Ctrl-D) each time that the program has read all
-// there was, until the terminal is gone: each program that reads finds the end, as it would in a pipe. One that
-// reads keys, such as a shell with a line editor, takes Ctrl-D for the end as well; to any other it is a key, that
-// comes ever more seldom.
+// endInput types the character that ends input on a terminal (VEOF, Ctrl-D), each time that the
+// program has read everything, until the terminal is gone. So each program that reads finds the
+// end, as in a pipe. A program that reads keys, such as a shell with a line editor, also takes
+// Ctrl-D for the end. For any other program it is a key, which comes less and less often.
 func (f *foreground) endInput(slave int) {
 	for pause := shortPause; ; pause = min(2*pause, longPause) {
 		p := []unix.PollFd{{Fd: int32(slave), Events: unix.POLLIN}}
@@ -119,7 +121,7 @@ func (f *foreground) endInput(slave int) {
 				return
 			}
 			end := t.Cc[unix.VEOF]
-			if end == 0 { // switched off
+			if end == 0 { // the terminal has no such character
 				end = 'D' & 0x1f
 			}
 			if _, err := f.master.Write([]byte{end}); err != nil {
@@ -133,7 +135,7 @@ func (f *foreground) endInput(slave int) {
 	}
 }
 
-// resize gives the process's terminal the size of davit's own.
+// resize gives the terminal of the process the size of davit's own.
 func (f *foreground) resize() {
 	if f.master == nil {
 		return
@@ -143,7 +145,8 @@ func (f *foreground) resize() {
 	}
 }
 
-// hostSize is that of the terminal that davit was called on: some of its streams may be redirected, or all.
+// hostSize returns the size of the terminal on which davit was called; nil if there is none. Some
+// or all of davit's streams may be redirected.
 func hostSize() *unix.Winsize {
 	for _, fd := range [...]int{unix.Stderr, unix.Stdout, unix.Stdin} {
 		if size := sizeOf(fd); size != nil {
@@ -158,7 +161,7 @@ func hostSize() *unix.Winsize {
 	return sizeOf(fd)
 }
 
-// sizeOf is nil for what is no terminal, or one that nobody has given a size.
+// sizeOf returns nil if fd is not a terminal, or a terminal without a size.
 func sizeOf(fd int) *unix.Winsize {
 	size, err := unix.IoctlGetWinsize(fd, unix.TIOCGWINSZ)
 	if err != nil || size.Row == 0 && size.Col == 0 {
@@ -167,7 +170,7 @@ func sizeOf(fd int) *unix.Winsize {
 	return size
 }
 
-// forward passes signals on to a process until it is told to stop, as the process has ended.
+// forward passes signals on to a process until stop is called, when the process has ended.
 func (f *foreground) forward(pidfd int) (stop func()) {
 	done := make(chan struct{})
 	go func() {
@@ -191,9 +194,10 @@ func (f *foreground) forward(pidfd int) (stop func()) {
 	}
 }
 
-// giveIn lets signals end davit, which may wait for a hook or for who reads its output, as if it did not
-// catch them; signal.Reset for all of them would take a thread. One that comes soon was meant
-// for the process: it does not keep davit from removing the container.
+// giveIn lets signals end davit again, since it may now wait for a hook or for a reader of its
+// output. It resets them one by one as they arrive, because signal.Reset for all of them would need
+// a thread. A signal that comes soon after the end was meant for the process. It is ignored, so
+// that davit still removes the container.
 func (f *foreground) giveIn() {
 	const soon = 200 * time.Millisecond
 	end := time.Now()
@@ -205,17 +209,16 @@ func (f *foreground) giveIn() {
 	}
 }
 
-// forwarded are the signals that a process in the foreground gets from davit,
-// and SIGWINCH.
+// forwarded returns the signals that davit passes on to a process in the foreground, and SIGWINCH.
 func forwarded() []os.Signal {
 	signals := make([]os.Signal, 0, 64)
 	for sig := unix.Signal(1); sig <= 64; sig++ {
 		switch sig {
-		case unix.SIGKILL, unix.SIGSTOP: // cannot be caught
-		case unix.SIGCHLD, unix.SIGPIPE, unix.SIGURG: // davit's own; Go's runtime uses SIGURG
-		case unix.SIGTTIN, unix.SIGTTOU: // in the background: caught, the call would be tried again for ever
-		case unix.SIGSEGV, unix.SIGBUS, unix.SIGFPE, unix.SIGILL, unix.SIGTRAP, unix.SIGPROF: // of a fault in davit
-		case 32, 33: // the C library's
+		case unix.SIGKILL, unix.SIGSTOP: // these cannot be caught
+		case unix.SIGCHLD, unix.SIGPIPE, unix.SIGURG: // these are for davit itself; Go's runtime uses SIGURG
+		case unix.SIGTTIN, unix.SIGTTOU: // caught in the background, they would make the kernel restart the call for ever
+		case unix.SIGSEGV, unix.SIGBUS, unix.SIGFPE, unix.SIGILL, unix.SIGTRAP, unix.SIGPROF: // these mean a fault in davit
+		case 32, 33: // the C library uses them
 		default:
 			signals = append(signals, sig)
 		}
@@ -223,7 +226,7 @@ func forwarded() []os.Signal {
 	return signals
 }
 
-// close puts davit's own terminal back.
+// close restores davit's own terminal, and waits until the output is passed on.
 func (f *foreground) close() {
 	for _, fd := range f.sockets {
 		if fd >= 0 {
@@ -239,23 +242,25 @@ func (f *foreground) close() {
 	}
 }
 
-// passOutput passes on what the process writes, until nothing holds its terminal or drain ends that.
+// passOutput passes on what the process writes, until no process has its terminal open or drain
+// ends it.
 func (f *foreground) passOutput() {
 	defer close(f.output)
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := f.master.Read(buf)
 		if f.pass(buf[:n]) == unix.EPIPE {
-			f.master.Close() // as a terminal's window is closed: the program gets SIGHUP
-			f.restore()      // and if it goes on, Ctrl-C is a signal
+			f.master.Close() // as when the window of a terminal is closed: the program gets SIGHUP
+			f.restore()      // if the program goes on, Ctrl-C is a signal for davit again
 			return
 		}
 		if err != nil {
 			break
 		}
 	}
-	// What the process has written before its end. Others may hold the terminal, and go on for ever.
-	for range maxDrained / 4096 { // which one read gets at the most
+	// This reads what the process has written before its end. Other processes may still have
+	// the terminal open, and may write for ever.
+	for range maxDrained / 4096 { // one read returns at most 4096 bytes
 		n, err := unix.Read(int(f.master.Fd()), buf)
 		if n <= 0 || err != nil || f.pass(buf[:n]) != nil {
 			return
@@ -263,20 +268,21 @@ func (f *foreground) passOutput() {
 	}
 }
 
-// maxDrained is more than the kernel keeps for a terminal, in bytes.
+// maxDrained is more than the kernel buffers for a terminal, in bytes.
 const maxDrained = 64 << 10
 
-// pass writes to davit's standard output; not by os.Stdout, which ends davit where nobody reads that any more.
+// pass writes to davit's standard output. It does not use os.Stdout, which would end davit by
+// SIGPIPE if nobody reads the output any more.
 func (f *foreground) pass(p []byte) error {
 	err := sys.WriteAll(unix.Stdout, p)
 	f.passed.Add(1)
 	return err
 }
 
-// patience is how long whoever reads davit's output may let it wait once the process has ended.
+// patience is how long davit waits for a reader of its output after the process has ended.
 const patience = 10 * time.Second
 
-// drain waits for the output to be passed on. It gives up if nobody reads it.
+// drain waits until the output is passed on. It gives up if nobody reads it.
 func (f *foreground) drain() {
 	f.master.SetReadDeadline(time.Now())
 	for {
@@ -287,7 +293,7 @@ func (f *foreground) drain() {
 		case <-time.After(patience):
 		}
 		if f.passed.Load() == before {
-			if writable(unix.Stderr) { // which may go the same way
+			if writable(unix.Stderr) { // nobody may read standard error either
 				warn("nobody reads standard output: the end of what the process wrote is lost")
 			}
 			return
@@ -318,8 +324,8 @@ func receiveFD(socket int) (int, error) {
 	return fds[0], nil
 }
 
-// waitProcess reaps a child and returns its exit status as a shell has it. As
-// subreaper it reaps whatever else ends meanwhile.
+// waitProcess reaps a child and returns its exit status in the form of the shell. davit may be a
+// subreaper, so this also reaps every other process that ends in between.
 func waitProcess(pid int) int {
 	for {
 		var status unix.WaitStatus

@@ -47,11 +47,11 @@ example:
 	}
 }
 
-// parseSignal takes names with and without SIG, numbers, and realtime signals
-// as in RTMIN+3 (signal(7); the C library's RTMIN is 34).
+// parseSignal accepts names with and without SIG, numbers, and realtime signals such as RTMIN+3
+// (signal(7); the C library's RTMIN is 34).
 func parseSignal(s string) (unix.Signal, error) {
 	if n, err := strconv.Atoi(s); err == nil {
-		if n < 0 || n > 64 { // 0: only ask whether it could be signalled, kill(2)
+		if n < 0 || n > 64 { // 0 only asks whether the process could be signalled, kill(2)
 			return 0, fmt.Errorf("signal %d: not in 0..64", n)
 		}
 		return unix.Signal(n), nil

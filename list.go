@@ -59,12 +59,12 @@ func listCommand() *cli.Command {
 	}
 }
 
-// each calls f for every container that is still there.
+// each calls f for every container that still exists.
 func each(s *libcontainer.Runtime, ids []string, f func(*libcontainer.Container)) {
 	for _, id := range ids {
 		c, err := s.Look(id)
 		if err != nil {
-			continue // deleted meanwhile
+			continue // it was deleted in between
 		}
 		f(c)
 		c.Close()
@@ -78,7 +78,7 @@ func listTable(s *libcontainer.Runtime, ids []string) error {
 	return w.Flush()
 }
 
-// listRows writes a line for each container, with something behind it.
+// listRows writes a line for each container, which ends with behind.
 func listRows(w io.Writer, s *libcontainer.Runtime, ids []string, behind string) {
 	each(s, ids, func(c *libcontainer.Container) {
 		if c.Broken != nil {
@@ -94,7 +94,8 @@ func listRows(w io.Writer, s *libcontainer.Runtime, ids []string, behind string)
 	})
 }
 
-// brokenStatus is foreign for a container that davit has not made: another runtime knows more of it.
+// brokenStatus returns "foreign" for a container that another runtime or a newer davit manages,
+// otherwise "broken".
 func brokenStatus(c *libcontainer.Container) string {
 	var foreign *libcontainer.ForeignError
 	if errors.As(c.Broken, &foreign) {
@@ -103,8 +104,8 @@ func brokenStatus(c *libcontainer.Container) string {
 	return "broken"
 }
 
-// writeBroken writes what is known of a container whose state cannot be read. Its
-// properties are those that decoders of a state know; what is not known is left out.
+// writeBroken writes what is known of a container whose state cannot be read. It uses property
+// names of a state, which decoders know, and leaves out the unknown ones.
 func writeBroken(e *jsonx.Encoder, c *libcontainer.Container) {
 	e.Object()
 	e.Key("id")

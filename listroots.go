@@ -13,21 +13,23 @@ import (
 	"davit/internal/show"
 )
 
-// engineRoots are the places where engines have runtimes keep their states, as patterns of filepath.Glob.
+// engineRoots are the directories in which the runtimes of engines keep their states, as patterns
+// of filepath.Glob.
 var engineRoots = [...]string{
 	"/run/davit", "/run/runc", "/run/crun", "/run/user/*/davit", "/run/user/*/runc", "/run/user/*/crun",
-	"/run/containerd/runc/*",         // containerd: a directory a namespace
+	"/run/containerd/runc/*",         // containerd: one directory for each namespace
 	"/run/docker/runtime-*/*",        // dockerd
 	"/run/user/*/docker/runtime-*/*", // rootless dockerd
 }
 
-// root is a directory with states in it.
+// root is a directory of states, with the ids of its containers.
 type root struct {
 	path string
 	ids  []string
 }
 
-// findRoots returns the roots below /run that have containers, and the one of --root if it has.
+// findRoots returns the directories of states that contain containers: those below /run, and that
+// of --root.
 func findRoots(c *cli.Context) []root {
 	paths := []string{newRuntime(c).Root}
 	for _, pattern := range engineRoots {
@@ -47,7 +49,7 @@ func findRoots(c *cli.Context) []root {
 	return roots
 }
 
-// listRoots is list --all-roots.
+// listRoots carries out list --all-roots.
 func listRoots(c *cli.Context, format string) error {
 	roots := findRoots(c)
 	if c.Bool("quiet") {
@@ -80,8 +82,9 @@ func listRoots(c *cli.Context, format string) error {
 	return w.Flush()
 }
 
-// nameOtherRoots tells who sees an empty list where the containers may be that are missed: engines give davit roots of their
-// own. It goes to standard error, as it is no part of the list.
+// nameOtherRoots is called if the list is empty. It says in which other directories there are
+// containers, because each engine gives davit another one. It writes to standard error, since this
+// is not part of the list.
 func nameOtherRoots(c *cli.Context) {
 	var names []string
 	for _, r := range findRoots(c) {

@@ -14,15 +14,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// logger reports the error that davit ends with: on standard error for people,
-// and in the log for engines, which read the last line of it.
+// logger reports the error that davit ends with: on standard error for people, and in the log for
+// engines, which read its last line.
 type logger struct {
 	format string
 	file   int // -1 without --log
 	sink   *logSocket
 }
 
-// open takes the global flags.
+// open reads the global flags.
 func (l *logger) open(c *cli.Context) error {
 	l.format = c.String("log-format")
 	if l.format != "text" && l.format != "json" {
@@ -35,7 +35,7 @@ func (l *logger) open(c *cli.Context) error {
 	default:
 		return usage(fmt.Errorf("--rootless: %q: true, false or auto", r))
 	}
-	if newRuntime(c).Root == "/" { // its directories would be containers, and removable
+	if newRuntime(c).Root == "/" { // every directory in it would be a container, which delete could remove
 		return usage(fmt.Errorf("--root: %q: it is to be a directory of davit's own, as /run/davit is", c.String("root")))
 	}
 	level := c.String("log-level")
@@ -59,8 +59,8 @@ func (l *logger) open(c *cli.Context) error {
 		l.sink, err = openLogSocket(kind, id)
 		return err
 	}
-	path = strings.TrimPrefix(path, "file:") // as crun has it
-	// Not os.OpenFile, which would set up Go's poller: engines always give --log.
+	path = strings.TrimPrefix(path, "file:") // crun's form
+	// os.OpenFile would set up Go's poller, which takes time, and engines always use --log.
 	fd, err := unix.Open(path, unix.O_CREAT|unix.O_WRONLY|unix.O_APPEND|unix.O_CLOEXEC, 0o644)
 	if err != nil {
 		return fmt.Errorf("--log: open %s: %w", path, err)
@@ -69,7 +69,7 @@ func (l *logger) open(c *cli.Context) error {
 	return nil
 }
 
-// fatal reports err. Without a log file, standard error carries the log's format.
+// fatal reports err. Without a log file, standard error has the format of the log.
 func (l *logger) fatal(err error) {
 	text, hint := withFlags(err.Error()), withFlags(libcontainer.Hint(err))
 	l.keep("error", text, hint)
@@ -83,8 +83,9 @@ func (l *logger) fatal(err error) {
 	}
 }
 
-// forEngine is an error as an engine shows it, which takes the message alone of the log: in one line, with
-// davit's name and the hint. The id that an engine has made (64 hex digits) is left out: it prints that itself.
+// forEngine returns an error in the form in which an engine shows it. Engines take only the message
+// from the log. So it is one line with davit's name and the hint. An id that the engine has made
+// (64 hex digits) is left out, since the engine prints it itself.
 func forEngine(text, hint string) string {
 	for i, word := range strings.SplitN(text, " ", 3) {
 		if id := strings.TrimSuffix(word, ":"); i == 1 && len(id) == 64 && strings.Trim(id, "0123456789abcdef") == "" {
@@ -98,11 +99,12 @@ func forEngine(text, hint string) string {
 	return "davit: " + strings.ReplaceAll(text, "\n", "; ")
 }
 
-// toStderr writes there; not by os.Stderr, which ends davit where nobody reads that any more: what it warns of goes on.
+// toStderr writes to standard error. It does not use os.Stderr, which would end davit by SIGPIPE if
+// nobody reads that any more: after a warning davit must go on.
 func toStderr(text string) { sys.WriteAll(unix.Stderr, []byte(text)) }
 
-// write logs what is no error. It goes to the log file alone if there is one:
-// standard error is the container's, too.
+// write logs a message that is not an error. If there is a log file, it only goes there, because
+// standard error also belongs to the container.
 func (l *logger) write(level, text string) {
 	text = withFlags(text)
 	if !l.keep(level, text, "") {
@@ -110,7 +112,7 @@ func (l *logger) write(level, text string) {
 	}
 }
 
-// keep writes an entry where --log says. It returns false without --log.
+// keep writes an entry to the log of --log. It returns false without --log.
 func (l *logger) keep(level, text, hint string) bool {
 	switch {
 	case l.sink != nil:
@@ -125,11 +127,11 @@ func (l *logger) keep(level, text, hint string) bool {
 	return true
 }
 
-// subject is the container that the verb is about, for the lines of --debug.
+// subject is the id of the container that the verb is about, for the entries of --debug.
 var subject string
 
-// line is one entry of the log, in logrus' forms, which engines read. Those of --debug tell
-// which davit it was, and about which container.
+// line returns one entry of the log, in the form of logrus, which engines read. The entries of
+// --debug also say davit's version and the container.
 func (l *logger) line(level, text string) string {
 	now := time.Now().Format(time.RFC3339)
 	debug := level == "debug"
@@ -157,7 +159,7 @@ func (l *logger) line(level, text string) string {
 	return strings.ReplaceAll(line, "\n", " ") + "\n"
 }
 
-// warn logs what is not as it should be.
+// warn logs a warning.
 func warn(text string) {
 	if logging.Warn != nil {
 		logging.Warn(text)

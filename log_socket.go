@@ -10,13 +10,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// logSocket is the journal of systemd or the system log, to which --log journald:ID and syslog:ID write, as with crun.
+// logSocket is a connection to systemd's journal or to the system log, for --log journald:ID and
+// syslog:ID, which crun has, too.
 type logSocket struct {
 	kind, id string
 	fd       int
 }
 
-// logSocketPaths are where they listen: systemd's "Native Journal Protocol", and syslog(3).
+// logSocketPaths are the sockets of systemd's "Native Journal Protocol" and of syslog(3).
 var logSocketPaths = map[string]string{"journald": "/run/systemd/journal/socket", "syslog": "/dev/log"}
 
 func openLogSocket(kind, id string) (*logSocket, error) {
@@ -32,10 +33,10 @@ func openLogSocket(kind, id string) (*logSocket, error) {
 	return &logSocket{kind, id, fd}, nil
 }
 
-// priorities are those of syslog(3).
+// priorities are the levels of syslog(3).
 var priorities = map[string]int{"error": 3, "warning": 4, "debug": 7}
 
-// write sends one entry, and gives up if nobody takes it: nothing that davit does may depend on a log.
+// write sends one entry. It does not wait for a reader: davit must never depend on a log.
 func (s *logSocket) write(level, text, hint string) {
 	if hint != "" {
 		text += "\n  hint: " + hint
@@ -54,8 +55,9 @@ func (s *logSocket) write(level, text, hint string) {
 	unix.Sendto(s.fd, entry, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT, nil)
 }
 
-// appendField adds a field of a journal's entry: NAME=value and a line break; with line breaks in the value
-// it is the name, a line break, the length of the value in 8 bytes, the lowest first, and the value.
+// appendField adds a field to an entry of the journal: NAME=value and a line break. If the value
+// has line breaks, the field is the name, a line break, the length of the value as 8 bytes
+// (little-endian), the value and a line break.
 func appendField(entry []byte, name, value string) []byte {
 	entry = append(entry, name...)
 	if strings.IndexByte(value, '\n') < 0 {

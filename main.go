@@ -3,8 +3,8 @@
 //go:debug containermaxprocs=0
 //go:debug updatemaxprocs=0
 
-// Davit is an OCI container runtime: it takes a bundle (config.json and a root
-// filesystem) and has the kernel make a container of it.
+// Davit is an OCI container runtime: it takes a bundle (config.json and a root filesystem) and
+// makes a Linux container from it.
 package main
 
 import (
@@ -23,13 +23,13 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// Set by the build.
+// The build sets these.
 var (
 	version = "unknown"
 	commit  = ""
-	// The version of libseccomp that the compiler of filters is linked with.
+	// The version of libseccomp that the filter compiler is linked with.
 	libseccomp = ""
-	overlay    = "" // "yes" if Go's runtime was fitted to davit (docs/go-runtime.md)
+	overlay    = "" // "yes" if the build has changed Go's runtime (docs/go-runtime.md)
 )
 
 func main() {
@@ -68,7 +68,7 @@ func versionText() string {
 	}
 	text += "machine: " + runtime.GOARCH + "\n"
 	text += "spec: " + specs.Version + "\n"
-	if programName() != "davit" { // go-runc passes over lines that it does not know
+	if programName() != "davit" { // go-runc skips lines that it does not know
 		text += "davit: " + version + "\n"
 	}
 	text += "go: " + runtime.Version()
@@ -83,8 +83,8 @@ func versionText() string {
 	return text
 }
 
-// programName returns the name that davit goes by: that of runc or crun if it is called so, as engines do that
-// know no other. containerd's go-runc reads the version after "runc" alone.
+// programName returns "runc" or "crun" if davit is called by that name, as by engines that know no
+// other runtime, and "davit" otherwise. containerd's go-runc only finds a version after "runc".
 func programName() string {
 	switch name := filepath.Base(os.Args[0]); name {
 	case "runc", "crun":
@@ -93,13 +93,13 @@ func programName() string {
 	return "davit"
 }
 
-// exitStatus is the exit status of a container's process, passed on.
+// exitStatus is the exit status of a container's process, which davit exits with, too.
 type exitStatus int
 
 func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
 
-// ownFailure is an error of davit where a process's exit status is expected: 255
-// tells them apart, as in runc (and ssh).
+// ownFailure makes davit exit with 255, to distinguish its own errors from the exit status of the
+// process, as runc and ssh do.
 type ownFailure struct{ error }
 
 func (f ownFailure) Unwrap() error { return f.error }
@@ -114,14 +114,16 @@ func globalFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "version", Aliases: []string{"v", "V"}, Usage: "print version, commit and the spec's version"},
 		&cli.BoolFlag{Name: "systemd-cgroup", Usage: "have systemd make the cgroups; cgroupsPath is then slice:prefix:name"},
 		&cli.StringFlag{Name: "cgroup-manager", Usage: "crun's form of it: `cgroupfs`, systemd, or disabled for no cgroup and no device rules"},
-		// Callers set up for checkpoints may give it; runc takes it, hidden, and ignores it.
+		// Callers may pass it together with checkpoint flags. runc accepts and ignores it,
+		// too, without showing it.
 		&cli.StringFlag{Name: "criu", Hidden: true},
 		&cli.StringFlag{Name: "rootless", Usage: "whether a container may do without the cgroups that the user cannot write: `true`, false or auto (without root: yes)", Value: "auto"},
 	}
 }
 
-// defaultRoot is below /run for root, and below the user's own runtime directory otherwise. In the place of runc or crun davit has
-// their directory, since Podman names none: the containers that they made are there. crun takes $XDG_RUNTIME_DIR as root, too.
+// defaultRoot returns the directory of states: below /run for root, below $XDG_RUNTIME_DIR
+// otherwise. If davit is called runc or crun, it is that runtime's directory, because Podman passes
+// no --root and the old containers are there. crun uses $XDG_RUNTIME_DIR also for root.
 func defaultRoot() string {
 	name := programName()
 	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" && (os.Geteuid() != 0 || name == "crun" || notReallyRoot()) {
@@ -130,13 +132,13 @@ func defaultRoot() string {
 	return "/run/" + name
 }
 
-// notReallyRoot: rootless Podman runs davit as root of a user namespace; $USER tells root in a
-// container from that, as runc has it.
+// notReallyRoot reports whether davit runs as root of a user namespace that rootless Podman has
+// made. $USER distinguishes that from root in a container, as in runc.
 func notReallyRoot() bool {
 	return !host.Host().InitialUserNS() && os.Getenv("USER") != "root"
 }
 
-// otherWords are commands of engines, and what davit calls the same.
+// otherWords maps commands of engines to what davit has for them.
 func otherWords() map[string]string {
 	return map[string]string{
 		"inspect": "state, or list --format json", "info": "check", "ls": "list", "rm": "delete", "stats": "events --stats", "status": "state", "stop": "kill CONTAINER TERM",
@@ -160,7 +162,7 @@ const moreHelp = `davit COMMAND --help has the options of a command and an examp
 Documentation: docs/ in the sources, /usr/share/doc/davit of the package; docs/engines.md has the engines' configuration.
 Bugs: report them where you got davit from, with the output of davit --version and davit check; vulnerabilities as SECURITY.md says.`
 
-// docsVerbs are those of a build with the tag docs, which writes the manual pages (man.go).
+// docsVerbs is set only in a build with the tag docs, which writes the manual pages (man.go).
 var docsVerbs []cli.Verb
 
 var verbs = [...]cli.Verb{
@@ -188,13 +190,13 @@ var verbs = [...]cli.Verb{
 	{Name: "completion", New: completionCommand, Group: selfGroup},
 }
 
-// logging takes what is said besides the error that davit ends with; logger.open sets it.
+// logging receives all messages except the final error; logger.open sets it.
 var logging libcontainer.Logger
 
-// newRuntime is the library, with what only this process knows.
+// newRuntime returns the library's Runtime, with the settings that only the command line knows.
 func newRuntime(c *cli.Context) *libcontainer.Runtime { return runtimeAt(c.String("root")) }
 
-// runtimeAt is davit with the states in root.
+// runtimeAt returns a Runtime with the states in root.
 func runtimeAt(root string) *libcontainer.Runtime {
 	if abs, err := filepath.Abs(root); err == nil {
 		root = abs
@@ -214,7 +216,7 @@ func containerID(c *cli.Context) (string, error) {
 	return c.Args().First(), nil
 }
 
-// arguments checks how many there are; most < 0 is any number.
+// arguments checks the number of arguments; most < 0 allows any number.
 func arguments(c *cli.Context, least, most int) error {
 	n := c.NArg()
 	if n < least {
@@ -236,10 +238,10 @@ func usageLine(c *cli.Context) string {
 	return strings.TrimSpace("davit " + c.Command.Name + " " + c.Command.ArgsUsage)
 }
 
-// usage is the error of a command line that makes no sense.
+// usage returns the error for a command line that is wrong.
 func usage(err error) error { return cli.UsageError(err) }
 
-// open finds the container that is the one argument, for a verb that only looks at it.
+// open opens the container that is the only argument, for a verb that only reads it.
 func open(c *cli.Context) (*libcontainer.Container, error) {
 	id, err := containerID(c)
 	if err != nil {
@@ -248,7 +250,7 @@ func open(c *cli.Context) (*libcontainer.Container, error) {
 	return newRuntime(c).Open(id)
 }
 
-// verb adds verb and container to an error.
+// verb adds the verb and the container to an error.
 func verb(action func(*cli.Context) error) func(*cli.Context) error {
 	return func(c *cli.Context) error {
 		subject = c.Args().First()

@@ -9,8 +9,8 @@ import (
 	"davit/internal/cli"
 )
 
-// A davit that is built with the tag docs has one verb more, which writes the manual pages
-// from the same definitions as --help. `make install` builds it and throws it away.
+// A davit that is built with the tag docs has one more verb. It writes the manual pages from the
+// same definitions as --help. `make install` builds this davit and deletes it afterwards.
 func init() {
 	docsVerbs = []cli.Verb{{Name: "man", Group: selfGroup, New: func() *cli.Command {
 		return &cli.Command{
@@ -49,14 +49,14 @@ func writeMan(a *cli.App, dir, verb string, sections []cli.Section) error {
 	if err != nil {
 		return err
 	}
-	// The version stands where others have a date: the same build writes the same pages.
+	// Other manuals have a date here. The version gives the same pages for the same build.
 	if err := a.Man(f, verb, "davit "+version, sections); err != nil {
 		return err
 	}
 	return f.Close()
 }
 
-// exitStatusOf is the section EXIT STATUS of a verb, or of davit itself ("").
+// exitStatusOf returns the section EXIT STATUS for a verb, or for davit itself ("").
 func exitStatusOf(verb string) cli.Section {
 	s := cli.Section{Title: "EXIT STATUS", Terms: [][2]string{{"0", "davit did what it was asked for"}, {"1", "an error, which is on standard error and in the log"}}}
 	switch verb {

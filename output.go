@@ -8,7 +8,7 @@ import (
 	"davit/internal/jsonx"
 )
 
-// outputFormat returns the value of --format, which is one of the two.
+// outputFormat returns the value of --format, which must be one of the two.
 func outputFormat(c *cli.Context, people, programs string) (string, error) {
 	f := c.String("format")
 	if f != people && f != programs {
@@ -17,7 +17,7 @@ func outputFormat(c *cli.Context, people, programs string) (string, error) {
 	return f, nil
 }
 
-// printLine writes what was encoded to standard output, with a line break.
+// printLine writes the encoded JSON and a line break to standard output.
 func printLine(e *jsonx.Encoder) error {
 	e.Newline()
 	_, err := os.Stdout.Write(e.Bytes())

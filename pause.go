@@ -27,7 +27,7 @@ func resumeCommand() *cli.Command {
 	}
 }
 
-// change is the action of a verb that does one thing to one container, under its lock.
+// change returns the action of a verb that changes one container.
 func change(do func(*libcontainer.Container) error) func(*cli.Context) error {
 	return func(c *cli.Context) error {
 		id, err := containerID(c)

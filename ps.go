@@ -60,8 +60,8 @@ func psJSON(pids []int) error {
 	return printLine(&e)
 }
 
-// psTable prints what ps(1) says of the processes. It is asked about all there
-// are, as a list of ids would contradict options such as -e.
+// psTable prints what ps(1) says about the processes. It asks ps about all processes of the host,
+// because a list of pids would contradict options such as -e.
 func psTable(pids []int, options []string) error {
 	if len(options) == 0 || len(options) == 1 && options[0] == "" {
 		options = []string{"-ef"}
@@ -81,8 +81,8 @@ func psTable(pids []int, options []string) error {
 	return err
 }
 
-// psLines keeps the head of ps's table and the lines of the processes, which it
-// tells by the column PID.
+// psLines returns the header of ps's table and the lines of the processes, which it finds by the
+// column PID.
 func psLines(table string, pids []int) (string, error) {
 	head, rest, _ := strings.Cut(table, "\n")
 	column := slices.Index(strings.Fields(head), "PID")

@@ -12,8 +12,8 @@ func regexFlag() cli.Flag {
 	return &cli.BoolFlag{Name: "regex", Aliases: []string{"r"}, Usage: "CONTAINER is a regular expression (regex(7), extended) for any part of the id"}
 }
 
-// forEach calls do for the container, or with --regex for each whose id matches; that none does is no error, as
-// with crun. One that fails does not keep the others from it.
+// forEach calls do for the container, or with --regex for each container whose id matches. As with
+// crun, it is no error if none matches. If do fails for one container, the others still follow.
 func forEach(c *cli.Context, id string, do func(id string) error) error {
 	if !c.Bool("regex") {
 		return do(id)

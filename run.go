@@ -49,7 +49,8 @@ example (in a bundle):
 	}
 }
 
-// attached runs a container in the foreground: it waits for the end of the process that begin returns, and removes the container.
+// attached runs a container in the foreground: it waits for the end of the process that begin
+// returns, and removes the container.
 func attached(c *cli.Context, o *libcontainer.CreateOptions, begin func(*libcontainer.Runtime) (*libcontainer.Process, error)) (status int, err error) {
 	if !c.Bool("no-subreaper") {
 		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
@@ -71,7 +72,7 @@ func attached(c *cli.Context, o *libcontainer.CreateOptions, begin func(*libcont
 	status = waitProcess(p.Pid())
 	end()
 	stop()
-	p.Close() // it may have ended right after it was ready
+	p.Close() // may wait: the process may have ended right after it said that it is ready
 	if c.Bool("keep") {
 		return status, nil
 	}

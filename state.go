@@ -31,7 +31,7 @@ func stateCommand() *cli.Command {
 	}
 }
 
-// writeState writes what runtime.md asks for and runc adds.
+// writeState writes the state that runtime.md describes, and what runc adds.
 func writeState(e *jsonx.Encoder, c *libcontainer.Container) {
 	status := c.Status()
 	pid := c.Pid

@@ -25,7 +25,8 @@ func newTrace(c *cli.Context) *trace.Trace {
 	return t
 }
 
-// closeTrace writes the timeline. "-" is standard error: standard output is the container's.
+// closeTrace writes the timeline. "-" means standard error, because standard output belongs to the
+// container.
 func closeTrace(c *cli.Context, t *trace.Trace) error {
 	if t != nil && c.String("trace") == "-" {
 		return printTimeline(os.Stderr, t.Timeline(), true)
@@ -55,8 +56,8 @@ func traceCommand() *cli.Command {
 	}
 }
 
-// printTimeline prints a line a span with its share of its row's time: that
-// from the beginning of the row's first span to the end of its last.
+// printTimeline prints a line for each span, with its share of the time of its row: that is from
+// the beginning of the row's first span to the end of its last.
 func printTimeline(out io.Writer, t *trace.Timeline, inOrder bool) error {
 	spans := slices.DeleteFunc(slices.Clone(t.Events), func(e trace.Event) bool { return e.Phase != "X" })
 	if len(spans) == 0 {

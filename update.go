@@ -35,7 +35,8 @@ func updateCommand() *cli.Command {
 			&cli.StringFlag{Name: "cpuset-cpus", Usage: "`CPUs` to use, as in 0-3,7"},
 			&cli.StringFlag{Name: "cpuset-mems", Usage: "memory `nodes` to use, as in 0-1"},
 			&cli.StringFlag{Name: "memory", Usage: "`bytes`, or with a unit as in 64m; -1 for no limit"},
-			// As with runc and crun: Linux has no such limits since 5.4, but cgroup v1 one for TCP.
+			// As with runc and crun: since 5.4 Linux has no such limit, but cgroup v1
+			// has one for TCP.
 			&cli.StringFlag{Name: "kernel-memory", Hidden: true},
 			&cli.StringFlag{Name: "kernel-memory-tcp", Hidden: true},
 			&cli.StringFlag{Name: "memory-reservation", Usage: "`bytes` to keep, or with a unit"},
@@ -57,7 +58,7 @@ func updateCommand() *cli.Command {
 	}
 }
 
-// resourcesOf is what to change: the file's, or what the flags say.
+// resourcesOf returns what to change: from the file of --resources, or from the flags.
 func resourcesOf(c *cli.Context) (*specs.LinuxResources, error) {
 	path := c.String("resources")
 	if path == "" {
@@ -78,7 +79,7 @@ func resourcesOf(c *cli.Context) (*specs.LinuxResources, error) {
 		return nil, fmt.Errorf("--resources: %w", err)
 	}
 	r, notes, err := config.DecodeResources(data)
-	for _, n := range notes { // what was to be changed, but is not
+	for _, n := range notes { // fields of the file that cannot be changed
 		warn(fmt.Sprintf("%s: %s %s", path, n.Path, n.Text()))
 	}
 	var bad *jsonx.Error
@@ -112,7 +113,7 @@ func resourceFlags(c *cli.Context) (*specs.LinuxResources, error) {
 	}
 	if c.IsSet("pids-limit") {
 		limit := int64(c.Int("pids-limit"))
-		if limit == 0 { // a limit, as in a config, where a file's 0 is engines' "not set"
+		if limit == 0 { // 0 is a limit here, as in a config; in a file 0 means "not set", as engines use it
 			limit = 1
 		}
 		r.Pids = &specs.LinuxPids{Limit: &limit}
@@ -120,7 +121,7 @@ func resourceFlags(c *cli.Context) (*specs.LinuxResources, error) {
 	return r, nil
 }
 
-// number sets what a flag says, if it is given.
+// number parses the value of a flag and stores it, if the flag is given.
 func number[T int64 | uint64](c *cli.Context, name string, parse func(string) (T, error), to **T) error {
 	text := c.String(name)
 	if text == "" {
@@ -150,8 +151,9 @@ func parseUnsigned(s string) (uint64, error) {
 	return v, nil
 }
 
-// parseBytes takes what runc does: a number with an optional fraction and unit,
-// of 1024 each: k, m, g, t, p, also as in kb or kib, of either case; and -1.
+// parseBytes accepts the same as runc: -1, or a number with an optional fraction and an optional
+// unit k, m, g, t or p, which is 1024 times the one before. The unit may be followed by b or ib, in
+// upper or lower case.
 func parseBytes(s string) (int64, error) {
 	if s == "-1" {
 		return -1, nil
