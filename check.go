@@ -19,14 +19,13 @@ import (
 func checkCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "check",
-		Usage: "report what is wrong with a bundle or an engine's configuration, or what this host can do",
-		Description: `With --bundle: every problem of config.json, and whether this host can run it, each
-with its field and its cure; nothing is made. With --engine: whether davit is set up in
-that engine's configuration. With --adopt: which of the containers in a directory of states, which runc
-or crun made, davit can manage. The exit status is 3 if there is an error.
-With none of them: the host at one glance, and what will not work on it; --all has every fact.
+		Usage: "report problems of a bundle or of an engine's configuration, or what this host can do",
+		Description: `--bundle checks config.json and whether this host can run it; each problem has its field and its cure. Nothing
+is made. --engine checks whether davit is set up in the configuration of that engine. --adopt shows which of
+the containers that runc or crun made davit can manage. The exit status is 3 if there is an error.
+Without these flags davit shows a summary of the host and what will not work on it.
 
-With --format json, always an object: subject (bundle, engine, adopt or host), ok, findings (level, where,
+--format json always prints an object: subject (bundle, engine, adopt or host), ok, findings (level, where,
 message, hint, snippet) and facts (name, ok, text, lost).
 
 examples:
@@ -37,8 +36,8 @@ examples:
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "bundle", Aliases: []string{"b"}, Usage: "`directory` with config.json"},
 			&cli.StringFlag{Name: "engine", Usage: "`name` of an engine: " + strings.Join(inspect.Engines, ", ")},
-			&cli.StringFlag{Name: "adopt", Usage: "`directory` of runc's or crun's states, to see which containers davit can take over"},
-			&cli.BoolFlag{Name: "all", Usage: "every fact about the host"},
+			&cli.StringFlag{Name: "adopt", Usage: "`directory` of states of runc or crun: show which containers davit can take over"},
+			&cli.BoolFlag{Name: "all", Usage: "print every fact about the host"},
 			&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Usage: "text or json", Value: "text"},
 		},
 		Action: verb(func(c *cli.Context) error {

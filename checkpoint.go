@@ -11,17 +11,17 @@ import (
 func criuFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "image-path", Usage: "`directory` of the images", Value: "checkpoint"},
-		&cli.StringFlag{Name: "work-path", Usage: "`directory` for CRIU's log and statistics (default: that of the images)"},
+		&cli.StringFlag{Name: "work-path", Usage: "`directory` for CRIU's log and statistics (default: the directory of the images)"},
 		&cli.BoolFlag{Name: "tcp-established", Usage: "allow open TCP connections"},
 		&cli.BoolFlag{Name: "tcp-close", Usage: "close TCP connections when they are restored"},
 		&cli.BoolFlag{Name: "ext-unix-sk", Usage: "allow unix sockets that are connected to the outside"},
-		&cli.BoolFlag{Name: "shell-job", Usage: "allow processes of a shell's job: their session and terminal are outside"},
+		&cli.BoolFlag{Name: "shell-job", Usage: "allow processes whose session and terminal belong to a shell outside of the container"},
 		&cli.BoolFlag{Name: "file-locks", Usage: "allow file locks"},
-		&cli.StringFlag{Name: "manage-cgroups-mode", Usage: "what becomes of the container's cgroups: `soft`, full, strict, ignore, none or props"},
-		&cli.StringFlag{Name: "empty-ns", Usage: "`network`: leave that namespace empty, for others to fill it"},
-		&cli.BoolFlag{Name: "auto-dedup", Usage: "free memory images of what was read, or is in a later dump"},
-		&cli.StringFlag{Name: "network-lock", Usage: "how packets are held back meanwhile: `iptables`, nftables or skip"},
-		&cli.BoolFlag{Name: "lazy-pages", Usage: "fetch memory from a page server when it is used"},
+		&cli.StringFlag{Name: "manage-cgroups-mode", Usage: "what CRIU does with the container's cgroups: `soft`, full, strict, ignore, none or props"},
+		&cli.StringFlag{Name: "empty-ns", Usage: "`network`: restore that namespace empty, so that the caller can set it up"},
+		&cli.BoolFlag{Name: "auto-dedup", Usage: "free those parts of memory images that were read, or that a later dump has, too"},
+		&cli.StringFlag{Name: "network-lock", Usage: "how to hold back packets meanwhile: `iptables`, nftables or skip"},
+		&cli.BoolFlag{Name: "lazy-pages", Usage: "fetch memory from a page server when the process uses it"},
 	}
 }
 
@@ -39,18 +39,18 @@ func checkpointCommand() *cli.Command {
 		Name:      "checkpoint",
 		Usage:     "save the processes of a container to files",
 		ArgsUsage: "CONTAINER",
-		Description: `CRIU does it (docs/checkpoint.md). The container is deleted afterwards, unless it is left running.
+		Description: `CRIU saves the processes (docs/checkpoint.md). Without --leave-running the container is then deleted.
 
 example:
   davit checkpoint --image-path /var/tmp/web web`,
 		Flags: append(criuFlags(),
-			&cli.StringFlag{Name: "parent-path", Usage: "`directory` of an earlier pre-dump, relative to that of the images"},
-			&cli.BoolFlag{Name: "leave-running", Usage: "let the container go on"},
-			&cli.BoolFlag{Name: "tcp-skip-in-flight", Usage: "leave out TCP connections that are being made"},
-			&cli.BoolFlag{Name: "link-remap", Usage: "allow open files whose names were removed: they get new ones"},
-			&cli.IntFlag{Name: "status-fd", Usage: "`descriptor` that gets a NUL byte once lazy pages can be fetched", Value: -1},
+			&cli.StringFlag{Name: "parent-path", Usage: "`directory` of an earlier pre-dump, relative to the directory of the images"},
+			&cli.BoolFlag{Name: "leave-running", Usage: "let the container run on"},
+			&cli.BoolFlag{Name: "tcp-skip-in-flight", Usage: "leave out TCP connections that are not established yet"},
+			&cli.BoolFlag{Name: "link-remap", Usage: "allow open files that were deleted: CRIU gives them new names"},
+			&cli.IntFlag{Name: "status-fd", Usage: "`descriptor` that gets a NUL byte when lazy pages can be fetched", Value: -1},
 			&cli.StringFlag{Name: "page-server", Usage: "`ADDRESS:PORT` of a page server, which gets the memory"},
-			&cli.BoolFlag{Name: "pre-dump", Usage: "save only the memory, of a container that goes on, for a later dump to save what has changed"},
+			&cli.BoolFlag{Name: "pre-dump", Usage: "save only the memory, and let the container run on; a later dump then saves what has changed"},
 		),
 		Action: verb(func(c *cli.Context) error {
 			id, err := containerID(c)
@@ -75,17 +75,17 @@ example:
 func restoreCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "restore",
-		Usage:     "make a container of what checkpoint has saved",
+		Usage:     "make a container from the files that checkpoint has saved",
 		ArgsUsage: "CONTAINER",
-		Description: `Everything but the processes is made as by create, of the bundle. Without --detach, signals are forwarded
-and the exit status is that of the process, as with run.
+		Description: `CRIU restores the processes; davit makes everything else from the bundle, as create does. Without --detach,
+davit forwards signals to the process and exits with its status, as with run.
 
 example (in the bundle):
   davit restore --image-path /var/tmp/web --detach web`,
 		Flags: append(criuFlags(), append(creationFlags(),
-			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "return once the processes run"},
-			&cli.BoolFlag{Name: "no-subreaper", Usage: "do not reap what the container's processes leave behind"},
-			&cli.StringFlag{Name: "lsm-profile", Usage: "`TYPE:NAME` of the LSM profile to have, as in apparmor:NAME"},
+			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "return when the processes run"},
+			&cli.BoolFlag{Name: "no-subreaper", Usage: "do not reap orphaned processes of the container"},
+			&cli.StringFlag{Name: "lsm-profile", Usage: "`TYPE:NAME` of the LSM profile to use, for example apparmor:NAME"},
 			&cli.StringFlag{Name: "lsm-mount-context", Usage: "SELinux `context` for the mounts"},
 		)...),
 		Action: verb(func(c *cli.Context) error {

@@ -19,12 +19,12 @@ func bundleFlag() cli.Flag {
 func creationFlags() []cli.Flag {
 	return []cli.Flag{
 		bundleFlag(),
-		&cli.StringFlag{Name: "config", Aliases: []string{"f"}, Usage: "`file` to read in place of the bundle's config.json"},
+		&cli.StringFlag{Name: "config", Aliases: []string{"f"}, Usage: "`file` to read instead of the bundle's config.json"},
 		&cli.StringFlag{Name: "console-socket", Usage: "`path` of a unix socket that gets the terminal's master"},
 		&cli.StringFlag{Name: "pidfd-socket", Usage: "`path` of a unix socket that gets a pidfd of the container's process"},
 		&cli.StringFlag{Name: "pid-file", Usage: "`file` to write the process's pid to"},
-		&cli.BoolFlag{Name: "no-pivot", Usage: "change the root by MS_MOVE and chroot, for hosts that run from an initramfs"},
-		&cli.BoolFlag{Name: "no-new-keyring", Usage: "keep the session keyring instead of making one"},
+		&cli.BoolFlag{Name: "no-pivot", Usage: "change the root with MS_MOVE and chroot, for hosts that run from an initramfs"},
+		&cli.BoolFlag{Name: "no-new-keyring", Usage: "keep the caller's session keyring instead of making a new one"},
 		traceFlag(),
 		&cli.IntFlag{Name: "preserve-fds", Usage: "pass on `N` file descriptors from 3 on"},
 	}
@@ -91,9 +91,9 @@ func cgroupManager(c *cli.Context, o *libcontainer.CreateOptions) error {
 func createCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "create",
-		Usage:     "make a container, whose process then waits for start",
+		Usage:     "make a container; its process waits for start",
 		ArgsUsage: "CONTAINER",
-		Description: `The process waits for start. --trace's steps after that go to start's own timeline.
+		Description: `The process waits for start. Steps after that are in the timeline of start --trace.
 
 example (in a bundle whose config has "terminal": false):
   davit create web`,

@@ -10,12 +10,12 @@ import (
 func deleteCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "delete",
-		Usage:     "remove what is left of a stopped container",
+		Usage:     "remove a stopped container",
 		ArgsUsage: "CONTAINER",
 		Description: `example:
   davit delete --force web`,
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "also one that runs (SIGKILL); one that does not exist is no error"},
+			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "kill a running container first (SIGKILL); ignore a missing one"},
 			regexFlag(),
 		},
 		Action: verb(func(c *cli.Context) error {

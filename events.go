@@ -14,14 +14,14 @@ import (
 func eventsCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "events",
-		Usage:     "print a container's figures at intervals, and when a process of it is killed for want of memory",
+		Usage:     "print resource usage periodically, and OOM kills",
 		ArgsUsage: "CONTAINER",
 		Description: `example:
   davit events --stats web`,
 		Flags: []cli.Flag{
-			&cli.DurationFlag{Name: "interval", Usage: "`time` between figures", Value: 5 * time.Second},
-			&cli.BoolFlag{Name: "stats", Usage: "print the figures once, now"},
-			&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Usage: "json (an object a line, in runc's form) or table", Value: "json"},
+			&cli.DurationFlag{Name: "interval", Usage: "`time` between two reports", Value: 5 * time.Second},
+			&cli.BoolFlag{Name: "stats", Usage: "print resource usage once, and exit"},
+			&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Usage: "json (one object per line, in runc's form) or table", Value: "json"},
 		},
 		Action: verb(func(c *cli.Context) error {
 			container, err := open(c)

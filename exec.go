@@ -32,23 +32,23 @@ example:
 			&cli.StringFlag{Name: "console-socket", Usage: "`path` of a unix socket that gets the terminal's master"},
 			&cli.StringFlag{Name: "pidfd-socket", Usage: "`path` of a unix socket that gets a pidfd of the process"},
 			&cli.StringFlag{Name: "pid-file", Usage: "`file` to write the process's pid to"},
-			&cli.StringFlag{Name: "cwd", Usage: "working `directory` in the container"},
-			&cli.StringSliceFlag{Name: "env", Aliases: []string{"e"}, Usage: "`NAME=VALUE` to set, over the container's own"},
+			&cli.StringFlag{Name: "cwd", Usage: "set the working `directory` in the container"},
+			&cli.StringSliceFlag{Name: "env", Aliases: []string{"e"}, Usage: "set `NAME=VALUE`, which wins over the container's own"},
 			// Users of docker and podman type -it. This flag has no effect, because
 			// davit always passes standard input on.
 			&cli.BoolFlag{Name: "interactive", Aliases: []string{"i"}, Hidden: true},
-			&cli.BoolFlag{Name: "tty", Aliases: []string{"t"}, Usage: "with a terminal"},
-			&cli.StringFlag{Name: "user", Aliases: []string{"u"}, Usage: "`UID[:GID]`"},
-			&cli.Int64SliceFlag{Name: "additional-gids", Aliases: []string{"g"}, Usage: "`GID` to have besides"},
+			&cli.BoolFlag{Name: "tty", Aliases: []string{"t"}, Usage: "give the process a terminal"},
+			&cli.StringFlag{Name: "user", Aliases: []string{"u"}, Usage: "run as user `UID[:GID]`"},
+			&cli.Int64SliceFlag{Name: "additional-gids", Aliases: []string{"g"}, Usage: "add a supplementary group `GID`"},
 			traceFlag(),
-			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "return once the process runs"},
+			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "return when the process runs"},
 			&cli.StringFlag{Name: "process-label", Usage: "SELinux `label`"},
 			&cli.StringFlag{Name: "apparmor", Usage: "AppArmor `profile`"},
-			&cli.BoolFlag{Name: "no-new-privs", Usage: "forbid the process to gain privileges"},
-			&cli.StringSliceFlag{Name: "cap", Aliases: []string{"c"}, Usage: "`CAPABILITY` to have besides"},
+			&cli.BoolFlag{Name: "no-new-privs", Usage: "do not let the process gain privileges"},
+			&cli.StringSliceFlag{Name: "cap", Aliases: []string{"c"}, Usage: "add a `CAPABILITY`"},
 			&cli.IntFlag{Name: "preserve-fds", Usage: "pass on `N` file descriptors from 3 on"},
 			&cli.StringSliceFlag{Name: "cgroup", Usage: "`path` of a cgroup below the container's; on v1 CONTROLLERS:path"},
-			&cli.BoolFlag{Name: "ignore-paused", Usage: "also in a paused container, where the process waits for resume"},
+			&cli.BoolFlag{Name: "ignore-paused", Usage: "also start the process if the container is paused; it then waits for resume"},
 		},
 		Action: verb(func(c *cli.Context) error {
 			if err := arguments(c, 1, -1); err != nil {
@@ -237,7 +237,7 @@ func setUser(u *specs.User, text string) error {
 	return err
 }
 
-const textNoID = "is no id: they have 32 bits"
+const textNoID = "is not a 32-bit id"
 
 func parseID(text string) (uint32, error) {
 	n, err := strconv.ParseUint(text, 10, 32)

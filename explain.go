@@ -11,7 +11,7 @@ import (
 func explainCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "explain",
-		Usage:     "print what create would do for a bundle, step by step, without doing it",
+		Usage:     "print the steps of create for a bundle, without doing them",
 		ArgsUsage: "[CONTAINER]",
 		Description: `Each step is printed with the field of config.json that it comes from.
 

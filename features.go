@@ -10,7 +10,7 @@ import (
 func featuresCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "features",
-		Usage: "print what this build of davit knows, as features.md of runtime-spec has it",
+		Usage: "print the features of this build of davit, in the form of runtime-spec's features.md",
 		Description: `example:
   davit features`,
 		Action: verb(func(c *cli.Context) error {

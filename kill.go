@@ -20,7 +20,7 @@ func killCommand() *cli.Command {
 example:
   davit kill web TERM`,
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "send it to every process of the container"},
+			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "send the signal to every process of the container"},
 			regexFlag(),
 		},
 		Action: verb(func(c *cli.Context) error {

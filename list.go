@@ -22,8 +22,8 @@ func listCommand() *cli.Command {
   davit list --all-roots           # also those of engines`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Usage: "table or json", Value: "table"},
-			&cli.BoolFlag{Name: "all-roots", Usage: "those of all roots that engines use, below /run; as JSON: objects with root and containers"},
-			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "only the ids"},
+			&cli.BoolFlag{Name: "all-roots", Usage: "list the containers of all engines' roots below /run; as JSON: objects with root and containers"},
+			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print only the ids"},
 		},
 		Action: verb(func(c *cli.Context) error {
 			if err := arguments(c, 0, 0); err != nil {

@@ -106,18 +106,18 @@ func (f ownFailure) Unwrap() error { return f.error }
 
 func globalFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "root", Usage: "`directory` that holds the containers' states", Value: defaultRoot()},
-		&cli.StringFlag{Name: "log", Usage: "`file` to log to, beside standard error; also file:PATH, journald:ID, syslog:ID"},
+		&cli.StringFlag{Name: "root", Usage: "`directory` for the state of containers", Value: defaultRoot()},
+		&cli.StringFlag{Name: "log", Usage: "`file` for the log; also file:PATH, journald:ID, syslog:ID"},
 		&cli.StringFlag{Name: "log-format", Usage: "text or json", Value: "text"},
-		&cli.BoolFlag{Name: "debug", Usage: "log more"},
-		&cli.StringFlag{Name: "log-level", Usage: "crun's form of it: error, `warning` or debug", Value: "warning"},
+		&cli.BoolFlag{Name: "debug", Usage: "also log debug messages"},
+		&cli.StringFlag{Name: "log-level", Usage: "crun's form of --debug: error, `warning` or debug", Value: "warning"},
 		&cli.BoolFlag{Name: "version", Aliases: []string{"v", "V"}, Usage: "print version, commit and the spec's version"},
-		&cli.BoolFlag{Name: "systemd-cgroup", Usage: "have systemd make the cgroups; cgroupsPath is then slice:prefix:name"},
-		&cli.StringFlag{Name: "cgroup-manager", Usage: "crun's form of it: `cgroupfs`, systemd, or disabled for no cgroup and no device rules"},
+		&cli.BoolFlag{Name: "systemd-cgroup", Usage: "let systemd make the cgroups; cgroupsPath then has the form slice:prefix:name"},
+		&cli.StringFlag{Name: "cgroup-manager", Usage: "crun's form of --systemd-cgroup: `cgroupfs`, systemd, or disabled (no cgroup and no device rules)"},
 		// Callers may pass it together with checkpoint flags. runc accepts and ignores it,
 		// too, without showing it.
 		&cli.StringFlag{Name: "criu", Hidden: true},
-		&cli.StringFlag{Name: "rootless", Usage: "whether a container may do without the cgroups that the user cannot write: `true`, false or auto (without root: yes)", Value: "auto"},
+		&cli.StringFlag{Name: "rootless", Usage: "whether davit leaves out cgroups that the user cannot write: `true`, false or auto (true without root)", Value: "auto"},
 	}
 }
 
@@ -143,22 +143,22 @@ func otherWords() map[string]string {
 	return map[string]string{
 		"inspect": "state, or list --format json", "info": "check", "ls": "list", "rm": "delete", "stats": "events --stats", "status": "state", "stop": "kill CONTAINER TERM",
 		"top": "ps", "unpause": "resume", "version": "davit --version", "doctor": "check",
-		"logs": "not kept: a container's output goes to who created it, as a rule an engine", "pull": "not done: an engine does it", "build": "not done: an engine does it",
+		"logs": "not kept: a container's output goes to its creator, usually an engine", "pull": "not done: an engine does it", "build": "not done: an engine does it",
 	}
 }
 
 const (
 	lifeGroup      = "the life of a container"
-	containerGroup = "a container that is there"
+	containerGroup = "an existing container"
 	bundleGroup    = "bundles and this host"
 	selfGroup      = "davit itself"
 )
 
-const introduction = `davit takes a bundle, which is a directory with config.json and a root filesystem, and has the
-Linux kernel make a container of it. containerd, CRI-O, Docker and Podman call it as they call runc.
+const introduction = `davit takes a bundle, which is a directory with config.json and a root filesystem, and makes a Linux
+container from it. containerd, CRI-O, Docker and Podman call it as they call runc.
 Begin with: davit spec; davit check; davit explain; davit run NAME.`
 
-const moreHelp = `davit COMMAND --help has the options of a command and an example. Manual: man davit.
+const moreHelp = `davit COMMAND --help shows the options of a command and an example. Manual: man davit.
 Documentation: docs/ in the sources, /usr/share/doc/davit of the package; docs/engines.md has the engines' configuration.
 Bugs: report them where you got davit from, with the output of davit --version and davit check; vulnerabilities as SECURITY.md says.`
 

@@ -58,34 +58,34 @@ func writeMan(a *cli.App, dir, verb string, sections []cli.Section) error {
 
 // exitStatusOf returns the section EXIT STATUS for a verb, or for davit itself ("").
 func exitStatusOf(verb string) cli.Section {
-	s := cli.Section{Title: "EXIT STATUS", Terms: [][2]string{{"0", "davit did what it was asked for"}, {"1", "an error, which is on standard error and in the log"}}}
+	s := cli.Section{Title: "EXIT STATUS", Terms: [][2]string{{"0", "davit did what it was asked for"}, {"1", "an error; the message is on standard error and in the log"}}}
 	switch verb {
 	case "run", "exec":
 		s.Terms = [][2]string{
-			{"0 to 254", "without --detach: the exit status of the container's process; 128 and the signal's number if a signal ended it"},
-			{"255", "without --detach: an error of davit itself, or a process that ended so"},
+			{"0 to 254", "without --detach: the exit status of the container's process; 128 plus the number of the signal, if a signal ended it"},
+			{"255", "without --detach: an error of davit itself, or a process that exited with 255"},
 			{"0, 1", "with --detach: the process runs, or an error"},
 		}
 	case "":
-		s.Terms = append(s.Terms, [2]string{"other", "run and exec pass on the exit status of the container's process; see their pages"})
+		s.Terms = append(s.Terms, [2]string{"other", "run and exec exit with the status of the container's process; see their pages"})
 	}
 	return s
 }
 
 var files = cli.Section{Title: "FILES", Terms: [][2]string{
-	{"config.json", "in a bundle: what the container shall be (runtime-spec)"},
-	{"/run/davit", "the states of root's containers (--root); compiled seccomp filters are in .seccomp"},
-	{"$XDG_RUNTIME_DIR/davit", "the states of another user's containers"},
-	{"/usr/share/doc/davit", "documentation, of a packaged davit: design, engines, security"},
+	{"config.json", "in a bundle: the description of the container (runtime-spec)"},
+	{"/run/davit", "the state of root's containers (--root); .seccomp has compiled seccomp filters"},
+	{"$XDG_RUNTIME_DIR/davit", "the state of another user's containers"},
+	{"/usr/share/doc/davit", "documentation, if davit comes from a package: design, engines, security"},
 }}
 
 var environment = cli.Section{Title: "ENVIRONMENT", Terms: [][2]string{
-	{"XDG_RUNTIME_DIR", "without root: where the containers' states and the user's systemd are"},
-	{"USER", "in a user namespace: unless it is root, davit counts as rootless"},
-	{"NOTIFY_SOCKET", "sd_notify(3): create, run: readiness of the container is passed on to this socket"},
-	{"LISTEN_FDS, LISTEN_PID, LISTEN_FDNAMES", "sd_listen_fds(3): descriptors from 3 on that are passed on to the container"},
-	{"DBUS_SYSTEM_BUS_ADDRESS, DBUS_SESSION_BUS_ADDRESS", "with --systemd-cgroup: the bus, where systemd's private socket cannot be used"},
+	{"XDG_RUNTIME_DIR", "without root: the directory of the containers' state and of the user's systemd"},
+	{"USER", "in a user namespace: if this is not root, davit behaves as without root"},
+	{"NOTIFY_SOCKET", "sd_notify(3): create and run pass the readiness of the container on to this socket"},
+	{"LISTEN_FDS, LISTEN_PID, LISTEN_FDNAMES", "sd_listen_fds(3): davit passes these descriptors, from 3 on, to the container"},
+	{"DBUS_SYSTEM_BUS_ADDRESS, DBUS_SESSION_BUS_ADDRESS", "with --systemd-cgroup: the bus to use if systemd's private socket cannot be used"},
 }}
 
-var reporting = cli.Section{Title: "REPORTING BUGS", Text: "In an issue where you got davit from, with the output of davit --version and davit check. " +
-	"Vulnerabilities are reported in private: SECURITY.md, which is beside the documentation, says how."}
+var reporting = cli.Section{Title: "REPORTING BUGS", Text: "Open an issue where you got davit, with the output of davit --version and davit check. " +
+	"Report vulnerabilities in private, as SECURITY.md beside the documentation says."}

@@ -8,7 +8,7 @@ import (
 func pauseCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "pause",
-		Usage:     "stop all processes of a container until resume",
+		Usage:     "freeze all processes of a container until resume",
 		ArgsUsage: "CONTAINER",
 		Description: `example:
   davit pause web`,

@@ -9,7 +9,7 @@ import (
 )
 
 func regexFlag() cli.Flag {
-	return &cli.BoolFlag{Name: "regex", Aliases: []string{"r"}, Usage: "CONTAINER is a regular expression (regex(7), extended) for any part of the id"}
+	return &cli.BoolFlag{Name: "regex", Aliases: []string{"r"}, Usage: "CONTAINER is an extended regular expression (regex(7)) for a part of the id"}
 }
 
 // forEach calls do for the container, or with --regex for each container whose id matches. As with

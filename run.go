@@ -15,15 +15,15 @@ func runCommand() *cli.Command {
 		Name:      "run",
 		Usage:     "create a container, start it, wait for its end, and delete it",
 		ArgsUsage: "CONTAINER",
-		Description: `Without --detach, signals are forwarded and the exit status is that of the process
-(128 and the signal's number if one ended it).
+		Description: `Without --detach, davit forwards signals to the process and exits with its status
+(128 plus the number of the signal, if a signal ended it).
 
 example (in a bundle):
   davit run --detach web`,
 		Flags: append(creationFlags(),
-			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "return once the process runs"},
+			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "return when the process runs"},
 			&cli.BoolFlag{Name: "keep", Usage: "do not delete the container when its process has ended"},
-			&cli.BoolFlag{Name: "no-subreaper", Usage: "do not reap what the container's processes leave behind"},
+			&cli.BoolFlag{Name: "no-subreaper", Usage: "do not reap orphaned processes of the container"},
 		),
 		Action: verb(func(c *cli.Context) error {
 			o := libcontainer.RunOptions{Detach: c.Bool("detach")}

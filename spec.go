@@ -12,15 +12,15 @@ import (
 func specCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "spec",
-		Usage: "write a config.json to begin with",
-		Description: `It runs as it is: a shell on a terminal, with the root filesystem in ./rootfs.
+		Usage: "write a default config.json",
+		Description: `The config can be run as it is: a shell on a terminal, with the root filesystem in ./rootfs.
 
 example:
   davit spec`,
 		Flags: []cli.Flag{
 			bundleFlag(),
-			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "`name` of the file, below the bundle unless it is absolute", Value: config.ConfigFile},
-			&cli.BoolFlag{Name: "rootless", Usage: "for a container of an unprivileged user"},
+			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "`name` of the file; a relative name is below the bundle", Value: config.ConfigFile},
+			&cli.BoolFlag{Name: "rootless", Usage: "write a config for a user without root"},
 		},
 		Action: verb(func(c *cli.Context) error {
 			if err := arguments(c, 0, 0); err != nil {

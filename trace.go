@@ -16,7 +16,7 @@ import (
 )
 
 func traceFlag() cli.Flag {
-	return &cli.StringFlag{Name: "trace", Usage: "write a timeline of every step to `file`, for `davit trace` or Chrome's trace viewer; - prints it on standard error"}
+	return &cli.StringFlag{Name: "trace", Usage: "write a timeline of all steps to `file`, for `davit trace` or Chrome's trace viewer; - prints it to standard error"}
 }
 
 func newTrace(c *cli.Context) *trace.Trace {
@@ -37,12 +37,12 @@ func closeTrace(c *cli.Context, t *trace.Trace) error {
 func traceCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "trace",
-		Usage:     "print a timeline that --trace has written, the slowest first",
+		Usage:     "print a timeline that --trace has written, slowest steps first",
 		ArgsUsage: "FILE",
 		Description: `example:
   davit run --trace timeline.json job
   davit trace timeline.json`,
-		Flags: []cli.Flag{&cli.BoolFlag{Name: "in-order", Usage: "in the order of time"}},
+		Flags: []cli.Flag{&cli.BoolFlag{Name: "in-order", Usage: "sort by time"}},
 		Action: verb(func(c *cli.Context) error {
 			if err := arguments(c, 1, 1); err != nil {
 				return err

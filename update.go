@@ -24,27 +24,27 @@ func updateCommand() *cli.Command {
 		Description: `example:
   davit update --pids-limit 100 web`,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "resources", Aliases: []string{"r"}, Usage: "`file` with an object like linux.resources of config.json, or - for standard input; what it leaves out stays as it is"},
+			&cli.StringFlag{Name: "resources", Aliases: []string{"r"}, Usage: "`file` with an object like linux.resources of config.json, or - for standard input; limits that it leaves out stay"},
 			&cli.IntFlag{Name: "blkio-weight", Usage: "share of block I/O, `10..1000`"},
-			&cli.StringFlag{Name: "cpu-period", Usage: "`microseconds` in which the quota counts"},
+			&cli.StringFlag{Name: "cpu-period", Usage: "`microseconds` of the period for the quota"},
 			&cli.StringFlag{Name: "cpu-quota", Usage: "`microseconds` of CPU time in a period, -1 for no limit"},
-			&cli.StringFlag{Name: "cpu-burst", Usage: "`microseconds` of unused quota that may be saved up"},
-			&cli.StringFlag{Name: "cpu-share", Usage: "`weight` beside other containers"},
-			&cli.StringFlag{Name: "cpu-rt-period", Usage: "`microseconds` in which the realtime runtime counts (cgroup v1)"},
+			&cli.StringFlag{Name: "cpu-burst", Usage: "`microseconds` of unused quota that may be saved for later"},
+			&cli.StringFlag{Name: "cpu-share", Usage: "`weight` relative to other containers"},
+			&cli.StringFlag{Name: "cpu-rt-period", Usage: "`microseconds` of the period for the realtime runtime (cgroup v1)"},
 			&cli.StringFlag{Name: "cpu-rt-runtime", Usage: "`microseconds` for realtime processes in a period (cgroup v1)"},
-			&cli.StringFlag{Name: "cpuset-cpus", Usage: "`CPUs` to use, as in 0-3,7"},
-			&cli.StringFlag{Name: "cpuset-mems", Usage: "memory `nodes` to use, as in 0-1"},
-			&cli.StringFlag{Name: "memory", Usage: "`bytes`, or with a unit as in 64m; -1 for no limit"},
+			&cli.StringFlag{Name: "cpuset-cpus", Usage: "`CPUs` to use, for example 0-3,7"},
+			&cli.StringFlag{Name: "cpuset-mems", Usage: "memory `nodes` to use, for example 0-1"},
+			&cli.StringFlag{Name: "memory", Usage: "limit in `bytes`, or with a unit as in 64m; -1 for no limit"},
 			// As with runc and crun: since 5.4 Linux has no such limit, but cgroup v1
 			// has one for TCP.
 			&cli.StringFlag{Name: "kernel-memory", Hidden: true},
 			&cli.StringFlag{Name: "kernel-memory-tcp", Hidden: true},
-			&cli.StringFlag{Name: "memory-reservation", Usage: "`bytes` to keep, or with a unit"},
-			&cli.StringFlag{Name: "memory-swap", Usage: "`bytes` of memory and swap together, or with a unit; -1 for no limit"},
+			&cli.StringFlag{Name: "memory-reservation", Usage: "memory in `bytes` that the kernel tries to leave to the container, or with a unit"},
+			&cli.StringFlag{Name: "memory-swap", Usage: "limit of memory and swap together in `bytes`, or with a unit; -1 for no limit"},
 			&cli.IntFlag{Name: "pids-limit", Usage: "`number` of tasks, -1 for no limit"},
 			&cli.StringFlag{Name: "l3-cache-schema", Usage: "Intel RDT: `schema` of the L3 cache"},
 			&cli.StringFlag{Name: "mem-bw-schema", Usage: "Intel RDT: `schema` of the memory bandwidth"},
-			&cli.StringFlag{Name: "cpu-idle", Usage: "`1`: run only when nobody else wants to (SCHED_IDLE), 0: normally"},
+			&cli.StringFlag{Name: "cpu-idle", Usage: "`1`: run only while the CPU is otherwise idle (SCHED_IDLE); 0: run normally"},
 		},
 		Action: verb(func(c *cli.Context) error {
 			r, err := resourcesOf(c)
@@ -170,7 +170,7 @@ func parseBytes(s string) (int64, error) {
 		case err == nil && n >= 0:
 			return n, nil
 		case errors.Is(err, strconv.ErrRange) && digits[0] != '-':
-			return 0, fmt.Errorf("%q is more than there can be", s)
+			return 0, fmt.Errorf("%q is too large", s)
 		}
 	}
 	v, err := strconv.ParseFloat(strings.TrimSuffix(digits, " "), 64)
@@ -181,7 +181,7 @@ func parseBytes(s string) (int64, error) {
 		v *= 1024
 	}
 	if v >= 1<<63 {
-		return 0, fmt.Errorf("%q is more than there can be", s)
+		return 0, fmt.Errorf("%q is too large", s)
 	}
 	return int64(v), nil
 }

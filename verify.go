@@ -14,11 +14,11 @@ import (
 func verifyCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "verify",
-		Usage:     "compare what a running container has with what its config asks",
+		Usage:     "compare a running container with its config",
 		ArgsUsage: "CONTAINER",
-		Description: `Namespaces, mounts, masked and read-only paths, cgroup limits, user, capabilities,
-seccomp, LSM label and rlimits are compared. Each difference is printed; the exit
-status is 3 if there is any. Device rules and sysctls are not looked at.
+		Description: `davit compares namespaces, mounts, masked and read-only paths, cgroup limits, user, capabilities,
+seccomp, LSM label and rlimits, and prints each difference. The exit status is 3 if there is one.
+It does not compare device rules and sysctls.
 
 example:
   davit verify web`,
