@@ -15,7 +15,7 @@ func checkPreserved(n int) ([]int, error) {
 	for fd := 3; fd < 3+n; fd++ {
 		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
 		if err != nil || flags&unix.FD_CLOEXEC != 0 {
-			return nil, fmt.Errorf("--preserve-fds (and LISTEN_FDS): descriptor %d was to be passed on, but davit was called without it", fd)
+			return nil, fmt.Errorf("--preserve-fds (and LISTEN_FDS): descriptor %d should be passed on, but davit was called without it", fd)
 		}
 		fds = append(fds, fd)
 	}

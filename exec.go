@@ -169,7 +169,7 @@ func execProcess(c *cli.Context, container *libcontainer.Container) (*specs.Proc
 func baseProcess(c *cli.Context, container *libcontainer.Container) (*specs.Process, error) {
 	if path := c.String("process"); path != "" {
 		if len(command(c)) > 0 {
-			return nil, usage(fmt.Errorf("--process %s and a command besides", path))
+			return nil, usage(fmt.Errorf("--process %s and a command: give only one of them", path))
 		}
 		data, err := os.ReadFile(path)
 		if err != nil {

@@ -36,7 +36,7 @@ func (l *logger) open(c *cli.Context) error {
 		return usage(fmt.Errorf("--rootless: %q: true, false or auto", r))
 	}
 	if newRuntime(c).Root == "/" { // every directory in it would be a container, which delete could remove
-		return usage(fmt.Errorf("--root: %q: it is to be a directory of davit's own, as /run/davit is", c.String("root")))
+		return usage(fmt.Errorf("--root: %q: it must be a directory that only davit uses, such as /run/davit", c.String("root")))
 	}
 	level := c.String("log-level")
 	switch level {

@@ -213,7 +213,7 @@ func TestListenFDs(t *testing.T) {
 		t.Error("a descriptor that is not there was preserved")
 	}
 	text, _ = os.ReadFile(out)
-	if !strings.Contains(string(text), "descriptor 6 was to be passed on, but davit was called without it") {
+	if !strings.Contains(string(text), "descriptor 6 should be passed on, but davit was called without it") {
 		t.Errorf("%s", text)
 	}
 }
