@@ -250,7 +250,7 @@ func (m *Manager) join(fd int, dir string, pid int) error {
 	e := &fault.Error{Field: "linux.cgroupsPath", Text: fmt.Sprintf("move process %d to %s", pid, dir), Err: err}
 	switch err {
 	case unix.EBUSY:
-		e.Hint = "the cgroup gives controllers to its children, so it may have no process itself"
+		e.Hint = "the cgroup enables controllers for its children, so it cannot have processes itself"
 	case unix.EOPNOTSUPP:
 		e.Hint = "the cgroup is threaded, or below a threaded one"
 	case unix.EACCES, unix.EPERM:

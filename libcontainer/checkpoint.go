@@ -223,7 +223,7 @@ func (o *CheckpointOptions) checkFeatures(p *criu.Process) error {
 	}
 	f, err := p.Features()
 	if err != nil {
-		return fmt.Errorf("what can this kernel do: %w", err)
+		return fmt.Errorf("ask CRIU what this kernel can do: %w", err)
 	}
 	const noTracking = "this kernel does not track changed memory (CONFIG_MEM_SOFT_DIRTY)"
 	switch {

@@ -84,7 +84,7 @@ func (o *CriuOptions) lockNetwork(r *rpc.CriuOpts) error {
 		}
 	case "iptables":
 		if _, err := exec.LookPath("iptables-restore"); err != nil {
-			return withHint(errors.New("option NetworkLock: iptables: iptables-restore is not in PATH"), "install iptables, or take nftables or skip")
+			return withHint(errors.New("option NetworkLock: iptables: iptables-restore is not in PATH"), "install iptables, or use nftables or skip")
 		}
 		r.NetworkLock = new(rpc.CriuNetworkLockMethod_IPTABLES)
 	case "nftables":

@@ -125,7 +125,7 @@ func (c *Container) poststopHooks() ([]specs.Hook, error) {
 		return nil, err
 	}
 	if s.Hooks == nil || len(s.Hooks.Poststop) == 0 {
-		return nil, fmt.Errorf("%s: %s: hooks.poststop: not there, where the container was created with some", c.Path, store.ConfigFile)
+		return nil, fmt.Errorf("%s: %s: hooks.poststop: missing, although the container was created with some", c.Path, store.ConfigFile)
 	}
 	return s.Hooks.Poststop, nil
 }

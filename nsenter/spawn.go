@@ -106,7 +106,7 @@ func spawnError(err error, o Options) error {
 	case errors.Is(err, unix.ENOSPC):
 		hint = " (a limit on namespaces is reached: see /proc/sys/user/max_*_namespaces)"
 	case errors.Is(err, unix.EBUSY) && o.Cgroup >= 0 && handsOn(o.Cgroup): // dup3(2) returns EBUSY, too
-		hint = " (the cgroup hands controllers on to its children, so that it may hold no process itself)"
+		hint = " (the cgroup enables controllers for its children, so it cannot have processes itself)"
 	case errors.Is(err, unix.EOPNOTSUPP) && o.Cgroup >= 0:
 		hint = " (the cgroup is in an invalid threaded state: see its cgroup.type)"
 	case errors.Is(err, unix.EAGAIN):

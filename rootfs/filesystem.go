@@ -117,7 +117,7 @@ func (c *Root) filesystem(field string, m *specs.Mount, target string, o options
 	case o.copyUp && m.Type != "tmpfs":
 		return fmt.Errorf("option tmpcopyup is for tmpfs, not %s", m.Type)
 	case o.data != "" && (m.Type == "debugfs" || m.Type == "tracefs" || m.Type == "pstore"):
-		return fmt.Errorf("options %q would change the %s of the host, which has one for all", o.data, m.Type)
+		return fmt.Errorf("options %q would change the %s of the host, which has only one for all mounts", o.data, m.Type)
 	case o.idmap || len(m.UIDMappings) > 0:
 		return fmt.Errorf("id mappings are for bind mounts, not %s", m.Type)
 	}

@@ -42,7 +42,7 @@ func ConfigFile(annotations map[string]string) *string {
 // names the field of config.json.
 func CheckRestorable(s *specs.Spec, facts *host.Facts) error {
 	if facts.UID() != 0 || !facts.InitialUserNS() {
-		return errors.New("it takes root in the initial user namespace: CRIU reads and sets what no other user may")
+		return errors.New("it needs root in the initial user namespace: only root may read and set what CRIU has to")
 	}
 	if sc := s.Linux.Seccomp; sc != nil {
 		notify := func(a specs.LinuxSeccompAction) bool { return a == specs.ActNotify }

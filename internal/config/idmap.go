@@ -29,7 +29,7 @@ func ParseIDMap(text string, uids, gids []specs.LinuxIDMapping) (u, g []specs.Li
 		}
 	}
 	if len(u) == 0 || len(g) == 0 {
-		return nil, nil, fmt.Errorf("%q has not both, uids=… and gids=…", text)
+		return nil, nil, fmt.Errorf("%q needs both uids=… and gids=…", text)
 	}
 	return u, g, nil
 }

@@ -13,7 +13,7 @@ func TestParseIDMap(t *testing.T) {
 		"uids=0-1-10#10-11-10;gids=0-100-10": "[{0 1 10} {10 11 10}] [{0 100 10}] <nil>",
 		"gids=0-0-1;uids=@1-3-10":            "[{1 4 10}] [{0 0 1}] <nil>", // the example of crun(1)
 		"uids=@0-0-1#5-6-7;gids=@0-1000-3":   "[{0 0 1} {5 6 7}] [{0 1001 1} {1 5000 2}] <nil>",
-		"uids=0-0-1":                         `[] [] "uids=0-0-1" has not both, uids=… and gids=…`,
+		"uids=0-0-1":                         `[] [] "uids=0-0-1" needs both uids=… and gids=…`,
 		"":                                   `[] [] "" is neither uids=… nor gids=…`,
 		"uids=0-0-1;gids=0-0-1;x=1":          `[] [] "x=1" is neither uids=… nor gids=…`,
 		"uids=0-0;gids=0-0-1":                `[] [] "0-0" is not of the form ID-ID-SIZE`,

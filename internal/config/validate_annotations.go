@@ -54,7 +54,7 @@ func RawFilter(text string) ([]byte, error) {
 		return nil, fmt.Errorf("is not base64: %w", err)
 	}
 	if n := len(program); n == 0 || n%8 != 0 || n > 8*maxInstructions {
-		return nil, fmt.Errorf("%d bytes are no filter, which has 1 to %d instructions of 8 bytes", n, maxInstructions)
+		return nil, fmt.Errorf("%d bytes are not a filter: that has 1 to %d instructions of 8 bytes", n, maxInstructions)
 	}
 	return program, nil
 }

@@ -63,7 +63,7 @@ func (c *container) readCrun() error {
 	s.OCIVersion, s.Created, s.Bundle, s.Pid, s.StartTime = spec.Version, st.created, st.bundle, st.pid, st.start
 	s.Annotations = spec.Annotations
 	if !filepath.IsAbs(s.Bundle) {
-		return fmt.Errorf("%s: bundle: %q is no absolute path", crunFile, s.Bundle)
+		return fmt.Errorf("%s: bundle: %q is not an absolute path", crunFile, s.Bundle)
 	}
 	if s.Rootfs = st.rootfs; !filepath.IsAbs(s.Rootfs) {
 		s.Rootfs = filepath.Join(s.Bundle, s.Rootfs)
@@ -134,7 +134,7 @@ func (st *crunStatus) state(id string) (cgroups.State, error) {
 		return none, nil
 	}
 	if !strings.HasPrefix(st.cgroup, "/") || path.Clean(st.cgroup) != st.cgroup || st.cgroup == "/" {
-		return none, fmt.Errorf("%s: cgroup-path: %q is no cgroup's path", crunFile, st.cgroup)
+		return none, fmt.Errorf("%s: cgroup-path: %q is not the path of a cgroup", crunFile, st.cgroup)
 	}
 	m, err := cgroups.New(cgroups.Options{ID: id, CgroupsPath: st.cgroup})
 	if err != nil {

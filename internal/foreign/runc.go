@@ -78,7 +78,7 @@ func (c *container) readRunc() error {
 	}
 	s := c.state
 	if r.id != s.ID {
-		return fmt.Errorf("%s: id: %q, where it is in the directory of %s", runcFile, r.id, s.ID)
+		return fmt.Errorf("%s: id: %q, but it is in the directory of %s", runcFile, r.id, s.ID)
 	}
 	c.runc = r
 	k := &r.config
@@ -97,10 +97,10 @@ func (c *container) readRunc() error {
 		s.Annotations[key] = value
 	}
 	if !filepath.IsAbs(s.Bundle) {
-		return fmt.Errorf("%s: config.labels: bundle: %q is no absolute path", runcFile, s.Bundle)
+		return fmt.Errorf("%s: config.labels: bundle: %q is not an absolute path", runcFile, s.Bundle)
 	}
 	if !filepath.IsAbs(s.Rootfs) {
-		return fmt.Errorf("%s: config.rootfs: %q is no absolute path", runcFile, s.Rootfs)
+		return fmt.Errorf("%s: config.rootfs: %q is not an absolute path", runcFile, s.Rootfs)
 	}
 	s.NoKeyring = k.noNewKeyring
 	s.OwnPid = hasOwn(k.namespaces, specs.PIDNamespace)
@@ -176,7 +176,7 @@ func decodeRunc(data []byte) (*runcState, error) {
 func ociVersion(field, v string) error {
 	major, _, _ := strings.Cut(v, ".")
 	if major != "1" {
-		return fmt.Errorf("%s: %q, where davit knows 1.x", field, v)
+		return fmt.Errorf("%s: %q, but davit only knows 1.x", field, v)
 	}
 	return nil
 }

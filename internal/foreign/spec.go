@@ -49,7 +49,7 @@ func (c *container) bundleSpec() (*specs.Spec, error) {
 		return nil, err
 	}
 	if s.Process == nil {
-		return nil, fmt.Errorf("%s: process: not there, where the container was created with it", path)
+		return nil, fmt.Errorf("%s: process: missing, although the container was created with it", path)
 	}
 	return s, nil
 }

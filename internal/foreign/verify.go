@@ -111,7 +111,7 @@ func relative(name, dir string, kind host.CgroupMode) (string, error) {
 	mount := cgroupRoot
 	if name != "" {
 		if kind == host.Unified {
-			return "", fmt.Errorf("cgroup %q: of the v1 hierarchy %q, where %s is of cgroup v2", dir, name, cgroupRoot)
+			return "", fmt.Errorf("cgroup %q: it is in the v1 hierarchy %q, but %s is cgroup v2", dir, name, cgroupRoot)
 		}
 		first, _, _ := strings.Cut(dir[len(cgroupRoot)+1:], "/")
 		mount += "/" + first

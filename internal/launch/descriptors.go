@@ -158,7 +158,7 @@ func openInside(p *plan.Plan, fds Descriptors, stage *nsenter.Stage, maps Idmaps
 	}
 	defer unix.Close(fd)
 	if err := unix.Setns(stage.PidFD.Int(), unix.CLONE_NEWNS); err != nil {
-		return fault.WithHint(fmt.Errorf("setns mount namespace of the stage: %w", err), "it takes CAP_SYS_PTRACE and CAP_SYS_CHROOT beside CAP_SYS_ADMIN")
+		return fault.WithHint(fmt.Errorf("setns mount namespace of the stage: %w", err), "it needs CAP_SYS_PTRACE and CAP_SYS_CHROOT, not only CAP_SYS_ADMIN")
 	}
 	// setns(2) sets the thread's root to that of the mount namespace. The paths are below davit's root, which is another
 	// directory if davit runs in a chroot. The stage has the copy of that directory as its root.

@@ -29,7 +29,7 @@ func OpenInstance(d *plan.Descriptor, joined int) (int, error) {
 	}
 	fd, err := inNamespaceOf(d, joined)
 	if err != nil {
-		hint := "it takes CAP_SYS_ADMIN over the joined " + config.NamespaceName(d.Flags) + " namespace: let the container join the user namespace that owns that, too"
+		hint := "it needs CAP_SYS_ADMIN over the joined " + config.NamespaceName(d.Flags) + " namespace: let the container join the user namespace that owns that, too"
 		return -1, OpenFailed(d, fmt.Errorf("%s of the joined %s namespace: %w", d.Path, config.NamespaceName(d.Flags), err), hint)
 	}
 	return fd, nil

@@ -60,7 +60,7 @@ func branch(code uint16, a, k uint32) bool {
 // the data, jumps inside the program, a return at its end.
 func decode(b []byte) ([]insn, error) {
 	if len(b) == 0 || len(b)%insnSize != 0 {
-		return nil, fmt.Errorf("%d bytes are no array of instructions", len(b))
+		return nil, fmt.Errorf("%d bytes are not an array of instructions", len(b))
 	}
 	prog := make([]insn, len(b)/insnSize)
 	for i := range prog {

@@ -209,7 +209,7 @@ func (cfg *config) parseEntry(field string, entry int, s *specs.LinuxSyscall) ([
 	}
 	for i, name := range s.Names {
 		if name == "" || len(name) > wireNameMax || strings.IndexByte(name, 0) >= 0 {
-			return nil, fault.At(fmt.Sprintf("%s.names[%d]", field, i), "%q is no name of a system call", name)
+			return nil, fault.At(fmt.Sprintf("%s.names[%d]", field, i), "%q is not the name of a system call", name)
 		}
 	}
 	// A rule with the default action changes nothing, and libseccomp refuses it.

@@ -96,7 +96,7 @@ func parseAnswer(b []byte, cfg *config) (*answer, error) {
 		return nil, fault.At("linux.seccomp", "the seccomp compiler was built for another machine (%#x)", native)
 	}
 	if int(arches) != len(cfg.arches) || int(names) != len(cfg.names) || int(programs) != len(cfg.arches)*cfg.programs {
-		return nil, fault.At("linux.seccomp", "the seccomp compiler answered another question")
+		return nil, fault.At("linux.seccomp", "the seccomp compiler sent the answer to another request")
 	}
 	ans := &answer{above: r.words(int(arches)), known: make([]bool, names)}
 	for i := range ans.known {

@@ -217,7 +217,7 @@ func (c *Entry) checkSpec(s *specs.Spec) error {
 		missing = "hooks.poststart"
 	}
 	if missing != "" {
-		return fmt.Errorf("%s: %s: not there, where the container was created with it", ConfigFile, missing)
+		return fmt.Errorf("%s: %s: missing, although the container was created with it", ConfigFile, missing)
 	}
 	if s.Linux == nil { // it is optional, and nobody below looks for it
 		s.Linux = &specs.Linux{}

@@ -149,7 +149,7 @@ func formatOf(data []byte) (format int64) {
 func formatError(data []byte) error {
 	switch format := formatOf(data); {
 	case format > formatNow:
-		return fmt.Errorf("%s: format %d, where this davit knows 0 to %d: %w", stateFile, format, formatNow, &ForeignError{Maker: "a newer davit"})
+		return fmt.Errorf("%s: format %d, but this davit knows 0 to %d: %w", stateFile, format, formatNow, &ForeignError{Maker: "a newer davit"})
 	case format < formatNow:
 		return fmt.Errorf("%s: format: %d, where it is %d", stateFile, format, formatNow)
 	}

@@ -104,7 +104,7 @@ func readState(dir int, id string) (*State, error) {
 		return nil, err
 	}
 	if s.ID != id {
-		return nil, fmt.Errorf("%s: id: %q, where it is in the directory of %s", file, s.ID, id)
+		return nil, fmt.Errorf("%s: id: %q, but it is in the directory of %s", file, s.ID, id)
 	}
 	return &s, nil
 }

@@ -36,14 +36,14 @@ func CheckID(id string) error {
 		switch {
 		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '_', r == '+', r == '-', r == '.':
 		default:
-			return fmt.Errorf("invalid id format: %q: only letters, digits and any of _ + - . may be in it", id)
+			return fmt.Errorf("invalid id format: %q: only letters, digits and _ + - . are allowed", id)
 		}
 	}
 	if id == "." || id == ".." || id[0] == '.' {
 		return fmt.Errorf("invalid id format: %q: it cannot begin with a dot", id)
 	}
 	if len(id) > 255 {
-		return fmt.Errorf("invalid id format: %d bytes long, where 255 are the most", len(id))
+		return fmt.Errorf("invalid id format: %d bytes long, at most 255 are allowed", len(id))
 	}
 	return nil
 }

@@ -266,7 +266,7 @@ func TestAdoptRefuses(t *testing.T) {
 		}},
 		{"newer runc", "runc", "config.new_thing: not known in runc 1.0 to 1.5", func(b *box, s map[string]any) { config(s)["new_thing"] = map[string]any{"x": 1} }},
 		{"newer runc's state", "runc", "format: not known in runc 1.0 to 1.5", func(b *box, s map[string]any) { s["format"] = 2 }},
-		{"newer spec", "runc", `config.version: "2.0.0", where davit knows 1.x`, func(b *box, s map[string]any) { config(s)["version"] = "2.0.0" }},
+		{"newer spec", "runc", `config.version: "2.0.0", but davit only knows 1.x`, func(b *box, s map[string]any) { config(s)["version"] = "2.0.0" }},
 		{"newer crun", "crun", "version: not known in crun 1.x", func(b *box, s map[string]any) { s["version"] = 2 }},
 		{"wrong type", "runc", "init_process_pid: expected", func(b *box, s map[string]any) { s["init_process_pid"] = "seven" }},
 		{"wrong type", "crun", "pid: expected", func(b *box, s map[string]any) { s["pid"] = []int{1} }},
@@ -305,7 +305,7 @@ func TestAdoptRefuses(t *testing.T) {
 		{"resctrl", "runc", "intel_rdt_path: ", func(b *box, s map[string]any) { s["intel_rdt_path"] = b.work + "/empty" }},
 		{"resctrl's above", "runc", "intel_rdt_path: ", func(b *box, s map[string]any) { s["intel_rdt_path"] = "/sys/fs/resctrl/../" + b.work }},
 		{"control characters", "runc", `"config.\x1b[31m\nnew": not known`, func(b *box, s map[string]any) { config(s)["\x1b[31m\nnew"] = 1 }},
-		{"control characters", "crun", `"/\x1b[31m\n/../c1" is no cgroup's path`, func(b *box, s map[string]any) { s["cgroup-path"] = "/\x1b[31m\n/../c1" }},
+		{"control characters", "crun", `"/\x1b[31m\n/../c1" is not the path of a cgroup`, func(b *box, s map[string]any) { s["cgroup-path"] = "/\x1b[31m\n/../c1" }},
 		{"another id", "runc", `id: "c2"`, func(b *box, s map[string]any) { s["id"] = "c2" }},
 		{"bundle", "runc", "bundle: ", func(b *box, s map[string]any) { config(s)["labels"] = []string{"bundle=b"} }},
 	}

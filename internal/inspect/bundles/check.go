@@ -102,7 +102,7 @@ func (e *examination) rest(options config.Options) []Finding {
 
 // incomplete says what Check has left out.
 func (e *examination) incomplete(text string) {
-	e.findings = append(e.findings, Finding{Warning: true, Message: text, Hint: "mend them, and check again"})
+	e.findings = append(e.findings, Finding{Warning: true, Message: text, Hint: "fix them, and check again"})
 }
 
 // fail adds an error, which names its field itself, or else is about the field given.
