@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"davit/internal/cli"
+	"davit/internal/fault"
 	"davit/libcontainer"
 )
 
@@ -42,7 +43,7 @@ func deleteContainer(s *libcontainer.Runtime, id string, force bool) error {
 	}
 	defer container.Close()
 	if container.Broken != nil && !force {
-		return errors.Join(container.Broken, errors.New("use --force to remove it all the same"))
+		return fault.WithHint(container.Broken, "use --force to remove it all the same")
 	}
 	return container.Delete(force)
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -142,11 +141,9 @@ func execProcess(c *cli.Context, container *libcontainer.Container) (*specs.Proc
 		p.NoNewPrivileges = c.Bool("no-new-privs")
 	}
 	for _, name := range c.StringSlice("cap") {
-		if _, known := config.Capability(name); !known { // a warning, as config.md says for the capabilities of a config
+		if !config.AddCapability(p, name) { // a warning, as config.md says for the capabilities of a config
 			warn(fmt.Sprintf("--cap: unknown capability %q: ignored (names are as in CAP_SYS_ADMIN)", name))
-			continue
 		}
-		addCapability(p, name)
 	}
 	for _, g := range c.Int64Slice("additional-gids") {
 		switch {
@@ -210,22 +207,6 @@ func command(c *cli.Context) []string {
 		return args[1:]
 	}
 	return args
-}
-
-// addCapability adds to the sets that do not outlive an exec by another user:
-// inheritable capabilities only if the config asks for them (CVE-2022-29162), and
-// an ambient one has to be inheritable (capabilities(7)).
-func addCapability(p *specs.Process, name string) {
-	if p.Capabilities == nil {
-		p.Capabilities = &specs.LinuxCapabilities{}
-	}
-	sets := p.Capabilities
-	for _, set := range [...]*[]string{&sets.Bounding, &sets.Effective, &sets.Permitted} {
-		*set = append(*set, name)
-	}
-	if slices.Contains(sets.Inheritable, name) {
-		sets.Ambient = append(sets.Ambient, name)
-	}
 }
 
 func setUser(u *specs.User, text string) error {

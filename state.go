@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"davit/internal/cli"
+	"davit/internal/fault"
 	"davit/internal/jsonx"
 	"davit/libcontainer"
 )
@@ -22,7 +23,7 @@ func stateCommand() *cli.Command {
 			}
 			defer container.Close()
 			if container.Broken != nil {
-				return fmt.Errorf("%w (`davit delete --force %s` removes it)", container.Broken, container.ID)
+				return fault.WithHint(container.Broken, fmt.Sprintf("`davit delete --force %s` removes it", container.ID))
 			}
 			e := jsonx.Encoder{Indent: "  "}
 			writeState(&e, container)

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"davit/cgroups/fs"
+	"davit/internal/fault"
 
 	"golang.org/x/sys/unix"
 )
@@ -100,7 +101,7 @@ func (m *Manager) watch(w *watcher) (err error) {
 // directories beside it.
 func (w *watcher) watchParent(dir string) (err error) {
 	if w.removed, err = unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK); err != nil {
-		return fmt.Errorf("inotify_init1: %w (fs.inotify.max_user_instances limits how many there are)", err)
+		return fault.WithHint(fmt.Errorf("inotify_init1: %w", err), "the sysctl fs.inotify.max_user_instances limits how many there may be")
 	}
 	parent := filepath.Dir(dir)
 	if _, err := unix.InotifyAddWatch(w.removed, parent, unix.IN_DELETE|unix.IN_ONLYDIR); err != nil {

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"syscall"
 
+	"davit/internal/fault"
 	"davit/internal/memfd"
 	"davit/internal/sys"
 
@@ -104,17 +105,17 @@ func spawnError(err error, o Options) error {
 	hint := ""
 	switch {
 	case errors.Is(err, unix.ENOSPC):
-		hint = " (a limit on namespaces is reached: see /proc/sys/user/max_*_namespaces)"
+		hint = "a limit on namespaces is reached: see /proc/sys/user/max_*_namespaces"
 	case errors.Is(err, unix.EBUSY) && o.Cgroup >= 0 && handsOn(o.Cgroup): // dup3(2) returns EBUSY, too
-		hint = " (the cgroup enables controllers for its children, so it cannot have processes itself)"
+		hint = "the cgroup enables controllers for its children, so it cannot have processes itself"
 	case errors.Is(err, unix.EOPNOTSUPP) && o.Cgroup >= 0:
-		hint = " (the cgroup is in an invalid threaded state: see its cgroup.type)"
+		hint = "the cgroup is in an invalid threaded state: see its cgroup.type"
 	case errors.Is(err, unix.EAGAIN):
-		hint = " (a limit on processes is reached: pids.max of the cgroup, RLIMIT_NPROC or kernel.pid_max)"
+		hint = "a limit on processes is reached: pids.max of the cgroup, RLIMIT_NPROC or kernel.pid_max"
 	case errors.Is(err, unix.EPERM) && os.Geteuid() != 0:
-		hint = " (without root, the config needs a user namespace: see `davit spec --rootless`)"
+		hint = "without root, the config needs a user namespace: see `davit spec --rootless`"
 	}
-	return fmt.Errorf("clone3, or what the child does before its exec: %w%s", err, hint)
+	return fault.WithHint(fmt.Errorf("clone3, or what the child does before its exec: %w", err), hint)
 }
 
 // handsOn reports whether a cgroup2 directory enables controllers for its children, that is whether

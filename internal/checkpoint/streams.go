@@ -88,8 +88,7 @@ func IsInherited(key string) bool {
 	return false
 }
 
-// GiveStream makes a standard stream the container user's, by the rule of the stage (do_stdio_owner): what may be written,
-// and pipes without a name; of devices only terminals.
+// GiveStream makes the container's user the owner of a standard stream, by the rule of the stage (do_stdio_owner).
 func GiveStream(fd int, p *plan.Plan, s *specs.Spec) {
 	owner := plan.StdioOwner{Keep: true}
 	for _, e := range p.Steps {
@@ -103,22 +102,12 @@ func GiveStream(fd int, p *plan.Plan, s *specs.Spec) {
 	}
 	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
 	writable := err == nil && flags&unix.O_ACCMODE != unix.O_RDONLY
-	switch st.Mode & unix.S_IFMT {
-	case unix.S_IFBLK:
+	_, err = unix.IoctlGetTermios(fd, unix.TCGETS)
+	terminal := err == nil
+	var fs unix.Statfs_t
+	nameless := unix.Fstatfs(fd, &fs) == nil && fs.Type == unix.PIPEFS_MAGIC
+	if !isToOwn(&st, writable, terminal, nameless) {
 		return
-	case unix.S_IFCHR:
-		if _, err := unix.IoctlGetTermios(fd, unix.TCGETS); err != nil || unix.Major(st.Rdev) == 5 || !writable {
-			return
-		}
-	case unix.S_IFIFO:
-		var fs unix.Statfs_t
-		if !writable && (unix.Fstatfs(fd, &fs) != nil || fs.Type != unix.PIPEFS_MAGIC) {
-			return // one with a name may be others', too
-		}
-	default:
-		if !writable {
-			return
-		}
 	}
 	uid := int(owner.UID)
 	if _, _, mapped := mappedRoot(s); mapped {
@@ -127,4 +116,19 @@ func GiveStream(fd int, p *plan.Plan, s *specs.Spec) {
 	if int(st.Uid) != uid {
 		_ = unix.Fchown(fd, uid, -1)
 	}
+}
+
+// isToOwn reports whether the container's user becomes the owner of a stream. It does the same as is_to_own of the stage: the
+// user gets a stream that may be written, and a pipe without a name. It gets no device, such as the host's /dev/null, except a
+// terminal that belongs to one process (/dev/tty, /dev/console and /dev/ptmx, major 5, do not).
+func isToOwn(st *unix.Stat_t, writable, terminal, nameless bool) bool {
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFBLK:
+		return false
+	case unix.S_IFCHR:
+		return terminal && unix.Major(st.Rdev) != 5 && writable
+	case unix.S_IFIFO:
+		return writable || nameless // other processes may use a pipe with a name
+	}
+	return writable
 }

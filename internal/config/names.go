@@ -38,6 +38,27 @@ func Capability(name string) (int, bool) {
 	return 0, false
 }
 
+// AddCapability adds a capability to the bounding, effective and permitted sets of a process. It never
+// adds one to the inheritable set, because a program with another user could regain it from there
+// (CVE-2022-29162). It adds it to the ambient set only if it is inheritable already, as the kernel
+// demands (capabilities(7)). It returns false and changes nothing if the name is unknown.
+func AddCapability(p *specs.Process, name string) bool {
+	if _, known := Capability(name); !known {
+		return false
+	}
+	if p.Capabilities == nil {
+		p.Capabilities = &specs.LinuxCapabilities{}
+	}
+	sets := p.Capabilities
+	for _, set := range [...]*[]string{&sets.Bounding, &sets.Effective, &sets.Permitted} {
+		*set = append(*set, name)
+	}
+	if slices.Contains(sets.Inheritable, name) {
+		sets.Ambient = append(sets.Ambient, name)
+	}
+	return true
+}
+
 // CapabilityName returns the name of a capability's number, as "CAP_KILL".
 func CapabilityName(n int) string {
 	if n < len(capabilities) {

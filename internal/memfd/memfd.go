@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"unsafe"
 
+	"davit/internal/fault"
 	"davit/internal/sys"
 
 	"golang.org/x/sys/unix"
@@ -19,7 +20,7 @@ func Program(name, image string) (int, error) {
 		if fd, other := onTmpfs(name, image); other == nil {
 			return fd, nil
 		}
-		return -1, fmt.Errorf("memfd_create %s: %w (the sysctl vm.memfd_noexec forbids executable memory files: set it to 0 or 1)", name, err)
+		return -1, fault.WithHint(fmt.Errorf("memfd_create %s: %w", name, err), "the sysctl vm.memfd_noexec forbids executable memory files: set it to 0 or 1")
 	}
 	if err != nil {
 		return -1, fmt.Errorf("memfd_create %s: %w", name, err)
