@@ -10,11 +10,12 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// Sound returns a copy of s that has no problems, for whoever wants to look at the rest of a config all the same. What
-// has a problem is left out, or taken from the default config: left names it, such as "process" or "mounts[3]", in order.
-// The elements of mounts keep their numbers. It returns nil if nothing sound can be made of s.
+// Sound returns a copy of s without problems, for a caller that wants to examine the rest of a
+// config that has some. Parts with a problem are left out, or replaced by those of the default
+// config. left has the names of these parts in order, such as "process" or "mounts[3]". The
+// elements of mounts keep their numbers. Sound returns nil if it cannot make such a copy.
 func Sound(s *specs.Spec, o Options) (sound *specs.Spec, left []string) {
-	for range 8 { // what is left out may have been what something else needs
+	for range 8 { // a part that is left out may have been needed by another part
 		problems, _ := Check(s, o)
 		if len(problems) == 0 {
 			return s, left
@@ -32,7 +33,8 @@ func Sound(s *specs.Spec, o Options) (sound *specs.Spec, left []string) {
 	return nil, nil
 }
 
-// Without returns a copy of s without the part that a field is in, and the name of that part; "" if it knows none.
+// Without returns a copy of s without the part that contains a field, and the name of that part; ""
+// if it does not know the part.
 func Without(s *specs.Spec, field string) (*specs.Spec, string) {
 	c := *s
 	c.Mounts = slices.Clone(s.Mounts)
@@ -47,7 +49,8 @@ func Without(s *specs.Spec, field string) (*specs.Spec, string) {
 	return &c, leaveOut(&c, field)
 }
 
-// leaveOut takes the part of c that a field is in out of it, and returns the name of the part; "" if it knows none.
+// leaveOut removes from c the part that contains a field, and returns its name; "" if it does not
+// know the part.
 func leaveOut(c *specs.Spec, field string) string {
 	names := strings.FieldsFunc(field, func(r rune) bool { return r == '.' || r == '[' })
 	if len(names) == 0 {
@@ -98,7 +101,7 @@ func leaveOutLinux(c *specs.Spec, names []string, byDefault *specs.Spec) string 
 	}
 	l := c.Linux
 	switch names[1] {
-	case "namespaces", "uidMappings", "gidMappings", "timeOffsets": // which belong together
+	case "namespaces", "uidMappings", "gidMappings", "timeOffsets": // these belong together
 		l.Namespaces, l.UIDMappings, l.GIDMappings, l.TimeOffsets = byDefault.Linux.Namespaces, nil, nil, nil
 		return "linux.namespaces"
 	case "resources":
@@ -112,7 +115,8 @@ func leaveOutLinux(c *specs.Spec, names []string, byDefault *specs.Spec) string 
 	return "linux." + names[1]
 }
 
-// clearMember sets the member of a struct that has this name in JSON to nothing; false if there is none.
+// clearMember sets the member of a struct with this JSON name to its zero value. It returns false
+// if there is none.
 func clearMember[T any](object *T, name string) bool {
 	v := reflect.ValueOf(object).Elem()
 	for i := range v.NumField() {

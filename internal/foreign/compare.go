@@ -10,9 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// compare refuses a config that /proc contradicts: one that says nothing of how the process really is confined may not
-// say how another process is to be. The program may have confined itself further since it began, which is no contradiction. A container
-// that was not started yet is confined only by start.
+// compare refuses a config that /proc contradicts. Such a config does not say how the container's
+// process is really confined, so it must not decide how another process is to be confined. It is no
+// contradiction if the program has confined itself further since it began. A container that is not
+// started yet gets its confinement only at start.
 func (c *container) compare(s *specs.Spec) error {
 	pid := c.state.Pid
 	if pid == 0 || c.Waits() || !c.alive() {
@@ -39,12 +40,13 @@ func (c *container) compare(s *specs.Spec) error {
 	return nil
 }
 
-// filters reports whether a profile does anything: runtimes load none that allows all.
+// filters reports whether a profile forbids anything. Runtimes load no filter for one that allows
+// everything.
 func filters(p *specs.LinuxSeccomp) bool {
 	return p.DefaultAction != specs.ActAllow || len(p.Syscalls) > 0
 }
 
-// statusFields returns the lines of /proc/PID/status, proc_pid_status(5).
+// statusFields returns the lines of /proc/PID/status (proc_pid_status(5)) by their names.
 func statusFields(text string) map[string]string {
 	out := map[string]string{}
 	for line := range strings.Lines(text) {
@@ -54,8 +56,9 @@ func statusFields(text string) map[string]string {
 	return out
 }
 
-// compareMap compares with user_namespaces(7) "User and group ID mappings". A container that joined a user namespace has none in
-// its config, and whoever made that namespace mapped it.
+// compareMap compares mappings of the config with those of the process (user_namespaces(7), "User
+// and group ID mappings"). If the container joined a user namespace, its config has none: the maker
+// of that namespace mapped it.
 func compareMap(field string, want []specs.LinuxIDMapping, file string) error {
 	if len(want) == 0 {
 		return nil

@@ -25,7 +25,7 @@ const (
 type crunStatus struct {
 	pid                     int
 	start                   uint64 // clock ticks since boot, field 22 of /proc/PID/stat
-	cgroup                  string // below the root of each hierarchy
+	cgroup                  string // the path below the root of each hierarchy
 	scope                   string
 	rootfs, bundle, created string
 	systemd                 bool
@@ -41,7 +41,7 @@ func (c *container) readCrun() error {
 	if err != nil {
 		return err
 	}
-	// crun copies it there before it writes the status.
+	// crun copies config.json there before it writes the status.
 	if data, err = c.read(store.ConfigFile); err != nil {
 		return err
 	}
@@ -72,7 +72,7 @@ func (c *container) readCrun() error {
 	s.OwnPid = hasOwn(spec.Linux.Namespaces, specs.PIDNamespace)
 	if spec.Hooks != nil {
 		c.poststop = spec.Hooks.Poststop
-		s.Poststart = len(spec.Hooks.Poststart) > 0 // which crun runs in start
+		s.Poststart = len(spec.Hooks.Poststart) > 0 // crun runs these hooks in start
 	}
 	if err := needMounts(spec.Linux.Namespaces); err != nil {
 		return err
@@ -127,7 +127,8 @@ func (st *crunStatus) property(d *jsonx.Decoder) {
 	}
 }
 
-// state is the form that package cgroups knows. crun keeps one path, which is the same in each hierarchy that it uses.
+// state returns the container's cgroups in the form of package cgroups. crun stores a single path,
+// which is the same in each hierarchy that it uses.
 func (st *crunStatus) state(id string) (cgroups.State, error) {
 	none := cgroups.State{Driver: cgroups.Cgroupfs, Dirs: map[string]string{}}
 	if st.cgroup == "" { // --cgroup-manager disabled
@@ -144,7 +145,7 @@ func (st *crunStatus) state(id string) (cgroups.State, error) {
 	s := m.State()
 	for name, dir := range s.Dirs {
 		if (name != "" || s.Mode == cgroups.Hybrid) && unix.Access(dir, unix.F_OK) == unix.ENOENT {
-			delete(s.Dirs, name) // of a controller that crun did not use
+			delete(s.Dirs, name) // crun did not use this controller
 		}
 	}
 	if !st.systemd {

@@ -18,20 +18,22 @@ const (
 	runcVersions = "runc 1.0 to 1.5"
 )
 
-// runcState is runc's state.json (type State of its package libcontainer), as far as davit needs it.
+// runcState contains the parts of runc's state.json (type State of its package libcontainer) that
+// davit needs.
 type runcState struct {
 	id         string
 	pid        int
 	start      uint64 // clock ticks since boot, field 22 of /proc/PID/stat
 	created    string
-	cgroups    map[string]string // as cgroups.State.Dirs
+	cgroups    map[string]string // in the form of cgroups.State.Dirs
 	rdt, rdtM  string
 	config     runcConfig
 	hasConfig  bool
 	unknownKey string // the first property that no known version has
 }
 
-// runcConfig is what runc made of config.json. It is what the container was created with, whatever the bundle has now.
+// runcConfig is what runc made from config.json. It is what the container was created with, even if
+// the bundle has changed since.
 type runcConfig struct {
 	rootfs          string
 	umask           *uint32
@@ -50,20 +52,21 @@ type runcConfig struct {
 	noNewKeyring    bool
 	closID          string
 	rootlessCgroups bool
-	err             error // the first value that means nothing to davit
+	err             error // the error for the first value that davit does not know
 }
 
-// runcCgroup is how runc found the container's cgroup, and its limits.
+// runcCgroup says where runc put the container's cgroup, and its limits.
 type runcCgroup struct {
 	name, parent, prefix string
-	systemd, said        bool // runc 1.0 does not say whether it used systemd's driver
+	systemd, said        bool // said: the state says whether runc used systemd's driver, which runc 1.0 does not
 	memory               specs.LinuxMemory
 	cpu                  specs.LinuxCPU
 	pids                 specs.LinuxPids
 	unified              map[string]string
 }
 
-// otherKeys are the properties of runc's config that davit does not need: all that runc 1.0 to 1.5 write.
+// otherKeys are the properties of runc's config that davit does not need but knows: all that runc
+// 1.0 to 1.5 write.
 const otherKeys = " no_pivot_root parent_death_signal readonlyfs rootPropagation mounts devices netDevices mount_label hostname domainname " +
 	"networks routes mask_paths readonly_paths sysctl memory_policy rootless_euid time_offsets scheduler personality io_priority exec_cpu_affinity "
 
@@ -85,7 +88,7 @@ func (c *container) readRunc() error {
 	s.OCIVersion, s.Created, s.Rootfs, s.Pid, s.StartTime = k.version, r.created, k.rootfs, r.pid, r.start
 	for _, label := range k.labels {
 		key, value, _ := strings.Cut(label, "=")
-		if key == "bundle" { // runc reads the first of them, too
+		if key == "bundle" { // runc also reads the first of several labels
 			if s.Bundle == "" {
 				s.Bundle = value
 			}
@@ -105,12 +108,12 @@ func (c *container) readRunc() error {
 	s.NoKeyring = k.noNewKeyring
 	s.OwnPid = hasOwn(k.namespaces, specs.PIDNamespace)
 	c.poststop = k.hooks.Poststop                                                                      // runc runs poststart hooks in create
-	for field, dir := range map[string]string{"intel_rdt_path": r.rdt, "intel_rdt_mon_path": r.rdtM} { // which delete removes
+	for field, dir := range map[string]string{"intel_rdt_path": r.rdt, "intel_rdt_mon_path": r.rdtM} { // delete removes these directories
 		if dir != "" && (filepath.Clean(dir) != dir || !strings.HasPrefix(dir, resctrl.Mountpoint+"/")) {
 			return fmt.Errorf("%s: %s: %q is not below %s", runcFile, field, dir, resctrl.Mountpoint)
 		}
 	}
-	if k.closID == "" { // else the class is not the container's own
+	if k.closID == "" { // with a closID the class may belong to others, too
 		s.Resctrl = r.rdt
 	}
 	s.ResctrlMon = r.rdtM
@@ -120,7 +123,7 @@ func (c *container) readRunc() error {
 	return needMounts(k.namespaces)
 }
 
-// state is the form that package cgroups knows.
+// state returns the container's cgroups in the form of package cgroups.
 func (g *runcCgroup) state(dirs map[string]string) cgroups.State {
 	s := cgroups.State{Driver: cgroups.Cgroupfs, Dirs: map[string]string{}}
 	last := ""
@@ -146,7 +149,8 @@ func (g *runcCgroup) state(dirs map[string]string) cgroups.State {
 	return s
 }
 
-// decodeRunc reads a state.json. Properties that no known version has, and values that davit does not know, are refused.
+// decodeRunc reads a state.json. It refuses properties that no known version has, and values that
+// davit does not know.
 func decodeRunc(data []byte) (*runcState, error) {
 	r := &runcState{}
 	d := jsonx.NewDecoder(runcFile, data)
@@ -172,7 +176,7 @@ func decodeRunc(data []byte) (*runcState, error) {
 	return r, ociVersion(runcFile+": config.version", r.config.version)
 }
 
-// ociVersion refuses the version of another spec than 1.x.
+// ociVersion refuses a version of the spec other than 1.x.
 func ociVersion(field, v string) error {
 	major, _, _ := strings.Cut(v, ".")
 	if major != "1" {
@@ -216,7 +220,7 @@ func (r *runcState) property(d *jsonx.Decoder) {
 	}
 }
 
-// property reads one of config's and reports whether its name is known.
+// property reads one property of config, and reports whether its name is known.
 func (k *runcConfig) property(d *jsonx.Decoder) bool {
 	switch d.Key() {
 	case "rootfs":
@@ -294,7 +298,8 @@ func (g *runcCgroup) property(d *jsonx.Decoder) {
 	}
 }
 
-// namespaceType returns the spec's name for one in runc's state, "" for what is none.
+// namespaceType returns the spec's name for a namespace type in runc's state, "" for an unknown
+// one.
 func namespaceType(name string) specs.LinuxNamespaceType {
 	switch name {
 	case "NEWNET":
@@ -334,7 +339,8 @@ func (k *runcConfig) namespace(d *jsonx.Decoder) (n specs.LinuxNamespace) {
 	return n
 }
 
-// rlimitNames are the numbers of RLIMIT_*, getrlimit(2). They are the same on all architectures that davit runs on.
+// rlimitNames are the names of the limits RLIMIT_*, by number (getrlimit(2)). The numbers are the
+// same on all architectures that davit runs on.
 var rlimitNames = [...]string{"CPU", "FSIZE", "DATA", "STACK", "CORE", "RSS", "NPROC", "NOFILE", "MEMLOCK", "AS", "LOCKS", "SIGPENDING", "MSGQUEUE", "NICE", "RTPRIO", "RTTIME"}
 
 func (k *runcConfig) rlimit(d *jsonx.Decoder) (l specs.POSIXRlimit) {
@@ -398,7 +404,7 @@ func readCapabilities(d *jsonx.Decoder) *specs.LinuxCapabilities {
 	return c
 }
 
-// readHooks reads the hooks that delete runs. Those of create have run.
+// readHooks reads the hooks that delete runs. The hooks of create have already run.
 func (k *runcConfig) readHooks(d *jsonx.Decoder) {
 	object(d, func() {
 		if d.Key() != "poststop" {
@@ -436,7 +442,7 @@ func (k *runcConfig) refuse(format string, args ...any) {
 	}
 }
 
-// object calls f for each property of an object; null has none.
+// object calls f for each property of an object; for null it does nothing.
 func object(d *jsonx.Decoder, f func()) {
 	if d.Object() {
 		for d.Next() {
@@ -445,7 +451,7 @@ func object(d *jsonx.Decoder, f func()) {
 	}
 }
 
-// elements calls f for each element of an array; null has none.
+// elements calls f for each element of an array; for null it does nothing.
 func elements(d *jsonx.Decoder, f func()) {
 	if d.Array() {
 		for d.More() {
@@ -454,7 +460,7 @@ func elements(d *jsonx.Decoder, f func()) {
 	}
 }
 
-// hasOwn reports whether the container was given a new namespace of that type.
+// hasOwn reports whether the container got a new namespace of that type.
 func hasOwn(list []specs.LinuxNamespace, kind specs.LinuxNamespaceType) bool {
 	for _, n := range list {
 		if n.Type == kind && n.Path == "" {
@@ -464,7 +470,8 @@ func hasOwn(list []specs.LinuxNamespace, kind specs.LinuxNamespaceType) bool {
 	return false
 }
 
-// needMounts refuses containers whose mounts are in a mount namespace of others: nothing tells which are the container's.
+// needMounts refuses a container whose mounts are in a mount namespace that it shares with others:
+// then nothing says which mounts are the container's.
 func needMounts(list []specs.LinuxNamespace) error {
 	for _, n := range list {
 		if n.Type == specs.MountNamespace {

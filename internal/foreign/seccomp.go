@@ -8,8 +8,8 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// runc keeps the seccomp profile with numbers of its own in place of the spec's names (its package libcontainer/configs, types
-// Action and Operator; libcontainer/seccomp for the architectures).
+// runc stores the seccomp profile with numbers of its own instead of the spec's names (types Action
+// and Operator in its package libcontainer/configs; libcontainer/seccomp for the architectures).
 
 var runcActions = [...]specs.LinuxSeccompAction{1: specs.ActKill, specs.ActErrno, specs.ActTrap, specs.ActAllow, specs.ActTrace, specs.ActLog, specs.ActNotify,
 	specs.ActKillThread, specs.ActKillProcess}
@@ -17,7 +17,7 @@ var runcActions = [...]specs.LinuxSeccompAction{1: specs.ActKill, specs.ActErrno
 var runcOperators = [...]specs.LinuxSeccompOperator{1: specs.OpEqualTo, specs.OpNotEqual, specs.OpGreaterThan, specs.OpGreaterEqual, specs.OpLessThan, specs.OpLessEqual,
 	specs.OpMaskedEqual}
 
-// architecture returns the spec's name for one in runc's state, "" for what is none.
+// architecture returns the spec's name for an architecture in runc's state, "" for an unknown one.
 func architecture(name string) specs.Arch {
 	switch name {
 	case "amd64":
@@ -61,7 +61,7 @@ func (k *runcConfig) readSeccomp(d *jsonx.Decoder) *specs.LinuxSeccomp {
 			s.ListenerMetadata = d.String()
 		case "syscalls":
 			elements(d, func() { s.Syscalls = append(s.Syscalls, k.rule(d)) })
-		default: // a rule that is left out would be a hole
+		default: // if the rule were left out, the filter would have a hole
 			k.refuse("seccomp.%s: not known in %s", d.Key(), runcVersions)
 			d.Skip()
 		}

@@ -12,9 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Spec returns the config that the container was made from. crun keeps a copy of it. runc keeps what it made of it, and takes the
-// program's user, environment and working directory from the bundle for each exec: so does davit, while all that confines the
-// container comes from runc's state, whatever the bundle has by now.
+// Spec returns the config that the container was made from. crun keeps a copy of it. runc keeps
+// only what it made from it, and for each exec reads the program's user, environment and working
+// directory from the bundle. davit does the same. Everything that confines the container comes from
+// runc's state, even if the bundle has changed since.
 func (c *container) Spec() (*specs.Spec, error) {
 	if c.spec == nil {
 		s, err := c.bundleSpec()
@@ -30,7 +31,8 @@ func (c *container) Spec() (*specs.Spec, error) {
 	return c.spec, nil
 }
 
-// bundleSpec reads the config.json of the bundle, which nobody but root and the caller may have been able to write.
+// bundleSpec reads config.json from the bundle, after it has checked that only root and the caller
+// can have written it.
 func (c *container) bundleSpec() (*specs.Spec, error) {
 	bundle := c.state.Bundle
 	if err := store.CheckOwners(bundle); err != nil {
@@ -54,7 +56,7 @@ func (c *container) bundleSpec() (*specs.Spec, error) {
 	return s, nil
 }
 
-// confine puts runc's state in place of what config.json has by now.
+// confine replaces what config.json says about the confinement by runc's state.
 func (c *container) confine(s *specs.Spec) {
 	k := &c.runc.config
 	if s.Linux == nil {
@@ -71,7 +73,7 @@ func (c *container) confine(s *specs.Spec) {
 	p.NoNewPrivileges = k.noNewPrivileges
 	p.ApparmorProfile, p.SelinuxLabel = k.apparmor, k.label
 	p.Capabilities = k.capabilities
-	if k.rlimits != nil { // most runc have those of the process only in config.json
+	if k.rlimits != nil { // most versions of runc have the limits of the process only in config.json
 		p.Rlimits = k.rlimits
 	}
 	p.OOMScoreAdj = k.oomScoreAdj

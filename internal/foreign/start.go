@@ -11,12 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// startTimeout is how long the container's process may take to answer at its fifo. It waits there already.
+// startTimeout is how long davit waits for an answer of the container's process, which already
+// waits at its fifo.
 const startTimeout = 10 * time.Second
 
-// Start lets a created container's process go. runc's writes to exec.fifo once somebody reads; crun's reads from it.
+// Start lets the process of a created container go. runc's process writes to exec.fifo when
+// somebody reads it; crun's reads from it.
 func (c *container) Start(pidfd int) error {
-	// O_NONBLOCK: neither way waits for a process that is not there.
+	// With O_NONBLOCK neither way waits for a process that does not exist.
 	flags := unix.O_RDONLY
 	if c.maker == "crun" {
 		flags = unix.O_WRONLY
@@ -37,7 +39,7 @@ func (c *container) Start(pidfd int) error {
 		return fmt.Errorf("%s is no fifo", fifo)
 	}
 	if c.maker == "crun" {
-		if err := c.removeFifo(); err != nil { // first, as crun does: the container is not created any more
+		if err := c.removeFifo(); err != nil { // this comes first, as with crun: the container is no longer created
 			return err
 		}
 		if _, err := sys.Retry(func() (int, error) { return unix.Write(fd, []byte{0}) }); err != nil {
@@ -80,7 +82,7 @@ func awaitByte(fd, pidfd int) error {
 		if p[1].Revents != 0 {
 			return fmt.Errorf("start: %w", store.ErrNotRunning)
 		}
-		if p[0].Revents&unix.POLLHUP != 0 { // written by nobody
+		if p[0].Revents&unix.POLLHUP != 0 { // nobody has the fifo open for writing any more
 			return errors.New("the container's process has closed " + fifo + " and written nothing")
 		}
 	}

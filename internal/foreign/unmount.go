@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Unmount removes the mounts below the state directory, which the runtime left: otherwise what is removed with the directory
-// would be what is mounted there. The latest goes first.
+// Unmount removes the mounts below the state directory that the runtime left there. Otherwise
+// removing the directory would remove the content of these mounts. It begins with the latest mount.
 func (c *container) Unmount() error {
 	dir, err := filepath.EvalSymlinks(c.path)
 	if err != nil {

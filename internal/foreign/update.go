@@ -14,8 +14,9 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// Limits returns the text of LimitsFile with the limits now in place of old. All else in it stays as it is, so that the runtime that made the container can go on with it. The error names a limit that
-// this file has no place for.
+// Limits returns the text of LimitsFile with the limits now instead of old. Everything else in the
+// text stays, so that the runtime that made the container can still use it. It returns an error
+// with the name of a limit that the file cannot contain.
 func (c *container) Limits(old, now *specs.LinuxResources) ([]byte, error) {
 	var path []string
 	var set []property
@@ -43,7 +44,7 @@ func (c *container) Limits(old, now *specs.LinuxResources) ([]byte, error) {
 	return e.Bytes(), nil
 }
 
-// LimitsFile is the name of the state directory's file that keeps the container's limits.
+// LimitsFile is the name of the file in the state directory that has the container's limits.
 func (c *container) LimitsFile() string {
 	if c.maker == "runc" {
 		return runcFile
@@ -51,14 +52,14 @@ func (c *container) LimitsFile() string {
 	return store.ConfigFile
 }
 
-// property is a property of an object, as JSON text.
+// property is one property of an object, as JSON text.
 type property struct {
 	name  string
 	value jsonx.Raw
 }
 
-// rebuild writes the object that d reads, with the properties set in the object that path leads to. An object that is missing
-// on the way is made.
+// rebuild writes the object that d reads. In the object that path leads to, it sets the given
+// properties. It adds objects that are missing on the way.
 func rebuild(e *jsonx.Encoder, d *jsonx.Decoder, path []string, set []property) {
 	found := len(path) == 0
 	e.Object()
@@ -90,7 +91,8 @@ func rebuild(e *jsonx.Encoder, d *jsonx.Decoder, path []string, set []property) 
 	e.EndObject()
 }
 
-// runcLimits returns the limits in the form of runc's state: its type Resources of package cgroups.
+// runcLimits returns the limits in the form of runc's state (type Resources of its package
+// cgroups).
 func runcLimits(old, now *specs.LinuxResources) ([]property, error) {
 	if field := notInRunc(old, now); field != "" {
 		return nil, fmt.Errorf("%s: %w: runc's state.json is not changed in that", field, errors.ErrUnsupported)
@@ -147,7 +149,7 @@ func runcLimits(old, now *specs.LinuxResources) ([]property, error) {
 	return set, nil
 }
 
-// notInRunc returns a field that differs and that runcLimits does not write, "" for none.
+// notInRunc returns a field that differs and that runcLimits does not write, "" if there is none.
 func notInRunc(old, now *specs.LinuxResources) string {
 	rest := func(r *specs.LinuxResources) (io specs.LinuxBlockIO) {
 		if r.BlockIO != nil {
@@ -172,7 +174,7 @@ func notInRunc(old, now *specs.LinuxResources) string {
 	return ""
 }
 
-// limit reads a limit of runc's state, and reports whether it is one. 0 is runc's "not set".
+// limit reads a limit from runc's state, and reports whether it is set: 0 means "not set" there.
 func (g *runcCgroup) limit(d *jsonx.Decoder) bool {
 	m, p := &g.memory, &g.cpu
 	switch d.Key() {
@@ -222,7 +224,7 @@ func unsigned(d *jsonx.Decoder) *uint64 {
 	return nil
 }
 
-// resources puts the limits that runc's state has in place of those of the bundle's config.
+// resources replaces the limits of the bundle's config by those of runc's state.
 func (g *runcCgroup) resources(old *specs.LinuxResources) *specs.LinuxResources {
 	change := &specs.LinuxResources{Memory: &g.memory, CPU: &g.cpu, Unified: g.unified}
 	if g.pids.Limit != nil {

@@ -26,24 +26,26 @@ func (c *container) verify() error {
 	if err := c.verifyCgroups(); err != nil {
 		return err
 	}
-	if s.Pid == 0 || !c.alive() { // then what is left of it are its files and cgroups
+	if s.Pid == 0 || !c.alive() { // only its files and cgroups are left
 		return nil
 	}
 	err := c.verifyProcess()
-	if err != nil && !c.alive() { // it has ended meanwhile
+	if err != nil && !c.alive() { // it has ended in between
 		return nil
 	}
 	return err
 }
 
-// alive reports whether the process that the state names is there, and no zombie: that is in no cgroup any more.
+// alive reports whether the process that the state names exists and is not a zombie, which is in no
+// cgroup any more.
 func (c *container) alive() bool {
 	fields, _ := store.StatFields(c.state.Pid)
 	return len(fields) > 19 && fields[0] != "Z" && fields[0] != "X" && fields[19] == strconv.FormatUint(c.state.StartTime, 10)
 }
 
-// verifyCgroups checks where the state's cgroups are: below their hierarchy's root, and without davit or the host's init in
-// them, for kill and delete end all processes there. It sets the mode.
+// verifyCgroups checks that the state's cgroups are below the root of their hierarchy, and contain
+// neither davit nor the host's init, because kill and delete end all processes in them. It also
+// sets the mode.
 func (c *container) verifyCgroups() error {
 	g := &c.state.Cgroup
 	if len(g.Dirs) == 0 {
@@ -84,8 +86,8 @@ func (c *container) verifyCgroups() error {
 	return nil
 }
 
-// verifyUnit checks that the systemd unit, which delete stops, is the one whose cgroup the state names. crun may put the container one
-// level below (annotation run.oci.systemd.subgroup).
+// verifyUnit checks that the state's cgroup belongs to the systemd unit, which delete stops. crun
+// may put the container one level below (annotation run.oci.systemd.subgroup).
 func verifyUnit(g *cgroups.State) error {
 	named := false
 	for name, dir := range g.Dirs {
@@ -103,7 +105,7 @@ func verifyUnit(g *cgroups.State) error {
 	return nil
 }
 
-// relative returns a cgroup's path in its hierarchy.
+// relative returns the path of a cgroup in its hierarchy.
 func relative(name, dir string, kind host.CgroupMode) (string, error) {
 	if path.Clean(dir) != dir || !strings.HasPrefix(dir, cgroupRoot+"/") {
 		return "", fmt.Errorf("cgroup %q: it is not below %s", dir, cgroupRoot)
@@ -125,8 +127,8 @@ func relative(name, dir string, kind host.CgroupMode) (string, error) {
 	return rel, nil
 }
 
-// verifyProcess checks that the process, which is alive, is in the cgroups of the state, and in a pid namespace of its
-// own if the state says that.
+// verifyProcess checks that the process, which is alive, is in the state's cgroups, and in a pid
+// namespace of its own if the state says so.
 func (c *container) verifyProcess() error {
 	s := c.state
 	is, err := cgroupsOf(strconv.Itoa(s.Pid))
@@ -147,7 +149,8 @@ func (c *container) verifyProcess() error {
 		if ok && within(at, rel) {
 			continue
 		}
-		// Paths in /proc start at davit's cgroup namespace, those of the mounts may start elsewhere.
+		// Paths in /proc begin at davit's cgroup namespace; those of the mounts may begin
+		// elsewhere.
 		if pids, err := fs.AllPids(dir); err == nil && slices.Contains(pids, s.Pid) {
 			continue
 		}
@@ -165,13 +168,14 @@ func (c *container) verifyProcess() error {
 	return nil
 }
 
-// within reports whether the cgroup at is dir or below it.
+// within reports whether the cgroup at is dir or lies below it.
 func within(at, dir string) bool {
 	at = strings.TrimSuffix(at, " (deleted)")
 	return at == dir || strings.HasPrefix(at, dir+"/")
 }
 
-// cgroupsOf returns a process's cgroups by the names that cgroups.State.Dirs has: cgroups(7), "/proc/pid/cgroup".
+// cgroupsOf returns the cgroups of a process by the names of cgroups.State.Dirs (cgroups(7),
+// "/proc/pid/cgroup").
 func cgroupsOf(pid string) (map[string]string, error) {
 	data, err := sys.ReadWhole("/proc/" + pid + "/cgroup")
 	if err != nil {
@@ -188,7 +192,7 @@ func cgroupsOf(pid string) (map[string]string, error) {
 	return out, nil
 }
 
-// namespaceFiles are the names in /proc/PID/ns, namespaces(7).
+// namespaceFiles are the names in /proc/PID/ns (namespaces(7)).
 var namespaceFiles = [...]struct {
 	name string
 	flag uint64
@@ -197,13 +201,13 @@ var namespaceFiles = [...]struct {
 	{"ipc", unix.CLONE_NEWIPC}, {"uts", unix.CLONE_NEWUTS}, {"cgroup", unix.CLONE_NEWCGROUP}, {"time", unix.CLONE_NEWTIME},
 }
 
-// namespacesOf returns the namespaces that a process does not share with davit, CLONE_NEW*.
+// namespacesOf returns the namespaces (CLONE_NEW*) that a process does not share with davit.
 func namespacesOf(pid int) (own uint64, err error) {
 	for _, ns := range namespaceFiles {
 		var theirs, ours unix.Stat_t
 		file := filepath.Join("/proc", strconv.Itoa(pid), "ns", ns.name)
 		if err := unix.Stat("/proc/self/ns/"+ns.name, &ours); err != nil {
-			if err == unix.ENOENT { // the kernel has no such namespaces
+			if err == unix.ENOENT { // the kernel does not have this type of namespace
 				continue
 			}
 			return 0, fmt.Errorf("stat /proc/self/ns/%s: %w", ns.name, err)

@@ -15,7 +15,7 @@ type Row struct {
 	Text  string
 }
 
-// Dashboard is a host at one glance: what it is, which engines it has, and what will not work.
+// Dashboard is a summary of a host: what it is, which engines it has, and what will not work.
 type Dashboard struct {
 	Rows []Row
 	Lost []Row // Name is what will not work, Text why
@@ -60,7 +60,7 @@ func NewDashboard(facts []HostFact) *Dashboard {
 	return d
 }
 
-// release names the distribution (os-release(5)).
+// release returns the name of the distribution (os-release(5)).
 func release() string {
 	for _, file := range []string{"/etc/os-release", "/usr/lib/os-release"} {
 		data, _ := os.ReadFile(file)
@@ -73,10 +73,10 @@ func release() string {
 	return "unknown distribution"
 }
 
-// daemons are the programs by which an engine is known to be installed.
+// daemons are the programs that show that an engine is installed.
 var daemons = map[string]string{"containerd": "containerd", "crio": "crio", "docker": "dockerd", "podman": "podman"}
 
-// engineStatus sums up what Check finds.
+// engineStatus sums up the findings of Check.
 func engineStatus(engine string) (Level, string) {
 	at := ""
 	for _, dir := range append(strings.Split(os.Getenv("PATH"), ":"), "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin") {

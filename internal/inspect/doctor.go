@@ -1,5 +1,5 @@
-// Package inspect reads the configuration of an engine and says whether davit is
-// set up in it, and what is wrong. docs/engines.md shows how it should look.
+// Package inspect reads the configuration of an engine, and reports whether davit is set up in it
+// and what is wrong. docs/engines.md shows what it should look like.
 package inspect
 
 import (
@@ -14,35 +14,36 @@ import (
 // Level says how bad a finding is.
 type Level string
 
-// The engine does not get davit (Error), or gets less of it (Warning).
+// The engine does not use davit (Error), or only in part (Warning).
 const (
 	OK      Level = "ok"
 	Warning Level = "warning"
 	Error   Level = "error"
-	None    Level = "-" // there is nothing to say anything about
+	None    Level = "-" // there is nothing to report
 )
 
 // Finding is one thing to know about an engine's configuration.
 type Finding struct {
 	Level Level
-	Where string // file, with the line where there is one
+	Where string // the file, with the line if there is one
 	Text  string
 	Hint  string
-	// Snippet is what to put into a file that the hint names, "" if nothing is to be added.
+	// Snippet is what to put into the file that the hint names, "" if there is nothing to add.
 	Snippet string
 }
 
-// Engines are the names that Check knows.
+// Engines are the names of engines that Check knows.
 var Engines = []string{"containerd", "crio", "docker", "podman"}
 
 // examination is one run of Check.
 type examination struct {
-	root     string // before every path, for tests; "" is the host
+	root     string // a prefix of every path, for tests; "" is the host
 	findings []Finding
 	broken   bool // a file cannot be read
 }
 
-// Check examines the configuration of an engine below root ("" is the host). The error is one of the question, not of the engine.
+// Check examines the configuration of an engine below root ("" is the host). It only returns an
+// error if it does not know the engine.
 func Check(engine, root string) ([]Finding, error) {
 	x := &examination{root: root}
 	switch engine {
@@ -64,17 +65,18 @@ func (x *examination) add(level Level, where, hint, format string, args ...any) 
 	x.findings = append(x.findings, Finding{Level: level, Where: where, Text: fmt.Sprintf(format, args...), Hint: hint})
 }
 
-// unset adds that davit is not in the configuration, with what is to be added.
+// unset reports that davit is not in the configuration, and what to add.
 func (x *examination) unset(where string, s *snippet, format string, args ...any) {
 	hint := "add to " + s.file + ", and restart the engine:"
-	if s.name == podmanSnippet.name { // which is no daemon
+	if s.name == podmanSnippet.name { // podman has no daemon to restart
 		hint = "add to " + s.file + ":"
 	}
 	x.add(Error, where, hint, format, args...)
 	x.findings[len(x.findings)-1].Snippet = s.text()
 }
 
-// read returns a file's text; false if there is none, or after a finding that it cannot be read.
+// read returns a file's text. It returns false if the file does not exist, or if it cannot be read,
+// which it reports.
 func (x *examination) read(path string) (string, bool) {
 	data, err := os.ReadFile(x.root + path)
 	if os.IsNotExist(err) {
@@ -88,8 +90,9 @@ func (x *examination) read(path string) (string, bool) {
 	return string(data), true
 }
 
-// toml returns the settings of a file, each with its place in Where's form; nil if there is no file. A file that cannot be
-// read is a finding, and makes the examination broken: what it would say about davit is not known.
+// toml returns the settings of a file, each with its place in the form of Where; nil if there is no
+// file. A file that cannot be read is a finding, and makes the examination broken: nobody knows
+// what it says about davit.
 func (x *examination) toml(path string) []placed {
 	text, ok := x.read(path)
 	if !ok {
@@ -123,7 +126,7 @@ func (x *examination) glob(pattern string) []string {
 	return found
 }
 
-// runtime checks a runtime's path; it says whether the path is meant to be davit's.
+// runtime checks the path of a runtime. It reports whether the path is meant to be davit.
 func (x *examination) runtime(where, name, path string) bool {
 	if name != "davit" && filepath.Base(path) != "davit" {
 		return false
@@ -146,7 +149,7 @@ func (x *examination) runtime(where, name, path string) bool {
 	return true
 }
 
-// version runs the runtime, which must say that it is davit.
+// version runs the runtime, which must answer that it is davit.
 func (x *examination) version(where, name, path string) {
 	out, err := exec.Command(x.root+path, "--version").CombinedOutput()
 	first, _, _ := strings.Cut(string(out), "\n")
@@ -160,14 +163,15 @@ func (x *examination) version(where, name, path string) {
 	}
 }
 
-// needsSystemd adds an error if the engine is told to have systemd make the cgroups, and systemd does not run.
+// needsSystemd adds an error if the engine is configured to let systemd make the cgroups, but
+// systemd does not run.
 func (x *examination) needsSystemd(where, setting, instead string) {
 	if !x.systemd() {
 		x.add(Error, where, instead, "%s, but systemd is not the init of this host: no container can start", setting)
 	}
 }
 
-// systemd says whether systemd is the init of this host.
+// systemd reports whether systemd is the init of this host.
 func (x *examination) systemd() bool {
 	_, err := os.Stat(x.root + "/run/systemd/system")
 	return err == nil

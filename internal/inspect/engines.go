@@ -64,7 +64,8 @@ func (x *examination) containerd() {
 	}
 }
 
-// containerdDisabled looks at the plugins that are switched off: Docker's packages of containerd switch off CRI.
+// containerdDisabled checks which plugins are switched off: Docker's packages of containerd switch
+// off CRI.
 func (x *examination) containerdDisabled(s *placed) {
 	for _, name := range s.list {
 		switch name {
@@ -74,7 +75,7 @@ func (x *examination) containerdDisabled(s *placed) {
 	}
 }
 
-// containerdRuntimes returns the runtimes that are davit, and the names of all.
+// containerdRuntimes returns the runtimes that are davit, and the names of all runtimes.
 func (x *examination) containerdRuntimes(settings []placed, version, plugin string) (found, known []string) {
 	known = []string{"runc"} // containerd's own default
 	types := map[string]string{}
@@ -177,8 +178,8 @@ func (x *examination) docker() {
 	}
 }
 
-// podmanFiles returns what podman reads, each file over those before it (containers.conf(5)), and where a user or an
-// administrator adds to it.
+// podmanFiles returns the files that podman reads, each of which overrides those before it
+// (containers.conf(5)), and the file to which a user or an administrator adds settings.
 func (x *examination) podmanFiles() (files []string, add string) {
 	if only := os.Getenv("CONTAINERS_CONF"); only != "" && x.root == "" {
 		return []string{only}, only
@@ -221,7 +222,7 @@ func (x *examination) podman() {
 				nocgroup = s.list
 			case len(s.name) == 3 && s.name[0] == "engine" && s.name[1] == "runtimes":
 				named[s.name[2]] = true
-				for _, path := range s.list { // podman takes the first that exists
+				for _, path := range s.list { // podman uses the first that exists
 					found = x.runtime(s.where, s.name[2], path) || found
 				}
 			}

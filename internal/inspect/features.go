@@ -10,8 +10,8 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go/features"
 )
 
-// Features returns the features that this build of davit knows, whatever the host has (features.md). Where possible each value comes
-// from the code that implements the feature.
+// Features returns the features of this build of davit, whatever the host can do (features.md).
+// Where possible each value comes from the code that implements the feature.
 func Features(version, commit string) *features.Features {
 	f := &features.Features{
 		OCIVersionMin: "1.0.0",
@@ -37,7 +37,7 @@ func Features(version, commit string) *features.Features {
 		Annotations: map[string]string{
 			"davit.version":            version,
 			"davit.checkpoint.enabled": "true",
-			// By this name engines look for it.
+			// Engines look for the feature by this name.
 			"org.opencontainers.runc.checkpoint.enabled": "true",
 		},
 		PotentiallyUnsafeConfigAnnotations: config.Annotations(),

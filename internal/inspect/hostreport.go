@@ -20,12 +20,12 @@ import (
 // HostFact is a line of the report about a host.
 type HostFact struct {
 	Name string
-	OK   bool // false: it is missing, and something cannot be done
+	OK   bool // false: it is missing, and something will not work
 	Text string
-	Lost string // what cannot be done without it: fields of config.json, as a rule; "" if it is no loss, or OK
+	Lost string // what will not work without it, usually fields of config.json; "" if nothing is lost, or if OK
 }
 
-// CheckHost says what this host can do.
+// CheckHost reports what this host can do.
 func CheckHost() []HostFact {
 	f := host.Host()
 	k := f.Supported()
@@ -70,8 +70,8 @@ func CheckHost() []HostFact {
 	return list
 }
 
-// entering says how a container enters its mount namespace here, if its config does not need the host's mounts for longer: then
-// `davit explain` shows which field does.
+// entering says how a container enters its mount namespace on this host. A config whose fields need
+// the host's mounts for longer takes the other way; `davit explain` shows which field it is.
 func entering(f *host.Facts, userns bool) string {
 	if err := f.Enters(userns); err != nil {
 		return "copies all mounts of the host at each start: " + err.Error()
@@ -79,7 +79,7 @@ func entering(f *host.Facts, userns bool) string {
 	return "begins with the root filesystem alone"
 }
 
-// criuFacts says whether containers can be saved, and how.
+// criuFacts reports whether and how containers can be saved.
 func criuFacts(f *host.Facts) []HostFact {
 	const name, lost = "CRIU", "checkpoint, restore"
 	if f.UID() != 0 || !f.InitialUserNS() {
@@ -100,7 +100,8 @@ func criuFacts(f *host.Facts) []HostFact {
 		{"CRIU, lazy pages", can.LazyPages, has(can.LazyPages, "userfaultfd"), "checkpoint --lazy-pages"}}
 }
 
-// featureFields are the fields that need a feature of the kernel; what davit has another way for is not among them.
+// featureFields are the fields that need a feature of the kernel. Fields for which davit has
+// another way are not among them.
 var featureFields = map[*host.Feature]string{
 	host.SeccompNotify: "linux.seccomp.listenerPath", host.OpenTree: "any container", host.Pidfd: "any container", host.Openat2: "any container",
 	host.CloseRange: "any container", host.MountSetattr: "any container", host.TimeNamespace: "linux.timeOffsets, time namespaces", host.IDMappedMounts: "mounts[].uidMappings",
@@ -108,7 +109,7 @@ var featureFields = map[*host.Feature]string{
 	host.WeightedInterleaving: "MPOL_WEIGHTED_INTERLEAVE in linux.memoryPolicy.mode",
 }
 
-// controllerFacts says which controllers' limits can be had.
+// controllerFacts reports for which cgroup controllers limits can be set.
 func controllerFacts(mode host.CgroupMode) []HostFact {
 	if mode == host.NoCgroups {
 		return nil
@@ -130,7 +131,8 @@ func controllerFacts(mode host.CgroupMode) []HostFact {
 	return list
 }
 
-// capabilityFacts says what root lacks that configs ask for. It is nothing if davit is not root.
+// capabilityFacts reports which capabilities root lacks that configs ask for. It returns nothing if
+// davit is not root.
 func capabilityFacts(f *host.Facts) []HostFact {
 	if f.UID() != 0 || !f.InitialUserNS() {
 		return nil
@@ -150,7 +152,7 @@ func capabilityFacts(f *host.Facts) []HostFact {
 	return list
 }
 
-// rootlessFacts says what a user needs to run containers. It is nothing for root.
+// rootlessFacts reports what a user needs to run containers. It returns nothing for root.
 func rootlessFacts(f *host.Facts) []HostFact {
 	if f.UID() == 0 {
 		return nil
@@ -189,7 +191,8 @@ func text(err error, ok string) string {
 	return ok
 }
 
-// controllers are those of a cgroup mode; on v1 they are directories, and may be several in one.
+// controllers returns the controllers of a cgroup mode. On v1 they are directories, of which one
+// may have several controllers.
 func controllers(mode host.CgroupMode) []string {
 	read := func(dir string) []string {
 		data, _ := os.ReadFile(dir + "/cgroup.controllers")
@@ -227,7 +230,7 @@ func capabilities(have uint64) string {
 	return "all but " + strings.Join(missing, ", ")
 }
 
-// namespaceFacts says which namespaces the kernel has, and whether there may be any.
+// namespaceFacts reports which namespaces the kernel has, and whether any may be made.
 func namespaceFacts() []HostFact {
 	var list []HostFact
 	for _, t := range [...]specs.LinuxNamespaceType{

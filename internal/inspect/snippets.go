@@ -6,18 +6,19 @@ import (
 	"strings"
 )
 
-// packaged is where the package has davit, as docs/engines.md writes it.
+// packaged is the path at which the package installs davit, and which docs/engines.md has.
 const packaged = "/usr/sbin/davit"
 
-// snippet is what an engine's configuration needs to know davit. Each is a block of docs/engines.md.
+// snippet is what to add to an engine's configuration to use davit. Each one is a block of
+// docs/engines.md.
 type snippet struct {
-	name string // of the block there
-	file string // where it belongs
+	name string // the name of that block
+	file string // the file to which it belongs
 	body string
 }
 
-// text returns the snippet with the path of the davit that runs, if that is called davit and is not in a directory of
-// temporary files.
+// text returns the snippet with the path of the running davit, if its name is davit and it is not
+// in a directory for temporary files.
 func (s *snippet) text() string {
 	path := packaged
 	if own, err := os.Executable(); err == nil && filepath.Base(own) == "davit" && !strings.HasPrefix(own, os.TempDir()+"/") {
@@ -36,7 +37,7 @@ var containerdSnippet = snippet{"containerd", "/etc/containerd/config.toml", `ve
     SystemdCgroup = false # true where the kubelet has cgroupDriver: systemd
 `}
 
-// containerd2Snippet is for the configurations of containerd 1, which have a version 2.
+// containerd2Snippet is for configurations of containerd 1, which have version 2.
 var containerd2Snippet = snippet{containerdSnippet.name, containerdSnippet.file,
 	strings.NewReplacer("version = 3", "version = 2", "io.containerd.cri.v1.runtime", "io.containerd.grpc.v1.cri").Replace(containerdSnippet.body)}
 

@@ -10,11 +10,11 @@ import (
 	"github.com/pelletier/go-toml/v2/unstable"
 )
 
-// setting is one key of a TOML file with its full name, table and key. The values that the
-// doctor looks at are strings, other scalars and lists of strings.
+// setting is one key of a TOML file with its full name: table and key. davit only needs values that
+// are strings, other scalars, and lists of strings.
 type setting struct {
 	name  []string
-	value string   // a string's content; anything else as it is written
+	value string   // the content of a string; anything else as it stands in the file
 	list  []string // the scalars of an array
 	line  int
 }
@@ -23,10 +23,11 @@ func (s *setting) is(name ...string) bool { return slices.Equal(s.name, name) }
 
 func equal(a, b []string) bool { return slices.Equal(a, b) }
 
-// parseTOML returns all settings of a file in their order. Settings of inline tables have
-// names like those of other tables; an array of tables gives its name to the settings of each.
+// parseTOML returns all settings of a file in their order. Settings of inline tables have names
+// like those of other tables. In an array of tables the settings of each table have the name of the
+// array.
 func parseTOML(text string) ([]setting, error) {
-	// The parser of settings below knows lines, but not that no key may come twice.
+	// The parser below knows lines, but it accepts a key that comes twice.
 	var whole map[string]any
 	if err := toml.Unmarshal([]byte(text), &whole); err != nil {
 		var at *toml.DecodeError
@@ -50,13 +51,13 @@ func parseTOML(text string) ([]setting, error) {
 	return r.settings, r.parser.Error()
 }
 
-// settingReader gathers settings from the library's syntax tree.
+// settingReader collects settings from the library's syntax tree.
 type settingReader struct {
 	parser   unstable.Parser
 	settings []setting
 }
 
-// key returns a node's whole name, which begins with prefix, and its line.
+// key returns the full name of a node, which begins with prefix, and its line.
 func (r *settingReader) key(node *unstable.Node, prefix []string) (name []string, line int) {
 	name = slices.Clone(prefix)
 	for part := node.Key(); part.Next(); {
@@ -68,7 +69,7 @@ func (r *settingReader) key(node *unstable.Node, prefix []string) (name []string
 	return name, line
 }
 
-// add adds the setting that a node is, or those of its inline table.
+// add adds the setting of a node, or the settings of its inline table.
 func (r *settingReader) add(node *unstable.Node, table []string) {
 	name, line := r.key(node, table)
 	value := node.Value()
@@ -84,7 +85,7 @@ func (r *settingReader) add(node *unstable.Node, table []string) {
 	}
 }
 
-// scalars returns the scalars of an array, but not those of arrays within it.
+// scalars returns the scalars of an array, without those of nested arrays.
 func scalars(array *unstable.Node) []string {
 	var list []string
 	for items := array.Children(); items.Next(); {

@@ -1,4 +1,4 @@
-// Package bundles tells what is wrong with a bundle, and whether this host can run it.
+// Package bundles reports what is wrong with a bundle, and whether this host can run it.
 package bundles
 
 import (
@@ -24,16 +24,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Finding is something about a bundle that keeps this host from running it, or
-// that is better known.
+// Finding is a problem that keeps this host from running a bundle, or a warning.
 type Finding struct {
-	Warning bool // it would run all the same
+	Warning bool // the bundle can be run all the same
 	Field   string
 	Message string
 	Hint    string
 }
 
-// examination collects what is found about one bundle.
+// examination collects the findings about one bundle.
 type examination struct {
 	options  compile.Options
 	store    store.Store
@@ -43,9 +42,10 @@ type examination struct {
 	findings []Finding
 }
 
-// Check reports all that is wrong with a bundle, and whether this host can run it. raw is its config.json, given what that was
-// decoded to, and err why that failed. Check makes nothing, and takes the steps of create up to where that begins to make something,
-// so that the two agree. Of a config that has errors, the parts without one are looked at.
+// Check reports everything that is wrong with a bundle, and whether this host can run it. raw is
+// its config.json, given the result of decoding that, and err the reason if decoding failed. Check
+// makes nothing. It goes through the steps of create up to the first one that would make something,
+// so that the two agree. If some parts of a config have errors, it checks the others.
 func Check(st store.Store, lg log.Logger, o compile.Options, raw []byte, given *specs.Spec, err error) []Finding {
 	e := &examination{options: o, store: st, log: lg, facts: host.Host()}
 	for _, n := range config.Notes(raw) {
@@ -53,8 +53,8 @@ func Check(st store.Store, lg log.Logger, o compile.Options, raw []byte, given *
 	}
 	if err != nil {
 		field := "config.json"
-		var at *jsonx.Error                    // which names the place in the file itself
-		if errors.As(err, &at) || raw == nil { // without a file, what is named is its path, or that of the bundle
+		var at *jsonx.Error                    // it names the place in the file itself
+		if errors.As(err, &at) || raw == nil { // without a file, the error names its path or that of the bundle
 			field = ""
 		}
 		e.fail(field, err)
@@ -82,7 +82,8 @@ func Check(st store.Store, lg log.Logger, o compile.Options, raw []byte, given *
 	return e.findings
 }
 
-// rest looks whether this host can run what is right in a config that has errors, and says what it left out for them.
+// rest checks whether this host can run the correct parts of a config that has errors, and says
+// which parts it left out.
 func (e *examination) rest(options config.Options) []Finding {
 	sound, left := config.Sound(e.spec, options)
 	if sound == nil {
@@ -92,7 +93,7 @@ func (e *examination) rest(options config.Options) []Finding {
 	known := len(e.findings)
 	e.spec = sound
 	e.compile()
-	// What stands in for the parts that are left out is not the config's.
+	// Parts that replace the left out ones do not come from the config.
 	e.findings = append(e.findings[:known], slices.DeleteFunc(e.findings[known:], func(f Finding) bool {
 		return slices.ContainsFunc(left, func(part string) bool { return strings.HasPrefix(f.Field, part) })
 	})...)
@@ -100,17 +101,17 @@ func (e *examination) rest(options config.Options) []Finding {
 	return e.findings
 }
 
-// incomplete says what Check has left out.
+// incomplete reports which parts Check has left out.
 func (e *examination) incomplete(text string) {
 	e.findings = append(e.findings, Finding{Warning: true, Message: text, Hint: "fix them, and check again"})
 }
 
-// fail adds an error, which names its field itself, or else is about the field given.
+// fail adds an error. If the error does not name a field itself, it is about the given one.
 func (e *examination) fail(field string, err error) {
 	e.add(field, fault.Of(err))
 }
 
-// failAll adds each of the errors that err may hold.
+// failAll adds each of the errors that err may contain.
 func (e *examination) failAll(err error) {
 	for _, one := range fault.All(err) {
 		e.add("", one)
@@ -131,11 +132,11 @@ func (e *examination) warn(field, format string, args ...any) {
 	e.findings = append(e.findings, Finding{Warning: true, Field: field, Message: fmt.Sprintf(format, args...)})
 }
 
-// compile does what create does before it makes anything, and goes on after the
-// first error where it can.
+// compile does what create does before it makes anything. It goes on after the first error where it
+// can.
 func (e *examination) compile() {
 	if e.spec.Process != nil && e.spec.Process.Terminal && e.options.ConsoleSocket == "" {
-		e.options.ConsoleSocket = "/dev/null" // somebody will take it
+		e.options.ConsoleSocket = "/dev/null" // a stand-in for the socket that the caller of create passes
 	}
 	c := e.compileSome()
 	if c == nil {
@@ -147,7 +148,7 @@ func (e *examination) compile() {
 			e.findings = append(e.findings, Finding{Warning: true, Field: w.Field, Message: w.Message(), Hint: w.Hint})
 		}
 	}
-	if err := c.FillFilter("", e.log); err != nil { // it keeps nothing in the cache
+	if err := c.FillFilter("", e.log); err != nil { // "": the filter is not kept in the cache
 		e.fail("", err)
 	}
 	for _, step := range c.Plan.Steps {
@@ -178,8 +179,8 @@ func (e *examination) compile() {
 	}
 }
 
-// compileSome compiles the config without the parts that this host cannot have, after it has said so of each; nil if
-// that cannot be told from the errors.
+// compileSome compiles the config without the parts that this host cannot provide, after it has
+// reported each of them. It returns nil if the errors do not tell which parts these are.
 func (e *examination) compileSome() *launch.Prepared {
 	for range 8 {
 		c, err := launch.Prepare(e.store, e.spec, e.options, e.facts)
@@ -197,7 +198,7 @@ func (e *examination) compileSome() *launch.Prepared {
 	return nil
 }
 
-// source looks for what the stage would copy.
+// source looks for a source that the stage would copy.
 func (e *examination) source(field, path string, link bool) {
 	flags := unix.O_PATH | unix.O_CLOEXEC
 	if link {
@@ -212,14 +213,15 @@ func (e *examination) source(field, path string, link bool) {
 	unix.Close(fd)
 }
 
-// tryOpen does for one descriptor what create does before it makes anything, but leaves alone whoever listens on a socket.
+// tryOpen does for one descriptor what create does before it makes anything, but it does not
+// disturb the listener of a socket.
 func tryOpen(c *launch.Prepared, d *plan.Descriptor, maps launch.Idmaps) error {
 	joined := -1
 	if d.Namespace != plan.NoFD {
 		ns := &c.Plan.Descriptors[d.Namespace-1]
 		var err error
 		if joined, err = launch.OpenNamespace(ns.Path, ns.Flags); err != nil {
-			return nil // said when its own turn came
+			return nil // it is reported when its own turn comes
 		}
 		defer unix.Close(joined)
 	}
@@ -238,7 +240,7 @@ func tryOpen(c *launch.Prepared, d *plan.Descriptor, maps launch.Idmaps) error {
 		defer unix.Close(fd)
 		return c.SpareOwn(d, fd)
 	case plan.Connect:
-		if d.Field == "option ConsoleSocket" { // known to create alone
+		if d.Field == "option ConsoleSocket" { // only create knows it
 			return nil
 		}
 		if err := hasListener(d.Path); err != nil {
@@ -248,8 +250,8 @@ func tryOpen(c *launch.Prepared, d *plan.Descriptor, maps launch.Idmaps) error {
 	return nil
 }
 
-// hasListener asks the kernel by a connection of the wrong type: it looks the socket up, and whether it is
-// bound, before it refuses that, and the listener sees nothing.
+// hasListener asks the kernel with a connection of the wrong type. The kernel looks up the socket
+// and whether it is bound, before it refuses that type. The listener does not notice.
 func hasListener(path string) error {
 	fd, err := launch.Connect(path, unix.SOCK_DGRAM)
 	switch {
@@ -259,24 +261,24 @@ func hasListener(path string) error {
 		return err
 	}
 	unix.Close(fd)
-	return fmt.Errorf("connect to %s: %w", path, unix.EPROTOTYPE) // as a stream socket gets it there
+	return fmt.Errorf("connect to %s: %w", path, unix.EPROTOTYPE) // the error that a stream socket would get there
 }
 
-// features checks that the kernel has what the config needs.
+// features checks that the kernel has the features that the config needs.
 func (e *examination) features() {
 	for _, n := range compile.Needs(e.spec) {
 		if err := e.facts.Have(n.Feature); err != nil {
 			e.fail(n.Field, err)
 		}
 	}
-	for _, f := range [...]*host.Feature{host.OpenTree, host.Pidfd, host.Openat2, host.CloseRange, host.MountSetattr} { // of every container
+	for _, f := range [...]*host.Feature{host.OpenTree, host.Pidfd, host.Openat2, host.CloseRange, host.MountSetattr} { // features that every container needs
 		if err := e.facts.Have(f); err != nil {
 			e.fail("", err)
 		}
 	}
 }
 
-// host looks for what else the config names of the host.
+// host looks for other things of the host that the config names.
 func (e *examination) host() {
 	s := e.spec
 	if h := s.Hooks; h != nil {
@@ -314,7 +316,7 @@ func (e *examination) host() {
 	}
 }
 
-// limits finds those that only a privileged davit could raise.
+// limits reports limits that only a privileged davit could raise.
 func (e *examination) limits(p *specs.Process) {
 	if e.facts.Caps()&(1<<unix.CAP_SYS_RESOURCE) != 0 {
 		return

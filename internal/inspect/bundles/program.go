@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// program looks for the program in the root filesystem, and for what the kernel starts in its place: a script's
-// interpreter, a dynamic loader.
+// program looks in the root filesystem for the program, and for what the kernel starts in its
+// place: a script's interpreter, or a dynamic loader.
 func (e *examination) program(p *specs.Process) {
 	if e.spec.Root == nil || e.spec.Root.Path == "" || len(p.Args) == 0 {
 		return
@@ -58,7 +58,7 @@ func (e *examination) program(p *specs.Process) {
 	e.fail(field, fault.WithHint(fmt.Errorf("%s", unusable), hint))
 }
 
-// image looks at the file of a program that was found.
+// image examines the file of a program that was found.
 func (e *examination) image(root int, cwd, name string) {
 	const field = "process.args[0]"
 	p := diagnose.ImageAt(root, path.Join("/", cwd), name)
@@ -82,7 +82,8 @@ func (e *examination) image(root int, cwd, name string) {
 	}
 }
 
-// absent adds that something is not in the root filesystem: an error, unless a mount or a hook may yet bring it.
+// absent reports that something is missing in the root filesystem. That is an error, unless a mount
+// or a hook may still bring it.
 func (e *examination) absent(field, what, hint string) {
 	if e.mayBring() {
 		e.warn(field, "%s: a mount or a hook has to bring it", what)
@@ -91,7 +92,8 @@ func (e *examination) absent(field, what, hint string) {
 	e.findings = append(e.findings, Finding{Field: field, Message: what, Hint: hint})
 }
 
-// mayBring reports whether something of the config may put programs into the root filesystem.
+// mayBring reports whether the config has something that may bring programs into the root
+// filesystem.
 func (e *examination) mayBring() bool {
 	if h := e.spec.Hooks; h != nil && len(h.Prestart)+len(h.CreateRuntime)+len(h.CreateContainer) > 0 { //nolint:staticcheck // deprecated, but used
 		return true
@@ -106,7 +108,7 @@ func (e *examination) mayBring() bool {
 	return false
 }
 
-// modeBelow returns the mode of a file below root, which no link leaves.
+// modeBelow returns the mode of a file below root; no link leads out of root.
 func modeBelow(root int, name string) (mode uint32, found bool) {
 	fd, err := unix.Openat2(root, name, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS})
 	if err != nil {

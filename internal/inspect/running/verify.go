@@ -22,18 +22,18 @@ import (
 
 // Drift is one difference between a running container and its config.
 type Drift struct {
-	Field string // of config.json
+	Field string // the field of config.json
 	Want  string
 	Have  string
 }
 
-// verification compares one process with the config. It reads /proc.
+// verification compares a process with the config. It reads /proc.
 type verification struct {
 	c      *store.Entry
 	spec   *specs.Spec
 	proc   string // /proc/PID/
-	root   int    // its root directory, or -1
-	rootAt string // where davit would see that
+	root   int    // a descriptor of its root directory, or -1
+	rootAt string // the path of that directory in davit's mount namespace
 	status map[string]string
 	drifts []Drift
 }
@@ -53,7 +53,7 @@ func Verify(c *store.Entry) ([]Drift, error) {
 	}
 	v := &verification{c: c, spec: s, proc: "/proc/" + strconv.Itoa(c.Pid) + "/", root: -1}
 	checks := []func() error{v.readStatus, v.namespaces, v.mounts, v.cgroups}
-	if s.Process != nil { // else it is the stage, which waits for good
+	if s.Process != nil { // otherwise the process is the stage, which waits for ever
 		checks = append(checks, v.identity, v.capabilities, v.confinement, v.limits)
 	}
 	for _, check := range checks {
@@ -61,7 +61,7 @@ func Verify(c *store.Entry) ([]Drift, error) {
 			return nil, err
 		}
 	}
-	if store.HasExited(c.Pidfd.Int()) { // then what was read may be another process's
+	if store.HasExited(c.Pidfd.Int()) { // the number may have been another process's meanwhile
 		return nil, store.ErrNotRunning
 	}
 	return v.drifts, nil
@@ -126,7 +126,7 @@ func (v *verification) namespaces() error {
 // mountpoint is a mount of the container.
 type mountpoint struct {
 	path, fstype string
-	options      map[string]bool // of the mount
+	options      map[string]bool // the options of the mount
 }
 
 func (v *verification) mounts() error {
@@ -139,7 +139,7 @@ func (v *verification) mounts() error {
 		v.rootAt, _ = os.Readlink(sys.FDPath(v.root))
 	}
 	explained := map[string]bool{"/": true, "/dev/console": true}
-	var trees []string // whose mounts may have come along with them
+	var trees []string // destinations of recursive bind mounts, below which there may be more mounts
 	for i, m := range v.spec.Mounts {
 		links := slices.Contains(m.Options, "dest-nofollow") || slices.Contains(m.Options, "copy-symlink")
 		at, _ := v.resolve(m.Destination, links)
@@ -153,7 +153,7 @@ func (v *verification) mounts() error {
 		}
 	}
 	if len(v.spec.Linux.UIDMappings) > 0 {
-		trees = append(trees, "/dev/") // devices are bound
+		trees = append(trees, "/dev/") // devices may be bind mounts
 	}
 	v.expect("root.readonly", strconv.FormatBool(rootfs.ReadOnly(v.spec)), strconv.FormatBool(table["/"].options["ro"]))
 	for i, p := range v.spec.Linux.MaskedPaths {
@@ -189,8 +189,9 @@ func readMounts(pid string) (map[string]mountpoint, error) {
 	return table, nil
 }
 
-// resolve returns where a path of the config leads in the container, whose image may have symlinks on the way,
-// and whether there is something; link means a link at its end itself. It stays within the container's root.
+// resolve returns where a path of the config leads in the container, whose image may have symlinks
+// on the way, and whether a file exists there. With link it does not follow a link at the end. It
+// stays within the container's root.
 func (v *verification) resolve(p string, link bool) (at string, found bool) {
 	flags := uint64(unix.O_PATH | unix.O_CLOEXEC)
 	if link {
@@ -204,7 +205,7 @@ func (v *verification) resolve(p string, link bool) (at string, found bool) {
 	if at, err = os.Readlink(sys.FDPath(fd)); err != nil {
 		return path.Clean("/" + p), true
 	}
-	// In a mount namespace of its own the root is /, in davit's it has a path.
+	// In its own mount namespace the container's root is /, in davit's it has a path.
 	return path.Clean("/" + strings.TrimPrefix(at, v.rootAt)), true
 }
 
@@ -339,8 +340,8 @@ func (v *verification) confinement() error {
 	return nil
 }
 
-// limits reads /proc/PID/limits, where a line stands for each number of a
-// limit: prlimit(2) on another's process needs CAP_SYS_RESOURCE.
+// limits reads /proc/PID/limits, which has one line for each limit, in the order of their numbers:
+// prlimit(2) on another user's process needs CAP_SYS_RESOURCE.
 func (v *verification) limits() error {
 	data, err := sys.ReadWhole(v.proc + "limits")
 	if err != nil {
