@@ -1,11 +1,11 @@
-// Package cli parses davit's command line: global flags, a verb, its flags, its
-// arguments. It has the part of urfave/cli/v2's API that davit uses, with the
-// same meaning (a test compares the two), because linking that library costs
-// every start 0.25 ms and 60 page faults: more than a quarter of `davit state`.
+// Package cli parses davit's command line: global flags, a verb, its flags, its arguments. It has
+// the part of urfave/cli/v2's API that davit uses, with the same meaning (a test compares the two).
+// davit does not link that library because it would cost every start 0.25 ms and 60 page faults,
+// more than a quarter of `davit state`.
 //
-// Flags come before the arguments or between them, as with runc (urfave/cli/v1, unlike
-// v2); -- ends them, and where a verb's arguments are another program's, the first
-// argument. A flag is -name or --name; its value follows, or is joined with =.
+// Flags come before the arguments or between them, as with runc (urfave/cli/v1, unlike v2). They
+// end at --, or at the first argument if a verb's arguments belong to another program. A flag is
+// -name or --name. Its value is the next word, or is joined with =.
 package cli
 
 import (
@@ -21,26 +21,27 @@ import (
 // App is a program with verbs.
 type App struct {
 	Name, Usage, UsageText string
-	Introduction, Footer   string // of the help: what the program is for, where to learn more
+	Introduction, Footer   string // parts of the help: what the program is for, and where to learn more
 	Flags                  []Flag
 	Verbs                  []Verb
-	// Words are commands of other programs, which people type out of habit: the word → what to type here.
+	// Words maps commands of other programs, which people type out of habit, to what they
+	// should type here.
 	Words map[string]string
-	// Before runs when the global flags are known.
+	// Before runs after the global flags have been parsed.
 	Before func(*Context) error
-	// Version is printed for --version.
+	// Version is the text that --version prints.
 	Version string
-	Writer  io.Writer // of help and version; nil is stdout
+	Writer  io.Writer // gets help and version; nil is standard output
 }
 
-// Verb names a command, which is made only if it is called.
+// Verb names a command. New makes it when it is called.
 type Verb struct {
 	Name  string
 	New   func() *Command
-	Group string // heading in the help, before the first of its verbs
+	Group string // a heading in the help before the first verb of the group
 }
 
-// Command is what a verb does.
+// Command describes what a verb does.
 type Command struct {
 	Name        string
 	Usage       string // one line
@@ -48,12 +49,12 @@ type Command struct {
 	Description string // more lines: examples
 	Flags       []Flag
 	Hidden      bool
-	// FlagsFirst has what follows the first argument be arguments: those of another program.
+	// FlagsFirst stops flag parsing at the first argument; the rest belongs to another program.
 	FlagsFirst bool
 	Action     func(*Context) error
 }
 
-// Context is what a command line said.
+// Context has what a command line said.
 type Context struct {
 	App     *App
 	Command *Command
@@ -76,10 +77,10 @@ func (a Args) Get(n int) string {
 	return ""
 }
 
-// Tail returns all but the first.
+// Tail returns all arguments except the first.
 func (a Args) Tail() []string { return a[min(1, len(a)):] }
 
-// Slice returns all of them.
+// Slice returns all arguments.
 func (a Args) Slice() []string { return a }
 
 // Args returns the arguments.
@@ -88,10 +89,10 @@ func (c *Context) Args() Args { return c.args }
 // NArg returns how many arguments there are.
 func (c *Context) NArg() int { return len(c.args) }
 
-// errHelp ends the parsing where help is asked for.
+// errHelp ends the parsing if the command line asks for help.
 var errHelp = errors.New("help")
 
-// Run carries out a command line.
+// Run parses a command line and carries it out.
 func (a *App) Run(line []string) error {
 	global := &Context{App: a, flags: a.Flags}
 	rest, err := parse(a.Flags, nil, line[1:], true)
@@ -124,7 +125,7 @@ func (a *App) Run(line []string) error {
 	return c.run(global, rest[1:])
 }
 
-// command makes the command of that name.
+// command makes the command with that name.
 func (a *App) command(name string) (*Command, error) {
 	for _, v := range a.Verbs {
 		if v.Name == name {
@@ -141,7 +142,7 @@ func (a *App) command(name string) (*Command, error) {
 	return nil, UsageError(fmt.Errorf("unknown command %q%s", name, Suggest(name, names)))
 }
 
-// helpOn is `davit help`, and `davit help VERB`.
+// helpOn carries out `davit help` and `davit help VERB`.
 func (a *App) helpOn(verb []string) error {
 	if len(verb) == 0 {
 		a.help()
@@ -154,7 +155,7 @@ func (a *App) helpOn(verb []string) error {
 	return err
 }
 
-// UsageError is the error of a command line that makes no sense.
+// UsageError returns the error for a command line that is wrong.
 func UsageError(err error) error { return fmt.Errorf("%w (see --help)", err) }
 
 func wantsVersion(flags []Flag) bool {
@@ -176,8 +177,8 @@ func (c *Command) run(global *Context, line []string) error {
 	return c.Action(ctx)
 }
 
-// parse sets flags and returns the rest: all that follows the first argument, or
-// the arguments between the flags. For a verb's line, global are the flags before it.
+// parse sets flags and returns the other words: everything from the first argument on, or the
+// arguments between the flags. For the line of a verb, global has the flags before it.
 func parse(flags, global []Flag, line []string, first bool) ([]string, error) {
 	var args []string
 	for len(line) > 0 {
@@ -200,7 +201,7 @@ func parse(flags, global []Flag, line []string, first bool) ([]string, error) {
 			return nil, errHelp
 		case f == nil && word[1] != '-' && !joined && setAll(flags, name):
 			continue
-		case f == nil && len(args) > 0: // the verb says what it is not
+		case f == nil && len(args) > 0: // the verb reports the unknown flag
 			args = append(args, word)
 			continue
 		case f == nil:
@@ -212,7 +213,7 @@ func parse(flags, global []Flag, line []string, first bool) ([]string, error) {
 		}
 		if !joined {
 			if len(line) == 0 {
-				return nil, fmt.Errorf("flag needs an argument: %s", word) // in words of Go's that Podman looks for
+				return nil, fmt.Errorf("flag needs an argument: %s", word) // Podman looks for these words, which are Go's
 			}
 			value, line = line[0], line[1:]
 		}
@@ -223,7 +224,8 @@ func parse(flags, global []Flag, line []string, first bool) ([]string, error) {
 	return args, nil
 }
 
-// setAll sets flags given as one word, -it, if each letter is a flag without a value.
+// setAll sets flags that are given as one word, such as -it, if each letter is a flag without a
+// value.
 func setAll(flags []Flag, letters string) bool {
 	if len(letters) < 2 {
 		return false
@@ -261,17 +263,17 @@ func find(flags []Flag, name string) Flag {
 	return nil
 }
 
-// find looks a flag up in the verb's, then in the global ones.
+// find looks up a flag, first among the verb's flags, then among the global ones.
 func (c *Context) find(name string) Flag {
 	for ; c != nil; c = c.parent {
 		if f := find(c.flags, name); f != nil {
 			return f
 		}
 	}
-	panic("cli: no flag " + name) // a slip of the pen in the verb's code
+	panic("cli: no flag " + name) // a mistake in the verb's code
 }
 
-// Given returns the names of the verb's flags that were given.
+// Given returns the names of the verb's flags that are on the command line.
 func (c *Context) Given() []string {
 	var list []string
 	for _, f := range c.flags {
@@ -282,7 +284,7 @@ func (c *Context) Given() []string {
 	return list
 }
 
-// IsSet says whether a flag was given.
+// IsSet reports whether a flag is on the command line.
 func (c *Context) IsSet(name string) bool { return c.find(name).isSet() }
 
 // String returns a StringFlag's value.
@@ -347,7 +349,7 @@ func (c *Command) help(a *App) {
 	}
 }
 
-// synopsis is what follows the verb's name on its line.
+// synopsis returns the words after the verb's name in its usage line.
 func (c *Command) synopsis() string {
 	s := ""
 	if len(shown(c.Flags)) > 0 {
@@ -359,7 +361,7 @@ func (c *Command) synopsis() string {
 	return s
 }
 
-// writeFlags prints a line a flag; the word in backquotes is its value's name.
+// writeFlags prints one line for each flag; the word in backquotes is the name of its value.
 func writeFlags(w io.Writer, flags []Flag) {
 	for _, f := range shown(flags) {
 		d := f.describe()

@@ -22,8 +22,8 @@ func (a *App) Completion(w io.Writer, shell string) error {
 	return nil
 }
 
-// Kinds of what a shell offers for a flag's value or an argument; a list of words, separated
-// by blanks, stands for itself.
+// The kinds of words that a shell offers for the value of a flag or for an argument. A list of
+// words, separated by blanks, offers these words.
 const (
 	nothing     = ""
 	ids         = "@ids"
@@ -32,10 +32,10 @@ const (
 	signals     = "HUP INT QUIT KILL USR1 USR2 TERM CONT STOP WINCH"
 )
 
-// choices are the words that flags take one of; a flag's usage names those that it takes.
+// choices are the words that some flags accept; the usage of a flag names those that it accepts.
 var choices = []string{"text", "json", "table", "cgroupfs", "systemd", "disabled", "true", "false", "auto", "containerd", "crio", "docker", "podman"}
 
-// valueKind returns what is offered for the value of a flag.
+// valueKind returns the kind of the value of a flag.
 func valueKind(f Flag) string {
 	switch d := f.describe(); f.names()[0] {
 	case "format", "log-format", "cgroup-manager", "rootless", "engine":
@@ -59,7 +59,7 @@ func valueKind(f Flag) string {
 	return nothing
 }
 
-// argumentKinds returns what is offered for a verb's arguments, one after the other.
+// argumentKinds returns the kinds of a verb's arguments, in their order.
 func (c *Command) argumentKinds() []string {
 	var kinds []string
 	usage, _, _ := strings.Cut(c.ArgsUsage, ",")
@@ -76,13 +76,13 @@ func (c *Command) argumentKinds() []string {
 		case strings.Contains(name, "|"):
 			kinds = append(kinds, strings.ReplaceAll(name, "|", " "))
 		default:
-			return kinds // an id that is new, or another program's command line
+			return kinds // a new id, or the command line of another program
 		}
 	}
 	return kinds
 }
 
-// Commands returns the verbs that help shows.
+// Commands returns the verbs that the help shows.
 func (a *App) Commands() []*Command {
 	var list []*Command
 	for _, v := range a.Verbs {
@@ -93,7 +93,7 @@ func (a *App) Commands() []*Command {
 	return list
 }
 
-// shown returns the flags that help shows.
+// shown returns the flags that the help shows.
 func shown(flags []Flag) []Flag {
 	var list []Flag
 	for _, f := range flags {
@@ -111,7 +111,7 @@ func dashes(name string) string {
 	return "--" + name
 }
 
-// words are all spellings of flags; takers are those that a value follows.
+// words returns all spellings of flags; takers are the flags that take a value.
 func words(flags []Flag) (all, takers []string) {
 	for _, f := range shown(flags) {
 		for _, n := range f.names() {
@@ -126,7 +126,7 @@ func words(flags []Flag) (all, takers []string) {
 
 func (a *App) bash(w io.Writer) {
 	global, values := words(a.Flags)
-	var names, takers []string // a name may take a value with one verb, and none with another
+	var names, takers []string // a flag may take a value with one verb and none with another
 	for _, name := range values {
 		takers = append(takers, "' "+name+"'")
 	}
@@ -184,7 +184,7 @@ complete -F _%[1]s %[1]s
 `, a.Name, ids, files, directories)
 }
 
-// bashFlags writes the cases of a verb's flags whose values can be offered.
+// bashFlags writes the cases for a verb's flags whose values the shell can offer.
 func bashFlags(w io.Writer, verb string, flags []Flag) {
 	for _, f := range shown(flags) {
 		if f.describe().placeholder == "" {
@@ -196,7 +196,7 @@ func bashFlags(w io.Writer, verb string, flags []Flag) {
 	}
 }
 
-// quoted is a usage text within single quotes of a shell that has the POSIX way to write one.
+// quoted escapes a text for single quotes of a POSIX shell.
 func quoted(text string) string {
 	return strings.NewReplacer("`", "", "'", `'\''`).Replace(text)
 }
@@ -232,7 +232,7 @@ _%[1]s() {
 	fmt.Fprintf(w, "        esac\n        ;;\n    esac\n}\n_%[1]s \"$@\"\n", a.Name)
 }
 
-// zshKind is an action of zsh's _arguments.
+// zshKind returns the action of zsh's _arguments for a kind.
 func (a *App) zshKind(kind string) string {
 	switch kind {
 	case nothing:
@@ -255,7 +255,7 @@ func writeZshFlags(w io.Writer, flags []Flag) {
 			name, value := dashes(n), ""
 			if d.placeholder != "" {
 				if len(n) > 1 {
-					name += "=" // or the value is the next word
+					name += "=" // the value may follow = or be the next word
 				}
 				value = ":" + placeholder(d) + ":" + (*App)(nil).zshKind(valueKind(f))
 			}
@@ -309,7 +309,7 @@ complete -c %[1]s -f
 	}
 }
 
-// fishKind is the option of fish's complete that offers a kind.
+// fishKind returns the option of fish's complete for a kind.
 func (a *App) fishKind(kind string) string {
 	switch kind {
 	case nothing:
@@ -324,7 +324,7 @@ func (a *App) fishKind(kind string) string {
 	return " -a '" + kind + "'"
 }
 
-// placeholder is the name of a flag's value: the word in backquotes of its usage.
+// placeholder returns the name of a flag's value: the word in backquotes of its usage.
 func placeholder(d description) string {
 	if _, rest, ok := strings.Cut(d.Usage, "`"); ok {
 		if name, _, ok := strings.Cut(rest, "`"); ok {

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Flag is one of the flag types below. A flag is parsed once: its Value is the
-// default before, and what was given after.
+// Flag is one of the flag types below. A flag is parsed once. Before that its Value is the default,
+// afterwards the given value.
 type Flag interface {
 	names() []string
 	isSet() bool
@@ -22,7 +22,7 @@ type description struct {
 
 func names(name string, aliases []string) []string { return append([]string{name}, aliases...) }
 
-// StringFlag takes a text.
+// StringFlag accepts a text.
 type StringFlag struct {
 	Name, Usage, Value string
 	Aliases            []string
@@ -39,7 +39,7 @@ func (f *StringFlag) assign(v string) error {
 	return nil
 }
 
-// BoolFlag is there or not; or =true, =false.
+// BoolFlag is given or not; it also accepts =true and =false.
 type BoolFlag struct {
 	Name, Usage        string
 	Aliases            []string
@@ -57,7 +57,7 @@ func (f *BoolFlag) assign(v string) (err error) {
 	return nil
 }
 
-// IntFlag takes an integer.
+// IntFlag accepts an integer.
 type IntFlag struct {
 	Name, Usage string
 	Aliases     []string
@@ -76,7 +76,7 @@ func (f *IntFlag) assign(v string) error {
 	return err
 }
 
-// DurationFlag takes a time such as 1s, 500ms or 1m30s.
+// DurationFlag accepts a time such as 1s, 500ms or 1m30s.
 type DurationFlag struct {
 	Name, Usage string
 	Aliases     []string

@@ -15,8 +15,8 @@ type Section struct {
 	Terms [][2]string
 }
 
-// Man writes a manual page, roff(7), of the program (verb "") or of one of its verbs. The
-// sections follow the options.
+// Man writes a manual page in roff(7), for the program (verb "") or for one of its verbs. The
+// sections come after the options.
 func (a *App) Man(w io.Writer, verb, date string, sections []Section) error {
 	if verb == "" {
 		a.man(w, date, sections)
@@ -31,7 +31,7 @@ func (a *App) Man(w io.Writer, verb, date string, sections []Section) error {
 	return fmt.Errorf("unknown command %q", verb)
 }
 
-// roff escapes a text for man pages.
+// roff escapes a text for manual pages.
 func roff(text string) string {
 	text = strings.NewReplacer(`\`, `\e`, "-", `\-`, "`", "", "'", `\(aq`).Replace(text)
 	if strings.HasPrefix(text, ".") {
@@ -79,7 +79,7 @@ func (c *Command) man(w io.Writer, a *App, date string, sections []Section) {
 	fmt.Fprintf(w, ".SH SEE ALSO\n.BR %s (8)\n", a.Name)
 }
 
-// examples splits a description where its examples begin.
+// examples splits a description at the line where its examples begin.
 func (c *Command) examples() (description, examples string) {
 	text := strings.TrimSpace(c.Description)
 	if strings.HasPrefix(text, "example") {
@@ -92,7 +92,8 @@ func (c *Command) examples() (description, examples string) {
 	return strings.TrimSpace(description), examples
 }
 
-// filled is a text whose lines are filled anew: those of --help may be longer than a terminal is wide.
+// filled returns a text whose lines are joined, because those of --help may be longer than a
+// terminal is wide.
 func filled(text string) string {
 	var b strings.Builder
 	for line := range strings.SplitSeq(text, "\n") {
@@ -101,7 +102,7 @@ func filled(text string) string {
 	return b.String()
 }
 
-// lines is a text whose lines stay as they are.
+// lines returns a text whose lines stay as they are.
 func lines(text string) string {
 	var b strings.Builder
 	b.WriteString(".nf\n")

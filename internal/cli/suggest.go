@@ -2,9 +2,9 @@ package cli
 
 import "strings"
 
-// Suggest says which of the known words was probably meant, as "; did you mean X?", or nothing.
+// Suggest returns "; did you mean X?" with the known word that was probably meant, or "".
 func Suggest(word string, known []string) string {
-	most := 2 // slips; in a short word that is another word
+	most := 2 // the most slips; in a short word, two slips would make another word
 	switch n := len(strings.TrimLeft(word, "-")); {
 	case n == 1:
 		most = 0
@@ -17,7 +17,8 @@ func Suggest(word string, known []string) string {
 			best, most = k, d-1
 		}
 	}
-	// The beginning of just one word is more than a word with a slip: stat is state, and not start.
+	// If a word is the beginning of exactly one known word, that counts more than a known word
+	// with a slip: stat means state, not start.
 	begins := ""
 	for _, k := range known {
 		if len(word) > 2 && strings.HasPrefix(k, word) {
@@ -37,8 +38,8 @@ func Suggest(word string, known []string) string {
 	return "; did you mean " + best + "?"
 }
 
-// slips is the number of letters left out, added, exchanged or swapped with their neighbour
-// between two words (the optimal string alignment distance).
+// slips returns the number of slips between two words: letters that are left out, added, exchanged,
+// or swapped with their neighbour (the optimal string alignment distance).
 func slips(a, b string) int {
 	rows := make([][]int, len(a)+1)
 	for i := range rows {

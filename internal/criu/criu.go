@@ -1,5 +1,6 @@
-// Package criu talks to CRIU, a program that saves running processes to files and restores them from these. davit starts `criu swrk` and
-// speaks CRIU's protocol (rpc.proto) with it over a socket pair. The package knows nothing about containers.
+// Package criu talks to CRIU, a program that saves running processes to files and restores them.
+// davit starts `criu swrk` and speaks CRIU's protocol (rpc.proto) with it over a socket pair. This
+// package knows nothing about containers.
 package criu
 
 import (
@@ -18,16 +19,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The oldest version of CRIU that davit works with.
+// The oldest version of CRIU that davit supports.
 const (
 	oldestMajor = 3
 	oldestMinor = 16
 )
 
-// ErrMissing is the error of a host without CRIU.
+// ErrMissing is the error if the host has no CRIU.
 var ErrMissing = errors.New("criu: not found in PATH")
 
-// Version is the version of a CRIU, as in 4.2.1.
+// Version is a version of CRIU, such as 4.2.1.
 type Version struct{ Major, Minor, Sub int }
 
 func (v Version) String() string {
@@ -43,18 +44,20 @@ func (v Version) AtLeast(major, minor int) bool {
 	return v.Major > major || v.Major == major && v.Minor >= minor
 }
 
-// Options says how CRIU is started.
+// Options are the options of Start.
 type Options struct {
 	// Files become the descriptors FirstFile, FirstFile+1 and so on of CRIU.
 	Files []int
-	// Cgroup is the directory of the cgroup2 that CRIU is cloned into, -1 for davit's own.
+	// Cgroup is a descriptor of the cgroup2 directory into which CRIU is cloned, -1 for davit's
+	// own.
 	Cgroup int
-	// Group puts CRIU into a process group of its own, of which nothing is left when it has ended: a CRIU that is killed
-	// leaves helpers that wait for ever. Not for a restore, whose processes may be of the caller's group.
+	// Group puts CRIU into a process group of its own, which Kill and Close end as a whole: a
+	// CRIU that is killed leaves helpers that wait for ever. Do not set it for a restore, whose
+	// processes may be in the caller's group.
 	Group bool
 }
 
-// FirstFile is the number that the first of [Options.Files] has in CRIU. Below it are standard
+// FirstFile is the number of the first of [Options.Files] in CRIU. The numbers below are standard
 // input, output and error, and the socket.
 const FirstFile = 4
 
@@ -64,13 +67,13 @@ type Process struct {
 	group  bool
 	pidfd  int
 	socket int
-	errors *os.File // what it writes to standard error
-	// Version is the CRIU's.
+	errors *os.File // has CRIU's standard error
+	// Version is the version of this CRIU.
 	Version Version
 }
 
-// Start starts the criu of PATH in the mount namespace of the calling thread, and asks for its version. It fails with ErrMissing if there is
-// none, and if it is older than 3.16.
+// Start starts the criu of PATH in the mount namespace of the calling thread, and asks for its
+// version. It fails with ErrMissing if there is none. It also fails if CRIU is older than 3.16.
 func Start(o Options) (*Process, error) {
 	path, err := exec.LookPath("criu")
 	if err != nil {
@@ -136,10 +139,10 @@ func (p *Process) askVersion() error {
 	return nil
 }
 
-// Features is what CRIU finds that this kernel can do.
+// Features are the features that this kernel has, according to CRIU.
 type Features struct {
-	MemTrack  bool // dumps of what has changed since the last one
-	LazyPages bool // memory that is fetched when it is used
+	MemTrack  bool // dumps of the memory that has changed since the last dump
+	LazyPages bool // memory that is fetched when the process uses it
 }
 
 // Features asks CRIU what this kernel can do.
@@ -153,7 +156,7 @@ func (p *Process) Features() (Features, error) {
 	return Features{MemTrack: f.GetMemTrack(), LazyPages: f.GetLazyPages()}, nil
 }
 
-// Probe starts the criu of PATH, and returns its version and what it finds that this kernel can do.
+// Probe starts the criu of PATH, and returns its version and the kernel's features.
 func Probe() (Version, Features, error) {
 	p, err := Start(Options{Cgroup: -1})
 	if err != nil {
@@ -167,12 +170,12 @@ func Probe() (Version, Features, error) {
 // Event is a point at which CRIU waits for davit.
 type Event struct {
 	Name string // "post-restore", …: criu(8), "--action-script"
-	Pid  int    // of the first restored process, if that exists
-	FD   int    // with orphan-pts-master the terminal's master, which is the receiver's to close; else -1
+	Pid  int    // the pid of the first restored process, if it exists
+	FD   int    // with orphan-pts-master the terminal's master, which event must close; else -1
 }
 
-// Do has CRIU carry out a request. event is called for each point at which CRIU waits; an error of
-// it ends the request. The process that a restore has made is returned.
+// Do lets CRIU carry out a request. It calls event for each point at which CRIU waits; if event
+// fails, the request ends. Do returns the pid of the process that a restore has made.
 func (p *Process) Do(kind rpc.CriuReqType, opts *rpc.CriuOpts, event func(Event) error) (pid int, err error) {
 	opts.NotifyScripts = new(true)
 	answer, err := p.call(&rpc.CriuReq{Type: &kind, Opts: opts}, event)
@@ -182,10 +185,10 @@ func (p *Process) Do(kind rpc.CriuReqType, opts *rpc.CriuOpts, event func(Event)
 	return int(answer.GetRestore().GetPid()), nil
 }
 
-// Error is CRIU's own account of a failure.
+// Error is a failure that CRIU reports.
 type Error struct {
 	Message string
-	Errno   unix.Errno // 0: CRIU gave none
+	Errno   unix.Errno // 0 if CRIU gave none
 }
 
 func (e *Error) Error() string {
@@ -198,7 +201,7 @@ func (e *Error) Error() string {
 	return "criu failed"
 }
 
-// call sends a request and returns the answer to it.
+// call sends a request and returns its answer.
 func (p *Process) call(request *rpc.CriuReq, event func(Event) error) (*rpc.CriuResp, error) {
 	kind := request.GetType()
 	for {
@@ -259,11 +262,12 @@ func (p *Process) send(request *rpc.CriuReq) error {
 	}
 }
 
-// receive waits for a message, which may bring a descriptor.
+// receive waits for a message, which may contain a descriptor.
 func (p *Process) receive() (*rpc.CriuResp, int, error) {
 	data, control := make([]byte, 64<<10), make([]byte, unix.CmsgSpace(4))
 	for {
-		// The socket alone does not tell CRIU's end: processes that it was making hold the other end, too.
+		// The socket alone does not show that CRIU has ended: processes that it was making
+		// also have the other end open.
 		ready := [...]unix.PollFd{{Fd: int32(p.socket), Events: unix.POLLIN}, {Fd: int32(p.pidfd), Events: unix.POLLIN}}
 		if _, err := unix.Poll(ready[:], -1); err == unix.EINTR {
 			continue
@@ -304,8 +308,8 @@ func received(control []byte) int {
 	return fds[0]
 }
 
-// died says how CRIU ended, and the last that it wrote to standard error: a dynamic linker that
-// misses a library says so there.
+// died returns an error that says how CRIU ended, with the last that it wrote to standard error.
+// For example, a dynamic linker says there that a library is missing.
 func (p *Process) died() error {
 	how := "it closed the connection"
 	if status, ok := p.reap(); ok {
@@ -333,7 +337,7 @@ func (p *Process) stderr() string {
 	return firstLine(text)
 }
 
-// reap waits for CRIU's end. Its socket is closed first, at which CRIU ends.
+// reap waits for CRIU's end. It first closes the socket, which makes CRIU end.
 func (p *Process) reap() (unix.WaitStatus, bool) {
 	var status unix.WaitStatus
 	if p.Pid == 0 {
@@ -341,7 +345,7 @@ func (p *Process) reap() (unix.WaitStatus, bool) {
 	}
 	unix.Close(p.socket)
 	p.socket = -1
-	if p.group { // as long as it is not reaped its number is no other group's
+	if p.group { // the number still is this group's, since CRIU is not reaped yet
 		_, _ = sys.Retry(func() (int, error) { return 0, unix.Waitid(unix.P_PID, p.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil) })
 		_ = unix.Kill(-p.Pid, unix.SIGKILL)
 	}
@@ -351,13 +355,13 @@ func (p *Process) reap() (unix.WaitStatus, bool) {
 	return status, err == nil
 }
 
-// Close lets CRIU end and reaps it. What it has restored goes on.
+// Close lets CRIU end and reaps it. Restored processes go on.
 func (p *Process) Close() {
 	p.reap()
 	p.errors.Close()
 }
 
-// Kill ends CRIU and reaps it.
+// Kill kills CRIU and reaps it.
 func (p *Process) Kill() {
 	if p.Pid != 0 {
 		_ = unix.PidfdSendSignal(p.pidfd, unix.SIGKILL, nil, 0)

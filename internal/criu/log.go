@@ -7,14 +7,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxLog is how much of the end of a log is searched, in bytes.
+// maxLog is how many bytes at the end of a log are searched.
 const maxLog = 1 << 20
 
-// maxErrors is how many lines of a log are quoted at the most. The first ones tell the cause.
+// maxErrors is how many lines of a log are quoted at most. The first ones show the cause.
 const maxErrors = 4
 
-// LogErrors returns the lines of a log of CRIU's that tell of errors, the first ones, without their
-// time stamps. What is wrong with the log itself is no error: there are just no lines then.
+// LogErrors returns the first lines with errors in one of CRIU's logs, without their time stamps.
+// If it cannot read the log, it returns no lines.
 func LogErrors(dir int, name string) []string {
 	fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -33,7 +33,7 @@ func LogErrors(dir int, name string) []string {
 	return errorLines(string(data[:n]))
 }
 
-// errorLines picks the lines "(00.012345) Error (criu/file.c:12): text" of a log.
+// errorLines returns the lines "(00.012345) Error (criu/file.c:12): text" of a log.
 func errorLines(log string) []string {
 	var found []string
 	for line := range strings.SplitSeq(log, "\n") {
@@ -54,8 +54,8 @@ func errorLines(log string) []string {
 	return found
 }
 
-// isHarmless reports whether CRIU goes on after an error: on many hosts it may not raise the limit of
-// open files, and it tries several programs for packet filters.
+// isHarmless reports whether CRIU goes on after an error: on many hosts it may not raise the limit
+// of open files, and it tries several programs for packet filters.
 func isHarmless(text string) bool {
 	return strings.Contains(text, "RLIMIT_NOFILE") || strings.Contains(text, "restore -V failed") || strings.Contains(text, `execvp("ip`)
 }
@@ -65,7 +65,7 @@ func firstLine(text []byte) string {
 	return string(text)
 }
 
-// hints are cures for what CRIU says most often.
+// hints has cures for the most frequent errors of CRIU.
 var hints = [...]struct{ text, hint string }{
 	{"Connected TCP socket", "the container has TCP connections: give option TCPEstablished, or option TCPClose"},
 	{"in-flight TCP connection", "give option TCPSkipInFlight"},
@@ -93,7 +93,7 @@ var hints = [...]struct{ text, hint string }{
 	{"exec(tar", "CRIU saves the content of a tmpfs with tar: install it"},
 }
 
-// Hint returns a cure for what lines of a log tell, or "".
+// Hint returns a cure for the errors in lines of a log, or "".
 func Hint(lines []string) string {
 	for _, h := range hints {
 		for _, line := range lines {

@@ -22,7 +22,7 @@ const (
 	hintRecursive = `in a user namespace a bind mount takes along what is mounted below its source: use "rbind"`
 )
 
-// HintOpen explains why a descriptor cannot be opened; "" if the error says enough.
+// HintOpen explains why a descriptor cannot be opened; "" if the error is clear by itself.
 func HintOpen(d *plan.Descriptor, err error) string {
 	switch {
 	case d.Field == "root.path" && errors.Is(err, fs.ErrNotExist):
@@ -52,7 +52,7 @@ func HintMap(err error) string {
 	return ""
 }
 
-// hintEnter explains why there is no mount namespace with the root filesystem alone.
+// hintEnter explains why the stage cannot make a mount namespace of the root filesystem alone.
 func hintEnter(s plan.Enter, e *fault.Error, errno unix.Errno) string {
 	switch {
 	case errno == unix.EACCES:
@@ -69,8 +69,8 @@ func hintEnter(s plan.Enter, e *fault.Error, errno unix.Errno) string {
 	return ""
 }
 
-// enotsupp is ENOTSUPP of the kernel's linux/errno.h. It is not meant for user space, and has no
-// text there, but seccomp(2) returns it where the JIT compiler has no room left.
+// enotsupp is ENOTSUPP of the kernel's linux/errno.h. It is not meant for user space and has no
+// text there, but seccomp(2) returns it if the JIT compiler has no room left.
 const enotsupp = unix.Errno(524)
 
 // hintStep explains an errno that misleads.
@@ -162,7 +162,7 @@ func hintStep(step plan.Step, e *fault.Error, errno unix.Errno) string {
 	return ""
 }
 
-// hintProcess explains an errno of the steps that are about the process, not its root filesystem.
+// hintProcess explains an errno of the steps for the process, not for its root filesystem.
 func hintProcess(step plan.Step, errno unix.Errno) string {
 	switch step.(type) {
 	case plan.Scheduler:
@@ -217,7 +217,7 @@ func hintBind(s plan.Bind, e *fault.Error, errno unix.Errno) string {
 	return ""
 }
 
-// hintForbidden tells what keeps the program's file from being executed, as the stage has found it.
+// hintForbidden says why the program's file may not be executed, as the stage has found out.
 func hintForbidden(why string) string {
 	if why == "noexec" {
 		return "the file system that it is on is mounted noexec: remove that from the options of the mount in config.json, or of the host's below it"
@@ -225,7 +225,8 @@ func hintForbidden(why string) string {
 	return "it has no x bit: chmod +x it in the image"
 }
 
-// hintPassage names the directory above a path of the host that keeps a container's root in a user namespace from it.
+// hintPassage finds a directory above a path of the host that the root user of a container in a
+// user namespace may not pass.
 func hintPassage(path string) string {
 	for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
 		var st unix.Stat_t
@@ -238,7 +239,8 @@ func hintPassage(path string) string {
 	}
 }
 
-// suggestOption finds what is nearly an option of mount(8) among those that were left to the filesystem.
+// suggestOption finds an option that was passed to the filesystem, but looks like a misspelt option
+// of mount(8).
 func suggestOption(data string) string {
 	for o := range strings.SplitSeq(data, ",") {
 		if s := cli.Suggest(o, config.MountOptions()); s != "" {
@@ -279,8 +281,9 @@ func hintMount(fstype, data string, e *fault.Error, errno unix.Errno) string {
 	return ""
 }
 
-// Hint returns the cure of an error, or of what it wraps: "" if nobody knows one. No hint has words in it that
-// engines match (TestMatches of tests/integration): they read it, too.
+// Hint returns the cure of an error, or of an error that it wraps; "" if there is none. Engines
+// read hints, too, so no hint contains words that engines look for in errors (TestMatches of
+// tests/integration).
 func Hint(err error) string {
 	if hint := fault.Hint(err); hint != "" {
 		return hint

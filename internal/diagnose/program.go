@@ -12,9 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Program adds to the error of an exec what the program's file says about it: the interpreter that is missing, or the
-// machine that it is for. root is the container's root directory on the host; what is mounted in it is not seen there.
-// Other errors are returned as they are.
+// Program adds to the error of an exec what the program's file tells: which interpreter is missing,
+// or for which machine the file is. root is the container's root directory on the host; mounts in
+// it are not visible there. Program returns other errors unchanged.
 func Program(err error, root, cwd string) error {
 	var e *fault.Error
 	if !errors.As(err, &e) || e.Call != "execve" || e.Field != execField {
@@ -49,15 +49,16 @@ func Program(err error, root, cwd string) error {
 // execField is the field of the step Exec, in all plans.
 const execField = "process.args"
 
-// Image is what the head of an executable file says.
+// Image is what the first bytes of an executable file say.
 type Image struct {
-	Interpreter string // that the kernel starts in its place; "" if there is none, or it is not known
-	Script      bool   // it is of a #! line
+	Interpreter string // the program that the kernel starts instead; "" if there is none, or if it is not known
+	Script      bool   // the file begins with a #! line
 	Binary      bool   // an ELF file
-	Machine     string // that it is for, as Go calls it; "" if davit does not know
+	Machine     string // the machine, in Go's name for it; "" if davit does not know it
 }
 
-// HintInterpreter explains why the interpreter cannot be started, supposing that it is not there.
+// HintInterpreter explains why the interpreter cannot be started, on the assumption that it is
+// missing.
 func (p *Image) HintInterpreter() string {
 	switch {
 	case strings.HasSuffix(p.Interpreter, "\r"):
@@ -70,8 +71,8 @@ func (p *Image) HintInterpreter() string {
 	return ""
 }
 
-// ImageAt reads the head of a program below root, which a container may have written: it follows no link out of
-// root, opens nothing but a regular file, and reads no more than a page of it.
+// ImageAt reads the first bytes of a program below root, which a container may have written. It
+// follows no link out of root, opens only regular files, and reads at most a page.
 func ImageAt(root int, cwd, name string) *Image {
 	if !path.IsAbs(name) {
 		name = path.Join(cwd, name)
@@ -99,7 +100,7 @@ func ImageAt(root int, cwd, name string) *Image {
 	return parseProgram(head[:n])
 }
 
-// parseProgram reads what execve(2) reads: a #! line, or the header of an ELF file (elf(5)).
+// parseProgram parses what execve(2) reads: a #! line, or the header of an ELF file (elf(5)).
 func parseProgram(head []byte) *Image {
 	text := string(head)
 	if line, is := strings.CutPrefix(text, "#!"); is {
@@ -110,7 +111,7 @@ func parseProgram(head []byte) *Image {
 		}
 		return &Image{Script: true, Interpreter: line}
 	}
-	const class, data, size = 4, 5, 64 // e_ident's EI_CLASS, EI_DATA; the header of 64 bits
+	const class, data, size = 4, 5, 64 // EI_CLASS and EI_DATA in e_ident; the size of the 64-bit header
 	if len(head) < size || text[:4] != "\x7fELF" {
 		return &Image{}
 	}
@@ -125,7 +126,7 @@ func parseProgram(head []byte) *Image {
 	if p.Machine == "ppc64" && head[data] == 1 {
 		p.Machine = "ppc64le"
 	}
-	if head[class] != 2 { // 32 bits: the machine is enough
+	if head[class] != 2 { // a 32-bit file: its machine is enough
 		return p
 	}
 	at, each, count := order.Uint64(head[32:]), uint64(order.Uint16(head[54:])), uint64(order.Uint16(head[56:]))
@@ -143,5 +144,5 @@ func parseProgram(head []byte) *Image {
 	return p
 }
 
-// machines are Go's names of e_machine, elf(5).
+// machines are Go's names for the values of e_machine (elf(5)).
 var machines = [...]string{3: "386", 8: "mips", 21: "ppc64", 22: "s390x", 40: "arm", 62: "amd64", 183: "arm64", 243: "riscv64", 258: "loong64"}

@@ -1,5 +1,6 @@
-// Package diagnose turns what failed into errors that people understand: with the field of config.json, and a hint where the
-// errno misleads. It may look at files of the host and of the container to find the cause. It changes nothing.
+// Package diagnose turns failures into errors that people understand, with the field of
+// config.json, and with a hint if the errno misleads. It may read files of the host and of the
+// container to find the cause. It changes nothing.
 package diagnose
 
 import (
@@ -14,7 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Step returns the error of a step that failed in the stage. What a hook has written is left to the caller: it becomes Err.
+// Step returns the error for a step that failed in the stage. If a hook failed, the caller sets Err
+// to what the hook has written.
 func Step(p *plan.Plan, m nsenter.Message) *fault.Error {
 	var entry plan.Entry
 	if m.Step < len(p.Steps) {
@@ -62,14 +64,14 @@ func Step(p *plan.Plan, m nsenter.Message) *fault.Error {
 	return e
 }
 
-// HookTimeout is the text for a hook that was killed because of its timeout.
+// HookTimeout returns the text for a hook that was killed after its timeout.
 func HookTimeout(seconds int) string { return fmt.Sprintf("no end after its timeout of %d s", seconds) }
 
-// NotFound is what engines look for in the error of a program that is in no directory of PATH.
+// NotFound is the text that engines look for if a program is in no directory of PATH.
 const NotFound = "executable file not found in $PATH"
 
-// programError names the file that was found, if it was looked for. A directory is called so beside
-// the errno that execve(2) has for it, which engines know.
+// programError names the file that was found, if the program was looked up. For a directory it says
+// so, in addition to the errno of execve(2), which engines know.
 func programError(e *fault.Error, p plan.Program, found string, errno unix.Errno) {
 	missing := errno == unix.ENOENT || errno == unix.ENOTDIR
 	e.Text = fmt.Sprintf("exec: %q", p.Name)
@@ -87,7 +89,7 @@ func programError(e *fault.Error, p plan.Program, found string, errno unix.Errno
 	}
 }
 
-// subject says in a few words what a step is about.
+// subject says in a few words what a step works on.
 func subject(s plan.Step) string {
 	switch s := s.(type) {
 	case plan.Mount:
@@ -125,7 +127,8 @@ func subject(s plan.Step) string {
 	return ""
 }
 
-// hintFilter: a system call that failed after the filter was loaded may have failed because of it.
+// hintFilter returns a hint for a system call that failed after the filter was loaded, since the
+// filter may be the reason.
 func hintFilter(p *plan.Plan, m nsenter.Message) string {
 	var number uint32
 	switch m.Call {
