@@ -20,9 +20,11 @@ func KeepCgroupNamespace(r *rpc.CriuOpts, s *specs.Spec) {
 	}
 }
 
-// SaveOwnCgroups has CRIU save only those hierarchies in which the container has a cgroup of its own: of each it saves the process's
-// cgroup with all that is below it, and restore makes that again. Where davit made no cgroup (hierarchies of cgroup v1 beside a
-// pure view of v2, rootless without delegation) it would be the host's. dirs are the container's cgroups (cgroups.State).
+// SaveOwnCgroups lets CRIU save only those hierarchies in which the container has a cgroup of its
+// own. In each of them CRIU saves the process's cgroup with all below it, and restore makes that
+// again. In a hierarchy in which davit made no cgroup (v1 beside a pure view of v2, or rootless
+// without delegation), that would be the host's cgroup. dirs are the container's cgroups
+// (cgroups.State).
 func SaveOwnCgroups(r *rpc.CriuOpts, pid int, dirs map[string]string) error {
 	all, err := memberships(pid)
 	if err != nil {
@@ -31,7 +33,7 @@ func SaveOwnCgroups(r *rpc.CriuOpts, pid int, dirs map[string]string) error {
 	var own []string
 	shared := false
 	for _, m := range all {
-		first, _, _ := strings.Cut(m.names, ",") // those of one hierarchy have one directory
+		first, _, _ := strings.Cut(m.names, ",") // the controllers of one hierarchy have one directory
 		if dirs[first] == "" {
 			shared = true
 		} else {

@@ -76,14 +76,14 @@ func Failed(err error, i *Images, log string) error {
 		return err
 	}
 	text := err.Error()
-	if len(lines) > 0 && own != nil { // its message is the first of these lines
+	if len(lines) > 0 && own != nil { // CRIU's own message is the first of these lines
 		text = "criu: " + strings.Join(lines, "; ")
 	}
 	err = &criuError{text + " (" + filepath.Join(i.WorkPath, log) + ")", err}
 	return fault.WithHint(err, criu.Hint(append(lines, text)))
 }
 
-// criuError is an error whose text was written anew.
+// criuError is an error with another text.
 type criuError struct {
 	text string
 	err  error
@@ -93,8 +93,8 @@ func (e *criuError) Error() string { return e.text }
 
 func (e *criuError) Unwrap() error { return e.err }
 
-// NamespaceKey is the name by which a namespace that a container joins is known in the images. runc
-// has the same names.
+// NamespaceKey returns the name in the images for a namespace that a container joins. runc uses the
+// same names.
 func NamespaceKey(t specs.LinuxNamespaceType) string {
 	switch t {
 	case specs.NetworkNamespace:
@@ -112,8 +112,9 @@ func HasRuntimeHooks(s *specs.Spec) bool {
 		slices.ContainsFunc(s.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.NetworkNamespace && n.Path == "" })
 }
 
-// Externals lists what CRIU does not save because it comes from the host, as CRIU's option "external" has it: mounts, joined namespaces
-// and standard streams. Restore gives the container these anew. streams are the keys of StreamKey.
+// Externals lists what CRIU does not save because it comes from the host, in the form of CRIU's
+// option "external": mounts, joined namespaces and standard streams. Restore gives these to the
+// container again. streams are the keys of StreamKey.
 func Externals(p *plan.Plan, s *specs.Spec, pid int, rootfs string, streams []string) ([]string, error) {
 	list, err := externalMounts(p, pid, rootfs)
 	if err != nil {

@@ -104,7 +104,7 @@ func openAgain(flag, path string, old int) (int, error) {
 	return -1, fmt.Errorf("%s: %s is another directory by now", flag, path)
 }
 
-// mappedRoot returns the ids that 0 has on the host in the container's user namespace.
+// mappedRoot returns the host's ids for 0 in the container's user namespace.
 func mappedRoot(s *specs.Spec) (uid, gid int, mapped bool) {
 	if !slices.ContainsFunc(s.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.UserNamespace }) {
 		return 0, 0, false
@@ -148,7 +148,7 @@ func (i *Images) Give(s *specs.Spec) error {
 	return nil
 }
 
-// giveFile changes the owner of a regular file, and takes it from all others.
+// giveFile changes the owner of a regular file, and removes all permissions of others.
 func giveFile(dir int, name string, uid, gid int) error {
 	fd, err := sys.Retry(func() (int, error) {
 		return unix.Openat(dir, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)

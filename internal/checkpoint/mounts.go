@@ -18,26 +18,27 @@ import (
 // which mount has that key when CRIU restores it.
 type externalMount struct {
 	key    string // unique; runc gives mounts the same keys
-	target string // in the container
-	field  string // of config.json
+	target string // the path in the container
+	field  string // the field of config.json
 	source plan.Descriptor
 	tree   plan.FD // the descriptor in the plan
 	link   bool    // a symbolic link at the end of target is not followed
-	// Attributes (MOUNT_ATTR_*) that the mount has, and has not; all is for mounts below it, too.
+	// MOUNT_ATTR_* that the mount has and does not have; all also applies to mounts below it.
 	set, clear, allSet, allClear uint64
 }
 
-// nullKey is the key of all masked files, which are the host's /dev/null.
+// nullKey is the key of all masked files: each is a mount of the host's /dev/null.
 const nullKey = "/dev/null"
 
-// hostSource is what the stage copies of the host.
+// hostSource is a source that the stage copies from the host.
 type hostSource struct {
-	source plan.Descriptor // by which the parent could open it
+	source plan.Descriptor // how the parent could open it
 	set    uint64          // MOUNT_ATTR_* of the top mount
 }
 
-// hostSources returns them by the descriptors that they get: of step Source, and of step Copy, whose tree comes from a mount
-// namespace that a Gather has made of the host's, or of a tree that the parent has given id mappings.
+// hostSources returns the sources by the descriptors that they get: those of step Source, and those
+// of step Copy, whose tree comes from a mount namespace that a Gather has made, or from a tree to
+// which the parent has given id mappings.
 func hostSources(p *plan.Plan) map[plan.FD]hostSource {
 	tree := func(path string, link, recursive bool) plan.Descriptor {
 		d := plan.Descriptor{Kind: plan.Tree, Path: path, Link: link}
@@ -97,8 +98,9 @@ func externalMountsOf(p *plan.Plan) []externalMount {
 	return list
 }
 
-// externalMounts are the mounts of the running container that CRIU is not to save, as "mnt[PLACE]:KEY". What the
-// container has unmounted is not among them, and what it has mounted itself is CRIU's business.
+// externalMounts returns the mounts of the running container that CRIU must not save, as
+// "mnt[PLACE]:KEY". It leaves out those that the container has unmounted. CRIU saves mounts that
+// the container has made itself.
 func externalMounts(p *plan.Plan, pid int, rootfs string) ([]string, error) {
 	root, err := launch.Named("open", "the container's root")(unix.Open(fmt.Sprintf("/proc/%d/root", pid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0))
 	if err != nil {
@@ -130,7 +132,8 @@ func externalMounts(p *plan.Plan, pid int, rootfs string) ([]string, error) {
 	return list, nil
 }
 
-// mountPlace returns where the mount is that a path of the container leads to, if the path leads to a mount.
+// mountPlace returns the mount point to which a path of the container leads, if it leads to a
+// mount.
 func mountPlace(root int, m *externalMount, mounts []sys.Mount) (string, bool) {
 	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
 	if m.link {
@@ -143,7 +146,7 @@ func mountPlace(root int, m *externalMount, mounts []sys.Mount) (string, bool) {
 	defer unix.Close(fd)
 	var st unix.Statx_t
 	err = unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_NO_AUTOMOUNT, unix.STATX_TYPE|unix.STATX_MNT_ID, &st)
-	if m.key == nullKey && st.Mode&unix.S_IFMT == unix.S_IFDIR { // masked by an empty tmpfs, which CRIU saves
+	if m.key == nullKey && st.Mode&unix.S_IFMT == unix.S_IFDIR { // an empty tmpfs masks a directory; CRIU saves that
 		return "", false
 	}
 	if err != nil || st.Attributes&unix.STATX_ATTR_MOUNT_ROOT == 0 {
@@ -157,8 +160,8 @@ func mountPlace(root int, m *externalMount, mounts []sys.Mount) (string, bool) {
 	return "", false
 }
 
-// below adds what came along with a tree of the host's: mounts below place which the host has at the same place below
-// source. What is in the container's root is not followed there.
+// below adds the mounts that came along with a tree of the host: mounts below place for which the
+// host has one at the same place below source. It does not look below the container's root.
 func below(mounts []sys.Mount, place, source, key string, keys map[string]string) {
 	top, err := unix.Open(source, unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {

@@ -24,7 +24,7 @@ import (
 // search all directories of the path.
 const yard = "/run/davit-criu"
 
-// Staging collects for a restore what the container has of the host.
+// Staging collects what a restored container gets from the host.
 type Staging struct {
 	Plan  *plan.Plan
 	Spec  *specs.Spec
@@ -32,8 +32,8 @@ type Staging struct {
 	tmpIn int    // the root filesystem in which makeTmp has made a directory; 0: none
 }
 
-// Stage collects in the yard, in the mount namespace of the calling thread, the root filesystem and all that the
-// container has of the host. It makes the mount points that are missing in the root filesystem.
+// Stage collects in the yard, in the mount namespace of the calling thread, the root filesystem and
+// all sources of the host. It makes the mount points that are missing in the root filesystem.
 func (r *Staging) Stage(q *rpc.CriuOpts) error {
 	trees, err := r.openTrees()
 	defer trees.close()
@@ -64,7 +64,7 @@ func (r *Staging) Stage(q *rpc.CriuOpts) error {
 		}
 		q.External = append(q.External, "mnt["+m.key+"]:"+m.place())
 	}
-	// What a container's mount is a slave of is found by CRIU in these.
+	// In these CRIU looks for the mounts of which the container's mounts are slaves.
 	if err := unix.Mount("", yard, "", unix.MS_REC|unix.MS_SHARED, ""); err != nil {
 		return fmt.Errorf("mount %s as shared: %w", yard, err)
 	}
@@ -128,15 +128,15 @@ type stagedMount struct {
 
 func (m *stagedMount) place() string { return yard + "/" + strconv.Itoa(m.number) }
 
-// restrict gives the tree the attributes that the container's mount has. CRIU sets them, too, but not on a mount
-// that it takes for a copy of another one (do_bind_mount_v2 of CRIU 4.2).
+// restrict gives the tree the attributes of the container's mount. CRIU sets them, too, but not if
+// it takes the mount for a copy of another one (do_bind_mount_v2 of CRIU 4.2).
 func (m *stagedMount) restrict() error {
 	for _, a := range [...]struct {
 		flags      uint
 		set, clear uint64
 	}{{unix.AT_RECURSIVE, m.allSet, m.allClear}, {0, m.set, m.clear}} {
 		attr := unix.MountAttr{Attr_set: a.set, Attr_clr: a.clear}
-		if a.set&unix.MOUNT_ATTR__ATIME != 0 { // what the kernel wants with any of these, mount_setattr(2)
+		if a.set&unix.MOUNT_ATTR__ATIME != 0 { // mount_setattr(2) requires this together with any of these
 			attr.Attr_clr |= unix.MOUNT_ATTR__ATIME
 		}
 		if attr.Attr_set|attr.Attr_clr == 0 {
@@ -214,7 +214,8 @@ func (r *Staging) openSource(m *externalMount, maps launch.Idmaps) (int, error) 
 	return launch.OpenMapped(&d, joined, nil, maps)
 }
 
-// submounts tells CRIU of the mounts that lie below the trees. In the container they are at the same places below their tree.
+// submounts tells CRIU about the mounts below the trees. In the container they are at the same
+// places below their tree.
 func (t *stagedTrees) submounts(q *rpc.CriuOpts) error {
 	lines, err := sys.Mounts("thread-self")
 	if err != nil {
@@ -278,8 +279,9 @@ func (r *Staging) bindsFile(s *plan.Bind) bool {
 	return st.Mode&unix.S_IFMT != unix.S_IFDIR
 }
 
-// makeTmp makes the directory /tmp of a read-only root filesystem that has none: CRIU puts the old root there when it
-// changes to the container's, and cannot make a directory for that itself. RemoveTmp removes it afterwards.
+// makeTmp makes the directory /tmp if a read-only root filesystem has none. CRIU puts the old root
+// there when it changes to the container's root, and cannot make the directory itself. RemoveTmp
+// removes it afterwards.
 func (r *Staging) makeTmp(root int) error {
 	if !rootfs.ReadOnly(r.Spec) {
 		return nil
@@ -313,8 +315,9 @@ func isBelow(target string, mounts []string) bool {
 	return false
 }
 
-// makeBelow makes a path below a root directory as far as it is missing. Each name is made in a directory that the kernel has
-// found below the root, and the whole path is looked up again afterwards: what is on the way may be exchanged meanwhile.
+// makeBelow makes the missing parts of a path below a root directory. It makes each name in a
+// directory that the kernel has found below the root, and then looks up the whole path again,
+// because somebody may exchange a directory on the way.
 func makeBelow(root int, target string, isFile bool) error {
 	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
 	done := "/"

@@ -43,17 +43,17 @@ func StreamKey(fd int) string {
 	return ""
 }
 
-// isExternalStdio reports whether a key names a stream that CRIU has to be told of when it dumps. Pipes
-// need nothing: CRIU sees that their other end is elsewhere.
+// isExternalStdio reports whether CRIU must be told of the stream with this key when it dumps.
+// Pipes need nothing: CRIU sees that their other end is outside.
 func isExternalStdio(key string) bool {
 	return strings.HasPrefix(key, "file[") || strings.HasPrefix(key, "tty[")
 }
 
-// descriptorsFile is the file among the images that holds the keys, as an array of three strings. runc
-// and crun write the same file.
+// descriptorsFile is the file among the images that has the keys, as an array of three strings.
+// runc and crun write the same file.
 const descriptorsFile = "descriptors.json"
 
-// maxDescriptors bounds that file, in bytes.
+// maxDescriptors is the largest size of that file, in bytes.
 const maxDescriptors = 64 << 10
 
 // WriteStreams writes the keys of the three standard streams to the open directory of the images.
@@ -63,8 +63,8 @@ func WriteStreams(dir int, keys []string) error {
 	return store.WriteFile(dir, descriptorsFile, e.Bytes())
 }
 
-// ReadStreams returns the keys that a checkpoint was made with. A file that is not there, or is
-// something else, gives none: then the streams are restored as they were.
+// ReadStreams returns the keys of a checkpoint. If the file does not exist or has another form, it
+// returns none: then the streams are restored as they were.
 func ReadStreams(dir int) []string {
 	data, err := sys.ReadSmall(dir, descriptorsFile, maxDescriptors, unix.O_NOFOLLOW)
 	if err != nil {
@@ -78,7 +78,7 @@ func ReadStreams(dir int) []string {
 	return keys
 }
 
-// IsInherited reports whether a key names a stream that restore gives anew.
+// IsInherited reports whether restore replaces the stream with this key.
 func IsInherited(key string) bool {
 	for _, kind := range [...]string{"pipe:[", "socket:[", "file[", "tty["} {
 		if strings.HasPrefix(key, kind) && strings.HasSuffix(key, "]") {

@@ -7,22 +7,24 @@ import (
 	"strings"
 )
 
-// Error says what failed, on which value, why, and what cures it. Each part may be empty. A warning has the same form.
+// Error says what failed, on which value, why, and how to cure it. Each part may be empty. A
+// warning has the same form.
 //
 // Its text is
 //
 //	FIELD (VALUE): TEXT: ERR
 //
-// without the parts that are empty. An error without a text has CALL SUBJECT in its place. The hint is no part of the text:
-// whoever prints the error prints the hint on a line of its own (see [Hint]).
+// without the parts that are empty. If TEXT is empty, CALL SUBJECT stands in its place. The hint is
+// not part of the text: a caller that prints the error prints the hint on a line of its own (see
+// [Hint]).
 type Error struct {
-	Field   string // of config.json: `mounts[3].destination`, `linux.sysctl["net.ipv4.ip_forward"]`
-	Value   string // what the field is about, in a few words: "/data, tmpfs"
+	Field   string // the field of config.json: `mounts[3].destination`, `linux.sysctl["net.ipv4.ip_forward"]`
+	Value   string // what the field describes, in a few words: "/data, tmpfs"
 	Text    string // what is wrong, in words; without it, Call and Subject say what failed
 	Call    string // the system call that failed
-	Subject string // what it was called for: a path
+	Subject string // what the call worked on: a path
 	Err     error  // why: the call's errno, or the error that this one wraps
-	Hint    string // what cures it
+	Hint    string // how to cure it
 }
 
 func (e *Error) Error() string { return e.text(e.Field) }
@@ -86,7 +88,8 @@ func WithHint(err error, hint string) error {
 	return &Error{Err: err, Hint: hint}
 }
 
-// Hint returns the cure of an error: the outermost of those that it and the errors that it wraps have, "" without one.
+// Hint returns the hint of an error: the outermost one of the error and the errors that it wraps,
+// "" if there is none.
 func Hint(err error) string {
 	for err != nil {
 		var e *Error
@@ -101,7 +104,7 @@ func Hint(err error) string {
 	return ""
 }
 
-// Of returns err in parts: the field that it begins with, its text without that, and its hint.
+// Of splits err into the field that it begins with, the rest of its text, and its hint.
 func Of(err error) *Error {
 	var e *Error
 	if errors.As(err, &e) && e.Field != "" {
@@ -120,7 +123,8 @@ func Of(err error) *Error {
 // List is several errors that were found together.
 type List []*Error
 
-// Join returns the errors of a list as one: nil of none, and the only one as it is.
+// Join returns the errors of a list as one error: nil for an empty list, and a single error
+// unchanged.
 func Join(list []*Error) error {
 	switch len(list) {
 	case 0:
@@ -131,7 +135,8 @@ func Join(list []*Error) error {
 	return List(list)
 }
 
-// Each calls f for each error of a List, and for an Error itself; for no other.
+// Each calls f for each error of a List, or for err if that is an Error. It does nothing for other
+// errors.
 func Each(err error, f func(*Error)) {
 	switch err := err.(type) {
 	case *Error:
@@ -143,7 +148,7 @@ func Each(err error, f func(*Error)) {
 	}
 }
 
-// All returns each of the errors that err holds, in parts as by [Of].
+// All returns each error that err contains, split as by [Of].
 func All(err error) []*Error {
 	var list List
 	if errors.As(err, &list) {

@@ -1,13 +1,13 @@
-// Package log is what the packages below the command line say besides errors. There is no logger of the process: each
-// runtime is given one, and two in one process may differ.
+// Package log has the logger that the packages below the command line use. There is no logger for
+// the whole process: each Runtime has its own, and two in one process may differ.
 package log
 
 import "fmt"
 
-// Logger takes what is said, one line at a time. Its zero value drops everything.
+// Logger gets the messages, one line for each call. Its zero value drops them.
 type Logger struct {
-	Debug func(text string) // each step that is taken; nil: nobody reads it
-	Warn  func(text string) // what is not as it should be, but done all the same
+	Debug func(text string) // gets what davit does, step by step; nil: nobody reads it
+	Warn  func(text string) // gets warnings about something that is wrong although davit goes on
 }
 
 // Debugf logs a step.
@@ -17,7 +17,7 @@ func (l Logger) Debugf(format string, args ...any) {
 	}
 }
 
-// Warnf logs what is not as it should be.
+// Warnf logs a warning.
 func (l Logger) Warnf(format string, args ...any) {
 	if l.Warn != nil {
 		l.Warn(fmt.Sprintf(format, args...))

@@ -10,11 +10,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// FD is an open descriptor with one owner, who closes it or hands it over. What is closed is not closed again: by then the number
-// may be that of another descriptor. Its methods may be called on nil, which is no descriptor. It is not for several goroutines at once.
+// FD is an open descriptor with one owner, who closes it or hands it over. A second Close does
+// nothing, because by then the number may belong to another descriptor. All methods work on nil,
+// which stands for no descriptor. An FD must not be used by several goroutines at once.
 type FD struct{ n int }
 
-// Own returns the owner of descriptor n, which belongs to nobody else. A negative n is none: then it returns nil.
+// Own makes the caller the owner of descriptor n, which must belong to nobody else. It returns nil
+// if n is negative.
 func Own(n int) *FD {
 	if n < 0 {
 		return nil
@@ -26,7 +28,7 @@ func Own(n int) *FD {
 	return f
 }
 
-// Int returns the number for a system call, -1 if there is no descriptor (any more). It stays the owner's.
+// Int returns the number for a system call, -1 if there is no descriptor. The owner keeps it.
 func (f *FD) Int() int {
 	if f == nil {
 		return -1
@@ -34,17 +36,18 @@ func (f *FD) Int() int {
 	return f.n
 }
 
-// Close closes the descriptor, unless that was done or it was handed over.
+// Close closes the descriptor, unless it was closed or handed over before.
 func (f *FD) Close() error {
 	n := f.Disown()
 	if n < 0 {
 		return nil
 	}
-	// Linux frees the number whatever close(2) returns, EINTR too.
+	// Linux frees the number whatever close(2) returns, even EINTR.
 	return unix.Close(n)
 }
 
-// Disown returns the number to a new owner, -1 if there is no descriptor.
+// Disown hands the descriptor over: it returns the number, which the caller must close, or -1 if
+// there is no descriptor.
 func (f *FD) Disown() int {
 	if f == nil || f.n < 0 {
 		return -1
@@ -57,18 +60,18 @@ func (f *FD) Disown() int {
 	return n
 }
 
-// leaks knows the owned descriptors, while a test looks for those that nobody closes.
+// leaks records where owned descriptors were made, while a test looks for those that nobody closes.
 var leaks leakTracer
 
 type leakTracer struct {
 	on   bool
 	mu   sync.Mutex
-	open map[*FD]string // where they were made
+	open map[*FD]string // where each was made
 }
 
 func (l *leakTracer) made(f *FD) {
 	pcs := make([]uintptr, 16)
-	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs)]) // without this, Own and Callers
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs)]) // without this function, Own and Callers
 	var b strings.Builder
 	for {
 		frame, more := frames.Next()
@@ -88,8 +91,8 @@ func (l *leakTracer) gone(f *FD) {
 	delete(l.open, f)
 }
 
-// CheckLeaks is for a package's TestMain: it runs the tests, and prints where each descriptor was made that nobody has closed. The
-// exit status is 1 then.
+// CheckLeaks is for a package's TestMain. It runs the tests, and prints for each descriptor that
+// nobody has closed where it was made. If there is one, the exit status is 1.
 func CheckLeaks(run func() int) int {
 	leaks.open, leaks.on = map[*FD]string{}, true
 	code := run()

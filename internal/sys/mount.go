@@ -39,8 +39,9 @@ func CloneMount(dir int, path string) (int, error) {
 	return fd, nil
 }
 
-// OwnMounts calls f on a thread of its own (see OnThread) in a mount namespace of its own. What the host mounts and unmounts is seen
-// there, and nothing of what f mounts is seen on the host. Processes that f starts keep the namespace.
+// OwnMounts calls f on a thread of its own (see OnThread) in a mount namespace of its own. Mounts
+// that the host makes and removes are visible there, but the host sees no mount that f makes.
+// Processes that f starts keep the namespace.
 func OwnMounts(f func() error) error {
 	return OnThread(func() error {
 		if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {

@@ -10,12 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ReadSmall reads a regular file of at most most bytes, by a path that is relative to the directory dir. What flags of open(2) say
-// besides is the caller's, as O_NOFOLLOW. Anything but a regular file is refused before it is read. The error wraps a
-// unix.Errno if a system call has failed. os.ReadFile would start Go's poller first: four system calls more, which
-// nothing here needs.
+// ReadSmall reads a regular file of at most most bytes. Its path is relative to the directory dir.
+// flags are additional flags of open(2), such as O_NOFOLLOW. It refuses anything but a regular file
+// before it reads. If a system call has failed, the error wraps a unix.Errno. os.ReadFile would
+// also start Go's poller, which takes four system calls.
 func ReadSmall(dir int, path string, most int64, flags int) ([]byte, error) {
-	// O_NONBLOCK: do not wait for the writer of a fifo, which is refused below.
+	// With O_NONBLOCK, open does not wait for the writer of a fifo, which is refused below.
 	fd, err := Retry(func() (int, error) {
 		return unix.Openat(dir, path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOCTTY|flags, 0)
 	})
@@ -39,7 +39,7 @@ func ReadSmall(dir int, path string, most int64, flags int) ([]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read %s: %w", path, err)
 		}
-		if got == 0 { // it was cut while being read
+		if got == 0 { // the file was truncated while it was read
 			data = data[:n]
 		}
 		n += got
@@ -57,14 +57,15 @@ func Retry(f func() (int, error)) (int, error) {
 	}
 }
 
-// OnThread calls f on a thread of its own, which ends with f: what f changes of the thread (its namespaces, its root, its umask)
-// changes nothing for the rest of the process. It is not the main thread, whose namespaces /proc/self shows for the whole process.
+// OnThread calls f on a thread of its own, which ends with f. So f may change the thread's
+// namespaces, root directory and umask without any effect on the rest of the process. The thread is
+// never the main thread, because /proc/self shows the namespaces of that one for the whole process.
 func OnThread(f func() error) error {
 	done := make(chan error)
 	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with this function
+		runtime.LockOSThread() // it is never unlocked, so the thread ends with this function
 		if unix.Gettid() == unix.Getpid() {
-			err := OnThread(f) // on another one, since this is in use
+			err := OnThread(f) // this is the main thread: use another one while it is locked
 			runtime.UnlockOSThread()
 			done <- err
 			return

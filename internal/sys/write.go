@@ -42,7 +42,7 @@ func WriteNew(dir int, name string, data []byte, mode uint32) error {
 	}
 	err = WriteAll(fd, data)
 	if closed := unix.Close(fd); err == nil {
-		err = closed // a filesystem of a network says here that it is full
+		err = closed // a network filesystem reports here that it is full
 	}
 	if err != nil {
 		_ = unix.Unlinkat(dir, name, 0)
@@ -51,9 +51,10 @@ func WriteNew(dir int, name string, data []byte, mode uint32) error {
 	return nil
 }
 
-// Replace gives the file name in the directory dir new contents, so that whoever reads it meanwhile gets the old ones or the new ones,
-// never a part. It writes them to the file aside of the same directory first, as WriteNew does, and renames that. Only one
-// caller at a time may use the same aside. On error the file is as it was, and aside is gone.
+// Replace replaces the contents of the file name in the directory dir. A reader gets either the old
+// or the new contents, never a part. It first writes them to the file aside in the same directory,
+// as WriteNew does, and then renames that file. Only one caller at a time may use the same aside.
+// On error the file is unchanged, and aside does not exist.
 func Replace(dir int, aside, name string, data []byte, mode uint32) error {
 	if err := WriteNew(dir, aside, data, mode); err != nil {
 		return err

@@ -14,9 +14,8 @@ import (
 
 //go:generate go run davit/build/jsongen -type Timeline -out trace_json.go
 
-// Trace is a timeline of what parent and stage do, being recorded or, for
-// --debug, logged. All methods of a nil Trace do nothing: without --trace,
-// nothing is paid for it.
+// Trace records a timeline of what parent and stage do, or logs it for --debug. All methods of a
+// nil Trace do nothing, so that without --trace it costs nothing.
 type Trace struct {
 	path     string
 	lg       log.Logger
@@ -41,11 +40,11 @@ type Event struct {
 	Args     EventArgs `json:"args"`
 }
 
-// EventArgs is what is known of an event besides.
+// EventArgs are further facts about an event.
 type EventArgs struct {
-	Name  string `json:"name,omitempty"`  // of a row
-	Field string `json:"field,omitempty"` // of config.json
-	Step  string `json:"step,omitempty"`  // its arguments
+	Name  string `json:"name,omitempty"`  // the name of a row
+	Field string `json:"field,omitempty"` // the field of config.json
+	Step  string `json:"step,omitempty"`  // the arguments of a step
 }
 
 // The rows of a timeline.
@@ -77,7 +76,7 @@ func monotonic() int64 {
 	return ts.Nano()
 }
 
-// Span begins something that the caller does; what it returns ends it.
+// Span begins a span of something that the caller does; the returned function ends it.
 func (t *Trace) Span(name string) (end func()) {
 	if t == nil {
 		return func() {}
@@ -86,13 +85,13 @@ func (t *Trace) Span(name string) (end func()) {
 	return func() { t.add(Event{Name: name, Row: RowParent}, begin, monotonic()) }
 }
 
-// Part is a part of a verb that has a span of its own.
+// Part is a part of a verb that gets a span of its own.
 type Part struct {
 	Name string
 	Do   func() error
 }
 
-// InOrder does the parts, up to the first that fails.
+// InOrder carries out the parts, up to the first one that fails.
 func (t *Trace) InOrder(parts []Part) error {
 	for _, part := range parts {
 		end := t.Span(part.Name)
@@ -120,7 +119,7 @@ func (t *Trace) logEvent(e Event) {
 		text = "stage: " + text
 	}
 	for _, part := range [...]string{e.Args.Field, e.Args.Step} {
-		// The exec's step has the environment, and with that the secrets of many containers.
+		// a step of exec has the environment, in which many containers have secrets
 		if part != "" && e.Name != plan.OpOf(plan.Exec{}).String() {
 			text += ", " + part
 		}
@@ -128,7 +127,7 @@ func (t *Trace) logEvent(e Event) {
 	t.lg.Debugf("%s: %.0f µs", text, e.Duration)
 }
 
-// Stage adds a step that the stage tells of.
+// Stage adds a step that the stage reports.
 func (t *Trace) Stage(p *plan.Plan, m nsenter.Message) {
 	if t == nil || p == nil || m.Step >= len(p.Steps) {
 		return
@@ -138,7 +137,7 @@ func (t *Trace) Stage(p *plan.Plan, m nsenter.Message) {
 		Args: EventArgs{Field: entry.Field, Step: plan.Arguments(entry.Step)}}, m.Value, m.End)
 }
 
-// SetName says what the timeline is of, for those who open several in a viewer.
+// SetName sets the title of the timeline, which distinguishes it in a viewer that has several open.
 func (t *Trace) SetName(name string) {
 	if t != nil {
 		t.timeline.Events[0].Args.Name = name
@@ -162,7 +161,7 @@ func (t *Trace) Close() error {
 	return nil
 }
 
-// ReadTimeline reads what Close has written.
+// ReadTimeline reads a file that Close has written.
 func ReadTimeline(path string) (*Timeline, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
