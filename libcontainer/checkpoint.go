@@ -20,22 +20,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// CheckpointOptions are what the command line says to save.
+// CheckpointOptions are the options of [Container.Checkpoint]. StatusFD must be set.
 type CheckpointOptions struct {
 	CriuOptions
-	ParentPath      string // of an earlier dump's images, relative to the images'
-	LeaveRunning    bool
-	PreDump         bool // only the memory, of a container that goes on
-	TCPSkipInFlight bool
-	LinkRemap       bool
-	PageServer      string // ADDRESS:PORT that takes the memory
-	StatusFD        int    // gets a NUL byte once lazy pages can be fetched; -1: nobody waits
+	ParentPath      string // the path of the images of an earlier dump, relative to ImagePath; "": none
+	LeaveRunning    bool   // let the container run on
+	PreDump         bool   // save only the memory, and let the container run on; a later dump saves what has changed
+	TCPSkipInFlight bool   // leave out TCP connections that are not established yet
+	LinkRemap       bool   // allow open files that were deleted: CRIU gives them new names
+	PageServer      string // ADDRESS:PORT of a page server, which gets the memory; "": none
+	StatusFD        int    // a descriptor that gets a NUL byte when lazy pages can be fetched; -1: none
 }
 
 const dumpLog = "dump.log"
 
-// Checkpoint saves the container's processes. Then the container is removed, unless it is left running or
-// this is a pre-dump. If it fails the container goes on as before.
+// Checkpoint saves the processes of a running or paused container with CRIU, which it looks for in PATH. Then it removes the
+// container, unless LeaveRunning or PreDump is set. If it fails, the container runs on. It fails with [ErrNotRunning] if the
+// container has no process, and with a [ForeignError] if another runtime made the container.
 func (c *Container) Checkpoint(o CheckpointOptions) error {
 	if c.Broken != nil {
 		return c.Broken

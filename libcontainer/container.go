@@ -10,9 +10,13 @@ import (
 
 type entry = store.Entry
 
-// Container is an open container. Its fields were read when it was opened. The caller closes it with Close. One Container may not be
-// used by two goroutines at the same time, but the same container may be open several times. A lock in the state directory
-// makes sure that only one of them changes it at a time, in this process and in others.
+// Container is an open container. [Container.Info] describes it. The caller closes it with Close.
+//
+// A Container must not be used by two goroutines at the same time, but the same container may be opened several times. A lock in
+// the state directory makes sure that only one of them changes the container at a time, in this process and in others.
+//
+// If the container's state could not be read, the field Broken (type error) has the reason. Methods that need the state then return
+// it. Delete with force removes what it can find of such a container, and logs what it cannot know.
 type Container struct {
 	*entry
 	rt *Runtime
@@ -33,7 +37,7 @@ type Info struct {
 	Maker string
 }
 
-// Paused is the status of a paused container. The others are those of the runtime-spec: creating, created, running, stopped.
+// Paused is the status of a paused container. The runtime-spec has the other ones: creating, created, running and stopped.
 const Paused = store.Paused
 
 // Info describes the container as it was when it was opened. Only the status is read again.
@@ -85,8 +89,8 @@ func (rt *Runtime) OpenForced(id string) (*Container, error) {
 	return rt.container(rt.store().OpenForced(id, func(e *store.Entry) error { return (&Container{e, rt}).killAll() }))
 }
 
-// Look opens a container for a list. It fails only with [ErrNotFound]. If the container cannot be read for another reason, Look still
-// returns a Container, whose field Broken has the error.
+// Look opens a container for a list. It fails only with [ErrNotFound]. If it cannot read the container for another reason, it returns
+// a Container whose field Broken has the error.
 func (rt *Runtime) Look(id string) (*Container, error) { return rt.container(rt.store().Look(id)) }
 
 // List returns the ids of all containers in alphabetical order. Containers of other runtimes are among them. For those that cannot be

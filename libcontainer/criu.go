@@ -11,23 +11,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// CriuOptions are what checkpoint and restore share.
+// CriuOptions are the options that [Container.Checkpoint] and [Runtime.Restore] share. criu(8) describes them in detail.
 type CriuOptions struct {
-	ImagePath      string // of the directory with the images; "": checkpoint
-	WorkPath       string // of the directory for logs and statistics; "": the images'
-	TCPEstablished bool   // connections are saved, and restored
-	TCPClose       bool   // connections are restored as closed ones
-	ExtUnixSk      bool   // unix sockets may be connected to the outside
-	ShellJob       bool   // processes may belong to a session from outside
-	FileLocks      bool
-	CgroupsMode    string // ignore, none, props, soft, full, strict; "": CRIU's default, soft
-	EmptyNS        string // "network": that namespace is made, and left empty
-	AutoDedup      bool
-	NetworkLock    string // iptables, nftables, skip; "": iptables if it is there, else nftables
-	LazyPages      bool   // memory is fetched from the page server when it is used
+	ImagePath      string // the path of the directory with the images; "": "checkpoint" in the working directory
+	WorkPath       string // the path of the directory for logs and statistics; "": the directory of the images
+	TCPEstablished bool   // save and restore open TCP connections
+	TCPClose       bool   // restore TCP connections as closed ones
+	ExtUnixSk      bool   // allow unix sockets that are connected to the outside
+	ShellJob       bool   // allow processes whose session and terminal belong to a shell outside
+	FileLocks      bool   // save and restore file locks
+	CgroupsMode    string // what CRIU does with cgroups: ignore, none, props, soft, full or strict; "": soft
+	EmptyNS        string // "network": restore that namespace empty, so that the caller can set it up; "": restore it as it was
+	AutoDedup      bool   // free those parts of memory images that were read, or that a later dump has, too
+	NetworkLock    string // how to hold back packets: iptables, nftables or skip; "": iptables if it is installed, otherwise nftables
+	LazyPages      bool   // fetch memory from the page server when the process uses it
 }
 
-// cgroupMode returns the mode of a name. Those of runc are the first three.
+// cgroupMode returns the mode with that name. runc has only the first three.
 func cgroupMode(name string) (mode rpc.CriuCgMode, ok bool) {
 	switch name {
 	case "soft":
@@ -46,7 +46,7 @@ func cgroupMode(name string) (mode rpc.CriuCgMode, ok bool) {
 	return 0, false
 }
 
-// request fills in what both verbs ask of CRIU.
+// request returns the options for CRIU that checkpoint and restore share.
 func (o *CriuOptions) request(i *checkpoint.Images, log string) (*rpc.CriuOpts, error) {
 	r := &rpc.CriuOpts{
 		ImagesDirFd: new(int32(i.Dir)), WorkDirFd: new(int32(i.Work)), LogLevel: new(int32(4)), LogFile: new(log),

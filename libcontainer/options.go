@@ -122,9 +122,9 @@ func (t *Terminal) attach(wanted bool) error {
 	return t.Attach()
 }
 
-// Trace is a timeline of what is done for a container, step by step. All methods of a nil Trace do nothing.
+// Trace is a timeline of everything that is done for a container. All methods of a nil Trace do nothing.
 type Trace = trace.Trace
 
-// NewTrace returns a trace that [Trace.Close] writes to the file path, if that is not empty, and that goes to the logger's Debug
-// as well. It returns nil, which records nothing, if path is empty and Debug is nil.
+// NewTrace returns a trace. Its method Close writes the timeline to the file path, unless path is empty. Each step also goes to the
+// logger's Debug function, if there is one. NewTrace returns nil, which records nothing, if path is empty and Debug is nil.
 func NewTrace(path string, l Logger) *Trace { return trace.New(path, log.Logger(l)) }

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Process is a process of a container and a child of the calling process. The caller closes it with Close. It may not be used by two
+// Process is a process of a container and a child of the calling process. The caller closes it with Close. It must not be used by two
 // goroutines at the same time.
 type Process struct {
 	rt    *Runtime
@@ -88,7 +88,8 @@ func (p *Process) Delete() error {
 }
 
 // Create makes a container from a bundle, and returns its first process, which waits for [Container.Start]. It fails with [ErrExists] if
-// the id is taken. If it fails, nothing is left on the host; what could not be removed is logged with the command that does it.
+// the id is taken. If it fails, it removes everything that it has made. If it cannot remove something, it logs a warning with
+// the command that does.
 func (rt *Runtime) Create(o CreateOptions) (*Process, error) {
 	if o.Run {
 		return nil, errors.New("Run is for Runtime.Run")

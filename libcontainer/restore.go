@@ -24,17 +24,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// RestoreOptions are what the command line says to restore.
+// RestoreOptions are the options of [Runtime.Restore]. ID and Bundle must be set.
 type RestoreOptions struct {
 	CreateOptions
 	CriuOptions
-	LSMProfile      string // TYPE:NAME, in place of the processes' own
-	LSMMountContext string // SELinux context of mounts, in place of their own
+	LSMProfile      string // TYPE:NAME of the LSM profile that replaces that of the processes; "": keep it
+	LSMMountContext string // the SELinux context that replaces that of the mounts; "": keep it
 }
 
 const restoreLog = "restore.log"
 
-// restoration is a container that is being made of images.
+// restoration is a container that is being restored.
 type restoration struct {
 	*creation
 	o       *RestoreOptions
@@ -43,9 +43,10 @@ type restoration struct {
 	staging checkpoint.Staging
 }
 
-// Restore makes a container of the images that [Container.Checkpoint] has written, and of its bundle. It returns the container's process,
-// which goes on where it was saved. On error nothing is left behind. ExtraFDs are not for it: a restored process has the
-// descriptors that it was saved with. CRIU is looked for in PATH.
+// Restore makes a container from its bundle and from the images that [Container.Checkpoint] has written. It returns the container's
+// first process, which goes on where it was saved. It fails with [ErrExists] if the id is taken, and with [ErrNoProcess] if
+// config.json has no process. On error nothing is left behind. ExtraFDs are ignored, with a warning: a restored process has the
+// descriptors that it was saved with. Restore looks for CRIU in PATH.
 func (rt *Runtime) Restore(o RestoreOptions) (*Process, error) {
 	b, err := o.load()
 	if err != nil {

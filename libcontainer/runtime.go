@@ -1,7 +1,7 @@
-// Package libcontainer creates, starts, looks after and removes containers, as the runtime-spec of the Open Container Initiative
-// describes them, on Linux. The program davit is its command line.
+// Package libcontainer creates, starts, manages and removes Linux containers, as the runtime-spec of the Open Container Initiative
+// describes them. The program davit is its command line.
 //
-// A [Runtime] is a directory that keeps containers. Its methods make a container of a bundle, or open one that is there:
+// A [Runtime] keeps containers in a directory. Its methods make a container from a bundle, or open an existing container:
 //
 //	rt := &libcontainer.Runtime{Root: "/run/example"}
 //	p, err := rt.Create(libcontainer.CreateOptions{ID: "web", Bundle: "/srv/web"})
@@ -13,26 +13,30 @@
 //
 // # What it does to the calling process
 //
-// The package leaves the process as it is. It reads no environment variable except those of D-Bus, catches no signal, changes no
-// limit, mask or descriptor of the process, and logs only to the [Logger] that it is given. Where it must enter a namespace, it uses
-// a thread of its own. There is one exception: if the caller is not root and config.json sets process.oomScoreAdj, the caller itself
-// has that score while the container is cloned.
+// The package does not change the calling process. It catches no signal, changes no limit, mask or descriptor of the process, and
+// logs only to the [Logger] that it is given. To enter a namespace it uses a thread of its own. There is one exception: if the
+// caller is not root and config.json sets process.oomScoreAdj, the caller itself has that score while the container is cloned.
+//
+// It reads these environment variables: PATH, to find criu, newuidmap and newgidmap; XDG_RUNTIME_DIR and those of D-Bus, to find
+// systemd; DAVIT_NO_ENTER, which chooses how a container enters its mount namespace. Only CRIU inherits the environment.
 //
 // # Children
 //
-// The processes of Create, Run and Exec are children of the caller. A [Process] is such a child: Wait reaps it, and so does Delete
-// for the container's own. A caller may reap all children with wait4(-1): Wait then returns an error, and nothing else is different.
+// The processes of Create, Run, Exec and Restore are children of the caller. A [Process] is such a child. Wait reaps it; for the
+// first process of a container, Delete does so, too. A caller may also reap all its children with wait4(-1). Then Wait returns an
+// error, and everything else works as before.
 //
 // # Errors
 //
-// An error says what failed, on which value, and why. [Hint] returns advice that may cure it. An error wraps the unix.Errno of the
-// system call that failed. For errors.Is it also wraps one of [ErrNotFound], [ErrExists], [ErrNotRunning], [ErrRunning],
-// [ErrNotStopped], [ErrPaused], [ErrNotPaused] and [ErrNoProcess], where one applies. For errors.As there are [Error], which has the
-// parts of the message, and [ForeignError].
+// An error says what failed, on which value, and why. [Hint] returns advice how to cure it. If a system call failed, the error wraps
+// its unix.Errno. For errors.Is an error also wraps one of [ErrNotFound], [ErrExists], [ErrNotRunning], [ErrRunning],
+// [ErrNotStopped], [ErrPaused], [ErrNotPaused] and [ErrNoProcess], if one applies. For errors.As there are [Error], which has the
+// parts of the message, and [ForeignError]. Errors name options as "option PidFile", and advice names commands of davit.
 //
-// # At the same time
+// # Concurrency
 //
-// Several goroutines may use one Runtime at the same time. A Container, a Process and a Trace each belong to one goroutine at a time.
+// Several goroutines may use one Runtime at the same time. A Container, a Process and a Trace must each be used by only one
+// goroutine at a time.
 package libcontainer
 
 import (
@@ -50,15 +54,15 @@ import (
 // Runtime keeps containers in a directory. Set its fields before the first call, and do not change them afterwards. Do not copy a
 // Runtime. Its methods may be called by several goroutines at the same time.
 type Runtime struct {
-	// Root is the absolute path of the directory that keeps the containers. It is made when the first container is. Only root and
-	// the caller may be able to write to it, because the hooks of the containers in it run as the caller.
+	// Root is the absolute path of the directory that keeps the containers. The first Create makes it if it is missing. Only root
+	// and the caller may have write access to it and to the directories above it, because the caller runs the hooks of the containers in it.
 	Root string
-	// Sticky sets the sticky bit on the root directory when that is made. The bit protects it from programs that remove old files
+	// Sticky sets the sticky bit on the root directory when it is made. The bit protects it from programs that remove old files
 	// (XDG Base Directory Specification).
 	Sticky bool
 	// Logger gets debug messages and warnings. Errors are returned, not logged.
 	Logger Logger
-	// Environ is the environment, as NAME=VALUE, of hooks for which config.json sets none.
+	// Environ is the environment (NAME=VALUE) of hooks for which config.json sets none.
 	Environ []string
 	// NotifySocket is the path of the socket on which a service manager waits for readiness (sd_notify(3)). If it is set, each
 	// new container gets a NOTIFY_SOCKET of its own, and what the container sends there is passed on. "" means that nobody waits.
@@ -77,8 +81,8 @@ type Runtime struct {
 // Logger gets the messages of a Runtime, one line for each call. Its functions may be called by several goroutines at the same time. A
 // nil function drops the messages.
 type Logger struct {
-	Debug func(text string) // says what is being done
-	Warn  func(text string) // says what is wrong, although the call goes on
+	Debug func(text string) // gets what is done, step by step
+	Warn  func(text string) // gets what is wrong although the call goes on
 }
 
 func (rt *Runtime) log() log.Logger { return log.Logger(rt.Logger) }
@@ -93,7 +97,7 @@ var (
 	ErrNotFound = store.ErrNotFound
 	// ErrExists: the id is taken.
 	ErrExists = store.ErrExists
-	// ErrNotRunning: the container's process has ended, or is not there yet.
+	// ErrNotRunning: the container's process has ended, or does not exist yet.
 	ErrNotRunning = store.ErrNotRunning
 	// ErrRunning: the container has been started already.
 	ErrRunning = errors.New("cannot start an already running container")
