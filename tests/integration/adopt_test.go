@@ -257,8 +257,8 @@ func TestAdoptRefuses(t *testing.T) {
 			}
 		}},
 		{"another cgroup", "crun", "but /proc/", func(b *box, s map[string]any) { s["cgroup-path"] = subtree + "/c2" }},
-		{"the root cgroup", "crun", "no cgroup's path", func(b *box, s map[string]any) { s["cgroup-path"] = "/" }},
-		{"no clean path", "crun", "no cgroup's path", func(b *box, s map[string]any) { s["cgroup-path"] = "/a/../" + subtree + "/c1" }},
+		{"the root cgroup", "crun", "is not the path of a cgroup", func(b *box, s map[string]any) { s["cgroup-path"] = "/" }},
+		{"no clean path", "crun", "is not the path of a cgroup", func(b *box, s map[string]any) { s["cgroup-path"] = "/a/../" + subtree + "/c1" }},
 		{"not of cgroups", "runc", "is not below /sys/fs/cgroup", func(b *box, s map[string]any) {
 			for name := range s["cgroup_paths"].(map[string]string) {
 				s["cgroup_paths"].(map[string]string)[name] = b.work
