@@ -74,6 +74,7 @@ func Spawn(o Options) (*Stage, error) {
 	add(plan, pair[1])
 	holder, err := placeholder(o.Descriptors, plan, len(files)+len(o.Descriptors)+1)
 	if err != nil {
+		unix.Close(pair[0])
 		return nil, err
 	}
 	if holder != plan {
