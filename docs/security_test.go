@@ -2,6 +2,7 @@ package docs
 
 import (
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -34,10 +35,35 @@ func TestSecurity(t *testing.T) {
 			t.Errorf("security.md has no line with a test for %s", cve)
 		}
 	}
+	for _, name := range regexp.MustCompile(`\b\w+\.txtar\b`).FindAllString(string(data), -1) {
+		if _, err := os.Stat("../tests/integration/testdata/script/" + name); err != nil {
+			t.Errorf("security.md names a script that is not there: %v", err)
+		}
+	}
+	kernels := []string{"complete_walk", "path_is_under"}
+	for _, m := range regexp.MustCompile("`([a-z]+(?:_[a-z]+)+)`").FindAllStringSubmatch(string(data), -1) {
+		if !slices.Contains(kernels, m[1]) && !inStage(t, m[1]) {
+			t.Errorf("security.md names %s, which is no function of the stage's", m[1])
+		}
+	}
 	packages := []string{"../tests/integration", "../internal/plan", "../libcontainer", "../rootfs", "../internal/checkpoint", "../internal/compile", "../internal/store", "../cgroups", "../internal/seccomp", "../tests/fuzz/seeds"}
 	for _, name := range test.FindAllString(string(data), -1) {
 		if !slices.ContainsFunc(packages, func(dir string) bool { return declared(dir, name, true) == nil }) {
 			t.Errorf("security.md names %s, which is no test", name)
 		}
 	}
+}
+
+// inStage reports whether the stage has a function of that name.
+func inStage(t *testing.T, name string) bool {
+	t.Helper()
+	sources, err := filepath.Glob("../nsenter/stage/*.c")
+	if err != nil || len(sources) == 0 {
+		t.Fatalf("%v: %v", sources, err)
+	}
+	defined := regexp.MustCompile(`(?m)^\w.*\b` + name + `\([^;]*$`)
+	return slices.ContainsFunc(sources, func(source string) bool {
+		data, err := os.ReadFile(source)
+		return err == nil && defined.Match(data)
+	})
 }
