@@ -57,17 +57,24 @@ func (c *Root) bind(field string, m *specs.Mount, target string, o options) erro
 	}
 	topAlone = topAlone && o.propagation != step.Propagation
 	// Where the user namespace is to find the mount locked as read-only (gathers), it is that from the start.
-	late := step.Set&unix.MOUNT_ATTR_RDONLY != 0 && !c.gathers() && c.laterBelow(target)
+	late := step.Set&unix.MOUNT_ATTR_RDONLY != 0 && !c.gathers() && c.laterBelow(target) && c.surrounds(target)
 	if topAlone || late {
 		step.Keep = c.keep(field, target)
 	}
+	again := plan.Remount{Tree: step.Keep, Target: target}
+	if topAlone {
+		again.Propagation = o.propagation
+	}
 	if late {
 		step.Set &^= unix.MOUNT_ATTR_RDONLY
-		c.readOnlyLate(field, target, step.Keep)
+		again.Set = unix.MOUNT_ATTR_RDONLY
 	}
 	c.plan.Add(field, step)
-	if topAlone {
-		c.plan.Add(field, plan.Remount{Tree: step.Keep, Target: target, Propagation: o.propagation})
+	switch {
+	case late:
+		c.around = append(c.around, plan.Entry{Field: field, Step: again})
+	case topAlone:
+		c.plan.Add(field, again)
 	}
 	return nil
 }
@@ -87,6 +94,25 @@ func (c *Root) laterBelow(target string) bool {
 		}
 	}
 	return c.lastBelow[target] > c.index
+}
+
+// surrounds reports whether mounts below target can come right after the mount on it: see mountBelow. They cannot if something comes between that
+// copies what lies in the container's root, since it would find another thing there.
+func (c *Root) surrounds(target string) bool {
+	last := -1
+	for i := c.nextBelow(c.index, target); i >= 0; i = c.nextBelow(i, target) {
+		last = i
+	}
+	for i := c.index + 1; i <= last; i++ {
+		m := &c.spec.Mounts[i]
+		if o, err := parse(m.Options); err != nil || !o.bind && m.Type != "bind" || o.remount {
+			continue
+		}
+		if _, is := c.inside(OnHost(m.Source, c.Bundle)); is {
+			return false
+		}
+	}
+	return last >= 0
 }
 
 // bindSource decides who copies the source of a bind mount, and whether it lies on the host or in the container.

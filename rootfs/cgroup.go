@@ -102,6 +102,6 @@ func (c *Root) bindCgroup(field, dir, target string, o options) error {
 	byPath := *c
 	byPath.ByPath, o.noFollow, o.flagged = true, true, false
 	err := byPath.bind(field, &specs.Mount{Source: dir}, target, o)
-	c.sources, c.again, c.gathered, c.late, c.lastBelow = byPath.sources, byPath.again, byPath.gathered, byPath.late, byPath.lastBelow
+	c.sources, c.again, c.gathered, c.around, c.lastBelow = byPath.sources, byPath.again, byPath.gathered, byPath.around, byPath.lastBelow
 	return err
 }

@@ -90,7 +90,10 @@ type Root struct {
 	inState bool // that one is Options.State
 	// lastBelow has, by directory, the index of the last mount whose target is below.
 	lastBelow map[string]int
-	again     bool // a step has BindAgain
+	// around are the steps that make the bind mounts of this mount read-only, once those below them are there.
+	around []plan.Entry
+	early  map[int]bool // mounts that were compiled before their turn, see mountBelow
+	again  bool         // a step has BindAgain
 	// gathered are the steps Gather, namespaces what they make, by directory.
 	gathered   []plan.Entry
 	namespaces map[string]plan.FD
@@ -131,10 +134,8 @@ func (c *Root) Mounts() error {
 		c.plan.Add("root.path", plan.Confine{})
 	}
 	for i := range c.spec.Mounts {
-		c.index = i
-		field := fmt.Sprintf("mounts[%d]", i)
-		if err := c.mount(field, &c.spec.Mounts[i]); err != nil {
-			return &fault.Error{Field: field, Value: c.spec.Mounts[i].Destination, Err: err}
+		if err := c.mountAt(i); err != nil {
+			return err
 		}
 	}
 	if m := c.State; m != nil {
@@ -365,6 +366,58 @@ func (c *Root) root() error {
 	}
 	c.plan.Add("root.path", step)
 	return nil
+}
+
+// mountAt adds the steps for the entry of mounts with an index, unless they are there.
+func (c *Root) mountAt(i int) error {
+	if c.early[i] {
+		return nil
+	}
+	c.index = i
+	field, m := fmt.Sprintf("mounts[%d]", i), &c.spec.Mounts[i]
+	if err := c.mount(field, m); err != nil {
+		return &fault.Error{Field: field, Value: m.Destination, Err: err}
+	}
+	around := c.around
+	c.around = nil
+	for _, e := range around {
+		if err := c.mountBelow(i, e.Step.(plan.Remount).Target); err != nil {
+			return err
+		}
+		c.plan.Steps = append(c.plan.Steps, e)
+	}
+	return nil
+}
+
+// mountBelow adds the steps for the mounts after index whose targets are below target, before their turn. Meanwhile the mount
+// there is not read-only, so that what is missing can be made in it. A link in the image or in a volume could lead other mounts there, too, and
+// davit would make directories in what is to be read-only: they come later.
+func (c *Root) mountBelow(index int, target string) error {
+	for i := c.nextBelow(index, target); i >= 0; i = c.nextBelow(i, target) {
+		if err := c.mountAt(i); err != nil {
+			return err
+		}
+		if c.early == nil {
+			c.early = map[int]bool{}
+		}
+		c.early[i] = true
+	}
+	return nil
+}
+
+// nextBelow returns the index of the first mount after index whose target is below target, -1 if there is none before one that concerns
+// target itself, or all of a directory above it.
+func (c *Root) nextBelow(index int, target string) int {
+	for i := index + 1; i < len(c.spec.Mounts); i++ {
+		at := path.Clean("/" + c.spec.Mounts[i].Destination)
+		switch {
+		case at == target || strings.HasPrefix(target, at+"/"):
+			return -1
+		case strings.HasPrefix(at, target+"/"):
+			return i
+		}
+	}
+	return -1
 }
 
 // mount adds the steps for one entry of mounts.

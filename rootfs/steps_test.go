@@ -152,6 +152,47 @@ func TestReadOnlyBindAroundOthers(t *testing.T) {
 	}
 }
 
+// While a read-only bind mount is writable, only what belongs below it is mounted: a link elsewhere could lead there.
+func TestOnlyMountsBelowComeBeforeReadOnly(t *testing.T) {
+	bind := func(at string, options ...string) specs.Mount {
+		return specs.Mount{Destination: at, Source: "/s" + at, Options: append(options, "bind")}
+	}
+	inside := specs.Mount{Destination: "/a/b", Source: "/b/rootfs/v", Options: []string{"bind"}}
+	for name, c := range map[string]struct {
+		mounts []specs.Mount
+		want   string // the targets in their order, with "-" where /a becomes read-only, "/a" where it is that from the start
+	}{
+		"between":            {[]specs.Mount{bind("/a", "ro"), bind("/v"), bind("/a/b"), bind("/w"), bind("/a/c")}, "+/a /a/b /a/c - /v /w"},
+		"nested":             {[]specs.Mount{bind("/a", "ro"), bind("/v"), bind("/a/b", "ro"), bind("/w"), bind("/a/b/c")}, "+/a /a/b /a/b/c - /v /w"},
+		"covered":            {[]specs.Mount{bind("/a", "ro"), bind("/a/b"), bind("/a"), bind("/a/c")}, "+/a /a/b - /a /a/c"},
+		"covered first":      {[]specs.Mount{bind("/a", "ro"), bind("/a"), bind("/a/c")}, "/a /a /a/c"},
+		"alone":              {[]specs.Mount{bind("/a", "rbind", "ro", "private"), bind("/a/b")}, "+/a /a/b -"},
+		"of the root itself": {[]specs.Mount{bind("/a", "ro"), bind("/v"), inside}, "/a /v /a/b"},
+	} {
+		lines, p, err := steps(t, &specs.Spec{Mounts: c.mounts}, Options{New: own})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		var have []string
+		for _, l := range lines {
+			_, at, _ := strings.Cut(l, " target=")
+			at, _, _ = strings.Cut(at, " ")
+			switch {
+			case strings.Contains(l, ": remount tree=") && strings.Contains(l, "set=ro") && at == "/a":
+				have = append(have, "-")
+			case strings.Contains(l, ": bind ") && at == "/a" && strings.Contains(l, " keep="):
+				have = append(have, "+/a")
+			case strings.Contains(l, ": bind "):
+				have = append(have, at)
+			}
+		}
+		if strings.Join(have, " ") != c.want {
+			t.Errorf("%s: %q, not %s in\n%s", name, have, c.want, p.Text())
+		}
+	}
+}
+
 // So does what a mount of cgroups is put together from.
 func TestReadOnlyCgroupsAroundOthers(t *testing.T) {
 	mounts := []specs.Mount{
