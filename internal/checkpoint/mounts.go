@@ -21,6 +21,7 @@ type externalMount struct {
 	target string // the path in the container
 	field  string // the field of config.json
 	source plan.Descriptor
+	keep   plan.FD // for a step that changes the mount; plan.NoFD for most
 	tree   plan.FD // the descriptor in the plan
 	link   bool    // a symbolic link at the end of target is not followed
 	// MOUNT_ATTR_* that the mount has and does not have; all also applies to mounts below it.
@@ -40,22 +41,15 @@ type hostSource struct {
 // of step Copy, whose tree comes from a mount namespace that a Gather has made, or from a tree to
 // which the parent has given id mappings.
 func hostSources(p *plan.Plan) map[plan.FD]hostSource {
-	tree := func(path string, link, recursive bool) plan.Descriptor {
-		d := plan.Descriptor{Kind: plan.Tree, Path: path, Link: link}
-		if recursive {
-			d.Kind = plan.TreeRecursive
-		}
-		return d
-	}
 	found, gathered := map[plan.FD]hostSource{}, map[plan.FD]plan.FD{}
 	for _, e := range p.Steps {
 		switch s := e.Step.(type) {
 		case plan.Source:
-			found[s.Tree] = hostSource{tree(s.Path, s.Link, s.Recursive), s.Set}
+			found[s.Tree] = hostSource{hostTree(s.Path, s.Link, s.Recursive), s.Set}
 		case plan.Gather:
 			gathered[s.Tree] = s.From
 		case plan.Copy:
-			d := tree(s.Source, s.Same != plan.NoFD && p.Descriptors[s.Same-1].Link, s.Recursive)
+			d := hostTree(s.Source, s.Same != plan.NoFD && p.Descriptors[s.Same-1].Link, s.Recursive)
 			if from := gathered[s.From]; from != plan.NoFD && p.Descriptors[from-1].Mapped() {
 				d = p.Descriptors[from-1]
 			}
@@ -63,6 +57,15 @@ func hostSources(p *plan.Plan) map[plan.FD]hostSource {
 		}
 	}
 	return found
+}
+
+// hostTree describes a mount tree of the host, as the parent opens it.
+func hostTree(path string, link, recursive bool) plan.Descriptor {
+	d := plan.Descriptor{Kind: plan.Tree, Path: path, Link: link}
+	if recursive {
+		d.Kind = plan.TreeRecursive
+	}
+	return d
 }
 
 // externalMountsOf returns the external mounts of a plan, in the order of the plan.
@@ -75,7 +78,7 @@ func externalMountsOf(p *plan.Plan) []externalMount {
 			if s.How&plan.BindInRoot != 0 {
 				continue
 			}
-			m := externalMount{key: s.Target, target: s.Target, field: e.Field, tree: s.Tree, link: s.How&plan.BindTargetLink != 0}
+			m := externalMount{key: s.Target, target: s.Target, field: e.Field, tree: s.Tree, keep: s.Keep, link: s.How&plan.BindTargetLink != 0}
 			m.set, m.clear, m.allSet, m.allClear = s.Set, s.Clear|s.Drop, s.RecSet, s.RecClear
 			if from, own := sources[s.Tree]; own {
 				m.source = from.source
@@ -84,9 +87,12 @@ func externalMountsOf(p *plan.Plan) []externalMount {
 			} else if s.Tree != plan.NoFD {
 				m.source = p.Descriptors[s.Tree-1]
 			} else {
-				continue
+				m.source = hostTree(s.Source, s.How&plan.BindSourceLink != 0, s.How&plan.BindRecursive != 0)
+				m.source.Field = e.Field + ".source"
 			}
 			list = append(list, m)
+		case plan.Remount:
+			changeMount(list, &s)
 		case plan.Mask:
 			if s.Null != plan.NoFD {
 				list = append(list, externalMount{key: nullKey, target: s.Path, field: e.Field, tree: s.Null,
@@ -96,6 +102,18 @@ func externalMountsOf(p *plan.Plan) []externalMount {
 		}
 	}
 	return list
+}
+
+// changeMount gives the attributes of a later step to the mount that it changes, if that is in list. A read-only bind mount with others
+// below it gets its attribute so.
+func changeMount(list []externalMount, s *plan.Remount) {
+	for i := len(list) - 1; i >= 0; i-- {
+		m := &list[i]
+		if s.Tree != plan.NoFD && m.keep == s.Tree || s.Tree == plan.NoFD && m.target == s.Target {
+			m.set, m.clear = m.set&^s.Clear|s.Set, m.clear&^s.Set|s.Clear
+			return
+		}
+	}
 }
 
 // externalMounts returns the mounts of the running container that CRIU must not save, as

@@ -25,6 +25,13 @@ func TestExternalMountsOf(t *testing.T) {
 	for i, fd := range []plan.FD{direct, dir, file, mapped} {
 		p.Add("mounts[0]", plan.Bind{Tree: fd, Target: string(rune('a' + i)), Set: unix.MOUNT_ATTR_NOSUID})
 	}
+	keep, late := own(), own()
+	p.Add("mounts[4].source", plan.Source{Tree: late, Path: "/host/late"})
+	p.Add("mounts[4]", plan.Bind{Tree: late, Keep: keep, Target: "/late"})
+	p.Add("mounts[5]", plan.Bind{Source: "/host/waits", Target: "/waits", How: plan.BindRecursive | plan.BindLate})
+	p.Add("mounts[4]", plan.Remount{Tree: keep, Target: "/late", Set: unix.MOUNT_ATTR_RDONLY})
+	p.Add("mounts[6]", plan.Remount{Target: "/waits", Set: unix.MOUNT_ATTR_NOEXEC})
+	p.Add("mounts[7]", plan.Remount{Target: "/other", Set: unix.MOUNT_ATTR_NODEV})
 	list := externalMountsOf(&p)
 	for i, want := range []struct {
 		path   string
@@ -37,6 +44,8 @@ func TestExternalMountsOf(t *testing.T) {
 		{"/host", plan.TreeRecursive, unix.MOUNT_ATTR_NOSUID, false, false},
 		{"/host/link", plan.Tree, unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_RDONLY, true, false},
 		{"/host/mapped", plan.TreeRecursive, unix.MOUNT_ATTR_NOSUID, false, true},
+		{"/host/late", plan.Tree, unix.MOUNT_ATTR_RDONLY, false, false},
+		{"/host/waits", plan.TreeRecursive, unix.MOUNT_ATTR_NOEXEC, false, false},
 	} {
 		if i >= len(list) {
 			t.Fatalf("%d mounts", len(list))

@@ -169,7 +169,11 @@ func TestCheckpoint(t *testing.T) {
 		{name: "default"},
 		{name: "writable root", edits: []string{"root.readonly=false"}},
 		{name: "bind mounts", edits: []string{`mounts+={"destination":"/mnt/volume","type":"bind","source":"/usr/share","options":["bind","ro","nosuid"]}`,
-			`mounts+={"destination":"/etc/host name","type":"bind","source":"/etc/hostname","options":["rbind","ro"]}`, "root.readonly=false"}},
+			`mounts+={"destination":"/etc/host name","type":"bind","source":"/etc/hostname","options":["rbind","ro"]}`,
+			// One directory twice, read-only only once what lies below is mounted.
+			`mounts+={"destination":"/mnt/b","type":"bind","source":"/etc","options":["bind","ro"]}`, `mounts+={"destination":"/mnt/b/hostname","type":"bind","source":"/etc/hostname","options":["bind"]}`,
+			`mounts+={"destination":"/mnt/c","type":"bind","source":"/etc","options":["bind","ro"]}`, `mounts+={"destination":"/mnt/c/hostname","type":"bind","source":"/etc/hostname","options":["bind"]}`,
+			"root.readonly=false"}},
 		{name: "memory limit", edits: []string{"linux.resources.memory.limit=8388608", "linux.resources.pids.limit=10"}},
 		{name: "user", edits: []string{"process.user.uid=1000", "process.user.gid=1000", `mounts[3].options=["nosuid","mode=1777"]`}},
 		{name: "user namespace", edits: []string{`linux.namespaces+={"type":"user"}`,
