@@ -39,7 +39,9 @@ func traceCommand() *cli.Command {
 		Name:      "trace",
 		Usage:     "print a timeline that --trace has written, slowest steps first",
 		ArgsUsage: "FILE",
-		Description: `example:
+		Description: `FILE may be - for standard input.
+
+example:
   davit run --trace timeline.json job
   davit trace timeline.json`,
 		Flags: []cli.Flag{&cli.BoolFlag{Name: "in-order", Usage: "sort by time"}},
@@ -47,7 +49,11 @@ func traceCommand() *cli.Command {
 			if err := arguments(c, 1, 1); err != nil {
 				return err
 			}
-			t, err := trace.ReadTimeline(c.Args().First())
+			file := c.Args().First()
+			if file == "-" {
+				file = "/dev/stdin"
+			}
+			t, err := trace.ReadTimeline(file)
 			if err != nil {
 				return err
 			}

@@ -12,6 +12,7 @@ import (
 	"davit/cgroups"
 	"davit/internal/compile"
 	"davit/internal/config"
+	"davit/internal/diagnose"
 	"davit/internal/fault"
 	"davit/internal/host"
 	"davit/internal/launch"
@@ -324,7 +325,7 @@ func (c *creation) failed(m nsenter.Message) error {
 		_, is := e.Step.(plan.Hook)
 		return is
 	})
-	return explainExec(c.hooks.Fail(c.Plan, m), rootfs.Path(c.Spec, c.Bundle), c.Spec.Process.Cwd)
+	return explainExec(c.hooks.Fail(c.Plan, m), diagnose.Files{Root: rootfs.Path(c.Spec, c.Bundle), Mounts: c.Spec.Mounts, Bundle: c.Bundle}, c.Spec.Process.Cwd)
 }
 
 func (c *creation) phase(p plan.Phase) error {

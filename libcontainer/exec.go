@@ -10,6 +10,7 @@ import (
 	"davit/cgroups"
 	"davit/internal/compile"
 	"davit/internal/config"
+	"davit/internal/diagnose"
 	"davit/internal/fault"
 	"davit/internal/host"
 	"davit/internal/launch"
@@ -271,7 +272,7 @@ func (e *execution) serve() error {
 			return e.stage.Control.Proceed(int64(e.stage.Pid))
 		},
 		Failed: func(m nsenter.Message) error {
-			return explainExec(stepError(e.plan, m), fmt.Sprintf("/proc/%d/root", e.Pid), e.Process.Cwd)
+			return explainExec(stepError(e.plan, m), diagnose.Files{Root: fmt.Sprintf("/proc/%d/root", e.Pid)}, e.Process.Cwd)
 		},
 		Died: func() error {
 			return errors.New("the stage was killed before the program was exec'd: the container may be out of memory, or have been stopped")

@@ -9,6 +9,7 @@ import (
 
 	"davit/cgroups"
 	"davit/internal/compile"
+	"davit/internal/diagnose"
 	"davit/internal/host"
 	"davit/internal/launch"
 	"davit/internal/plan"
@@ -112,11 +113,11 @@ func (c *Container) awaitExec(conn *nsenter.Conn, trace *Trace, hooks launch.Sta
 }
 
 func (c *Container) explainStart(err error) error {
-	cwd := "/"
+	cwd, files := "/", diagnose.Files{Root: c.Rootfs, Bundle: c.Bundle}
 	if s, failed := c.Spec(); failed == nil && s.Process != nil {
-		cwd = s.Process.Cwd
+		cwd, files.Mounts = s.Process.Cwd, s.Mounts
 	}
-	return explainExec(err, c.Rootfs, cwd)
+	return explainExec(err, files, cwd)
 }
 
 // plan returns the plan from which the container was made. The plan is not stored, so that it is compiled again from the config. If that

@@ -6,16 +6,114 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
+// Files says where on the host the files of a container are: in its root directory, and in what is bound to a path in it.
+type Files struct {
+	Root   string
+	Mounts []specs.Mount // nil if Root shows what is mounted, too
+	Bundle string        // sources that are no absolute paths begin there
+}
+
+// Place returns the directory on the host that has what the container calls name, an absolute path, and the path in that
+// directory. dir is "" if another mount than a bind mount covers name. Symbolic links in name are not looked at.
+func (f *Files) Place(name string) (dir, rest string) {
+	dir, rest = f.Root, name
+	for _, m := range f.Mounts {
+		dest := strings.TrimSuffix(path.Clean("/"+m.Destination), "/")
+		below, is := strings.CutPrefix(name, dest)
+		if !is || below != "" && below[0] != '/' {
+			continue
+		}
+		if m.Type != "bind" && !slices.Contains(m.Options, "bind") && !slices.Contains(m.Options, "rbind") {
+			dir = ""
+			continue
+		}
+		source := m.Source
+		if !path.IsAbs(source) {
+			source = path.Join(f.Bundle, source)
+		}
+		source, _ = filepath.EvalSymlinks(source)
+		if dir, rest = source, below; below == "" { // a file
+			dir, rest = path.Split(source)
+		}
+	}
+	return dir, rest
+}
+
+// open opens what the container calls name (O_PATH). No link leaves the root filesystem, or the source of the bind mount.
+func (f *Files) open(name string) (int, error) {
+	dir, rest := f.Place(path.Clean(name))
+	root, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(root)
+	return unix.Openat2(root, rest, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS})
+}
+
+// Mode returns the mode of a container's file (inode(7)), as it will be once the bind mounts are there.
+func (f *Files) Mode(name string) (mode uint32, found bool) {
+	fd, err := f.open(name)
+	if err != nil {
+		return 0, false
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return 0, false
+	}
+	return st.Mode, true
+}
+
+func (f *Files) has(name string) bool {
+	_, found := f.Mode(name)
+	return found
+}
+
+// Image reads the head of a program, which a container may have written: it opens nothing but a regular file, and reads no more than
+// a page of it.
+func (f *Files) Image(name string) *Image {
+	fd, err := f.open(name)
+	if err != nil {
+		return &Image{}
+	}
+	defer unix.Close(fd)
+	return imageOf(fd)
+}
+
+// Missing says which interpreter of a program is missing: its own, or that of its script's interpreter; "" if none is.
+func (f *Files) Missing(p *Image, cwd string) string {
+	at := p.Interpreter
+	if at == "" {
+		return ""
+	}
+	if !path.IsAbs(at) {
+		at = path.Join("/", cwd, at)
+	}
+	if !f.has(at) {
+		return p.HintInterpreter()
+	}
+	if !p.Script {
+		return ""
+	}
+	next := f.Image(at)
+	if next.Interpreter == "" || f.has(path.Join("/", next.Interpreter)) {
+		return ""
+	}
+	return fmt.Sprintf("the script's interpreter %q cannot start: %s", p.Interpreter, next.HintInterpreter())
+}
+
 // Program adds to the error of an exec what the program's file tells: which interpreter is missing,
-// or for which machine the file is. root is the container's root directory on the host; mounts in
-// it are not visible there. Program returns other errors unchanged.
-func Program(err error, root, cwd string) error {
+// or for which machine the file is. Program returns other errors unchanged.
+func Program(err error, files Files, cwd string) error {
 	var e *fault.Error
 	if !errors.As(err, &e) || e.Call != "execve" || e.Field != execField {
 		return err
@@ -24,20 +122,21 @@ func Program(err error, root, cwd string) error {
 	if !missing && !errors.Is(e.Err, unix.ENOEXEC) {
 		return err
 	}
-	fd, failed := unix.Open(root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if failed != nil {
-		return err
+	name := e.Subject
+	if !path.IsAbs(name) {
+		name = path.Join("/", cwd, name)
 	}
-	defer unix.Close(fd)
 	hint := ""
-	switch p := ImageAt(fd, path.Join("/", cwd), e.Subject); {
+	switch p := files.Image(name); {
 	case missing:
-		hint = p.HintInterpreter()
+		if hint = files.Missing(p, cwd); hint == "" { // it was there for davit alone, behind a link or a mount
+			hint = p.HintInterpreter()
+		}
 	case p.Machine != "" && p.Machine != runtime.GOARCH:
 		hint = fmt.Sprintf("the program is for %s, this machine is %s: take the image for that", p.Machine, runtime.GOARCH)
 	case p.Binary:
 		hint = "the program is for another architecture, or its file is damaged"
-	default:
+	case files.has(name):
 		hint = "it is neither a program nor a script: a script's first line begins with #!, as in #!/bin/sh"
 	}
 	if hint == "" {
@@ -71,18 +170,8 @@ func (p *Image) HintInterpreter() string {
 	return ""
 }
 
-// ImageAt reads the first bytes of a program below root, which a container may have written. It
-// follows no link out of root, opens only regular files, and reads at most a page.
-func ImageAt(root int, cwd, name string) *Image {
-	if !path.IsAbs(name) {
-		name = path.Join(cwd, name)
-	}
-	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
-	file, err := unix.Openat2(root, name, &how)
-	if err != nil {
-		return &Image{}
-	}
-	defer unix.Close(file)
+// imageOf reads the first bytes of an open file (O_PATH).
+func imageOf(file int) *Image {
 	var st unix.Stat_t
 	if err := unix.Fstat(file, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return &Image{}

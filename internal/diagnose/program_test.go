@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -33,11 +34,7 @@ func TestProgramAt(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	fd, err := unix.Open(root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(fd)
+	in := &Files{Root: root}
 	for _, c := range []struct{ name, interpreter, hint string }{
 		{"/script", "/bin/nope", `the script's interpreter "/bin/nope" (its #! line) is not in the container`},
 		{"script", "/bin/nope", `the script's interpreter "/bin/nope" (its #! line) is not in the container`},
@@ -47,7 +44,7 @@ func TestProgramAt(t *testing.T) {
 		{"/dir/bin/x", "/outside", `the script's interpreter "/outside" (its #! line) is not in the container`},
 		{"/empty", "", ""}, {"/text", "", ""}, {"/elf", "", ""}, {"/lies", "", ""}, {"/fifo", "", ""}, {"/out", "", ""}, {"/magic", "", ""}, {"/nope", "", ""}, {"/", "", ""},
 	} {
-		p := ImageAt(fd, "/", c.name)
+		p := in.Image(path.Join("/", c.name))
 		if p.Interpreter != c.interpreter || p.HintInterpreter() != c.hint {
 			t.Errorf("%s: %+v, %q", c.name, p, p.HintInterpreter())
 		}

@@ -103,7 +103,7 @@ func (e *examination) rest(options config.Options) []Finding {
 
 // incomplete reports which parts Check has left out.
 func (e *examination) incomplete(text string) {
-	e.findings = append(e.findings, Finding{Warning: true, Message: text, Hint: "fix them, and check again"})
+	e.findings = append(e.findings, Finding{Warning: true, Message: text, Hint: "fix what is wrong, and check again"})
 }
 
 // fail adds an error. If the error does not name a field itself, it is about the given one.

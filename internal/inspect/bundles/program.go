@@ -21,11 +21,10 @@ func (e *examination) program(p *specs.Process) {
 	if e.spec.Root == nil || e.spec.Root.Path == "" || len(p.Args) == 0 {
 		return
 	}
-	root, err := unix.Open(rootfs.Path(e.spec, e.options.Bundle), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
+	files := diagnose.Files{Root: rootfs.Path(e.spec, e.options.Bundle), Mounts: e.spec.Mounts, Bundle: e.options.Bundle}
+	if unix.Access(files.Root, unix.F_OK) != nil {
 		return
 	}
-	defer unix.Close(root)
 	candidates, err := process.Candidates(p)
 	if err != nil {
 		e.fail("", err)
@@ -37,7 +36,7 @@ func (e *examination) program(p *specs.Process) {
 		if !path.IsAbs(name) {
 			name = path.Join("/", p.Cwd, name)
 		}
-		mode, found := modeBelow(root, name)
+		mode, found := files.Mode(name)
 		switch {
 		case !found || mode&unix.S_IFMT == unix.S_IFDIR && len(candidates) > 1:
 			continue
@@ -46,7 +45,7 @@ func (e *examination) program(p *specs.Process) {
 		case mode&0o111 == 0:
 			unusable = fmt.Sprintf("%s has no execute permission", name)
 		default:
-			e.image(root, p.Cwd, name)
+			e.image(files, p.Cwd, name)
 			return
 		}
 	}
@@ -54,14 +53,14 @@ func (e *examination) program(p *specs.Process) {
 		e.absent(field, fmt.Sprintf("%q is not in the root filesystem", p.Args[0]), "")
 		return
 	}
-	hint := "chmod +x it in the root filesystem, or correct process.args"
+	hint := "chmod +x it there, or correct process.args"
 	e.fail(field, fault.WithHint(fmt.Errorf("%s", unusable), hint))
 }
 
 // image examines the file of a program that was found.
-func (e *examination) image(root int, cwd, name string) {
+func (e *examination) image(files diagnose.Files, cwd, name string) {
 	const field = "process.args[0]"
-	p := diagnose.ImageAt(root, path.Join("/", cwd), name)
+	p := files.Image(name)
 	if p.Machine != "" && p.Machine != runtime.GOARCH && !(p.Machine == "386" && runtime.GOARCH == "amd64") {
 		e.warn(field, "%s is for %s, this machine is %s: that needs an interpreter in binfmt_misc", name, p.Machine, runtime.GOARCH)
 		return
@@ -69,16 +68,12 @@ func (e *examination) image(root int, cwd, name string) {
 	if p.Interpreter == "" {
 		return
 	}
-	at := p.Interpreter
-	if strings.HasSuffix(at, "\r") {
+	if strings.HasSuffix(p.Interpreter, "\r") {
 		e.fail(field, fmt.Errorf("%s: %s", name, p.HintInterpreter()))
 		return
 	}
-	if !path.IsAbs(at) {
-		at = path.Join("/", cwd, at)
-	}
-	if _, found := modeBelow(root, at); !found {
-		e.absent(field, name+": "+p.HintInterpreter(), "")
+	if what := files.Missing(p, cwd); what != "" {
+		e.absent(field, name+": "+what, "")
 	}
 }
 
@@ -106,18 +101,4 @@ func (e *examination) mayBring() bool {
 		}
 	}
 	return false
-}
-
-// modeBelow returns the mode of a file below root; no link leads out of root.
-func modeBelow(root int, name string) (mode uint32, found bool) {
-	fd, err := unix.Openat2(root, name, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS})
-	if err != nil {
-		return 0, false
-	}
-	defer unix.Close(fd)
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return 0, false
-	}
-	return st.Mode, true
 }
