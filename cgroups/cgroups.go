@@ -149,39 +149,16 @@ func (m *Manager) dir2() (int, error) {
 	return m.v2, nil
 }
 
+// open returns the directory of a controller.
+func (m *Manager) open(ctrl string) (int, error) {
+	if m.version(ctrl) == 1 {
+		return m.dir1(ctrl)
+	}
+	return m.dir2()
+}
+
 // has2 reports whether the container has a cgroup2 directory.
 func (m *Manager) has2() bool { return m.state.Dirs[""] != "" }
-
-// FD returns the container's cgroup2 directory for clone3(2) with CLONE_INTO_CGROUP, opened with
-// O_PATH. It is nil if processes cannot be cloned into the cgroup: there is no cgroup2 directory,
-// the scope does not exist before Add, or the user may not move processes there, for which Add asks
-// systemd. The file belongs to the manager, whose Close closes it.
-//
-// If the clone fails with EBUSY, the container's init has moved to a sub-cgroup and enabled
-// controllers for the children, so that the cgroup itself may have no process any more: clone again
-// with InitFD.
-func (m *Manager) FD() (*os.File, error) {
-	if !m.has2() || m.unit != nil && !m.unit.started || !m.mayJoin() {
-		return nil, nil
-	}
-	if m.state.Leaf != "" {
-		if m.leaf == nil {
-			var err error
-			if m.leaf, err = m.leafFile(); err != nil {
-				return nil, err
-			}
-		}
-		return m.leaf, nil
-	}
-	fd, err := m.dir2()
-	if err != nil {
-		return nil, err
-	}
-	if m.file == nil {
-		m.file = os.NewFile(uintptr(fd), m.state.Dirs[""])
-	}
-	return m.file, nil
-}
 
 // Hierarchy is one v1 hierarchy, or the cgroup2 one, as a mount of type cgroup shows it in the
 // container.

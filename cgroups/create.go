@@ -265,6 +265,37 @@ func (m *Manager) join(fd int, dir string, pid int) error {
 	return e
 }
 
+// FD returns the container's cgroup2 directory for clone3(2) with CLONE_INTO_CGROUP, opened with
+// O_PATH. It is nil if processes cannot be cloned into the cgroup: there is no cgroup2 directory,
+// the scope does not exist before Add, or the user may not move processes there, for which Add asks
+// systemd. The file belongs to the manager, whose Close closes it.
+//
+// If the clone fails with EBUSY, the container's init has moved to a sub-cgroup and enabled
+// controllers for the children, so that the cgroup itself may have no process any more: clone again
+// with InitFD.
+func (m *Manager) FD() (*os.File, error) {
+	if !m.has2() || m.unit != nil && !m.unit.started || !m.mayJoin() {
+		return nil, nil
+	}
+	if m.state.Leaf != "" {
+		if m.leaf == nil {
+			var err error
+			if m.leaf, err = m.leafFile(); err != nil {
+				return nil, err
+			}
+		}
+		return m.leaf, nil
+	}
+	fd, err := m.dir2()
+	if err != nil {
+		return nil, err
+	}
+	if m.file == nil {
+		m.file = os.NewFile(uintptr(fd), m.state.Dirs[""])
+	}
+	return m.file, nil
+}
+
 // InitFD returns the cgroup2 directory that the process pid is in now, opened with O_PATH. exec
 // clones its process there if FD's directory is busy. The caller closes it.
 func (m *Manager) InitFD(pid int) (*os.File, error) {

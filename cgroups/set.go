@@ -41,14 +41,6 @@ func (m *Manager) Set(r *specs.LinuxResources) error {
 	return m.setDevices(r.Devices, nil, false)
 }
 
-// open returns the directory of a controller.
-func (m *Manager) open(ctrl string) (int, error) {
-	if m.version(ctrl) == 1 {
-		return m.dir1(ctrl)
-	}
-	return m.dir2()
-}
-
 // Update writes what change sets. old is what the container has now; some values are written anew,
 // because the kernel's files need them beside the changed ones. If one value is refused, Update
 // puts back those that it has written before.

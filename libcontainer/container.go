@@ -83,12 +83,6 @@ func (rt *Runtime) OpenLocked(id string) (*Container, error) {
 	return rt.container(rt.store().OpenLocked(id))
 }
 
-// OpenForced opens a container in any state, with its lock, so that [Container.Delete] can remove it. If somebody else holds the lock,
-// for example while a hook runs, OpenForced kills the container's processes first.
-func (rt *Runtime) OpenForced(id string) (*Container, error) {
-	return rt.container(rt.store().OpenForced(id, func(e *store.Entry) error { return (&Container{e, rt}).killAll() }))
-}
-
 // Look opens a container for a list. It fails only with [ErrNotFound]. If it cannot read the container for another reason, it returns
 // a Container whose field Broken has the error.
 func (rt *Runtime) Look(id string) (*Container, error) { return rt.container(rt.store().Look(id)) }
@@ -130,3 +124,7 @@ type Drift = running.Drift
 // mounts, masked and read-only paths, cgroup limits, user, capabilities, seccomp, the LSM label and resource limits. It
 // fails with [ErrNotRunning] if the container has no process.
 func (c *Container) Verify() ([]Drift, error) { return running.Verify(c.entry) }
+
+// endedTaken reports whether the container is another runtime's and has ended, and all processes of its pid namespace with it. What is in
+// its cgroups then is not its own: the state may be old, and the path in use again.
+func (c *Container) endedTaken() bool { return c.Taken != nil && c.OwnPid && c.Pidfd.Int() < 0 }

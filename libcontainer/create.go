@@ -61,6 +61,29 @@ func (b *bundle) terminal() bool {
 	return b.config.Process != nil && b.config.Process.Terminal
 }
 
+// Create makes a container from a bundle, and returns its first process, which waits for [Container.Start]. It fails with [ErrExists] if
+// the id is taken. If it fails, it removes everything that it has made. If it cannot remove something, it logs a warning with
+// the command that does.
+func (rt *Runtime) Create(o CreateOptions) (*Process, error) {
+	if o.Run {
+		return nil, errors.New("Run is for Runtime.Run")
+	}
+	b, err := o.load()
+	if err != nil {
+		return nil, err
+	}
+	c, err := rt.create(o, b)
+	if err != nil {
+		return nil, err
+	}
+	defer c.close()
+	if err := o.Terminal.attach(b.terminal()); err != nil {
+		c.undo()
+		return nil, err
+	}
+	return rt.process(c.stage, c, nil), nil
+}
+
 // load checks the options that do not depend on the config, and reads the config.
 func (o *CreateOptions) load() (*bundle, error) {
 	if err := store.CheckID(o.ID); err != nil {

@@ -3,7 +3,6 @@ package libcontainer
 import (
 	"errors"
 	"fmt"
-	"time"
 
 	"davit/internal/launch"
 	"davit/internal/resctrl"
@@ -12,10 +11,6 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
-
-// dying is how long delete waits for a running process to end. kill returns before the process has ended, and people write
-// `davit kill ID KILL && davit delete ID`.
-const dying = 200 * time.Millisecond
 
 // Delete removes a container that has stopped or was never started: its processes, cgroups and state. With force it kills a running
 // container first; without, it fails with [ErrNotStopped]. It is not an error if a part of the container is already gone.
@@ -45,6 +40,12 @@ func (c *Container) Delete(force bool) error {
 	}
 	c.rt.reap(c.Pid)
 	return c.destroy(force)
+}
+
+// OpenForced opens a container in any state, with its lock, so that [Container.Delete] can remove it. If somebody else holds the lock,
+// for example while a hook runs, OpenForced kills the container's processes first.
+func (rt *Runtime) OpenForced(id string) (*Container, error) {
+	return rt.container(rt.store().OpenForced(id, func(e *store.Entry) error { return (&Container{e, rt}).killAll() }))
 }
 
 // destroy removes the rest of a container that has no processes. It removes the state last, so that another delete can try again what
@@ -128,28 +129,6 @@ func (c *Container) poststopHooks() ([]specs.Hook, error) {
 		return nil, fmt.Errorf("%s: %s: hooks.poststop: missing, although the container was created with some", c.Path, store.ConfigFile)
 	}
 	return s.Hooks.Poststop, nil
-}
-
-// runPoststop runs the poststop hooks that have not run yet. If a hook fails, that is logged and the next one runs (runtime.md
-// "Lifecycle" 13). If a hook cannot be started, for example because there is no memory, runPoststop returns an error, and the state
-// in dir says which hooks still have to run.
-func (rt *Runtime) runPoststop(s *store.State, verb string, hooks []specs.Hook, state string, dir int) error {
-	for ; s.PoststopDone < len(hooks); s.PoststopDone++ {
-		i := s.PoststopDone
-		err := rt.hookRunner().Run("poststop", i, hooks[i:i+1], s.Bundle, state, s.Annotations)
-		var not *launch.NotStartedError
-		if errors.As(err, &not) {
-			if i > 0 {
-				err = errors.Join(err, s.Write(dir, false))
-			}
-			return withHint(err, fmt.Sprintf("the hook has not run and the container's state stays: `davit delete %s` tries again", s.ID))
-		}
-		if err != nil {
-			rt.log().Warnf("%s %s: %v", verb, s.ID, err)
-		}
-	}
-	s.Poststop, s.PoststopDone = false, 0
-	return nil
 }
 
 func (c *Container) unmountShared() error {

@@ -48,6 +48,27 @@ func (c *Container) execution(o ExecOptions) (*execution, error) {
 // attaches reports whether the caller takes the terminal before the program begins.
 func (e *execution) attaches() bool { return e.Terminal != nil && e.Process.Terminal }
 
+// Exec starts another process in a running container, and returns when its program has begun. It fails with [ErrNotRunning] if the
+// container has no process, and with [ErrPaused] if it is paused and IgnorePaused is not set.
+func (c *Container) Exec(o ExecOptions) (*Process, error) {
+	if err := c.mayExec(o); err != nil {
+		return nil, err
+	}
+	e, err := c.execution(o)
+	if err != nil {
+		return nil, err
+	}
+	defer e.close()
+	socket, err := o.Terminal.socket(o.Process.Terminal)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.stopped(e.run(socket)); err != nil {
+		return nil, err
+	}
+	return c.rt.process(e.stage, nil, nil), nil
+}
+
 // Complete fills fields that p leaves unset from the container's own process: capabilities, AppArmor profile, SELinux label, umask and
 // OOM score. runc does the same; crun all but the OOM score.
 func (c *Container) Complete(p *specs.Process) error {

@@ -4,11 +4,16 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"davit/internal/store"
 
 	"golang.org/x/sys/unix"
 )
+
+// dying is how long delete waits for a running process to end. kill returns before the process has ended, and people write
+// `davit kill ID KILL && davit delete ID`.
+const dying = 200 * time.Millisecond
 
 // Kill sends a signal to the container's first process. With all it sends the signal to every process in the container's cgroup. It
 // does that also without all if the signal is SIGKILL and the container has no pid namespace of its own, because then the

@@ -42,11 +42,3 @@ func (rt *Runtime) judge(problems, warnings []*fault.Error) error {
 	rt.say(warnings)
 	return nil
 }
-
-func hookState(s *specs.Spec, o CreateOptions, status specs.ContainerState, pid string) string {
-	return compile.StateJSON(o.ID, o.Bundle, s.Annotations, status, pid)
-}
-
-func (rt *Runtime) hookRunner() launch.HookRunner {
-	return launch.HookRunner{Environ: rt.Environ, BeforeExec: rt.BeforeExec, Log: rt.log()}
-}

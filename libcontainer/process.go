@@ -1,7 +1,6 @@
 package libcontainer
 
 import (
-	"errors"
 	"fmt"
 
 	"davit/internal/sys"
@@ -85,90 +84,4 @@ func (p *Process) Delete() error {
 		return nil
 	}
 	return live.Delete(true)
-}
-
-// Create makes a container from a bundle, and returns its first process, which waits for [Container.Start]. It fails with [ErrExists] if
-// the id is taken. If it fails, it removes everything that it has made. If it cannot remove something, it logs a warning with
-// the command that does.
-func (rt *Runtime) Create(o CreateOptions) (*Process, error) {
-	if o.Run {
-		return nil, errors.New("Run is for Runtime.Run")
-	}
-	b, err := o.load()
-	if err != nil {
-		return nil, err
-	}
-	c, err := rt.create(o, b)
-	if err != nil {
-		return nil, err
-	}
-	defer c.close()
-	if err := o.Terminal.attach(b.terminal()); err != nil {
-		c.undo()
-		return nil, err
-	}
-	return rt.process(c.stage, c, nil), nil
-}
-
-// Run creates a container and starts it. It returns when the container's program has begun; see also [RunOptions.Detach]. It fails as
-// [Runtime.Create] does. When the program has ended, the container remains until [Process.Delete] or [Container.Delete].
-func (rt *Runtime) Run(o RunOptions) (*Process, error) {
-	o.Run = true
-	b, err := o.load()
-	if err != nil {
-		return nil, err
-	}
-	c, err := rt.create(o.CreateOptions, b)
-	if err != nil {
-		return nil, err
-	}
-	defer c.close()
-	if err := o.Terminal.attach(b.terminal()); err != nil {
-		c.undo()
-		return nil, err
-	}
-	ready, err := c.listenNotify()
-	if err != nil {
-		c.undo()
-		return nil, err
-	}
-	if err := c.start(); err != nil {
-		ready.Close()
-		return nil, err
-	}
-	c.closeDir() // which unlocks it: others may exec, kill, pause
-	p := rt.process(c.stage, c, nil)
-	switch {
-	case ready == nil:
-	case o.Detach:
-		defer ready.Close()
-		if err := ready.Forward(p.pid, p.PidFD()); err != nil {
-			p.Close()
-			return nil, err
-		}
-	default:
-		p.ready = rt.forward(ready, p)
-	}
-	return p, nil
-}
-
-// Exec starts another process in a running container, and returns when its program has begun. It fails with [ErrNotRunning] if the
-// container has no process, and with [ErrPaused] if it is paused and IgnorePaused is not set.
-func (c *Container) Exec(o ExecOptions) (*Process, error) {
-	if err := c.mayExec(o); err != nil {
-		return nil, err
-	}
-	e, err := c.execution(o)
-	if err != nil {
-		return nil, err
-	}
-	defer e.close()
-	socket, err := o.Terminal.socket(o.Process.Terminal)
-	if err != nil {
-		return nil, err
-	}
-	if err := e.stopped(e.run(socket)); err != nil {
-		return nil, err
-	}
-	return c.rt.process(e.stage, nil, nil), nil
 }

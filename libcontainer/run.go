@@ -10,6 +10,48 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Run creates a container and starts it. It returns when the container's program has begun; see also [RunOptions.Detach]. It fails as
+// [Runtime.Create] does. When the program has ended, the container remains until [Process.Delete] or [Container.Delete].
+func (rt *Runtime) Run(o RunOptions) (*Process, error) {
+	o.Run = true
+	b, err := o.load()
+	if err != nil {
+		return nil, err
+	}
+	c, err := rt.create(o.CreateOptions, b)
+	if err != nil {
+		return nil, err
+	}
+	defer c.close()
+	if err := o.Terminal.attach(b.terminal()); err != nil {
+		c.undo()
+		return nil, err
+	}
+	ready, err := c.listenNotify()
+	if err != nil {
+		c.undo()
+		return nil, err
+	}
+	if err := c.start(); err != nil {
+		ready.Close()
+		return nil, err
+	}
+	c.closeDir() // which unlocks it: others may exec, kill, pause
+	p := rt.process(c.stage, c, nil)
+	switch {
+	case ready == nil:
+	case o.Detach:
+		defer ready.Close()
+		if err := ready.Forward(p.pid, p.PidFD()); err != nil {
+			p.Close()
+			return nil, err
+		}
+	default:
+		p.ready = rt.forward(ready, p)
+	}
+	return p, nil
+}
+
 func (c *creation) listenNotify() (*launch.Notifier, error) {
 	if !c.notify {
 		return nil, nil

@@ -29,10 +29,6 @@ func (c *Container) destroyTaken() error {
 	return nil
 }
 
-// endedTaken reports whether the container is another runtime's and has ended, and all processes of its pid namespace with it. What is in
-// its cgroups then is not its own: the state may be old, and the path in use again.
-func (c *Container) endedTaken() bool { return c.Taken != nil && c.OwnPid && c.Pidfd.Int() < 0 }
-
 // strangersTimeout is how long delete waits for processes in the cgroup of a container that has ended: an exec that was on its way
 // into the container is in its cgroup until it finds out.
 const strangersTimeout = time.Second
