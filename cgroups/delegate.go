@@ -12,9 +12,9 @@ import (
 )
 
 // Delegate makes the cgroup that Options.Delegate names below the container's, gives it all
-// controllers and, with Options.Owner, to that user, and moves the container's process pid there.
-// From then on State has it, so that exec starts processes there, too. The limits stay those of the
-// container's cgroup.
+// controllers and, with Options.Owner, to that user, and moves the container's process pid there;
+// with pid 0 all processes are there already. From then on State has it, so that exec starts
+// processes there, too. The limits stay those of the container's cgroup.
 func (m *Manager) Delegate(pid int) error {
 	leaf := path.Clean("/" + m.opts.Delegate)
 	if m.opts.Delegate == "" || leaf == "/" || !m.has2() {
@@ -31,8 +31,10 @@ func (m *Manager) Delegate(pid int) error {
 			return fmt.Errorf("mkdir %s: %w", dir, err)
 		}
 	}
-	if err := m.join(unix.AT_FDCWD, dir, pid); err != nil {
-		return err
+	if pid != 0 {
+		if err := m.join(unix.AT_FDCWD, dir, pid); err != nil {
+			return err
+		}
 	}
 	for _, dir := range made {
 		if err := giveAll(path.Dir(dir), m.layout.controllers()); err != nil {

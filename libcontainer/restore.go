@@ -141,6 +141,11 @@ func (r *restoration) run() error {
 	}
 	// CRIU was in the container's cgroup, and may have needed more memory than the container.
 	r.criu.Close()
+	// CRIU has put the processes into their cgroups below the delegated one. Nobody is in the container's own any more.
+	if err := r.Cgroups.Delegate(0); err != nil {
+		return err
+	}
+	r.State.Cgroup = r.Cgroups.State()
 	if err := r.limitMemory(); err != nil {
 		return err
 	}
@@ -272,14 +277,13 @@ func (r *restoration) join(q *rpc.CriuOpts) error {
 	if err := r.Cgroups.Add(r.criu.Pid, dir != nil); err != nil {
 		return err
 	}
-	r.State.Cgroup = r.Cgroups.State()
 	if q.ManageCgroupsMode != nil && *q.ManageCgroupsMode == rpc.CriuCgMode_IGNORE {
-		return nil
+		err = r.Cgroups.Delegate(r.criu.Pid) // where CRIU is, there it restores the processes
+	} else {
+		q.CgRoot, err = checkpoint.CgroupRoots(r.criu.Pid)
 	}
-	if q.CgRoot, err = checkpoint.CgroupRoots(r.criu.Pid); err != nil {
-		return err
-	}
-	return nil
+	r.State.Cgroup = r.Cgroups.State()
+	return err
 }
 
 // event does davit's part where CRIU waits for it.

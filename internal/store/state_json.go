@@ -188,10 +188,12 @@ func decodeCgroupsState(d *jsonx.Decoder, v *cgroups.State) {
 			v.Slice = d.String()
 		case "user":
 			v.User = d.Bool()
+		case "leaf":
+			v.Leaf = d.String()
 		case "rootless":
 			v.Rootless = d.Bool()
 		default:
-			if d.Fold("driver mode dirs scope slice user rootless", "") {
+			if d.Fold("driver mode dirs scope slice user leaf rootless", "") {
 				goto again
 			}
 			d.Skip()
@@ -219,6 +221,10 @@ func encodeCgroupsState(e *jsonx.Encoder, v *cgroups.State) {
 	if v.User {
 		e.Key("user")
 		e.Bool(v.User)
+	}
+	if v.Leaf != "" {
+		e.Key("leaf")
+		e.String(v.Leaf)
 	}
 	if v.Rootless {
 		e.Key("rootless")

@@ -1,11 +1,14 @@
 package store
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
 
 	"davit/internal/host"
+	"davit/internal/jsonx"
 
 	"golang.org/x/sys/unix"
 )
@@ -52,5 +55,51 @@ func TestAnotherBoot(t *testing.T) {
 	short.Remember(pid, pidfd, host.Host(), "/run/davit/c1")
 	if short.Inode != 0 && short.StartTime != 0 {
 		t.Error("the start time is read for a state that does not outlive the boot")
+	}
+}
+
+// TestStateHasAllFields: what go generate has made of an earlier State would lose a field of a later one without a word.
+func TestStateHasAllFields(t *testing.T) {
+	var want State
+	fill(t, reflect.ValueOf(&want).Elem())
+	var e jsonx.Encoder
+	encodeState(&e, &want)
+	var written, read State
+	if err := json.Unmarshal(e.Bytes(), &written); err != nil || !reflect.DeepEqual(written, want) {
+		t.Errorf("written: %+v (%v), not %+v: run go generate", written, err, want)
+	}
+	data, err := json.Marshal(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := jsonx.NewDecoder("state", data)
+	decodeState(&d, &read)
+	if err := d.End(); err != nil || !reflect.DeepEqual(read, want) {
+		t.Errorf("read: %+v (%v), not %+v: run go generate", read, err, want)
+	}
+}
+
+// fill gives each field a value that is not its zero.
+func fill(t *testing.T, v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			fill(t, v.Field(i))
+		}
+	case reflect.String:
+		v.SetString("text")
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Int:
+		v.SetInt(7)
+	case reflect.Uint64:
+		v.SetUint(8)
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		fill(t, v.Index(0))
+	case reflect.Map:
+		v.Set(reflect.ValueOf(map[string]string{"key": "value"}))
+	default:
+		t.Fatalf("fill a %s", v.Type())
 	}
 }

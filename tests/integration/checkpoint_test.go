@@ -216,6 +216,35 @@ func TestCheckpointIgnoresCgroups(t *testing.T) {
 	s.davit("delete", "--force", s.id)
 }
 
+// A container with the annotation run.oci.delegate-cgroup is again in the cgroup below its own, and exec goes there, too, also if
+// CRIU leaves the cgroups alone.
+func TestCheckpointDelegated(t *testing.T) {
+	if !isUnified() {
+		t.Skip("only of cgroup v2")
+	}
+	for mode, edits := range map[string][]string{
+		"soft":   nil,
+		"ignore": {`linux.namespaces=[{"type":"pid"},{"type":"mount"},{"type":"ipc"},{"type":"uts"},{"type":"network"}]`},
+	} {
+		t.Run(mode, func(t *testing.T) {
+			s := newSaved(t, append(edits, `annotations={"run.oci.delegate-cgroup":"sub/below"}`)...)
+			s.davit("run", "--detach", s.id)
+			n := s.count(3)
+			want := s.davit("exec", s.id, "grep", "^0::", "/proc/self/cgroup")
+			s.checkpoint("--manage-cgroups-mode", mode)
+			s.restore("--manage-cgroups-mode", mode)
+			s.count(n)
+			for _, process := range []string{"1", "self"} {
+				if got := s.davit("exec", s.id, "grep", "^0::", "/proc/"+process+"/cgroup"); got != want {
+					t.Errorf("process %s is in %s, not in %s", process, got, want)
+				}
+			}
+			must(t, os.Mkdir("/sys/fs/cgroup"+subtree+"/"+s.id+"/sub/below/x", 0o755)) // goes with the container
+			s.davit("delete", "--force", s.id)
+		})
+	}
+}
+
 // Cgroups that are not the container's own, here of a hierarchy in which davit made none, are neither saved nor made again.
 func TestCheckpointLeavesOtherCgroups(t *testing.T) {
 	if !isUnified() {
