@@ -92,7 +92,7 @@ func (m *Manager) watch(w *watcher) (err error) {
 		w.kills = w.count()
 	}
 	if w.events < 0 && w.procs == "" {
-		return errNoCgroup
+		return errNoStats
 	}
 	return nil
 }

@@ -35,7 +35,10 @@ func (m *Manager) Kill(sig unix.Signal) error {
 	return err
 }
 
-var errNoCgroup = errors.New("the container has no cgroup (rootless, without delegation): only its init can be signalled")
+var (
+	errNoCgroup = errors.New("the container has no cgroup (rootless, without delegation): only its init can be signalled")
+	errNoStats  = errors.New("the container has no cgroup (rootless, without delegation), and so no figures")
+)
 
 func (m *Manager) kill2() error {
 	fd, err := m.dir2()

@@ -6,7 +6,7 @@ import "davit/cgroups/stats"
 // container has no cgroup.
 func (m *Manager) Stats() (*stats.Stats, error) {
 	if len(m.state.Dirs) == 0 {
-		return nil, errNoCgroup
+		return nil, errNoStats
 	}
 	return stats.Read(stats.Source{
 		On:      m.version,

@@ -23,7 +23,9 @@ func (c *Container) Kill(sig unix.Signal, all bool) error {
 	if c.Broken != nil {
 		return c.Broken
 	}
-	if all || sig == unix.SIGKILL && !c.OwnPid && c.Pid != 0 && len(c.Cgroup.Dirs) > 0 {
+	// The kernel kills all processes of a pid namespace with its first one: that does without a cgroup.
+	first := sig == unix.SIGKILL && c.OwnPid && len(c.Cgroup.Dirs) == 0 && c.Pidfd.Int() >= 0
+	if all && !first || sig == unix.SIGKILL && !c.OwnPid && c.Pid != 0 && len(c.Cgroup.Dirs) > 0 {
 		return c.signalAll(sig, all)
 	}
 	if c.Pidfd.Int() < 0 {

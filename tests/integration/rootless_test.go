@@ -151,7 +151,10 @@ func TestRootless(t *testing.T) {
 			} else if out, status := u.as("exec", "--user", "1000:1000", "c1", "id", "-u"); status == 0 {
 				t.Errorf("exec as a user that is not mapped: %q", out)
 			}
-			u.must("kill", "c1", "KILL")
+			if out, status := u.as("events", "--stats", "c1"); status != 0 && !strings.Contains(out, "and so no figures") {
+				t.Errorf("events: %s", out)
+			}
+			u.must("kill", "--all", "c1", "KILL")
 			if err := u.awaitStopped("c1"); err != nil {
 				t.Fatal(err)
 			}
