@@ -58,8 +58,11 @@ func (c *Root) bind(field string, m *specs.Mount, target string, o options) erro
 	topAlone = topAlone && o.propagation != step.Propagation
 	// Where the user namespace is to find the mount locked as read-only (gathers), it is that from the start.
 	late := step.Set&unix.MOUNT_ATTR_RDONLY != 0 && !c.gathers() && c.laterBelow(target) && c.surrounds(target)
-	if topAlone || late {
+	switch {
+	case topAlone || late:
 		step.Keep = c.keep(field, target)
+	case c.isRemounted(target):
+		step.Keep = c.keepFor(field, target, plan.NoFD)
 	}
 	again := plan.Remount{Tree: step.Keep, Target: target}
 	if topAlone {

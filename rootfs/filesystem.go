@@ -12,11 +12,37 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// isRemounted reports whether a later remount changes the mount that is compiled, and nothing covers it before that. Then it is changed by its
+// descriptor: in a volume, another container could move its name.
+func (c *Root) isRemounted(target string) bool {
+	if c.kept == nil || c.inState {
+		return false
+	}
+	for _, m := range c.spec.Mounts[c.index+1:] {
+		if at := path.Clean("/" + m.Destination); at == target {
+			return slices.Contains(m.Options, "remount")
+		} else if strings.HasPrefix(target, at+"/") {
+			return false
+		}
+	}
+	return false
+}
+
+// keepFor returns fd, or a new descriptor, for the remount that isRemounted has found.
+func (c *Root) keepFor(field, target string, fd plan.FD) plan.FD {
+	if fd == plan.NoFD {
+		fd = c.keep(field, target)
+	}
+	c.kept[target] = fd
+	return fd
+}
+
 // remount changes what is mounted there, be it a bind mount or not. Only as a bind mount it has no filesystem's
 // options: those that mount(2) ignores then, package spec warns of.
 func (c *Root) remount(field, target string, o options) error {
 	set, clear := o.top()
-	step := plan.Remount{Target: target, Set: set | o.recSet, Clear: clear | o.recClear, Propagation: o.propagation}
+	step := plan.Remount{Tree: c.kept[target], Target: target, Set: set | o.recSet, Clear: clear | o.recClear, Propagation: o.propagation}
+	delete(c.kept, target) // the step closes it
 	if o.bind {
 		c.plan.Add(field, step)
 		return nil
@@ -152,7 +178,8 @@ func (c *Root) filesystem(field string, m *specs.Mount, target string, o options
 		step.Flags &^= unix.MS_RDONLY
 	}
 	revealing := m.Type == "proc" || m.Type == "sysfs"
-	again := late || o.propagation != 0 // what is mounted is changed once more: by its descriptor
+	remounted := !late && c.isRemounted(target)
+	again := late || o.propagation != 0 || remounted // what is mounted is changed once more: by its descriptor
 	named := step.Host && m.Type != "overlay" && !path.IsAbs(step.Source)
 	switch {
 	case revealing && c.UserNamespace && c.stays == "", again && nameless(m.Type) && !strings.Contains(o.data, `"`):
@@ -160,8 +187,11 @@ func (c *Root) filesystem(field string, m *specs.Mount, target string, o options
 	case again, named:
 		step.Keep = c.keep(field, target)
 	}
-	if late {
-		c.readOnlyLate(field, target, max(step.Tree, step.Keep))
+	switch kept := max(step.Tree, step.Keep); {
+	case late:
+		c.readOnlyLate(field, target, kept)
+	case remounted:
+		c.keepFor(field, target, kept)
 	}
 	c.plan.Add(field, step)
 	return nil

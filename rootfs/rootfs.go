@@ -93,7 +93,9 @@ type Root struct {
 	// around are the steps that make the bind mounts of this mount read-only, once those below them are there.
 	around []plan.Entry
 	early  map[int]bool // mounts that were compiled before their turn, see mountBelow
-	again  bool         // a step has BindAgain
+	// kept has descriptors of mounts that a remount of the config changes, by target; nil if the config has no remount.
+	kept  map[string]plan.FD
+	again bool // a step has BindAgain
 	// gathered are the steps Gather, namespaces what they make, by directory.
 	gathered   []plan.Entry
 	namespaces map[string]plan.FD
@@ -132,6 +134,9 @@ func (c *Root) Mounts() error {
 		c.pivot()
 	default:
 		c.plan.Add("root.path", plan.Confine{})
+	}
+	if slices.ContainsFunc(c.spec.Mounts, func(m specs.Mount) bool { return slices.Contains(m.Options, "remount") }) {
+		c.kept = map[string]plan.FD{}
 	}
 	for i := range c.spec.Mounts {
 		if err := c.mountAt(i); err != nil {

@@ -292,6 +292,7 @@ func TestRacedChangeByCall(t *testing.T) {
 		"tmpcopyup":   {`{"destination":"/vol/data","type":"tmpfs","source":"own","options":["ro","tmpcopyup"]}`, ` ro,.* own `},
 		"propagation": {`{"destination":"/vol/data","type":"overlay","source":"own","options":["shared","lowerdir=%[1]s/a:%[1]s/b"]}`, ` shared:\d+ .* own `},
 		"top alone":   {`{"destination":"/vol/data","type":"bind","source":"%[1]s/a","options":["rbind","private"]}`, ` (rw|rw,\S+) - `},
+		"remount":     {`{"destination":"/vol/data","type":"bind","source":"%[1]s/a","options":["bind"]}mounts+={"destination":"/vol/data","options":["remount","bind","ro"]}`, ` /vol/link ro,`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if name == "propagation" && !strings.Contains(string(known), "overlay") {
@@ -309,7 +310,7 @@ func TestRacedChangeByCall(t *testing.T) {
 			if strings.Contains(mount, "%") {
 				mount = fmt.Sprintf(mount, b.work)
 			}
-			b.edit(`mounts+={"destination":"/vol","type":"bind","source":"`+volume+`","options":["rbind"]}`, "mounts+="+mount)
+			b.edit(append([]string{`mounts+={"destination":"/vol","type":"bind","source":"` + volume + `","options":["rbind"]}`}, splitEdits("mounts+="+mount)...)...)
 			swapped := false
 			out, _ := b.traced(unix.PTRACE_O_TRACECLONE|unix.PTRACE_O_TRACEFORK|unix.PTRACE_O_TRACEVFORK, func(thread int) bool {
 				if swapped || commOf(thread) != "davit-stage" {
@@ -355,4 +356,12 @@ func TestPlantedMasterIsNotOpened(t *testing.T) {
 	if pollIn(fd, 0) {
 		t.Error("the fifo was opened")
 	}
+}
+
+// splitEdits returns the edits of a text that has several of them, each for a mount.
+func splitEdits(text string) (list []string) {
+	for edit := range strings.SplitSeq(text[len("mounts+="):], "mounts+=") {
+		list = append(list, "mounts+="+edit)
+	}
+	return list
 }
