@@ -237,14 +237,15 @@ test-criu:
 	$(Q)CRIU=$$(tests/peers/native "$$(tests/peers/root criu)" criu) TESTS='^TestCheckpoint(PreDump|LazyPages|TCP|Terminal|Joined|Paused)?$$' \
 		tests/vm/suite --kernel trixie --timeout 1800 -- ./tests/integration
 
-# What runc and crun do with the same bundles, beside davit (UPDATE=1 writes the tables of docs/spec.md), and what davit does with
-# the containers that they make (UPDATE=1 writes docs/switching-verbs.md; VM=1: also with all cgroup v2 controllers and systemd).
+# What runc and crun do with the same bundles, beside davit (UPDATE=1 writes the tables of docs/spec.md and docs/drop-in.md), and what
+# davit does with the containers that they make (UPDATE=1 writes docs/switching-verbs.md; VM=1: also with all cgroup v2 controllers and systemd).
 test-peers:
 	@tests/deps build test peers $(if $(VM),vm)
 	@tests/peers/root >/dev/null
 	@tests/peers/root --suite bookworm >/dev/null
 	@$(MAKE) --no-print-directory all
 	DAVIT=$(CURDIR)/bin/davit DAVIT_VIEW=unified DAVIT_TEST_PEERS=1 $(GO) test -count=1 ./tests/integration -run BindFlags $(if $(UPDATE),-update-bind-flags)
+	DAVIT=$(CURDIR)/bin/davit VM=$(VM) tests/peers/drop-in $(if $(UPDATE),-update-drop-in)
 	DAVIT=$(CURDIR)/bin/davit DAVIT_FAULTS=all $(GO) test -count=1 ./tests/integration -run 'TestAdopt(Refuses|OddFiles)'
 	DAVIT=$(CURDIR)/bin/davit VM=$(VM) tests/peers/adopt $(if $(UPDATE),docs/switching-verbs.md)
 
