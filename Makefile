@@ -278,7 +278,7 @@ fuzz: $(ELFS)
 test-race:
 	@tests/deps build test
 	@$(MAKE) --no-print-directory all
-	$(Q)DAVIT=$(CURDIR)/bin/davit DAVIT_FAULTS=all DAVIT_RACE_SECONDS=$(SECONDS) $(GO) test -v -count=1 -timeout $$(($(SECONDS) + 300))s ./tests/integration \
+	$(Q)DAVIT=$(CURDIR)/bin/davit DAVIT_FAULTS=all DAVIT_RACE_SECONDS=$(SECONDS) $(GO) test -v -count=1 -timeout $$(($(SECONDS) + 1800))s ./tests/integration \
 		-run 'RacedRemoval|OrderHoldsWithoutTheCheck'
 
 lint: $(ELFS)
