@@ -70,7 +70,7 @@ type results struct {
 // prove depends on a binary and on a host that the cache does not know of. The modules
 // below tests/ may use cgo, which davit's own does not.
 func (r *results) goTest(dir, run string) error {
-	args := []string{"test", "-json", "-count=1", "-timeout=20m"}
+	args := []string{"test", "-json", "-count=1", "-timeout=30m"}
 	if run != "" {
 		args = append(args, "-run="+run)
 	}
