@@ -3,6 +3,7 @@ package libcontainer
 import (
 	"path/filepath"
 
+	"davit/internal/compile"
 	"davit/internal/host"
 	"davit/internal/plan"
 )
@@ -24,6 +25,9 @@ func (rt *Runtime) Explain(o CreateOptions) (*Explanation, error) {
 		return nil, err
 	}
 	defer c.Cgroups.Close()
+	if err := compile.DescribeFilter(c.Plan, c.Spec); err != nil {
+		return nil, err
+	}
 	rt.say(c.Warnings)
 	return &Explanation{c.Plan, c.Outline(filepath.Join(rt.Root, o.ID), o.PidFile)}, nil
 }

@@ -131,9 +131,6 @@ func NewExec(c *specs.Spec, o ExecOptions, facts *host.Facts) (*Exec, error) {
 	if err := process.Compile(p, o.Process, po); err != nil {
 		return nil, err
 	}
-	if err := describeFilter(p, s); err != nil {
-		return nil, err
-	}
 	return e, nil
 }
 

@@ -80,6 +80,9 @@ func TestGoldenPlans(t *testing.T) {
 			if err := c.Compile(g.cgroup, m.Hierarchies()); err != nil {
 				t.Fatal(err)
 			}
+			if err := DescribeFilter(c.Plan, g.config()); err != nil {
+				t.Fatal(err)
+			}
 			compareGolden(t, g.name, c.Plan)
 		})
 	}

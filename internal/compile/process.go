@@ -89,10 +89,7 @@ func (c *Container) process(userns, lifted bool) error {
 			return err
 		}
 	}
-	if err := process.Compile(c.Plan, s.Process, po); err != nil {
-		return err
-	}
-	return describeFilter(c.Plan, s)
+	return process.Compile(c.Plan, s.Process, po)
 }
 
 // memoryPolicy adds the step for linux.memoryPolicy. Every process of the container gets that policy, also those of exec.

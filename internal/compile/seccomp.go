@@ -72,12 +72,18 @@ func filterOf(s *specs.Spec) (*process.Filter, error) {
 	return &process.Filter{Flags: flags, Notify: notify}, err
 }
 
-// describeFilter writes a description of the filter to each step that loads it, for explain.
-func describeFilter(p *plan.Plan, s *specs.Spec) error {
+// DescribeFilter checks linux.seccomp and writes a description of the filter to each step that loads it, for explain. Others leave
+// both to FillFilter: for a usual profile it takes a tenth of the time of a start.
+func DescribeFilter(p *plan.Plan, s *specs.Spec) error {
 	for i := range p.Steps {
-		if f, is := p.Steps[i].Step.(plan.Seccomp); is && f.Program == "" {
-			p.Steps[i].Late = seccomp.Summary(s.Linux.Seccomp)
+		f, is := p.Steps[i].Step.(plan.Seccomp)
+		if !is || f.Program != "" || s.Linux.Seccomp == nil {
+			continue
 		}
+		if err := seccomp.Check(s.Linux.Seccomp); err != nil {
+			return err
+		}
+		p.Steps[i].Late = seccomp.Summary(s.Linux.Seccomp)
 	}
 	return nil
 }

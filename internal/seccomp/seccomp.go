@@ -112,14 +112,19 @@ func Flags(c *specs.LinuxSeccomp, notify bool) (uint32, error) {
 	return cfg.flags, err
 }
 
-// Loading returns the flags that c's filter is loaded with, and whether the filter notifies,
-// without compiling it. Its errors are those that [Compile] has for wrong values.
+// Loading returns the flags that c's filter is loaded with, and whether the filter notifies. It finds wrong flags; what else
+// is wrong is found by [Check], and by [Compile].
 func Loading(c *specs.LinuxSeccomp) (flags uint32, notify bool, err error) {
-	cfg, err := parse(c, thisMachine())
-	if err != nil {
-		return 0, false, err
-	}
-	return cfg.flags, cfg.notify, nil
+	notify = c.DefaultAction == specs.ActNotify ||
+		slices.ContainsFunc(c.Syscalls, func(s specs.LinuxSyscall) bool { return s.Action == specs.ActNotify })
+	flags, err = Flags(c, notify)
+	return flags, notify, err
+}
+
+// Check returns the error that [Compile] has for a wrong value of c, without compiling it.
+func Check(c *specs.LinuxSeccomp) error {
+	_, err := parse(c, thisMachine())
+	return err
 }
 
 // Summary tells in words what the filter of c will do.
