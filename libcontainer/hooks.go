@@ -1,11 +1,12 @@
 package libcontainer
 
 import (
+	"errors"
+	"fmt"
+
 	"davit/internal/compile"
 	"davit/internal/launch"
 	"davit/internal/store"
-	"errors"
-	"fmt"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )

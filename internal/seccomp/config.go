@@ -84,7 +84,7 @@ type arg struct {
 
 // parse checks c and translates it for m.
 func parse(c *specs.LinuxSeccomp, m machine) (*config, error) {
-	cfg := &config{machine: m}
+	cfg := &config{machine: m, notify: notifies(c)}
 	var err error
 	cfg.defaultAction, err = parseAction("linux.seccomp.defaultAction", "linux.seccomp.defaultErrnoRet",
 		c.DefaultAction, c.DefaultErrnoRet)
@@ -167,7 +167,6 @@ func contains(list []uint32, value uint32) bool {
 }
 
 func (cfg *config) parseSyscalls(list []specs.LinuxSyscall) error {
-	cfg.notify = cfg.defaultAction == retNotify
 	numbers := make(map[string]int)
 	var byName [][]rule
 	for i := range list {
@@ -199,7 +198,6 @@ func (cfg *config) parseEntry(field string, entry int, s *specs.LinuxSyscall) ([
 	if err != nil {
 		return nil, err
 	}
-	cfg.notify = cfg.notify || action == retNotify
 	rules, err := cfg.parseArgs(field, s.Args)
 	if err != nil {
 		return nil, err

@@ -115,10 +115,15 @@ func Flags(c *specs.LinuxSeccomp, notify bool) (uint32, error) {
 // Loading returns the flags that c's filter is loaded with, and whether the filter notifies. It finds wrong flags; what else
 // is wrong is found by [Check], and by [Compile].
 func Loading(c *specs.LinuxSeccomp) (flags uint32, notify bool, err error) {
-	notify = c.DefaultAction == specs.ActNotify ||
-		slices.ContainsFunc(c.Syscalls, func(s specs.LinuxSyscall) bool { return s.Action == specs.ActNotify })
+	notify = notifies(c)
 	flags, err = Flags(c, notify)
 	return flags, notify, err
+}
+
+// notifies reports whether c sends any system call to a listener.
+func notifies(c *specs.LinuxSeccomp) bool {
+	return c.DefaultAction == specs.ActNotify ||
+		slices.ContainsFunc(c.Syscalls, func(s specs.LinuxSyscall) bool { return s.Action == specs.ActNotify })
 }
 
 // Check returns the error that [Compile] has for a wrong value of c, without compiling it.
