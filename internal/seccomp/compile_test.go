@@ -143,6 +143,42 @@ func TestMultiplexedCalls(t *testing.T) {
 	}
 }
 
+// libseccomp compares the architecture with numbers if the rule that comes first in a program is for
+// a call that it rewrites to socketcall(2) or ipc(2). So each of those is compiled alone, with
+// another one, and with a rule of less weight (conditions weigh less than none).
+func TestOnlyMultiplexedCalls(t *testing.T) {
+	needAMD64(t)
+	sockets := map[string]uint64{"socket": 1, "bind": 2, "connect": 3, "listen": 4, "accept": 5, "getsockname": 6, "getpeername": 7,
+		"socketpair": 8, "send": 9, "recv": 10, "sendto": 11, "recvfrom": 12, "shutdown": 13, "setsockopt": 14, "getsockopt": 15,
+		"sendmsg": 16, "recvmsg": 17, "accept4": 18, "recvmmsg": 19, "sendmmsg": 20}
+	queues := map[string]uint64{"semop": 1, "semget": 2, "semctl": 3, "semtimedop": 4, "msgsnd": 11, "msgrcv": 12, "msgget": 13,
+		"msgctl": 14, "shmat": 21, "shmdt": 22, "shmget": 23, "shmctl": 24}
+	one := uint(77)
+	check := func(number uint32, call uint64, name string, more ...specs.LinuxSyscall) {
+		t.Helper()
+		f := mustCompile(t, &specs.LinuxSeccomp{DefaultAction: specs.ActAllow, Architectures: []specs.Arch{specs.ArchX86, specs.ArchX32},
+			Syscalls: append([]specs.LinuxSyscall{{Names: []string{name}, Action: specs.ActErrno, ErrnoRet: &one}}, more...)})
+		for _, test := range []struct {
+			number uint32
+			arg    uint64
+			want   uint32
+		}{{number, call, retErrno | 77}, {number, call + 100, retAllow}, {20, 0, retAllow}} {
+			e := event{arch: archX86, number: test.number, args: [6]uint64{test.arg}}
+			if got := interpret(t, f.Program, e); got != test.want {
+				t.Errorf("%s and %d more: number %d(%d): %s, want %s", name, len(more), test.number, test.arg, describe(got), describe(test.want))
+			}
+		}
+	}
+	for number, calls := range map[uint32]map[string]uint64{102: sockets, 117: queues} {
+		for name, call := range calls {
+			check(number, call, name)
+			check(number, call, name, specs.LinuxSyscall{Names: []string{"accept", "semtimedop"}, Action: specs.ActErrno, ErrnoRet: &one})
+			check(number, call, name, specs.LinuxSyscall{Names: []string{"read"}, Action: specs.ActErrno,
+				Args: []specs.LinuxSeccompArg{{Index: 0, Op: specs.OpEqualTo, Value: 1}}})
+		}
+	}
+}
+
 func TestENOSYS(t *testing.T) {
 	needAMD64(t)
 	errno := func(n uint) *uint { return &n }

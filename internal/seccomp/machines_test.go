@@ -126,6 +126,33 @@ func TestMachines(t *testing.T) {
 	}
 }
 
+// TestMachinesOnlyMultiplexedCalls: a filter may have nothing but a call that is also reached by
+// socketcall(2).
+func TestMachinesOnlyMultiplexedCalls(t *testing.T) {
+	for goarch, d := range described {
+		if !d.multiplexed {
+			continue
+		}
+		t.Run(goarch, func(t *testing.T) {
+			if bigEndian(goarch) != (binary.NativeEndian.Uint16([]byte{0, 1}) == 1) {
+				t.Skip("a machine of the other order of bytes: tests/machines/run tests it under qemu-user")
+			}
+			table := syscallTable(t, goarch)
+			for _, name := range []string{"accept", "send"} {
+				_, _, program := compileOn(t, d.machine, &specs.LinuxSeccomp{DefaultAction: specs.ActAllow,
+					Syscalls: []specs.LinuxSyscall{{Names: []string{name}, Action: specs.ActErrno}}})
+				call := map[string]uint64{"accept": 5, "send": 9}[name]
+				for arg, want := range map[uint64]uint32{call: retErrno | uint32(unix.EPERM), call + 1: retAllow} {
+					e := event{number: table["socketcall"], arch: d.native, args: [6]uint64{arg}}
+					if got := interpret(t, program, e); got != want {
+						t.Errorf("%s: socketcall(%d): %s, want %s", name, arg, describe(got), describe(want))
+					}
+				}
+			}
+		})
+	}
+}
+
 // TestMachinesKnowTheirCalls: all calls that golang.org/x/sys has of a machine can be named in a
 // profile.
 func TestMachinesKnowTheirCalls(t *testing.T) {

@@ -195,6 +195,11 @@ static int add_rule(scmp_filter_ctx ctx, const struct input *in, uint32_t arch, 
 	if (number == __NR_SCMP_ERROR || number == __NR_SCMP_UNDEF)
 		return 0;
 	int rc = seccomp_rule_add_array(ctx, rule->action, number, rule->args, compare);
+	/* The program loads the system call's number before its first comparison. libseccomp (2.6
+	 * too) puts the load into the rule that is first, and leaves it out if that one is for a
+	 * rewritten call; so the call that it was rewritten to, as socketcall(2), comes first. */
+	if (rc >= 0 && number < 0)
+		rc = seccomp_syscall_priority(ctx, number, UINT8_MAX);
 	return rc < 0 ? fail(STEP_RULE, -rc, at) : 0;
 }
 
