@@ -50,6 +50,8 @@ join() {
         [[ ! -e $own/cpuset.cpus ]] || cat "$1/cpuset.cpus" >"$own/cpuset.cpus"
         [[ ! -e $own/cpuset.mems ]] || cat "$1/cpuset.mems" >"$own/cpuset.mems"
         echo 1 >"$own/cgroup.clone_children"
+        # A share of the time for real-time processes, which a cgroup v1 has not by itself, as a machine's root has it.
+        [[ ! -e $own/cpu.rt_runtime_us ]] || echo 400000 >"$own/cpu.rt_runtime_us" 2>/dev/null || true
         [[ ! -e $own/memory.use_hierarchy ]] || echo 1 >"$own/memory.use_hierarchy" 2>/dev/null || true
     else
         mkdir "$own"
