@@ -95,6 +95,10 @@ func hintStep(step plan.Step, e *fault.Error, errno unix.Errno) string {
 		if errno == unix.ENOENT && strings.Contains(s.File, "apparmor") {
 			return fmt.Sprintf("the AppArmor profile %q is not loaded on this host: load it with apparmor_parser, or ask aa-status which ones are", strings.TrimPrefix(s.Text, "exec "))
 		}
+	case plan.StdioOwner:
+		if e.Subject == "/dev/null" {
+			return "the host's /dev/null, which is its stdin, stdout or stderr, is not given to a container; the container needs a /dev/null, or other stdio"
+		}
 	case plan.Propagation:
 		if errno == unix.EINVAL {
 			return hintNoMountPoint

@@ -320,8 +320,8 @@ type Label struct {
 	File, Text string // attr/exec …
 }
 
-// StdioOwner gives the inherited stdio to the container's user, and replaces the host's /dev/null by the container's: by the
-// descriptor, its mode and owner could be changed.
+// StdioOwner gives the inherited stdio to the container's user, and replaces the host's /dev/null by the container's, or by
+// a new one if that is missing: by the descriptor, its mode and owner could be changed.
 type StdioOwner struct {
 	UID  uint64
 	Keep bool // the owner stays as it is

@@ -109,42 +109,71 @@ static int is_to_own(int f, const struct statx *st)
 	return type == S_IFIFO && sys(__NR_fstatfs, f, &fs) == 0 && fs.f_type == PIPEFS_MAGIC;
 }
 
+/* Where users of the host that have no user ID here are shown (kernel.overflowuid). */
+#define OVERFLOW_ID 65534
+
 static int is_null(const struct statx *st)
 {
 	return (st->stx_mode & S_IFMT) == S_IFCHR && st->stx_rdev_major == 1 && st->stx_rdev_minor == 3;
 }
 
-/* Opens /dev/null of the container. Returns -1 if that is not the null device. */
+/* Opens /dev/null of the container. Returns -errno, also if that is not the null device. */
 static int open_null(struct stage *c, int flags)
 {
 	struct statx st;
 	int null = lookup(c, "dev/null", flags, 0);
 
 	if (null < 0)
-		return -1;
+		return null;
 	must(c, sys(__NR_statx, null, "", AT_EMPTY_PATH, STATX_TYPE, &st), "statx", "/dev/null");
 	if (is_null(&st))
 		return null;
 	sys(__NR_close, null);
-	return -1;
+	return -ENODEV;
 }
 
-/* Opens the container's null device as descriptor i, in place of the host's, whose mode
- * fchmod(2) would change for everybody (runc and crun do the same at create). open_null looks at
- * it before it opens it, because opening a device can be enough to start it. If somebody
- * exchanges it in between, this opens what the container itself could open, since the device
- * rules already apply. If the container has no null device, the host's stays. */
-static void own_null(struct stage *c, int i)
+/* Makes and opens a null device in a filesystem of its own, for a container that has none. Returns
+ * -errno in a user namespace, where nobody can make devices. */
+static int new_null(struct stage *c)
+{
+	int fs = (int)must(c, sys(__NR_fsopen, "tmpfs", FSOPEN_CLOEXEC), "fsopen", "tmpfs");
+
+	must(c, sys(__NR_fsconfig, fs, FSCONFIG_CMD_CREATE, 0, 0, 0), "fsconfig", "tmpfs");
+	int tree = (int)must(c, sys(__NR_fsmount, fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC), "fsmount", "tmpfs");
+	sys(__NR_close, fs);
+	long r = sys(__NR_mknodat, tree, "null", S_IFCHR | 0666, device_number(1, 3));
+	if (r == 0) {
+		must(c, sys(__NR_fchmodat, tree, "null", 0666), "fchmodat", "null"); /* whatever the umask is */
+		r = sys(__NR_openat, tree, "null", O_RDWR | O_NOCTTY | O_CLOEXEC);
+	}
+	sys(__NR_close, tree);
+	return (int)r;
+}
+
+/* Opens a null device as descriptor i, in place of the host's, whose mode fchmod(2) would change
+ * for everybody: the container's, as runc and crun do at create, because only that can be
+ * checkpointed. open_null looks at it before it opens it, because opening a device can be enough
+ * to start it. If somebody exchanges it in between, this opens what the container itself could
+ * open, since the device rules already apply. Containers may have no null device, and may remove
+ * it before an exec: then a new one is made. What cannot be replaced is refused, unless the
+ * host's root, who owns the host's, has no user ID in the container. */
+static void own_null(struct stage *c, int i, const struct statx *host)
 {
 	if (c->root < 0)
 		c->root = (int)must(c, sys(__NR_openat, AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC), "openat", "/");
-	int found = open_null(c, O_PATH);
-	if (found < 0)
-		return;
-	sys(__NR_close, found);
-	int null = open_null(c, O_RDWR | O_NOCTTY | O_NONBLOCK);
-	if (null < 0)
-		return;
+	int null = open_null(c, O_PATH);
+	if (null >= 0) {
+		sys(__NR_close, null);
+		null = open_null(c, O_RDWR | O_NOCTTY | O_NONBLOCK);
+	}
+	if (null < 0) {
+		int missing = null;
+		if (host->stx_uid == OVERFLOW_ID)
+			return;
+		null = new_null(c);
+		if (null < 0)
+			fail(c, "openat", missing, "/dev/null");
+	}
 	must(c, sys(__NR_fcntl, null, F_SETFL, 0), "fcntl", "/dev/null");
 	must(c, sys(__NR_dup3, null, i, 0), "dup3", "/dev/null");
 	sys(__NR_close, null);
@@ -160,7 +189,7 @@ void do_stdio_owner(struct stage *c, const struct plan_step *s)
 		if (sys(__NR_statx, i, "", AT_EMPTY_PATH, STATX_TYPE | STATX_UID, &st) < 0)
 			continue;
 		if (is_null(&st))
-			own_null(c, i);
+			own_null(c, i, &st);
 		else if (!s->n[STDIO_OWNER_N_KEEP] && st.stx_uid != s->n[STDIO_OWNER_N_UID] && is_to_own(i, &st))
 			sys(__NR_fchown, i, s->n[STDIO_OWNER_N_UID], -1L);
 	}

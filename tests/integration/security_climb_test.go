@@ -173,6 +173,73 @@ func TestHostsDevicesStay(t *testing.T) {
 	}
 }
 
+// Stdio that is the host's /dev/null becomes another null device, also if the container has removed its own, has something else in
+// its place, or had none from the beginning, and if it cannot be opened. Where that cannot be, exec and create are refused.
+func TestHostsNullIsNeverStdio(t *testing.T) {
+	// The file by the numbers of its filesystem and its inode; whether its mode can be changed (to what it is on the host: this must
+	// not harm it); and that it is a null device. In a user namespace it may be the host's, by a read-only mount.
+	const show = `f=/proc/self/fd/0; stat -L -c %d:%i $f; chmod 666 $f 2>&- && echo changed; cat $f && test $(stat -L -c %t:%T $f) = 1:3 && echo null`
+	var host unix.Stat_t
+	if err := unix.Stat("/dev/null", &host); err != nil {
+		t.Fatal(err)
+	}
+	hosts := fmt.Sprintf("%d:%d\nchanged\n", host.Dev, host.Ino)
+	other := func(b *box, out string, status int) {
+		b.t.Helper()
+		if status != 0 || strings.HasPrefix(out, hosts) || !strings.HasSuffix(out, "\nnull\n") {
+			b.t.Errorf("exit status %d: %q; the host's is %s", status, out, hosts)
+		}
+	}
+	refused := func(b *box, out string, status int) {
+		b.t.Helper()
+		if status == 0 || !strings.Contains(out, "process.user.uid") || !strings.Contains(out, "openat /dev/null: no such") || !strings.Contains(out, "hint: the host's /dev/null, which is its stdin") {
+			b.t.Errorf("exit status %d: %s", status, out)
+		}
+	}
+	users := []string{"root.readonly=false", `linux.namespaces+={"type":"user"}`, `linux.uidMappings=[{"containerID":0,"hostID":0,"size":65536}]`,
+		`linux.gidMappings=[{"containerID":0,"hostID":0,"size":65536}]`, `process.capabilities.bounding+=CAP_SYS_ADMIN`,
+		`process.capabilities.effective+=CAP_SYS_ADMIN`, `process.capabilities.permitted+=CAP_SYS_ADMIN`}
+	for _, test := range []struct {
+		name, change string // change is what the container does
+		edits        []string
+		want         func(b *box, out string, status int)
+	}{
+		{"its own", "true", nil, other},
+		{"removed", "rm /dev/null", nil, other},
+		{"a file", "rm /dev/null; echo x >/dev/null; chmod 666 /dev/null", nil, other},
+		{"a link to nothing", "rm /dev/null; ln -s nothing /dev/null", nil, other},
+		{"another device", "rm /dev/null; mknod /dev/null c 1 5", []string{`process.capabilities.bounding+=CAP_MKNOD`, `process.capabilities.effective+=CAP_MKNOD`, `process.capabilities.permitted+=CAP_MKNOD`}, other},
+		{"user namespace", "true", users, other},
+		{"user namespace, removed", "umount -l /dev/null && rm /dev/null", users, refused},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			b := newBox(t, append([]string{"root.readonly=false", `process.args=["sleep","1000"]`}, test.edits...)...)
+			b.davit("run", "-d", "c1")
+			defer b.davit("delete", "--force", "c1")
+			b.davit("exec", "c1", "sh", "-c", test.change)
+			out, status := b.try("exec", "c1", "sh", "-c", show)
+			test.want(b, out, status)
+		})
+	}
+	t.Run("none at create", func(t *testing.T) {
+		b := newBox(t, `process.args=["sh","-c",`+fmt.Sprintf("%q", "test ! -e /dev/null; "+show)+`]`)
+		b.edit(`mounts[1]={"destination":"/dev","source":"` + b.hostDirectory() + `","options":["bind","ro"]}`)
+		out, status := b.try("run", "c1")
+		other(b, out, status)
+	})
+	// A process of the container's, or in its pid namespace, with the stage's user ID can lower the stage's limit of descriptors.
+	t.Run("cannot be opened", func(t *testing.T) {
+		b := newBox(t, `process.args=["sleep","1000"]`)
+		b.davit("run", "-d", "c1")
+		defer b.davit("delete", "--force", "c1")
+		r := b.inject(fault{always: "openat2", on: "dev/null"}, "exec", "c1", "sh", "-c", show)
+		if len(r.calls) == 0 {
+			t.Fatal("nothing failed")
+		}
+		other(b, r.out, r.status)
+	})
+}
+
 var devicePaths = []string{"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"}
 
 type deviceState struct {
