@@ -153,6 +153,33 @@ func TestMachinesOnlyMultiplexedCalls(t *testing.T) {
 	}
 }
 
+// TestMachinesLackCalls: a filter may begin with a call that the machine lacks. It weighs more than the other rule, which has a
+// condition.
+func TestMachinesLackCalls(t *testing.T) {
+	for goarch, d := range described {
+		t.Run(goarch, func(t *testing.T) {
+			if bigEndian(goarch) != (binary.NativeEndian.Uint16([]byte{0, 1}) == 1) {
+				t.Skip("a machine of the other order of bytes: tests/machines/run tests it under qemu-user")
+			}
+			table := syscallTable(t, goarch)
+			for _, lacking := range []string{"vm86", "sync_file_range2", "riscv_flush_icache", "send", "semtimedop", "cacheflush", "spu_run"} {
+				if _, has := table[lacking]; has {
+					continue
+				}
+				_, _, program := compileOn(t, d.machine, &specs.LinuxSeccomp{DefaultAction: specs.ActAllow,
+					Syscalls: []specs.LinuxSyscall{{Names: []string{lacking}, Action: specs.ActErrno},
+						{Names: []string{"read"}, Action: specs.ActErrno, Args: []specs.LinuxSeccompArg{{Index: 0, Op: specs.OpEqualTo, Value: 5}}}}})
+				for arg, want := range map[uint64]uint32{5: retErrno | uint32(unix.EPERM), 6: retAllow} {
+					e := event{number: table["read"], arch: d.native, args: [6]uint64{arg}}
+					if got := interpret(t, program, e); got != want {
+						t.Errorf("%s: read(%d): %s, want %s", lacking, arg, describe(got), describe(want))
+					}
+				}
+			}
+		})
+	}
+}
+
 // TestMachinesKnowTheirCalls: all calls that golang.org/x/sys has of a machine can be named in a
 // profile.
 func TestMachinesKnowTheirCalls(t *testing.T) {

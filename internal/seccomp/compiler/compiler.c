@@ -181,6 +181,19 @@ static void look_up(const struct input *in)
 	}
 }
 
+/* Whether an architecture has a call for which libseccomp has a negative number: by socketcall(2),
+ * from -100 down, or by ipc(2), from -200 down (__PNR_ in seccomp.h). */
+static int rewritten(uint32_t arch, int number)
+{
+	if (number > -100 || number <= -10000)
+		return 0;
+	return seccomp_syscall_resolve_name_arch(arch, number > -200 ? "socketcall" : "ipc") >= 0;
+}
+
+/* A program loads the system call's number before its first comparison. libseccomp (2.6 too) puts
+ * the load into the rule that it sorts first, and leaves it out if that rule has a negative number:
+ * the program then takes the architecture for the number. So a call that the architecture lacks
+ * gets no rule, and what a call is rewritten to is sorted before it. */
 static int add_rule(scmp_filter_ctx ctx, const struct input *in, uint32_t arch, uint32_t at)
 {
 	const struct request_rule *rule = &in->rules[at];
@@ -192,12 +205,9 @@ static int add_rule(scmp_filter_ctx ctx, const struct input *in, uint32_t arch, 
 		compare[i] = (struct scmp_arg_cmp){ arg[i].index, arg[i].op, arg[i].a, arg[i].b };
 	copy_name(name, in, rule->name);
 	int number = resolve(arch, name);
-	if (number == __NR_SCMP_ERROR || number == __NR_SCMP_UNDEF)
+	if (number < 0 && !rewritten(arch, number))
 		return 0;
 	int rc = seccomp_rule_add_array(ctx, rule->action, number, rule->args, compare);
-	/* The program loads the system call's number before its first comparison. libseccomp (2.6
-	 * too) puts the load into the rule that is first, and leaves it out if that one is for a
-	 * rewritten call; so the call that it was rewritten to, as socketcall(2), comes first. */
 	if (rc >= 0 && number < 0)
 		rc = seccomp_syscall_priority(ctx, number, UINT8_MAX);
 	return rc < 0 ? fail(STEP_RULE, -rc, at) : 0;
