@@ -1,37 +1,44 @@
 # make          build bin/davit (static; needs Go, gcc and libseccomp's static library: `make deps`)
 # make demo     install what is missing, build, and show a container from the inside
 # make test     install what is missing, build, and run the everyday tests (as root: all of them)
-# make lint     Go, C and shell linters
-# make bench    davit beside crun, runc and the floor (QUICK=1: two minutes); KERNEL=sid: on that kernel, emulated, by
-#               instructions (half an hour)
-# make test-conformance, make test-engines
-#               runtime-tools' programs (QUICK=1: not in a virtual machine, too); real engines; beside runc and crun
-# make test-vm  what only virtual machines can show: all cgroup v2 controllers, other kernels,
-#               systemd (KERNELS=bookworm: with that one alone, as .ci/run does); ARCH=arm64 emulates that machine
+# make lint     run the linters for Go, C and shell
+# make bench    measure davit beside crun, runc and the floor (QUICK=1: two minutes). KERNEL=sid does it
+#               on that kernel, in an emulated machine, and counts instructions (half an hour)
+# make test-conformance
+#               run runtime-tools' programs with davit, runc and crun (QUICK=1: not in a virtual machine)
+# make test-engines
+#               run real engines with davit, runc and crun
+# make test-vm  run the tests that need virtual machines: all cgroup v2 controllers, other kernels,
+#               systemd. KERNELS=bookworm: only with that kernel, as .ci/run does. ARCH=arm64: on that
+#               machine, emulated
 # make test-criu
-#               checkpoint and restore: all moments of a kill; pre-dumps and lazy pages in a virtual machine
+#               test checkpoint and restore: kills at every moment; pre-dumps and lazy pages in a
+#               virtual machine
 # make test-plain
-#               the quick part of the tests, with a davit that was built without the overlay
-# make deb      a Debian package in bin
+#               run the quick part of the tests with a davit that is built without the overlay
+# make deb      make a Debian package in bin
 # make test-package
-#               that package: lintian, manual pages, completion in bash, zsh and fish on a terminal
+#               test that package: lintian, manual pages, completion in bash, zsh and fish on a terminal
 # make test-walk
-#               a newcomer's way: each command of README.md and docs/engines.md, on a fresh Debian 12 (QUICK=1: without make test)
-# make release  what is published: tarballs, packages and bills of materials of all machines, in dist
+#               do what a newcomer does: run each command of README.md and docs/engines.md on a fresh
+#               Debian 12 (QUICK=1: without make test)
+# make release  make what is published, in dist: tarballs, packages and bills of materials of all machines
 # make test-machines
-#               plans, seccomp, device programs and the stage's checks of all machines, under qemu-user
-# make fuzz     each fuzzer for ten minutes (SECONDS=60)
+#               test plans, seccomp, device programs and the stage's checks of all machines, under
+#               qemu-user
+# make fuzz     run each fuzzer for ten minutes (SECONDS=60: for one minute)
 # make test-race
-#               containers made while names vanish under davit, for ten minutes (SECONDS=3600)
+#               make containers for ten minutes while names vanish under davit (SECONDS=3600: an hour)
 # make install, make uninstall
 #               PREFIX=/usr/local DESTDIR=
 #
-# GO=/path/to/go       which Go builds and tests; all scripts take it
+# GO=/path/to/go       the Go that builds and tests; all scripts take it
 # OVERLAY=no           build with Go's runtime as it is (docs/go-runtime.md)
-# ARCH=arm64           build for another machine, to bin/arm64/davit, with Debian's cross compiler (docs/packaging.md);
-#                      amd64, arm64, riscv64, ppc64le, s390x or loong64. make all-arch: for each of them
+# ARCH=arm64           build for another machine, to bin/arm64/davit, with Debian's cross compiler
+#                      (docs/packaging.md): amd64, arm64, riscv64, ppc64le, s390x or loong64.
+#                      make all-arch: for each of them
 # GOARCH=arm64 CC=aarch64-linux-gnu-gcc
-#                      the same with a compiler and a libseccomp of your own
+#                      the same with your own compiler and libseccomp
 # V=1                  print all commands
 
 comma   := ,
@@ -41,17 +48,17 @@ GO      ?= go
 Q       := $(if $(V),,@)
 say      = @$(if $(V),:,printf '  %-8s%s\n' '$(1)' '$(2)')
 
-# For the scripts that call it; some of them from other directories.
+# The scripts that make calls use $(GO), too, some of them from other directories.
 ifneq ($(findstring /,$(GO)),)
 override GO := $(abspath $(GO))
 endif
 export GO
 
 VERSION := $(shell cat VERSION)
-# Without a .git (a release tarball) the packager may give COMMIT=.
+# A release tarball has no .git; the packager may then set COMMIT=.
 COMMIT  ?= $(shell git describe --always --dirty --abbrev=12 --exclude='*' 2>/dev/null)
 
-# The same sources give the same bytes in every directory.
+# With these settings the same sources give the same bytes in every directory.
 export CGO_ENABLED := 0
 export GOAMD64     := v1
 export GOARM64     := v8.0
@@ -59,17 +66,19 @@ export GORISCV64   := rva20u64
 export GOPPC64     := power8
 GOFLAGS_BUILD := -trimpath -buildvcs=false
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
-# As its header has it.
+# The version of libseccomp, as its header says.
 LIBSECCOMP = $(shell echo version SCMP_VER_MAJOR SCMP_VER_MINOR SCMP_VER_MICRO | $(CC) -E -P -x c -include seccomp.h - 2>/dev/null | \
 	sed -n 's/^version \([0-9]*\) \([0-9]*\) \([0-9]*\)/\1.\2.\3/p')
-# auto: with the overlay where it fits this Go, otherwise without it and with a warning. no: without it.
+# auto: build with the overlay where it fits this Go, otherwise without it and with a warning. no:
+# build without it.
 OVERLAY ?= auto
-# Only these parts of the overlay; the benchmark compares them.
+# If set, only these parts of the overlay are used; the benchmark compares them.
 PARTS   ?=
-# Where davit is built to.
+# The path of the davit that is built.
 DAVIT_OUT ?= $(if $(ARCH),bin/$(ARCH)/davit,bin/davit)
 
-# The C is compiled for the machine that Go builds for, and named after it: another machine's is never embedded.
+# The C is compiled for the machine that Go builds for, and its files are named after that machine.
+# So davit never embeds another machine's.
 MACHINES := amd64 arm64 riscv64 ppc64le s390x loong64
 HOSTARCH := $(shell $(GO) env GOHOSTARCH)
 GOARCH   := $(or $(ARCH),$(GOARCH),$(shell $(GO) env GOARCH))
@@ -77,7 +86,7 @@ export GOARCH
 ifeq ($(filter $(GOARCH),$(MACHINES)),)
 $(error davit is for 64-bit machines only: $(MACHINES); not for $(GOARCH))
 endif
-# build/cross knows the compiler for a machine, and fetches its libseccomp.
+# build/cross knows the compiler for a machine, and fetches the machine's libseccomp.
 ifneq ($(filter-out $(HOSTARCH),$(ARCH)),)
 CC := build/cross cc $(ARCH)
 endif
@@ -86,13 +95,14 @@ WARNINGS := -std=gnu11 -Wall -Wextra -Werror -Wshadow -Wvla -Wundef -Wpointer-ar
             -Wstrict-prototypes -Wold-style-definition
 SMALL    := -Os -fno-asynchronous-unwind-tables -fno-ident -ffile-prefix-map=$(CURDIR)=. \
             -ffunction-sections -fdata-sections -static -Wl,--gc-sections -s
-# No libc and no start files; two segments, as few pages as there can be. riscv64's linker would make one of them,
-# writable and executable.
+# The stage has no libc and no start files, two segments, and as few pages as possible. With
+# noseparate-code, riscv64's linker would make a single segment, writable and executable.
 ALONE    := -nostdlib -no-pie -fno-pie -fno-stack-protector -fcf-protection=none \
             -fno-tree-loop-distribute-patterns -Wl,-z,$(if $(filter riscv64,$(GOARCH)),,no)separate-code -Wl,-z,norelro \
             -Wl,-z,noexecstack -Wl,--build-id=none
-# The largest pages of a machine's kernels: a segment that is aligned to less cannot be mapped. Where it costs
-# nothing but unused addresses, kernels with 4K, 16K and 64K pages run the same program.
+# The largest pages of a machine's kernels. A segment with a smaller alignment cannot be mapped
+# there. Where that alignment costs only unused addresses, kernels with 4K, 16K and 64K pages run
+# the same program.
 PAGE_amd64   := 4096
 PAGE_arm64   := 65536
 PAGE_riscv64 := 4096
@@ -101,7 +111,7 @@ PAGE_s390x   := 4096
 PAGE_loong64 := 65536
 PAGES        := -Wl,-z,max-page-size=$(PAGE_$(GOARCH))
 STAGE_CFLAGS    := $(WARNINGS) -Wmissing-prototypes $(SMALL) $(PAGES) $(ALONE) -ffreestanding
-# Its build ID is part of the filters' cache key.
+# The compiler's build ID is part of the key of cached filters.
 COMPILER_CFLAGS := $(WARNINGS) -Wmissing-prototypes $(SMALL) $(PAGES) -Wl,--build-id=sha1
 
 STAGE      := nsenter/stage_$(GOARCH).elf
@@ -110,7 +120,8 @@ COMPILER   := internal/seccomp/compiler_$(GOARCH).elf
 COMPILER_C := $(wildcard internal/seccomp/compiler/*.c)
 ELFS       := $(STAGE) $(COMPILER)
 
-# The two bytes of e_machine in elf(5). $(CC) may be a compiler for another machine than GOARCH.
+# These are the two bytes of e_machine in elf(5). They are checked because $(CC) may compile for
+# another machine than GOARCH.
 EM_amd64   := 3e00
 EM_arm64   := b700
 EM_riscv64 := f300
@@ -127,12 +138,12 @@ IS_FOR_GOARCH = @test "$$(od -An -tx1 -j18 -N2 $@ | tr -d ' ')" = "$(EM_$(GOARCH
 all: $(DAVIT_OUT)
 elfs: $(ELFS)
 
-# Each machine's davit, as bin/MACHINE/davit.
+# Build davit for each machine, as bin/MACHINE/davit.
 .PHONY: all-arch
 all-arch:
 	@for arch in $(MACHINES); do $(MAKE) --no-print-directory ARCH=$$arch all || exit 1; done
 
-.PHONY: $(DAVIT_OUT) # go build knows better than make what is up to date
+.PHONY: $(DAVIT_OUT) # go build knows better than make whether it is up to date
 $(DAVIT_OUT): $(ELFS)
 	$(call say,GO,$@)
 	$(Q)overlay=$$(OVERLAY=$(OVERLAY) PARTS='$(PARTS)' build/overlay bin/.overlay $(GOFLAGS_BUILD)) && \
@@ -158,18 +169,20 @@ demo:
 	@$(MAKE) --no-print-directory all
 	@tests/demo
 
-# Where CI is set, the tests of checkpoint and restore have the newest packaged CRIU. Elsewhere they use the one in PATH, if any.
+# If CI is set, the tests of checkpoint and restore run with the newest packaged CRIU. Otherwise
+# they use the one in PATH, if there is one.
 WITH_CRIU = $(if $(CI),criu=$$(tests/peers/native "$$(tests/peers/root criu)" criu) && PATH=$$criu:$$PATH)
 
-# Results end with the skipped tests, by reason; CI=true refuses a reason that tests/skips/allowed.txt lacks.
+# The results end with the skipped tests, by reason. CI=true fails on a reason that
+# tests/skips/allowed.txt does not have.
 test:
 	@tests/deps build test
 	@$(MAKE) --no-print-directory all
 	$(call say,TEST,everything)
 	$(Q)$(WITH_CRIU) DAVIT=$(CURDIR)/bin/davit $(GO) run ./tests/skips . tests/seccomp-oracle tests/limits tests/embed
 
-# What the runtime has a part in (threads, signals, terminals, counts), in one view of cgroups. With `make OVERLAY=no test`
-# everything runs without the overlay.
+# These tests depend on Go's runtime (threads, signals, terminals, counts). They run in one view of
+# cgroups. `make OVERLAY=no test` runs all tests without the overlay.
 PLAIN_SCRIPTS := create|exec|kill|run|terminal|signals|hooks|version
 test-plain:
 	@tests/deps build test
@@ -178,8 +191,8 @@ test-plain:
 	$(Q)DAVIT=$(CURDIR)/bin/plain/davit DAVIT_VIEW=unified $(GO) test -count=1 ./tests/integration -run 'Script/^($(PLAIN_SCRIPTS))|Terminal|Signal'
 	$(Q)DAVIT=$(CURDIR)/bin/plain/davit $(GO) test -count=1 ./tests/bench
 
-# The runtime-spec's JSON schemas; runtime-tools' validation programs, with davit and with the packaged runtimes; UPDATE=1
-# writes docs/conformance.md.
+# Checks output against the runtime-spec's JSON schemas, then runs runtime-tools' validation
+# programs with davit and with the packaged runtimes. UPDATE=1 writes docs/conformance.md.
 test-conformance:
 	@tests/deps build test peers $(if $(QUICK),,vm)
 	@$(MAKE) --no-print-directory all
@@ -187,9 +200,10 @@ test-conformance:
 	$(Q)cd tests/conformance && DAVIT=$(CURDIR)/bin/davit $(GO) test -count=1 .
 	$(Q)cd tests/conformance && $(GO) run . -davit $(CURDIR)/bin/davit $(if $(QUICK),-views v1$(comma)v2) $(if $(UPDATE),-out $(CURDIR)/docs/conformance.md)
 
-# Docker, containerd and others with davit, runc and crun in turn; UPDATE=1 writes docs/engines-matrix.md. QUICK=1: the
-# operations used most, with davit alone; VM=1: containerd with all cgroup v2 controllers, by both cgroup drivers; SWITCH=1: davit
-# in the place of runc and crun while their containers run (UPDATE=1 writes docs/switching-matrix.md).
+# Runs Docker, containerd and others with davit, runc and crun in turn; UPDATE=1 writes
+# docs/engines-matrix.md. QUICK=1 runs the most used operations, with davit alone. VM=1 runs
+# containerd with all cgroup v2 controllers and both cgroup drivers. SWITCH=1 replaces runc and crun
+# by davit while their containers run (UPDATE=1 writes docs/switching-matrix.md).
 test-engines:
 	@tests/deps build test peers
 	@$(MAKE) --no-print-directory all
@@ -204,8 +218,9 @@ else
 	$(Q)DAVIT=$(CURDIR)/bin/davit tests/engines/run $(if $(UPDATE),--table docs/engines-matrix.md) $(if $(QUICK),--quick --runtimes davit)
 endif
 
-# What this host cannot show: each kernel with all cgroup v2 controllers, then systemd as pid 1. UPDATE=1 writes docs/kernels.md.
-# ARCH=arm64: on that machine, emulated.
+# Runs the tests for which this host lacks something: each kernel with all cgroup v2 controllers,
+# then systemd as pid 1. UPDATE=1 writes docs/kernels.md. ARCH=arm64 runs tests on that machine,
+# emulated.
 KERNELS ?= bookworm trixie sid
 test-vm:
 ifneq ($(ARCH),)
@@ -218,16 +233,18 @@ else
 	@tests/vm/all $(KERNELS)
 endif
 
-# Each system call of davit and its stage fails once, davit is killed before each; CYCLES lives of containers. Both write their
-# figures to docs/reliability.md, and take their time (an hour).
+# test-faults makes each system call of davit and its stage fail once, and kills davit before each.
+# test-soak takes CYCLES containers through their life. Both write their figures to
+# docs/reliability.md, and take about an hour.
 CYCLES ?= 10000
 test-faults test-soak: test-%:
 	@tests/deps build test
 	@$(MAKE) --no-print-directory all
 	CYCLES=$(CYCLES) DAVIT=$(CURDIR)/bin/davit tests/reliability $*
 
-# Checkpoint and restore with Debian sid's CRIU, beyond what `make test` has: davit and CRIU killed at many moments, twenty at once; and
-# in a virtual machine whose kernel tracks changed memory.
+# Tests checkpoint and restore with Debian sid's CRIU, beyond what `make test` does: davit and CRIU
+# are killed at many moments, and twenty run at once. A virtual machine adds a kernel that tracks
+# changed memory.
 test-criu:
 	@tests/deps build test peers vm
 	@$(MAKE) --no-print-directory all
@@ -237,8 +254,9 @@ test-criu:
 	$(Q)CRIU=$$(tests/peers/native "$$(tests/peers/root criu)" criu) TESTS='^TestCheckpoint(PreDump|LazyPages|TCP|Terminal|Joined|Paused)?$$' \
 		tests/vm/suite --kernel trixie --timeout 1800 -- ./tests/integration
 
-# What runc and crun do with the same bundles, beside davit (UPDATE=1 writes the tables of docs/spec.md and docs/drop-in.md), and what
-# davit does with the containers that they make (UPDATE=1 writes docs/switching-verbs.md; VM=1: also with all cgroup v2 controllers and systemd).
+# Compares davit with runc and crun on the same bundles (UPDATE=1 writes the tables of docs/spec.md
+# and docs/drop-in.md). Then it uses davit on the containers that they make (UPDATE=1 writes
+# docs/switching-verbs.md). VM=1 adds a machine with all cgroup v2 controllers and systemd.
 test-peers:
 	@tests/deps build test peers $(if $(VM),vm)
 	@tests/peers/root >/dev/null
@@ -249,32 +267,36 @@ test-peers:
 	DAVIT=$(CURDIR)/bin/davit DAVIT_FAULTS=all $(GO) test -count=1 ./tests/integration -run 'TestAdopt(Refuses|OddFiles)'
 	DAVIT=$(CURDIR)/bin/davit VM=$(VM) tests/peers/adopt $(if $(UPDATE),docs/switching-verbs.md)
 
-# containerd's go-runc drives davit and the newest packaged runc; UPDATE=1 writes docs/gorunc.md.
+# containerd's library go-runc calls davit, and the newest packaged runc. UPDATE=1 writes
+# docs/gorunc.md.
 test-gorunc:
 	@tests/deps build test peers
 	@$(MAKE) --no-print-directory all
 	$(call say,TEST,go-runc)
 	$(Q)criu=$$(tests/peers/native "$$(tests/peers/root criu)" criu) && cd tests/gorunc && PATH=$$criu:$$PATH DAVIT=$(CURDIR)/bin/davit $(GO) test -count=1 -timeout 3m -v .
 
-# Flags and outputs beside runc's and crun's, written to docs/verbs.md; fails if a flag of runc's is missing without a reason.
+# Compares flags and outputs with those of runc and crun, and writes docs/verbs.md. It fails if
+# davit lacks a flag of runc's and gives no reason.
 verbs:
 	@tests/deps build test peers
 	@$(MAKE) --no-print-directory all
 	$(Q)$(GO) run ./tests/verbs -davit bin/davit -out docs/verbs.md
 
-# What davit, crun and runc say to the same mistakes: docs/messages.md.
+# Writes docs/messages.md: what davit, crun and runc say about the same mistakes.
 messages:
 	@tests/deps build test peers
 	@$(MAKE) --no-print-directory all
 	$(Q)DAVIT=$(CURDIR)/bin/davit DAVIT_VIEW=unified $(GO) test -count=1 -timeout 60m ./tests/integration -run TestMessagesTable -messages $(CURDIR)/docs/messages.md
 
-# Each fuzzer for SECONDS: the stage (C, under sanitizers), the encoding of plans, the decoding and checking of configs.
+# Runs each fuzzer for SECONDS: the stage (C, with sanitizers), the encoding of plans, the decoding
+# and checking of configs.
 SECONDS ?= 600
 fuzz: $(ELFS)
 	@tests/deps build fuzz
 	$(Q)tests/fuzz/run $(SECONDS)
 
-# An attacker removes, makes again and exchanges what davit makes, for SECONDS: prints how many containers were tried.
+# For SECONDS, an attacker removes, makes again and exchanges what davit makes. The test prints how
+# many containers it has tried.
 test-race:
 	@tests/deps build test
 	@$(MAKE) --no-print-directory all
@@ -288,8 +310,9 @@ lint: $(ELFS)
 		STAGE_CFLAGS='$(STAGE_CFLAGS)' COMPILER_CFLAGS='$(COMPILER_CFLAGS)' \
 		tests/lint
 
-# QUICK=1 prints; the complete benchmark is kept in docs/bench. KERNEL=sid: what grows with the host, on that kernel, in a virtual
-# machine that counts instructions: docs/bench/kernel-sid.md.
+# QUICK=1 prints the results; the complete benchmark writes them to docs/bench. KERNEL=sid measures
+# what grows with the host, on that kernel, in a virtual machine that counts instructions; it writes
+# docs/bench/kernel-sid.md.
 bench:
 	@tests/deps build bench $(if $(KERNEL),peers vm)
 	@$(MAKE) --no-print-directory all
@@ -299,12 +322,13 @@ else
 	$(Q)$(GO) run ./tests/bench $(if $(QUICK),-quick,-out docs/bench)
 endif
 
-# The numbers and layouts that Go and C share have one definition; this writes them for the other language.
+# Go and C share numbers and layouts, each with one definition. This writes them for the other
+# language.
 generate:
 	$(Q)$(GO) generate ./...
 
-# Manual pages and completions, from the definitions that --help has, too. They are written by a davit for this
-# machine, whatever the one is for that is installed.
+# Writes manual pages and completions, from the same definitions as --help. A davit for this machine
+# writes them, even if the installed davit is for another machine.
 HOSTCC ?= cc
 .PHONY: docs
 docs: export GOARCH := $(shell $(GO) env GOHOSTARCH)
@@ -329,13 +353,15 @@ uninstall:
 	$(Q)rm -f $(DESTDIR)$(PREFIX)/share/bash-completion/completions/davit $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_davit \
 		$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/davit.fish
 
-# For each machine a tarball, a .deb, an .rpm and a bill of materials; the source; SHA256SUMS: in dist.
+# Makes a tarball, a .deb, an .rpm and a bill of materials for each machine, then the source and
+# SHA256SUMS, all in dist.
 .PHONY: release
 release:
 	@tests/deps build cross release
 	@build/release dist $(ARCH)
 
-# Machines that this host can emulate: what can differ by machine, without a kernel of theirs. UPDATE=1 writes docs/kernels.md.
+# Tests under qemu-user, for each machine that this host can emulate, what can differ by machine and
+# needs no kernel of that machine. UPDATE=1 writes docs/kernels.md.
 .PHONY: test-machines
 test-machines:
 	@tests/deps build cross emulate

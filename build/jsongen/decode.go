@@ -6,16 +6,16 @@ import (
 	"strings"
 )
 
-// sizes are those of the platforms that davit is built for.
+// sizes are the type sizes on amd64; all machines that davit is built for have the same ones.
 var sizes = types.SizesFor("gc", "amd64")
 
-// isRaw says whether t is jsonx.Raw.
+// isRaw reports whether t is jsonx.Raw.
 func isRaw(t types.Type) bool {
 	n, ok := types.Unalias(t).(*types.Named)
 	return ok && n.Obj().Name() == "Raw" && n.Obj().Pkg() != nil && n.Obj().Pkg().Path() == jsonxPath
 }
 
-// hasText says whether t, or a pointer to it, has the methods of a text form.
+// hasText reports whether t, or a pointer to it, has the methods of a text form.
 func hasText(t types.Type) bool {
 	if _, ok := t.Underlying().(*types.Interface); ok {
 		return false
@@ -25,7 +25,7 @@ func hasText(t types.Type) bool {
 	return has("MarshalText") && has("UnmarshalText")
 }
 
-// decode is the code that reads a value of type t into lv.
+// decode returns the code that reads a value of type t into lv.
 func (g *generator) decode(lv string, t types.Type) (string, error) {
 	if isRaw(t) {
 		return lv + " = d.Raw()\n", nil

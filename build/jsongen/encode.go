@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// encode is the code that writes v, of type t; notNil says that v is known not to be nil.
+// encode returns the code that writes v, of type t. notNil says that v is known not to be nil.
 func (g *generator) encode(v string, t types.Type, notNil bool) (string, error) {
 	if isRaw(t) {
 		return "e.Raw(" + v + ")\n", nil
@@ -91,7 +91,7 @@ func (g *generator) encodeMap(v string, t types.Type, m *types.Map, notNil bool)
 	return orNull(v, code, notNil), nil
 }
 
-// orNull puts the case that v is nil before code.
+// orNull puts code that writes null if v is nil before code.
 func orNull(v, code string, notNil bool) string {
 	if notNil {
 		return code

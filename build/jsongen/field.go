@@ -10,13 +10,13 @@ import (
 
 // field is a property of the JSON object that a struct becomes.
 type field struct {
-	name      string // of the property
-	path      string // of the Go field, from the struct: Weight, or Inner.Major
+	name      string // the property's name
+	path      string // the Go field, seen from the struct: Weight, or Inner.Major
 	typ       types.Type
 	omitEmpty bool
 }
 
-// fields lists the properties of a struct, those of embedded structs in their place.
+// fields lists the properties of a struct. Those of an embedded struct stand where it stands.
 func (g *generator) fields(s *types.Struct, prefix string) ([]field, error) {
 	var out []field
 	for i := range s.NumFields() {
@@ -51,7 +51,8 @@ func (g *generator) fields(s *types.Struct, prefix string) ([]field, error) {
 	return out, nil
 }
 
-// names are those of the properties, separated by blanks, as [jsonx.Decoder.Fold] takes them.
+// names returns the names of the properties, separated by blanks, as [jsonx.Decoder.Fold] takes
+// them.
 func names(fields []field) (string, error) {
 	list := make([]string, len(fields))
 	for i, f := range fields {
@@ -63,7 +64,7 @@ func names(fields []field) (string, error) {
 	return strings.Join(list, " "), nil
 }
 
-// elsewhere are the names of the properties of t that other platforms have.
+// elsewhere returns the names of those properties of t that other platforms have.
 func (g *generator) elsewhere(t *types.Named) string {
 	s := t.Underlying().(*types.Struct)
 	var list []string
@@ -77,11 +78,11 @@ func (g *generator) elsewhere(t *types.Named) string {
 	return strings.Join(list, " ")
 }
 
-// room is the name of the variable that keeps what the field pointed to before it was emptied.
+// room returns the name of the variable that keeps what the field pointed to before it was emptied.
 func (f field) room() string { return "room" + strings.ReplaceAll(f.path, ".", "") }
 
-// hasRoom says whether what a field of type t points to can take what is decoded:
-// a struct, or a slice of structs.
+// hasRoom reports whether the decoder can reuse what a field of type t points to: that must be a
+// struct, or a slice of structs.
 func hasRoom(t types.Type) bool {
 	var elem types.Type
 	switch u := t.Underlying().(type) {

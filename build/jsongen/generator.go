@@ -10,7 +10,8 @@ import (
 
 const jsonxPath = "davit/internal/jsonx"
 
-// elsewhere are packages whose structs have their functions already: import path → package of the functions.
+// elsewhere has the packages whose structs have their functions already: import path → package of
+// the functions.
 var elsewhere = map[string]string{
 	"github.com/opencontainers/runtime-spec/specs-go": "davit/internal/config/specjson",
 }
@@ -22,8 +23,8 @@ type generator struct {
 	imports map[string]string // path → name
 	todo    []*types.Named
 	done    map[string]bool
-	locals  map[string]int // how many variables of a name are in use
-	room    string         // variable that holds what the field pointed to before; empty if there is none
+	locals  map[string]int // how many variables of each name are in use
+	room    string         // the variable that holds what the field pointed to before, or ""
 }
 
 func (g *generator) header() []byte {
@@ -46,7 +47,7 @@ func (g *generator) header() []byte {
 	return b.Bytes()
 }
 
-// addNamed asks for the functions of a type of the home package.
+// addNamed makes the generator write the functions of a type of the home package.
 func (g *generator) addNamed(name string) error {
 	obj := g.home.Scope().Lookup(name)
 	if obj == nil {
@@ -63,8 +64,8 @@ func (g *generator) addNamed(name string) error {
 	return nil
 }
 
-// function is the name of the function that decodes or encodes a struct type; it
-// sees to it that there will be one.
+// function returns the name of the function that decodes or encodes a struct type, and makes sure
+// that this function will exist.
 func (g *generator) function(verb string, t *types.Named) string {
 	pkg := t.Obj().Pkg()
 	exported := strings.ToUpper(verb[:1]) + verb[1:]
@@ -88,7 +89,7 @@ func (g *generator) function(verb string, t *types.Named) string {
 	return verb + strings.ToUpper(name[:1]) + name[1:]
 }
 
-// typeName is how the output writes a type.
+// typeName returns the type as the output writes it.
 func (g *generator) typeName(t types.Type) string {
 	return types.TypeString(t, func(p *types.Package) string {
 		if p == g.home && !g.foreign {
@@ -99,7 +100,7 @@ func (g *generator) typeName(t types.Type) string {
 	})
 }
 
-// local makes a variable's name that is not in use yet.
+// local returns a name for a variable that is not in use yet.
 func (g *generator) local(prefix string) string {
 	g.locals[prefix]++
 	if n := g.locals[prefix]; n > 1 {
@@ -174,7 +175,7 @@ func (g *generator) encoder(b *bytes.Buffer, t *types.Named, fields []field) err
 	return nil
 }
 
-// encodeField is the code that writes a property, or not if it may be omitted.
+// encodeField returns the code that writes a property, unless it may be omitted and is empty.
 func (g *generator) encodeField(f field) (string, error) {
 	v := "v." + f.path
 	cond := ""
@@ -192,7 +193,7 @@ func (g *generator) encodeField(f field) (string, error) {
 	return code, nil
 }
 
-// notEmpty is the condition under which omitempty writes a value, "" if always.
+// notEmpty returns the condition under which omitempty writes a value, or "" if it always does.
 func notEmpty(v string, t types.Type) string {
 	switch u := t.Underlying().(type) {
 	case *types.Pointer:

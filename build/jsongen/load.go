@@ -11,8 +11,8 @@ import (
 	"path/filepath"
 )
 
-// load type-checks the package at an import path, or the one in the working
-// directory without the file that is about to be written.
+// load type-checks the package at an import path, or the one in the working directory. It leaves
+// out the file that is about to be written.
 func load(path, out string) (*types.Package, error) {
 	fset := token.NewFileSet()
 	source := importer.ForCompiler(fset, "source", nil)

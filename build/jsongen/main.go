@@ -3,17 +3,17 @@
 //
 //	go run davit/build/jsongen -type State,Record -out state_json.go
 //
-// writes decodeState(*jsonx.Decoder, *State) and encodeState(*jsonx.Encoder, *State)
-// for structs of the package in the working directory, and for the structs that
-// those are made of. Fields are named by their json tags, with omitempty and "-",
-// as encoding/json has it. Field types may be booleans, integers, floats, strings,
-// types made of these, structs, pointers, slices, maps with string keys, jsonx.Raw,
-// and types with a text form (encoding.TextMarshaler and TextUnmarshaler, such as
-// time.Time). Others (interfaces, []byte, arrays) are refused: say what is meant.
+// writes decodeState(*jsonx.Decoder, *State) and encodeState(*jsonx.Encoder, *State). It does so
+// for the named structs of the package in the working directory, and for the structs that they
+// contain. Names come from the json tags, with omitempty and "-", as in encoding/json. Fields may
+// be booleans, integers, floats, strings, types made of these, structs, pointers, slices, maps with
+// string keys, jsonx.Raw, and types with a text form (encoding.TextMarshaler and TextUnmarshaler,
+// such as time.Time). The generator refuses other types (interfaces, []byte, arrays): use a type
+// that says what is meant.
 //
-// With -only encode, or -only decode, functions of that kind alone are written.
+// With -only encode, or -only decode, it writes functions of that kind alone.
 //
-// The package may fail to compile for want of the functions to be written.
+// The package need not compile before: the functions that are about to be written may be missing.
 package main
 
 import (
@@ -26,12 +26,12 @@ import (
 )
 
 type options struct {
-	pkg      string   // import path of the types; empty is the working directory
-	names    []string // of the types
+	pkg      string   // import path of the types; empty for the package in the working directory
+	names    []string // names of the types
 	out      string
-	pkgName  string // of the package that the output belongs to
+	pkgName  string // name of the package that the output belongs to
 	export   bool
-	only     string // "decode" or "encode"; else both are written
+	only     string // "decode" or "encode"; empty writes both
 	platform string
 }
 

@@ -1,9 +1,10 @@
-// Sbom writes a bill of materials (SPDX 2.3, JSON) of a davit that was built: the Go modules that the program names
-// itself, Go, and the Debian packages that its C programs are linked from.
+// Sbom writes a bill of materials (SPDX 2.3, JSON) of a davit that was built. It lists the Go
+// modules that the program's build information names, Go, and the Debian packages that its C
+// programs are linked from.
 //
 //	go run ./build/sbom PROGRAM ARCH VERSION [PACKAGE VERSION]... >FILE
 //
-// The same program gives the same bytes: the time is $SOURCE_DATE_EPOCH.
+// The same program gives the same bytes: $SOURCE_DATE_EPOCH sets the time.
 package main
 
 import (
@@ -18,7 +19,7 @@ import (
 	"time"
 )
 
-// licenses of what is linked in, as NOTICE has them.
+// licenses has the license of each part that is linked in, as NOTICE lists them.
 var licenses = map[string]string{
 	"github.com/containerd/console":                "Apache-2.0",
 	"github.com/opencontainers/runtime-spec":       "Apache-2.0",

@@ -17,14 +17,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A program may take this long, in a virtual machine with an emulated processor
-// more; they wait up to ten seconds, several times.
+// A program may take this long, and longer in a virtual machine with an emulated processor. The
+// programs wait up to ten seconds, several times.
 const (
 	patience        = 2 * time.Minute
 	machinePatience = 20 * time.Minute
 )
 
-func init() { runtime.LockOSThread() } // namespaces are a thread's
+func init() { runtime.LockOSThread() } // the namespaces belong to this thread
 
 // hierarchies returns the host's cgroup mounts by name: "memory", "systemd", "unified".
 func hierarchies() (map[string]string, error) {
@@ -45,8 +45,8 @@ func hierarchies() (map[string]string, error) {
 	return dirs, err
 }
 
-// run lets the contestant run the programs in namespaces and cgroups of its
-// own, below a process that reaps at once, and returns what they said.
+// run runs the programs with the contestant's runtime, in namespaces and cgroups of their own.
+// Their parent process reaps at once. run returns the results.
 func (c contestant) run(work, root string, programs []string) (map[string]result, error) {
 	name := fmt.Sprintf("davit-conformance-%d-%s-%s", os.Getpid(), c.runtime, c.view)
 	dirs, err := hierarchies()
@@ -59,7 +59,7 @@ func (c contestant) run(work, root string, programs []string) (map[string]result
 			return nil, err
 		}
 		defer removeTree(own)
-		for _, at := range []string{own, own + "/driver"} { // cpuset of v1 begins with none
+		for _, at := range []string{own, own + "/driver"} { // a new cpuset of v1 is empty
 			for _, file := range []string{"/cpuset.cpus", "/cpuset.mems"} {
 				if data, err := os.ReadFile(filepath.Dir(at) + file); err == nil {
 					_ = os.WriteFile(at+file, data, 0)
@@ -81,7 +81,7 @@ func (c contestant) run(work, root string, programs []string) (map[string]result
 	return results, json.Unmarshal(out, &results)
 }
 
-// removeTree removes a cgroup and those below it.
+// removeTree removes a cgroup and the cgroups below it.
 func removeTree(dir string) {
 	entries, _ := os.ReadDir(dir)
 	for _, e := range entries {
@@ -94,8 +94,8 @@ func removeTree(dir string) {
 	}
 }
 
-// inside is what happens in the namespaces: init builds the view and reaps, run
-// runs the programs.
+// inside is the part that runs in the namespaces: "init" builds the view and reaps, "run" runs the
+// programs.
 func inside(args []string) {
 	var err error
 	switch args[0] {
@@ -116,14 +116,15 @@ func inside(args []string) {
 	}
 }
 
-// A profile of this name is what one of the programs asks for.
+// One of the programs asks for a profile with this name.
 const profile = "profile acme_secure_profile flags=(attach_disconnected,mediate_deleted) { file, capability, mount, umount, pivot_root, network, signal, ptrace, unix, }"
 
-// runInMachine is the part of a virtual machine's command: what is said goes to a file in work.
+// runInMachine is the part of a command that runs in a virtual machine. Its output goes to a file
+// in work.
 func runInMachine(work, root string, programs []string) error {
 	for _, c := range []struct{ input, name, args string }{
 		{profile, "apparmor_parser", "--replace --skip-cache"},
-		{"", "ip", "link add dummy0 type dummy"}, // one of them wants a second interface
+		{"", "ip", "link add dummy0 type dummy"}, // one of the programs needs a second interface
 	} {
 		cmd := exec.Command(c.name, strings.Fields(c.args)...)
 		cmd.Stdin = strings.NewReader(c.input)
@@ -151,7 +152,7 @@ func initialize(name, work, root, view string, args []string) error {
 	if err != nil {
 		return err
 	}
-	// What it mounts as a cgroup hierarchy begins at the parent of this cgroup.
+	// A cgroup hierarchy that it mounts begins at the parent of this cgroup.
 	for _, leaf := range []string{name, name + "/driver"} {
 		for _, dir := range dirs {
 			if err := os.WriteFile(filepath.Join(dir, leaf, "cgroup.procs"), []byte("0"), 0); err != nil {
@@ -209,7 +210,7 @@ func enter(root, work, view string, dirs map[string]string) error {
 		mounts = append(mounts, mount{"cgroup", at, "tmpfs", 0, "mode=755"})
 		for name := range dirs {
 			if name == "unified" {
-				continue // crun refuses the two together
+				continue // crun refuses to have both
 			}
 			data := name
 			if name == "systemd" {
@@ -245,7 +246,7 @@ func runPrograms(limit time.Duration, name string, programs []string) error {
 		cmd := exec.CommandContext(ctx, "/mnt/"+p)
 		cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "RUNTIME=/mnt/" + name, "HOME=/root", "XDG_RUNTIME_DIR=/run"}
 		cmd.Stdout, cmd.Stderr = &out, &out
-		cmd.WaitDelay = time.Second // a container left behind may hold the pipe
+		cmd.WaitDelay = time.Second // a container that was left behind may hold the pipe open
 		err := cmd.Run()
 		cancel()
 		r := parse(out.String())

@@ -1,13 +1,14 @@
-// conformance runs the validation programs of opencontainers/runtime-tools with
-// davit and, beside it, with packaged runtimes, in two views of the host's
-// cgroups, and prints who passes what.
+// conformance runs the validation programs of opencontainers/runtime-tools with davit and, beside
+// it, with packaged runtimes, in two views of the host's cgroups. It prints which runtime passes
+// which program.
 //
 // usage (as root): go run . [-davit FILE] [-run REGEXP] [-v] [-views v1,v2,vm] [-out FILE]
 //
-// The view vm is a virtual machine, with cgroup v1, for the programs that want what the host lacks.
+// The view vm is a virtual machine, with cgroup v1, for the programs that need something that the
+// host lacks.
 //
-// It fails if davit does not pass a program that another runtime passes in the
-// same view, or any that reasons.txt does not account for, or if a reason there
+// It fails if davit does not pass a program that another runtime passes in the same view. It also
+// fails if davit does not pass a program for which reasons.txt has no reason, or if a reason there
 // is out of date.
 package main
 
@@ -113,10 +114,11 @@ specification's text, which is then quoted.
 
 `
 
-// machine is the view that a virtual machine has.
+// machine is the name of the view in a virtual machine.
 const machine = "vm"
 
-// contestInMachine runs the programs in a virtual machine, whose kernel has what a test host may lack.
+// contestInMachine runs the programs in a virtual machine, whose kernel has what a test host may
+// lack.
 func contestInMachine(work, root string, programs []string, results map[contestant]map[string]result) error {
 	cmd := exec.Command("../vm/run", append([]string{"--v1", "--timeout", "3600", "--bind", work, "--",
 		work + "/conformance", "inside", "machine", work, root}, programs...)...)
@@ -138,8 +140,8 @@ func contestInMachine(work, root string, programs []string, results map[contesta
 	return nil
 }
 
-// prepare builds the programs in work, gathers the runtimes beside them, and
-// returns the root directory in which all is to run.
+// prepare builds the programs in work and puts the runtimes beside them. It returns the root
+// directory in which everything runs.
 func prepare(work, davit string) (root string, err error) {
 	build := exec.Command("go", "build", "-o", work+"/", "tool")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -184,8 +186,8 @@ func prepare(work, davit string) (root string, err error) {
 	return peers["sid"], nil
 }
 
-// list returns the names of the programs: what was built beside runtimetest,
-// which they run inside of containers.
+// list returns the names of the programs: everything that was built, without runtimetest, which
+// they run inside containers.
 func list(work string, only *regexp.Regexp) ([]string, error) {
 	tools, err := exec.Command("go", "list", "-f", "{{.ImportPath}}", "tool").Output()
 	if err != nil {
@@ -202,8 +204,8 @@ func list(work string, only *regexp.Regexp) ([]string, error) {
 	return names, nil
 }
 
-// contest runs the programs for every runtime in every view, some at a time:
-// the programs mostly sleep.
+// contest runs the programs with every runtime in every view. It runs some at a time, because the
+// programs mostly sleep.
 func contest(work, root string, programs, views []string) (map[contestant]map[string]result, error) {
 	results := make(map[contestant]map[string]result)
 	var mutex sync.Mutex

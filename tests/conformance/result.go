@@ -14,7 +14,7 @@ import (
 // result is what one program said about one runtime.
 type result struct {
 	OK, NotOK, Skipped int
-	Status             string // of the program: "" for success
+	Status             string // the program's exit status: "" for success
 	Output             string
 }
 
@@ -22,8 +22,7 @@ type result struct {
 func parse(output string) result {
 	r := result{Output: output}
 	for line := range strings.Lines(output) {
-		// What runtimetest says inside of a container may be quoted in a
-		// diagnostic, which is indented.
+		// A diagnostic, which is indented, may quote the output of runtimetest inside a container.
 		switch {
 		case strings.HasPrefix(line, "not ok"):
 			r.NotOK++
@@ -36,7 +35,8 @@ func parse(output string) result {
 	return r
 }
 
-// passed: some programs make no assertion, and say nothing but what went wrong.
+// passed reports whether the program passed. Some programs make no assertion, and only print what
+// went wrong.
 func (r result) passed() bool {
 	return r.Status == "" && r.NotOK == 0 && (r.OK > 0 || r.Skipped == 0 && !strings.Contains(r.Output, `"error":`))
 }
@@ -57,7 +57,8 @@ func (r result) String() string {
 	return fmt.Sprintf("FAIL %d/%d", r.NotOK, r.NotOK+r.OK)
 }
 
-// table prints who passes what: assertions that hold, or fail of all.
+// table prints which runtime passes which program: the number of assertions that
+// hold, or how many of all fail.
 func table(w io.Writer, programs, views []string, results map[contestant]map[string]result) {
 	fmt.Fprintf(w, "%-32s", "")
 	for _, v := range views {
@@ -102,7 +103,7 @@ type reason struct {
 	text          string
 }
 
-// readReasons reads why davit does not pass programs.
+// readReasons reads the reasons why davit does not pass programs.
 func readReasons(file string) ([]reason, error) {
 	f, err := os.Open(file)
 	if err != nil {
@@ -144,7 +145,7 @@ func find(reasons []reason, program, view string) *reason {
 	return nil
 }
 
-// wantMachine returns the programs that a virtual machine is for.
+// wantMachine returns the programs that need a virtual machine.
 func wantMachine(reasons []reason, programs []string) []string {
 	var found []string
 	for _, p := range programs {
@@ -158,11 +159,12 @@ func wantMachine(reasons []reason, programs []string) []string {
 	return found
 }
 
-// judge says what is wrong with davit's results, and prints the reasons that hold: a line each, with its views.
+// judge returns what is wrong with davit's results. It prints the reasons that hold: a line each,
+// with its views.
 func judge(w io.Writer, programs, views []string, results map[contestant]map[string]result, reasons []reason, verbose bool) error {
 	var wrong []error
 	for _, p := range programs {
-		holds := make(map[string][]string) // views of each reason
+		holds := make(map[string][]string) // reason → the views in which it holds
 		var order []string
 		for _, v := range views {
 			mine, ran := results[contestant{"davit", v}][p]

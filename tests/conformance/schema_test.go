@@ -11,15 +11,15 @@ import (
 	"github.com/xeipuuv/gojsonschema"
 )
 
-// TestSchema holds what davit writes against the JSON schemas of the runtime-spec that it implements.
-// Their examples are decoded and validated by the everyday tests (spec:TestSpecExamples).
+// TestSchema validates davit's output against the JSON schemas of the runtime-spec that it
+// implements. The everyday tests decode and validate the schemas' examples (spec:TestSpecExamples).
 func TestSchema(t *testing.T) {
 	davit := os.Getenv("DAVIT")
 	if davit == "" || os.Geteuid() != 0 {
 		t.Fatal("run as root, with DAVIT=FILE")
 	}
 	list := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/opencontainers/runtime-spec")
-	list.Dir = "../.." // davit's module: this one has an older one
+	list.Dir = "../.." // davit's module, because this one requires an older runtime-spec
 	dir, err := list.Output()
 	if err != nil {
 		t.Fatal(err)
@@ -79,7 +79,7 @@ func TestSchema(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	create.Stdout, create.Stderr = log, log // which the container keeps
+	create.Stdout, create.Stderr = log, log // the container keeps it open
 	if err := create.Run(); err != nil {
 		said, _ := os.ReadFile(log.Name())
 		t.Fatalf("create: %v\n%s", err, said)

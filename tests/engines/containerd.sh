@@ -1,5 +1,5 @@
-# Starting containerd as docs/engines.md has it, for containerd.ops, cri.ops and kubelet.ops.
-# $DRIVER is the cgroup driver: cgroupfs (default) or systemd, where that is pid 1.
+# Starts containerd as docs/engines.md describes it, for containerd.ops, cri.ops and kubelet.ops.
+# $DRIVER is the cgroup driver: cgroupfs (default) or systemd, if that is pid 1.
 # shellcheck shell=bash disable=SC1091,SC2154
 
 driver=${DRIVER:-cgroupfs}

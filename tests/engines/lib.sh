@@ -1,15 +1,16 @@
-# What the operations share. Sourced; $runtime and $id are given, "set -e" is on.
+# Functions that the operations share. The file is sourced; $runtime and $id are given, and "set -e"
+# is on.
 # shellcheck shell=bash disable=SC2034,SC2154
 
 image=docker.io/library/busybox:latest
 archive=/tmp/busybox.tar
 [[ -e $archive ]] || "$here/image" "$archive"
 
-# A program for sh -c that counts in memory and writes to /count how far it is. It starts no processes: between vfork(2) and
-# exec, for which this busybox waits uninterruptibly, CRIU could not stop it.
+# A program for sh -c that counts in memory and writes the count to /count. It starts no processes:
+# this busybox waits uninterruptibly between vfork(2) and exec, and CRIU could not stop it there.
 count_in_memory='mkfifo /never; exec 3<>/never; i=0; while :; do i=$((i+1)); echo $i >/count; read -t 0.05 x <&3; done'
 
-# await SECONDS CMD...: until CMD succeeds; $PATIENCE times the seconds where all is slower
+# await SECONDS CMD...: wait until CMD succeeds. On slow machines $PATIENCE multiplies the seconds
 await() {
     local until=$((SECONDS + $1 * ${PATIENCE:-1})) x=${-//[^x]/}
     shift
@@ -25,7 +26,7 @@ await() {
     [[ ! $x ]] || set -x
 }
 
-# refuses CMD...: CMD fails; prints what it says
+# refuses CMD...: check that CMD fails, and print its output
 refuses() {
     local out
     if out=$("$@" 2>&1); then
@@ -35,7 +36,7 @@ refuses() {
     echo "$out"
 }
 
-# has TEXT PART...: each PART occurs in TEXT
+# has TEXT PART...: check that each PART occurs in TEXT
 has() {
     local text=$1 part
     shift
@@ -44,10 +45,11 @@ has() {
     done
 }
 
-# same TEXT: the operation has this with each runtime; the matrix compares davit's with crun's
+# same TEXT: record TEXT, which must be the same with each runtime; the matrix compares davit's with
+# crun's
 same() { printf '%s\n' "$1" | sed "s/$id/ID/g" >>"$said"; }
 
-# cgroup_of CONTROLLER PID: the directory of that process' cgroup, v1's or v2's
+# cgroup_of CONTROLLER PID: print the directory of that process' cgroup, of v1 or v2
 cgroup_of() {
     local controllers path
     while IFS=: read -r _ controllers path; do
@@ -61,7 +63,8 @@ cgroup_of() {
     echo "/sys/fs/cgroup$path"
 }
 
-# limit memory|cpu|cpuset|pids PID: what the process' cgroup says: bytes, "QUOTA PERIOD", processors, processes
+# limit memory|cpu|cpuset|pids PID: print the limit of the process' cgroup: bytes, "QUOTA PERIOD",
+# processors, processes
 limit() {
     local dir
     dir=$(cgroup_of "$1" "$2")
@@ -73,14 +76,15 @@ limit() {
     esac
 }
 
-# frozen PID: its cgroup is, by v1's freezer or by v2's
+# frozen PID: check that its cgroup is frozen, by v1's freezer or by v2's
 frozen() {
     local dir
     dir=$(cgroup_of freezer "$1")
     [[ $(cat "$dir/freezer.state" 2>/dev/null) == FROZEN || $(cat "$dir/cgroup.freeze" 2>/dev/null) == 1 ]]
 }
 
-# snippet NAME [FILE]: the fenced block of docs/engines.md (or FILE there), as davit's package has it, that is preceded by <!-- NAME -->
+# snippet NAME [FILE]: print the fenced block that follows <!-- NAME --> in docs/engines.md (or in
+# FILE there), as davit's package has it
 snippet() {
     awk -v mark="<!-- $1 -->" '
         $0 == mark { wanted = 1; next }
@@ -88,7 +92,7 @@ snippet() {
         inside { print }' "/usr/share/doc/davit/docs/${2:-engines.md}"
 }
 
-# daemon NAME CMD...: start it in the background, its output in the logs
+# daemon NAME CMD...: start it in the background; its output goes to the logs
 daemon() {
     local name=$1
     shift
@@ -96,7 +100,7 @@ daemon() {
     echo $! >"/run/$name.test-pid"
 }
 
-# end NAME: stop that daemon and wait for its end
+# end NAME: stop that daemon and wait until it has ended
 end() {
     local pid
     pid=$(cat "/run/$1.test-pid")
@@ -105,5 +109,5 @@ end() {
 }
 gone() { [[ ! -e /proc/$1 ]] || grep -q '^State:.Z' "/proc/$1/status"; }
 
-# pseudo CMD...: run it with a terminal
+# pseudo CMD...: run it on a pseudoterminal
 pseudo() { script -qec "$(printf '%q ' "$@")" /dev/null; }

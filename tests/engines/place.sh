@@ -1,5 +1,6 @@
-# Where a Debian root directory is made to look like a machine: devices and cgroups. Sourced; $cgroup is the name of the cgroup in each
-# hierarchy of the host that becomes the place's root, $CGROUPS what is shown of a hybrid host: v1, hybrid or v2.
+# Makes a Debian root directory look like a machine: devices and cgroups. The file is sourced.
+# $cgroup is the name of the cgroup in each hierarchy of the host that becomes the root's own root
+# cgroup. $CGROUPS says what is shown of a hybrid host: v1, hybrid or v2.
 # shellcheck shell=bash disable=SC2154
 
 devices() {
@@ -18,7 +19,7 @@ devices() {
     mount -t tmpfs -o mode=1777 tmpfs dev/shm
 }
 
-cgroups() { # the host's layout, seen from the cgroup namespace
+cgroups() { # mount the host's layout, seen from the cgroup namespace
     if [[ $(stat -f -c %T /sys/fs/cgroup) == cgroup2fs || $CGROUPS == v2 ]]; then
         mount -t cgroup2 cgroup2 sys/fs/cgroup
         return
@@ -37,7 +38,8 @@ cgroups() { # the host's layout, seen from the cgroup namespace
     done </proc/self/cgroup
 }
 
-# each_hierarchy CMD...: with the mount point of every hierarchy that the caller can have a cgroup in
+# each_hierarchy CMD...: run CMD with the mount point of every hierarchy in which the caller can
+# have a cgroup
 each_hierarchy() {
     while read -r _ where type _; do
         case $type in cgroup | cgroup2) "$@" "$where" ;; esac
@@ -50,7 +52,8 @@ join() {
         [[ ! -e $own/cpuset.cpus ]] || cat "$1/cpuset.cpus" >"$own/cpuset.cpus"
         [[ ! -e $own/cpuset.mems ]] || cat "$1/cpuset.mems" >"$own/cpuset.mems"
         echo 1 >"$own/cgroup.clone_children"
-        # A share of the time for real-time processes, which a cgroup v1 has not by itself, as a machine's root has it.
+        # A cgroup v1 gets no share of the time for real-time processes by itself. A machine's root
+        # cgroup has one, so this gets one, too.
         [[ ! -e $own/cpu.rt_runtime_us ]] || echo 400000 >"$own/cpu.rt_runtime_us" 2>/dev/null || true
         [[ ! -e $own/memory.use_hierarchy ]] || echo 1 >"$own/memory.use_hierarchy" 2>/dev/null || true
     else
@@ -59,7 +62,7 @@ join() {
     fi
     echo $BASHPID >"$own/cgroup.procs"
 }
-leave() { # what the engines left there goes too
+leave() { # also remove the cgroups that the engines have left
     [[ -d $1/$cgroup ]] || return 0
     local try
     for try in 1 2 3 4 5 6 7 8 9 10; do

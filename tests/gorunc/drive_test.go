@@ -20,7 +20,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// drive makes every call there is against one runtime.
+// drive makes every call of the library with one runtime.
 func drive(t *testing.T, command, id string) []result {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
@@ -45,7 +45,7 @@ func drive(t *testing.T, command, id string) []result {
 	return d.results
 }
 
-// edit makes a default config one for a test: no terminal, a cgroup of its own, a program.
+// edit changes a default config for a test: no terminal, a cgroup of its own, a program.
 func (d *driver) edit(dir, cgroup string, args []string) {
 	path := filepath.Join(dir, "config.json")
 	data, err := os.ReadFile(path)
@@ -81,7 +81,7 @@ func sorted(list []string) []string {
 	return list
 }
 
-// null is for one call: go-runc closes it.
+// null returns an IO for one call: go-runc closes it.
 func (d *driver) null() runc.IO {
 	null, err := runc.NewNullIO()
 	must(d.T, err)
@@ -89,7 +89,8 @@ func (d *driver) null() runc.IO {
 	return null
 }
 
-// within does not wait for ever for what a failed call never sends.
+// within returns what c delivers. It gives up after some time, because a call that failed may never
+// send.
 func within(c chan string) string {
 	select {
 	case s := <-c:
@@ -99,7 +100,7 @@ func within(c chan string) string {
 	}
 }
 
-// create is what the shim does for a task, and looks at what it made.
+// create does what the shim does for a task, and inspects the container that it made.
 func (d *driver) create(bundle string) {
 	id, pidFile := d.id+"a", filepath.Join(d.dir, "init.pid")
 	socket, err := runc.NewTempPidfdSocket()
@@ -203,8 +204,8 @@ func (d *driver) execs() {
 	d.note("Exec, detached, with console socket", d.logged(err), "%s", within(got))
 }
 
-// stats is Stats, again where go-runc lost what it was told: it closes its end of the pipe when
-// the runtime has ended, whether it has read or not.
+// stats calls Stats, and calls it again if go-runc lost the output: go-runc closes its end of the
+// pipe when the runtime has ended, even if it has not read everything.
 func (d *driver) stats(id string) (*runc.Stats, error) {
 	for {
 		s, err := d.Stats(d.ctx, id)
@@ -228,7 +229,7 @@ func (d *driver) limits() {
 	e := <-events
 	d.note("Events", e.Err, "%s of %t, memory %t", e.Type, e.ID == id, e.Stats != nil && e.Stats.Memory.Usage.Usage > 0)
 	cancel()
-	for e := range events { // until it has ended; go-runc repeats an error for ever
+	for e := range events { // until the runtime has ended; go-runc repeats an error for ever
 		if e.Err != nil {
 			break
 		}
@@ -274,7 +275,7 @@ func (d *driver) end(bundle string) {
 	must(d.T, d.Delete(d.ctx, id, &runc.DeleteOpts{Force: true}))
 }
 
-// stopped waits for a container's end.
+// stopped waits until a container has ended.
 func (d *driver) stopped(id string) {
 	for {
 		s, err := d.State(d.ctx, id)
@@ -282,7 +283,7 @@ func (d *driver) stopped(id string) {
 		if s.Status == "stopped" {
 			return
 		}
-		time.Sleep(time.Millisecond) // no event for this in the API
+		time.Sleep(time.Millisecond) // the API has no event for this
 	}
 }
 

@@ -1,5 +1,5 @@
-// Package gorunc drives davit, and Debian's newest runc beside it, by containerd's own library: every call of
-// github.com/containerd/go-runc, with the options that containerd's shim gives.
+// Package gorunc calls davit, and Debian's newest runc beside it, with containerd's own library: it
+// makes every call of github.com/containerd/go-runc, with the options that containerd's shim gives.
 //
 //	make test-gorunc          prints the table of calls and results
 //	UPDATE=1 make test-gorunc writes it to docs/gorunc.md
@@ -18,7 +18,7 @@ import (
 	runc "github.com/containerd/go-runc"
 )
 
-// differs are the calls whose results are not runc's, and why.
+// differs lists the calls whose results differ from runc's, and why.
 var differs = map[string]string{
 	"Version":           "davit's own; called by the name runc, it says so in runc's words",
 	"Features":          "spec 1.3 where this runc has 1.2",
@@ -40,7 +40,7 @@ func TestGoRunc(t *testing.T) {
 		davit = filepath.Join(root, "bin/davit")
 	}
 	dir := t.TempDir()
-	link := filepath.Join(dir, "runc") // as people install it
+	link := filepath.Join(dir, "runc") // the usual way to install it
 	must(t, os.Symlink(davit, link))
 	peer := filepath.Join(dir, "peer")
 	must(t, os.WriteFile(peer, fmt.Appendf(nil, "#!/bin/sh\nexec %s/tests/peers/in runc \"$@\"\n", root), 0o755))
@@ -80,17 +80,17 @@ func compare(t *testing.T, ours, theirs []result) string {
 
 type result struct{ call, text string }
 
-// driver makes the calls, and notes what came of each.
+// driver makes the calls, and records the result of each.
 type driver struct {
 	*testing.T
 	*runc.Runc
 	ctx     context.Context
-	dir     string // bundle and all
+	dir     string // the bundle and everything else
 	id      string
 	results []result
 }
 
-// note takes a call's result: a value, or an error in the words that matter.
+// note records a call's result: a value, or the essence of an error.
 func (d *driver) note(call string, err error, format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	if err != nil {
@@ -99,7 +99,7 @@ func (d *driver) note(call string, err error, format string, args ...any) {
 	d.results = append(d.results, result{call, text})
 }
 
-// essence is what containerd looks at of an error: words, or the exit status.
+// essence returns the part of an error that containerd looks at: certain words, or the exit status.
 func essence(err error) string {
 	for _, words := range []string{
 		"does not exist", "stopped container", "container not running", "process already finished", "already exists", "not stopped: running",
@@ -116,7 +116,8 @@ func essence(err error) string {
 	return "another: " + strings.ReplaceAll(err.Error(), "\n", " ")
 }
 
-// logged adds what is in the log to an error that says only "exit status", as the shim does.
+// logged adds the log's last line to an error, as the shim does, because the error says only "exit
+// status".
 func (d *driver) logged(err error) error {
 	if err == nil {
 		return nil
@@ -133,7 +134,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// bundle makes one around a busybox, with the config that the runtime itself writes.
+// bundle makes a bundle around a busybox, with the config that the runtime itself writes.
 func (d *driver) bundle(name string, args ...string) string {
 	dir := filepath.Join(d.dir, name)
 	bin := filepath.Join(dir, "rootfs/bin")

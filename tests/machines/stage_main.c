@@ -1,6 +1,7 @@
-/* Gives the stage (tests/fuzz/stage.c, compiled beside this) each plan of the files that are named, then ROUNDS changed
- * copies of each, always the same ones. Runs under qemu-user, where neither libFuzzer nor AddressSanitizer do: a
- * page that cannot be read follows each plan instead. */
+/* Gives the stage (tests/fuzz/stage.c, compiled together with this file) each plan of the named
+ * files, and then ROUNDS changed copies of each, which are always the same ones. It runs under
+ * qemu-user, where libFuzzer and AddressSanitizer do not work. Instead, each plan is followed by a
+ * page that cannot be read. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -32,7 +32,7 @@ type Embedded struct {
 type Sample struct {
 	Embedded
 	Text      string   `json:"text"`
-	Untagged  string   // named as in Go
+	Untagged  string   // has its Go name
 	Hidden    string   `json:"-"`
 	Dash      string   `json:"-,"` //lint:ignore SA5008 a property of the name "-"
 	Word      word     `json:"word,omitempty"`

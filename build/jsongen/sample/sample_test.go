@@ -27,7 +27,7 @@ func full() *Sample {
 	}
 }
 
-// reference is s as encoding/json writes it, which must be told what a jsonx.Raw is.
+// reference returns s as encoding/json writes it. It tells encoding/json what a jsonx.Raw is.
 func reference(t *testing.T, s *Sample) string {
 	t.Helper()
 	type told struct {
@@ -47,7 +47,7 @@ func reference(t *testing.T, s *Sample) string {
 	return b.String()
 }
 
-// generic lets texts be compared whatever the order of their properties.
+// generic decodes a text, so that texts can be compared whatever the order of their properties is.
 func generic(t *testing.T, text string) any {
 	t.Helper()
 	var v any

@@ -1,5 +1,6 @@
-// Api is as much of the Kubernetes API as a kubelet and a kube-proxy need to find objects: it lists, gets and watches
-// what is in a file, which never changes, and acknowledges whatever is written without keeping it.
+// Api implements the part of the Kubernetes API that a kubelet and a kube-proxy need to find
+// objects. It lists, gets and watches the objects of a file, which never changes. It acknowledges
+// every write, and stores nothing.
 package main
 
 import (
@@ -19,7 +20,7 @@ const usage = `usage: api ADDRESS OBJECTS.json
 
 type object = map[string]any
 
-// version is that of every object and list: nothing changes.
+// version is the resource version of every object and list, because nothing changes.
 const version = "1"
 
 type server map[string][]object
@@ -59,7 +60,7 @@ func (s server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			items = []object{}
 		}
 		list := object{"metadata": object{"resourceVersion": version}, "items": items}
-		if r.URL.Path == "/api/v1/pods" { // the only list that the kubelet takes for what it says it is
+		if r.URL.Path == "/api/v1/pods" { // the kubelet checks the kind of this list only
 			list["kind"], list["apiVersion"] = "PodList", "v1"
 		}
 		reply(w, http.StatusOK, list)
@@ -68,7 +69,8 @@ func (s server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// isCollection: /api/v1/RESOURCE, /apis/GROUP/VERSION/RESOURCE, or the same with /namespaces/NAME before RESOURCE.
+// isCollection reports whether p is /api/v1/RESOURCE, /apis/GROUP/VERSION/RESOURCE, or the same
+// with /namespaces/NAME before RESOURCE.
 func isCollection(p string) bool {
 	parts := strings.Split(strings.Trim(p, "/"), "/")
 	least := 3
@@ -88,14 +90,14 @@ func (s server) get(w http.ResponseWriter, collection, name string) {
 	notFound(w, name)
 }
 
-// watch sends nothing until the client goes: nothing changes.
+// watch sends nothing until the client closes the connection, because nothing changes.
 func watch(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	w.(http.Flusher).Flush()
 	<-r.Context().Done()
 }
 
-// acknowledge answers a write with what was written.
+// acknowledge answers a write with the object that was written.
 func acknowledge(w http.ResponseWriter, r *http.Request) {
 	status := http.StatusOK
 	if r.Method == http.MethodPost {
@@ -113,5 +115,5 @@ func notFound(w http.ResponseWriter, name string) {
 func reply(w http.ResponseWriter, status int, body object) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // the client may have gone
+	_ = json.NewEncoder(w).Encode(body) // the client may be gone
 }

@@ -1,5 +1,5 @@
-// Cri speaks the Container Runtime Interface to containerd or CRI-O, one call a command, as the kubelet would. Configurations are the
-// messages of cri-api as JSON.
+// Cri calls containerd or CRI-O through the Container Runtime Interface, one call a command, as the
+// kubelet does. Its configurations are messages of cri-api as JSON.
 package main
 
 import (
@@ -36,7 +36,7 @@ const usage = `usage: cri COMMAND ARGUMENT...      ($CRI_SOCKET: default /run/co
   ids | idsp                          all containers' or sandboxes' ids
 `
 
-// command is one of those above; arguments are at least as many as it says.
+// command is one of the commands above. least is the smallest number of arguments that it takes.
 type command struct {
 	least int
 	run   func(ctx context.Context, s internalapi.RuntimeService, args []string) error
@@ -106,7 +106,7 @@ func onID(f func(internalapi.RuntimeService, context.Context, string) error) fun
 	}
 }
 
-// load reads a message of cri-api; unknown fields are errors.
+// load reads a message of cri-api from a file; unknown fields are errors.
 func load(file string, m protoadapt.MessageV1) error {
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -224,7 +224,7 @@ func execTerminal(ctx context.Context, s internalapi.RuntimeService, args []stri
 	return stream(ctx, r.Url, remotecommand.StreamOptions{Stdin: os.Stdin, Stdout: os.Stdout, Tty: true, TerminalSizeQueue: size})
 }
 
-// sizes is a queue of one terminal size.
+// sizes is a queue that holds one terminal size.
 type sizes chan remotecommand.TerminalSize
 
 func (s sizes) Next() *remotecommand.TerminalSize {

@@ -1,6 +1,6 @@
-// everything is a validation program like those of runtime-tools, in their
-// manner: runtimetest looks at containers whose config its generator made, with
-// all turned on at once that the suite turns on one at a time.
+// everything is a validation program in the manner of runtime-tools: runtimetest inspects
+// containers whose config its generator has made. The suite turns on one feature at a time; this
+// config turns on all of them at once.
 package main
 
 import (
@@ -16,7 +16,7 @@ import (
 )
 
 func main() {
-	if len(os.Args) < 2 { // what runtimetest says can be shown once by a process
+	if len(os.Args) < 2 { // a process can show the output of runtimetest only once
 		for _, arg := range []string{"root", "user"} {
 			cmd := exec.Command(os.Args[0], arg)
 			cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
@@ -49,7 +49,7 @@ func turnOn(g *generate.Generator, user bool) error {
 	}
 	process(g)
 	kernel(g)
-	if user { // where devices are the host's own, and so are their owners
+	if user { // there the devices, and so their owners, are the host's
 		if err := g.AddOrReplaceLinuxNamespace("user", ""); err != nil {
 			return err
 		}
@@ -62,7 +62,7 @@ func turnOn(g *generate.Generator, user bool) error {
 	return nil
 }
 
-// own gives the bundle to the container's root, who has to make mount points in it.
+// own gives the bundle to the container's root, which has to make mount points in it.
 func own(bundle string, user bool) error {
 	if !user {
 		return nil
