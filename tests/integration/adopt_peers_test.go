@@ -19,11 +19,11 @@ var adoptTable = flag.String("adopt-table", "", "append what TestAdoptPeers has 
 type adoptKind struct {
 	name    string
 	edits   []string
-	flags   []string         // of the maker, before the verb
-	prepare func(a *adopted) // before the maker is called
-	need    func() bool      // nil: it can be made everywhere
+	flags   []string         // flags of the maker, before the verb
+	prepare func(a *adopted) // called before the maker
+	need    func() bool      // nil: the container can be made on every host
 	created bool             // the maker only creates it
-	paused  bool             // and pauses it
+	paused  bool             // the maker also pauses it
 }
 
 var adoptKinds = []adoptKind{
@@ -43,20 +43,20 @@ var adoptKinds = []adoptKind{
 	}},
 }
 
-// adopted is a container of another runtime, and what it has to be like.
+// adopted is a container of another runtime, and the properties that davit must find.
 type adopted struct {
 	*box
 	kind  *adoptKind
 	suite string // root directory of the maker
 	maker string
 	pid   int
-	extra []string // of the maker's create or run
+	extra []string // arguments for the maker's create or run
 	group string   // its cgroup below each hierarchy
 	unit  string   // its systemd scope
-	other func()   // ends what it has joined
+	other func()   // ends the container whose namespaces it has joined
 }
 
-// adoptVerbs are tried in this order. One that the kind has no use for returns errNone.
+// adoptVerbs are tried in this order. A verb that does not apply to the kind returns errNone.
 var adoptVerbs = []struct {
 	name string
 	run  func(a *adopted) error
@@ -69,8 +69,8 @@ var adoptVerbs = []struct {
 
 var errNone = errors.New("–")
 
-// A real runc and a real crun make containers of each kind, and davit does everything with them. That needs those that
-// tests/peers/root unpacks, and $DAVIT_TEST_PEERS.
+// A real runc and a real crun make containers of each kind, and davit runs every verb on them. The
+// test needs the runtimes that tests/peers/root unpacks, and $DAVIT_TEST_PEERS.
 func TestAdoptPeers(t *testing.T) {
 	needRoot(t)
 	if os.Getenv("DAVIT_TEST_PEERS") == "" {
@@ -101,7 +101,8 @@ func TestAdoptPeers(t *testing.T) {
 	}
 }
 
-// Real runcs find nothing where davit keeps a container: none crashes, none removes anything. It is there for davit afterwards.
+// Real runcs find no container in davit's state directory. They do not crash and remove nothing,
+// and davit can use the container afterwards.
 func TestAdoptPeersNotByRunc(t *testing.T) {
 	if os.Getenv("DAVIT_TEST_PEERS") == "" {
 		t.Skip("the peers are asked for with DAVIT_TEST_PEERS")
@@ -131,7 +132,7 @@ func peersCache() string {
 	return "/var/cache/davit-tests"
 }
 
-// versionOf returns "runc 1.3.6".
+// versionOf returns the version of a peer, as "runc 1.3.6".
 func versionOf(t *testing.T, root, maker string) string {
 	t.Helper()
 	out, err := exec.Command("../peers/in", root, maker, "--version").Output()
@@ -170,7 +171,7 @@ func tryVerbs(t *testing.T, kind *adoptKind, root, maker string) string {
 		if reason == "" {
 			t.Fatalf("%s makes none: %v: %s", maker, err, out)
 		}
-		for _, dir := range a.groups() { // which crun leaves then
+		for _, dir := range a.groups() { // crun leaves them behind if it fails
 			os.Remove(dir)
 		}
 		return " " + reason + " |" + strings.Repeat(" |", len(adoptVerbs)-1)
@@ -193,7 +194,7 @@ func tryVerbs(t *testing.T, kind *adoptKind, root, maker string) string {
 	return row.String()
 }
 
-// refusal is why a peer runs no containers on this host, if it is known.
+// refusal returns the reason why a peer runs no containers on this host, or "" if it is not known.
 func refusal(maker, out string) string {
 	switch {
 	case maker == "crun" && strings.Contains(out, "setrlimit"):
@@ -204,7 +205,7 @@ func refusal(maker, out string) string {
 	return ""
 }
 
-// peer runs the maker.
+// peer runs the maker with these arguments.
 func (a *adopted) peer(args ...string) (string, error) {
 	in, err := filepath.Abs("../peers/in")
 	must(a.t, err)
@@ -216,8 +217,9 @@ func (a *adopted) peer(args ...string) (string, error) {
 	return a.runFiles(cmd)
 }
 
-// memlock makes a library that keeps crun 1.8 from raising RLIMIT_MEMLOCK to load its eBPF program. That needs CAP_SYS_RESOURCE, which
-// not every host's root has, and kernels have not asked for it since Linux 5.11. It returns its path.
+// memlock makes a library that keeps crun 1.8 from raising RLIMIT_MEMLOCK when it loads its eBPF
+// program, and returns the library's path. To raise that limit needs CAP_SYS_RESOURCE, which root
+// does not have on every host. Kernels do not require it since Linux 5.11.
 func (a *adopted) memlock() string {
 	lib := filepath.Join(a.work, "memlock.so")
 	if _, err := os.Stat(lib); err == nil {
@@ -239,10 +241,10 @@ int setrlimit(__rlimit_resource_t resource, const struct rlimit *limit) {
 	return lib
 }
 
-// made has the maker make c1.
+// made lets the maker make c1.
 func (a *adopted) made() (string, error) {
 	a.group = subtree + "/c1"
-	a.edit("ociVersion=1.0.2") // older crun takes no newer one
+	a.edit("ociVersion=1.0.2") // older versions of crun refuse newer ones
 	a.edit(a.kind.edits...)
 	if a.kind.prepare != nil && a.pid == 0 {
 		a.kind.prepare(a)
@@ -261,10 +263,10 @@ func (a *adopted) made() (string, error) {
 	return out, err
 }
 
-// end removes what failed verbs have left, and what the container joined.
+// end removes what failed verbs have left, and the container whose namespaces this one has joined.
 func (a *adopted) end() {
 	a.try("delete", "--force", "c1")
-	for _, dir := range []string{".empty-directory", ".cache"} { // which crun leaves
+	for _, dir := range []string{".empty-directory", ".cache"} { // crun leaves these
 		os.RemoveAll(filepath.Join(a.root, dir))
 	}
 	if a.other != nil {
@@ -272,7 +274,8 @@ func (a *adopted) end() {
 	}
 }
 
-// console gives the container a terminal. Its master waits in the listener's queue, and so is open until that is closed.
+// console gives the container a terminal. The terminal's master waits in the listener's queue, and
+// so stays open until the listener is closed.
 func (a *adopted) console() {
 	path := filepath.Join(a.work, "console")
 	listener, err := net.Listen("unix", path)
@@ -281,7 +284,7 @@ func (a *adopted) console() {
 	a.other = func() { listener.Close() }
 }
 
-// join makes another container, whose namespaces this one joins.
+// join makes another container, whose namespaces this container joins.
 func (a *adopted) join() {
 	pod := &box{t: a.t, work: a.work, root: a.root + "-pod", bundle: filepath.Join(a.work, "pod")}
 	must(a.t, makeBundle(pod.bundle))
@@ -296,7 +299,7 @@ func (a *adopted) join() {
 		ns("pid"), ns("net"), ns("ipc"), ns("uts")), "hostname=")
 }
 
-// scope puts the container in a unit of systemd's.
+// scope puts the container in a systemd unit.
 func (a *adopted) scope() {
 	name := "t" + strings.TrimPrefix(subtree, "/davit-test-")
 	a.edit(fmt.Sprintf("linux.cgroupsPath=%q", "system.slice:adopt:"+name))
@@ -304,7 +307,7 @@ func (a *adopted) scope() {
 	a.group = "/system.slice/" + a.unit
 }
 
-// says runs davit and looks for each part in what it prints.
+// says runs davit, and returns an error unless each part is in the output.
 func (a *adopted) says(parts []string, args ...string) error {
 	out, status := a.try(args...)
 	if status != 0 {
@@ -374,7 +377,8 @@ func (a *adopted) resume() error {
 	return a.says([]string{`"status": "running"`}, "state", "c1")
 }
 
-// exec's process has the namespaces and cgroups of the container's, and is confined as the config says.
+// exec checks that its process is in the namespaces and cgroups of the container, and is confined
+// as the config says.
 func (a *adopted) exec() error {
 	parts := []string{"NoNewPrivs:\t1", "CapBnd:\t0000000000000020"}
 	if a.kind.name == "seccomp" {
@@ -434,7 +438,7 @@ func (a *adopted) update() error {
 	if err != nil {
 		return err
 	}
-	if out, err := a.peer("update", "--pids-limit", "78", "c1"); err != nil { // the maker goes on with it
+	if out, err := a.peer("update", "--pids-limit", "78", "c1"); err != nil { // the maker can update the container, too
 		return fmt.Errorf("%s update: %w: %s", a.maker, err, out)
 	}
 	return a.says(nil, "update", "--pids-limit", "79", "c1")
@@ -444,7 +448,8 @@ func (a *adopted) events() error {
 	return a.says([]string{`"type":"stats"`}, "events", "--stats", "c1")
 }
 
-// verify finds what this runtime does otherwise than davit, and is told by its exit status.
+// verify runs davit verify. It finds differences between the maker and davit, and reports them with
+// exit status 3.
 func (a *adopted) verify() error {
 	if out, status := a.try("verify", "c1"); status != 0 && status != 3 {
 		return fmt.Errorf("exit status %d: %s", status, out)
@@ -456,7 +461,7 @@ func (a *adopted) checkpoint() error {
 	return a.says(nil, "checkpoint", "--image-path", filepath.Join(a.work, "images"), "c1")
 }
 
-// makersExec: the old runtime, put back, still knows its container.
+// makersExec checks that the old runtime, put back in its place, still knows its container.
 func (a *adopted) makersExec() error {
 	if out, err := a.peer("exec", "c1", "true"); err != nil {
 		return fmt.Errorf("%w: %s", err, out)
@@ -481,7 +486,7 @@ func (a *adopted) delete() error {
 	return a.gone("stopped\n")
 }
 
-// force deletes a second container, as it was made.
+// force makes a second container in the same way, and deletes it by force.
 func (a *adopted) force() error {
 	if out, err := a.made(); err != nil {
 		return fmt.Errorf("%s: %w: %s", a.maker, err, out)
@@ -495,14 +500,15 @@ func (a *adopted) force() error {
 	return a.gone("stopped\nstopped\n")
 }
 
-// groups are the container's cgroups that are there.
+// groups returns those cgroups of the container that exist.
 func (a *adopted) groups() []string {
 	v1, _ := filepath.Glob("/sys/fs/cgroup/*" + a.group)
 	v2, _ := filepath.Glob("/sys/fs/cgroup" + a.group)
 	return append(v1, v2...)
 }
 
-// gone looks whether all that the container had is gone, and whether its poststop hook ran once.
+// gone returns an error unless everything that the container had is gone, and its poststop hook has
+// run once.
 func (a *adopted) gone(hooks string) error {
 	if _, err := os.Stat(filepath.Join(a.root, "c1")); !os.IsNotExist(err) {
 		return fmt.Errorf("the state directory: %v", err)

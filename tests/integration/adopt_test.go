@@ -13,11 +13,12 @@ import (
 	"testing"
 )
 
-// Containers that other runtimes made. TestAdoptPeers has the real ones make them (tests/peers/root, with $DAVIT_TEST_PEERS); the
-// other tests give a container of davit's the files that runc or crun would have written, which needs none of them.
+// Containers that other runtimes have made. TestAdoptPeers uses the real runtimes
+// (tests/peers/root, with $DAVIT_TEST_PEERS). The other tests do not need them: they give one of
+// davit's containers the files that runc or crun would have written.
 
-// disguise puts the files of maker in place of davit's in the state directory of the running container c1. change may make
-// them wrong.
+// disguise replaces davit's files in the state directory of the running container c1 by those of
+// maker. change may make them wrong.
 func (b *box) disguise(maker string, change func(state map[string]any)) {
 	b.t.Helper()
 	dir := filepath.Join(b.root, "c1")
@@ -33,7 +34,7 @@ func (b *box) disguise(maker string, change func(state map[string]any)) {
 	start := startTimeOf(b.t, own.Pid)
 	config, err := os.ReadFile(filepath.Join(b.bundle, "config.json"))
 	must(b.t, err)
-	var seccomp any // as runc has that of TestAdoptForce
+	var seccomp any // runc's form of the filter in TestAdoptForce
 	if strings.Contains(string(config), `"personality"`) {
 		seccomp = map[string]any{"default_action": 4, "architectures": []string{"amd64", "arm64"}, "flags": []string{}, "default_errno_ret": nil,
 			"syscalls": []any{map[string]any{"name": "personality", "action": 2, "errnoRet": 61, "args": []any{}}}}
@@ -50,7 +51,7 @@ func (b *box) disguise(maker string, change func(state map[string]any)) {
 	name := "status"
 	if maker == "runc" {
 		name = "state.json"
-		capabilities := map[string]any{} // runc has no tags there
+		capabilities := map[string]any{} // runc has no JSON tags for these
 		for set, list := range spec.Process.Capabilities {
 			capabilities[strings.ToUpper(set[:1])+set[1:]] = list
 		}
@@ -87,7 +88,7 @@ func (b *box) disguise(maker string, change func(state map[string]any)) {
 	must(b.t, os.WriteFile(filepath.Join(dir, name), data, 0o600))
 }
 
-// startTimeOf is field 22 of /proc/PID/stat.
+// startTimeOf returns field 22 of /proc/PID/stat.
 func startTimeOf(t *testing.T, pid int) uint64 {
 	t.Helper()
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
@@ -98,7 +99,7 @@ func startTimeOf(t *testing.T, pid int) uint64 {
 	return start
 }
 
-// endDisguised ends what davit has to leave alone.
+// endDisguised ends a process that davit must leave alone.
 func (b *box) endDisguised(pid int) {
 	syscall.Kill(pid, syscall.SIGKILL)
 	exitWithin(pid, 10e9)
@@ -108,7 +109,7 @@ func (b *box) endDisguised(pid int) {
 	}
 }
 
-// adopted runs every verb on the running container c1, which maker made, and deletes it.
+// adopted runs every verb on the running container c1, which maker has made, and deletes it.
 func (b *box) adopted(maker string) {
 	b.t.Helper()
 	has := func(want string, args ...string) {
@@ -158,7 +159,7 @@ func (b *box) adopted(maker string) {
 	}
 }
 
-// updates sets a limit twice: the maker's file has it, and nothing else is lost there.
+// updates sets a limit twice, and checks that the maker's file has it and has lost nothing else.
 func (b *box) updates(maker string) {
 	b.t.Helper()
 	if !hasController("pids") {
@@ -207,14 +208,14 @@ func (b *box) updates(maker string) {
 	}
 }
 
-// adoptable makes a bundle whose poststop hook leaves a line.
+// adoptable makes a bundle whose poststop hook writes a line to a file.
 func adoptable(t *testing.T) *box {
 	b := newBox(t, `process.args=["sleep","1000"]`, `process.capabilities={"bounding":["CAP_KILL"]}`)
 	b.edit(fmt.Sprintf(`hooks={"poststop":[{"path":"/bin/sh","args":["sh","-c","echo stopped >>%s/hook"]}]}`, b.work))
 	return b
 }
 
-// Every verb works on a container whose state runc or crun keeps.
+// Every verb works on a container whose state runc or crun has written.
 func TestAdoptVerbs(t *testing.T) {
 	for _, maker := range []string{"runc", "crun"} {
 		t.Run(maker, func(t *testing.T) {
@@ -226,7 +227,8 @@ func TestAdoptVerbs(t *testing.T) {
 	}
 }
 
-// delete --force ends a container that runs; exec has the seccomp profile that runc's state has, in numbers, and not the bundle's.
+// delete --force ends a running container. exec uses the seccomp profile of runc's state, where
+// actions are numbers, and not that of the bundle.
 func TestAdoptForce(t *testing.T) {
 	b := adoptable(t)
 	b.edit(`linux.seccomp={"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["personality"],"action":"SCMP_ACT_ERRNO"}]}`)
@@ -238,7 +240,8 @@ func TestAdoptForce(t *testing.T) {
 	b.davit("delete", "--force", "c1")
 }
 
-// What the files of a foreign container say wrongly is refused with the reason, by every verb, and nothing is touched.
+// If the files of a foreign container contain something wrong, every verb refuses it with the
+// reason, and touches nothing.
 func TestAdoptRefuses(t *testing.T) {
 	config := func(state map[string]any) map[string]any { return state["config"].(map[string]any) }
 	cases := []struct {
@@ -329,17 +332,18 @@ func TestAdoptRefuses(t *testing.T) {
 	}
 }
 
-// refusals counts calls of refused.
+// refusals counts the calls of refused.
 var refusals int
 
-// refused runs the verbs, which all are to fail for that reason, and looks whether the state directory stays.
+// refused runs the verbs, which must all fail for that reason, and checks that the state directory
+// stays as it is.
 func (b *box) refused(maker, want string) {
 	b.t.Helper()
 	dir := filepath.Join(b.root, "c1")
 	before := listing(b.t, dir)
 	verbs := []string{"state c1", "start c1", "kill c1 KILL", "delete c1", "exec c1 true", "pause c1", "resume c1", "update --pids-limit 9 c1", "ps c1",
 		"events --stats c1", "verify c1", "checkpoint c1", "exec -t c1 true"}
-	if os.Getenv("DAVIT_FAULTS") != "all" { // make test-peers tries all verbs each time, other runs a third of them in turn
+	if os.Getenv("DAVIT_FAULTS") != "all" { // make test-peers tries all verbs each time; other runs try a third of them, in turn
 		refusals++
 		sample := []string{}
 		for i := refusals % 3; i < len(verbs); i += 3 {
@@ -367,7 +371,8 @@ func (b *box) refused(maker, want string) {
 	}
 }
 
-// What is no small regular file, or no JSON, is not read: each verb fails at once and says why, and nothing is touched.
+// davit does not read anything but a small regular file with JSON. Each verb fails at once and says
+// why, and nothing is touched.
 func TestAdoptOddFiles(t *testing.T) {
 	text := func(s string) func(string) error {
 		return func(path string) error { return os.WriteFile(path, []byte(s), 0o600) }
@@ -409,7 +414,7 @@ func TestAdoptOddFiles(t *testing.T) {
 					must(t, os.Rename(path, path+".was"))
 					must(t, o.make(path))
 					who := maker
-					if file == "state.json" && o.want == "" { // nothing in it says whose it is
+					if file == "state.json" && o.want == "" { // nothing in the file says which runtime it belongs to
 						who = "another runtime"
 					}
 					b.refused(who, o.want)
@@ -426,7 +431,8 @@ func TestAdoptOddFiles(t *testing.T) {
 	}
 }
 
-// A container that has ended leaves nothing by which its cgroup could be told from another one of that name: who is in it is left alone.
+// When a container has ended, nothing can tell its cgroup from another one with the same name. So
+// processes in it are left alone.
 func TestAdoptEnded(t *testing.T) {
 	for _, maker := range []string{"runc", "crun"} {
 		t.Run(maker, func(t *testing.T) {

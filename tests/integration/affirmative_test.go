@@ -9,7 +9,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// recorder takes the outcome of a script that is to fail, in place of a test.
+// recorder stands in for a test, and records the outcome of a script that must fail.
 type recorder struct {
 	failed bool
 	log    strings.Builder
@@ -31,8 +31,8 @@ func (r *recorder) Log(args ...any) {
 	}
 }
 
-// TestOnlyDavitMayBeNegated: "!" before a command of the scripts that does not look at it is an error, and not a line that proves
-// nothing. Before davit it is none.
+// TestOnlyDavitMayBeNegated: "!" is an error before a command of the scripts that ignores it,
+// because such a line would prove nothing. Before davit it is allowed.
 func TestOnlyDavitMayBeNegated(t *testing.T) {
 	called := map[string]bool{}
 	note := func(name string) func(*testscript.TestScript, bool, []string) {

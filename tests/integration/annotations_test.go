@@ -11,7 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestAnnotationReceiver: the socket for seccomp notifications is named by crun's annotation, or in davit's environment.
+// TestAnnotationReceiver: crun's annotation, or davit's environment, names the socket for seccomp
+// notifications.
 func TestAnnotationReceiver(t *testing.T) {
 	const filter = `linux.seccomp={"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir","mkdirat"],"action":"SCMP_ACT_NOTIFY"}]}`
 	b := newBox(t, `process.args=["sh","-c","mkdir /tmp/x || true"]`, filter)
@@ -37,12 +38,13 @@ func TestAnnotationReceiver(t *testing.T) {
 		t.Errorf("environment: %s", out)
 	}
 	<-states
-	b.edit(`linux.seccomp={"defaultAction":"SCMP_ACT_ALLOW"}`) // which has nothing to notify of
+	b.edit(`linux.seccomp={"defaultAction":"SCMP_ACT_ALLOW"}`) // this filter notifies of nothing
 	t.Setenv("RUN_OCI_SECCOMP_RECEIVER", "/nope")
 	b.davit("run", "c1")
 }
 
-// TestAnnotationPidfd: crun's annotation names a socket that gets a pidfd of the container's process.
+// TestAnnotationPidfd: crun's annotation names a socket to which davit sends a pidfd of the
+// container's process.
 func TestAnnotationPidfd(t *testing.T) {
 	b := newBox(t, `annotations={"run.oci.pidfd_receiver":"receiver"}`)
 	if out, status := b.try("create", "c1"); status != 1 || !strings.Contains(out, "annotations[run.oci.pidfd_receiver]: connect to "+b.bundle+"/receiver: no such file or directory") {
@@ -88,7 +90,8 @@ func TestAnnotationPidfd(t *testing.T) {
 	}
 }
 
-// TestAnnotationKeepGroups: with crun's annotation the processes keep the supplementary groups of davit's caller, exec's, too.
+// TestAnnotationKeepGroups: with crun's annotation, processes keep the supplementary groups of
+// davit's caller, also those of exec.
 func TestAnnotationKeepGroups(t *testing.T) {
 	const groups = "grep ^Groups /proc/self/status"
 	b := newBox(t, `process.args=["sh","-c","`+groups+`"]`, `process.user.additionalGids=[5,6]`)

@@ -14,10 +14,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// attack is the test binary as a container's process: until /stop is there it looks for processes of davit in its pid
-// namespace and tries to get hold of them. What succeeds goes to /breach, how many it met to /met at the end.
+// attack is the test binary as a container's process. Until /stop exists, it looks for processes of
+// davit in its pid namespace and tries to get hold of them. It writes its successes to /breach, and
+// at the end the number of processes that it met to /met.
 func attack() int {
-	runtime.LockOSThread() // a tracer is a thread
+	runtime.LockOSThread() // ptrace is bound to the thread
 	breach, err := os.OpenFile("/breach", os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		fmt.Println(err)
@@ -55,8 +56,8 @@ func commOf(pid int) string {
 	return strings.TrimSpace(string(data))
 }
 
-// attackProcess tries every way into a process that is davit's. One that has been exec'd meanwhile is the container's
-// own, so what was got is looked at.
+// attackProcess tries every way into a process of davit's. If that process has called exec in the
+// meantime, it is the container's own. So every result is examined.
 func attackProcess(pid int, breach io.Writer) {
 	dir := fmt.Sprintf("/proc/%d/", pid)
 	report := func(format string, args ...any) {
@@ -82,13 +83,13 @@ func attackProcess(pid int, breach io.Writer) {
 	}
 	for _, link := range []string{"cwd", "root", "exe"} {
 		to, err := os.Readlink(dir + link)
-		exe, _ := os.Readlink(dir + "exe") // in the middle of an exec the name is still the old one
+		exe, _ := os.Readlink(dir + "exe") // in the middle of an exec, the name is still the old one
 		if comm := commOf(pid); err == nil && strings.Contains(comm, "davit") && strings.Contains(exe, "davit") {
 			report("read the link %s of %s: %s", link, comm, to)
 		}
 	}
-	// Their numbers are no secret, what they lead to is, in the middle of an exec too. The socket to the
-	// parent stays open until its end.
+	// The numbers of the descriptors are not secret, but the files that they lead to are, also in
+	// the middle of an exec. The socket to the parent stays open until the exec ends.
 	for n := 3; n < 20; n++ {
 		to, err := os.Readlink(fmt.Sprintf("%sfd/%d", dir, n))
 		if comm := commOf(pid); err == nil && strings.Contains(comm, "davit") && !strings.HasPrefix(to, "socket:") {
@@ -113,7 +114,7 @@ func attackProcess(pid int, breach io.Writer) {
 	}
 }
 
-// overwrite is CVE-2019-5736: as soon as the executable no longer runs, write to it.
+// overwrite is CVE-2019-5736: it writes to the executable as soon as that no longer runs.
 func overwrite(fd int, report func(string, ...any)) {
 	for end := time.Now().Add(50 * time.Millisecond); time.Now().Before(end); {
 		w, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", fd), unix.O_WRONLY|unix.O_CLOEXEC, 0)
@@ -128,7 +129,8 @@ func overwrite(fd int, report func(string, ...any)) {
 	}
 }
 
-// stopAttack ends the attacker of a box, and returns what it has got, and how many processes of davit's it met.
+// stopAttack ends the attacker of a box. It returns what the attacker got, and how many of davit's
+// processes it met.
 func (b *box) stopAttack() (breaches string, met int) {
 	b.t.Helper()
 	mustWrite(b.t, b.path("stop"), "stop")
@@ -152,7 +154,7 @@ func (b *box) plantAttacker() {
 		b.t.Fatal(err)
 	}
 	mustWrite(b.t, b.path("attacker"), string(data))
-	libraries, _ := exec.Command("ldd", b.path("attacker")).Output() // fails for a static binary
+	libraries, _ := exec.Command("ldd", b.path("attacker")).Output() // this fails for a static binary
 	for _, word := range strings.Fields(string(libraries)) {
 		if data, err := os.ReadFile(word); err == nil && filepath.IsAbs(word) {
 			mustWrite(b.t, b.path(word), string(data))

@@ -22,7 +22,7 @@ type bindTable struct {
 	marker  string   // <!-- marker --> stands before the table and after it
 	user    bool     // the container has a user namespace
 	sources []string // the flags of the source's mount: options of mount(8)
-	options []string // of the bind mount, with commas between
+	options []string // options of the bind mount, separated by commas
 }
 
 var bindTables = []bindTable{
@@ -46,9 +46,10 @@ var bindTables = []bindTable{
 	},
 }
 
-// TestBindFlags binds sources with each of several flags by each of several options, and compares the flags that
-// the mounts get with the tables of docs/spec.md: davit's, and with $DAVIT_TEST_PEERS those of runc and crun, which
-// tests/peers/root has installed (`make test-peers`).
+// TestBindFlags binds sources with several flags each, by several options each, and compares the
+// flags of the resulting mounts with the tables of docs/spec.md. It compares davit's, and with
+// $DAVIT_TEST_PEERS also those of runc and crun, which tests/peers/root has installed (`make
+// test-peers`).
 func TestBindFlags(t *testing.T) {
 	needRoot(t)
 	runtimes := []string{"davit"}
@@ -58,7 +59,7 @@ func TestBindFlags(t *testing.T) {
 	if dir := os.Getenv("DAVIT_TEST_CACHE"); dir != "" {
 		cache = dir
 	}
-	if _, err := os.Stat(filepath.Join(cache, "sid/usr/bin/crun")); err == nil && isUnified() && os.Getenv("DAVIT_TEST_PEERS") != "" { // crun wants cgroup v2
+	if _, err := os.Stat(filepath.Join(cache, "sid/usr/bin/crun")); err == nil && isUnified() && os.Getenv("DAVIT_TEST_PEERS") != "" { // crun needs cgroup v2
 		runtimes = append(runtimes, "runc", "crun")
 	} else if *updateBindFlags {
 		t.Fatal("-update-bind-flags needs tests/peers/root, DAVIT_TEST_PEERS=1 and DAVIT_VIEW=unified")
@@ -112,7 +113,7 @@ type binder struct {
 	*testing.T
 	bindTable
 	in, bundle, source string
-	config             []byte // without the mounts that are to be measured
+	config             []byte // without the mounts that the test measures
 }
 
 func newBinder(t *testing.T, table bindTable, in string) *binder {
@@ -138,8 +139,8 @@ func newBinder(t *testing.T, table bindTable, in string) *binder {
 	return b
 }
 
-// measure puts the flags of the mounts into have: by all options at once, or if a runtime refuses one of them, by
-// each alone.
+// measure stores the flags of the mounts in have. It uses one container for all options, or if a
+// runtime refuses one of them, one for each.
 func (b *binder) measure(rt, source string, have map[string]string) {
 	must(b, exec.Command("mount", "-t", "tmpfs", "-o", source, "source", b.source).Run())
 	defer unix.Unmount(b.source, unix.MNT_DETACH)
@@ -190,7 +191,8 @@ func (b *binder) run(rt, source string, which []int, have map[string]string) err
 	return nil
 }
 
-// format writes a table: a cell is what davit does, then in parentheses what runc or crun does otherwise.
+// format writes a table. A cell has what davit does, then in parentheses what runc or crun does
+// differently.
 func (b *bindTable) format(have map[string]string) string {
 	var s strings.Builder
 	s.WriteString("| options | source " + strings.Join(b.sources, " | source ") + " |\n|" + strings.Repeat(" --- |", len(b.sources)+1) + "\n")
@@ -210,7 +212,7 @@ func (b *bindTable) format(have map[string]string) string {
 	return s.String()
 }
 
-// parse is the reverse of format.
+// parse reverses format.
 func (b *bindTable) parse(text string) map[string]string {
 	want := map[string]string{}
 	peer := regexp.MustCompile(`\((runc|crun): ([a-z,]+)\)`)

@@ -12,8 +12,8 @@ import (
 // box is a bundle, and the davit that runs it, for tests in Go.
 type box struct {
 	t      *testing.T
-	work   string // a directory; the host's, as far as the container is concerned
-	root   string // of davit
+	work   string // a directory of the host, as seen by the container
+	root   string // davit's --root
 	bundle string // work/c1
 }
 
@@ -43,7 +43,7 @@ func (b *box) edit(edits ...string) {
 	}
 }
 
-// path of a file in the root filesystem, as the host sees it.
+// path returns the path, on the host, of a file in the root filesystem.
 func (b *box) path(name string) string { return filepath.Join(b.bundle, "rootfs", name) }
 
 func (b *box) command(args ...string) *exec.Cmd {
@@ -73,7 +73,7 @@ func (b *box) runFiles(cmd *exec.Cmd) (string, error) {
 	return string(text), err
 }
 
-// runSoon is Run for a command that should not take long: one that does is killed.
+// runSoon is Run for a command that must end soon; it kills a command that takes too long.
 func runSoon(cmd *exec.Cmd) error {
 	if err := cmd.Start(); err != nil {
 		return err
@@ -93,7 +93,7 @@ func (b *box) davit(args ...string) string {
 	return out
 }
 
-// pid of the container's process.
+// pid returns the number of the container's process.
 func (b *box) pid() int {
 	b.t.Helper()
 	s, err := stateOf(b.root, "c1")
@@ -103,7 +103,8 @@ func (b *box) pid() int {
 	return s.Pid
 }
 
-// newLimit is what tests have update set, by its --resources: for pages of 2 MiB, or where nobody has such a controller for processes.
+// newLimit returns the limit that tests set with update --resources: for huge pages of 2 MiB, or
+// for processes if there is no such controller.
 func newLimit() string {
 	if hasController("hugetlb") {
 		return `{"hugepageLimits":[{"pageSize":"2MB","limit":4194304}]}`
@@ -111,7 +112,7 @@ func newLimit() string {
 	return `{"pids":{"limit":4194304}}`
 }
 
-// limit is the container's of what newLimit sets.
+// limit returns the container's value of the limit that newLimit sets.
 func (b *box) limit() string {
 	files := []string{"hugetlb.2MB.max", "hugetlb.2MB.limit_in_bytes"}
 	if !hasController("hugetlb") {
@@ -127,7 +128,7 @@ func (b *box) limit() string {
 	return "none"
 }
 
-// listing of a directory tree, to see whether anything in it changed.
+// listing returns a listing of a directory tree, which shows whether anything in it has changed.
 func listing(t *testing.T, dir string) string {
 	t.Helper()
 	var b strings.Builder
@@ -154,7 +155,8 @@ func mustWrite(t *testing.T, path, text string) {
 	}
 }
 
-// sampled returns every step-th of a list with -short, as on emulated machines; otherwise all.
+// sampled returns every step-th item of a list with -short, as on emulated machines, and otherwise
+// all items.
 func sampled[T any](list []T, step int) (few []T) {
 	if !testing.Short() {
 		return list

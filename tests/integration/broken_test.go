@@ -14,7 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// crashed returns what is wrong with the way in which davit has ended: a crash of Go's runtime, a signal, a failure without a word.
+// crashed returns what is wrong with the way in which davit ended: a crash of Go's runtime, a
+// signal, or a failure without a message.
 func crashed(out string, status int) string {
 	switch {
 	case status < 0:
@@ -30,7 +31,7 @@ func crashed(out string, status int) string {
 	return ""
 }
 
-// brokenFiles are what may be in place of a file that davit keeps of a container.
+// brokenFiles has contents that may stand in place of a file that davit keeps about a container.
 var brokenFiles = []struct {
 	name string
 	make func(path string) error
@@ -56,15 +57,15 @@ var brokenFiles = []struct {
 	{"socket", func(p string) error { return unix.Mknod(p, unix.S_IFSOCK|0o600, 0) }},
 }
 
-// verbsOf are all verbs that take a container, but for those that remove it.
+// verbsOf has all verbs that take a container, except those that remove it.
 var verbsOf = [][]string{
 	{"state", "c1"}, {"start", "c1"}, {"kill", "c1", "0"}, {"kill", "--all", "c1", "CONT"}, {"exec", "c1", "true"}, {"exec", "-d", "c1", "true"},
 	{"pause", "c1"}, {"resume", "c1"}, {"update", "--pids-limit", "99", "c1"}, {"ps", "--format", "json", "c1"},
 	{"events", "--stats", "c1"}, {"verify", "c1"}, {"list"}, {"list", "--format", "json"}, {"list", "-q"},
 }
 
-// TestBrokenState: whatever is in place of davit.json or config.json, no verb hangs, crashes or fails without a word; list shows
-// the container; delete --force removes it.
+// TestBrokenState: whatever stands in place of davit.json or config.json, no verb hangs, crashes or
+// fails without a message. list shows the container, and delete --force removes it.
 func TestBrokenState(t *testing.T) {
 	for _, file := range []string{"davit.json", "config.json"} {
 		for _, broken := range sampled(brokenFiles, 5) {
@@ -115,7 +116,8 @@ func TestBrokenState(t *testing.T) {
 	}
 }
 
-// cleanCgroup removes the cgroup of the container that has stopped: nobody will know it any more.
+// cleanCgroup removes the cgroup of the container, which has stopped. davit cannot find the cgroup
+// any more.
 func (b *box) cleanCgroup(really bool) {
 	if !really {
 		return
@@ -133,7 +135,8 @@ func (b *box) cleanCgroup(really bool) {
 	}
 }
 
-// TestBrokenConfig leaves out, or makes null, each part of the stored config.json in turn: an error, or none, but no crash.
+// TestBrokenConfig leaves out each part of the stored config.json in turn, or makes it null. davit
+// may print an error or not, but must not crash.
 func TestBrokenConfig(t *testing.T) {
 	b := newBox(t, `process.args=["sleep","1000"]`)
 	b.davit("run", "-d", "c1")
@@ -178,7 +181,8 @@ func TestBrokenConfig(t *testing.T) {
 	b.davit("delete", "--force", "c1")
 }
 
-// TestUnreadableInList: what cannot be opened in the directory of states is shown as that, and the rest beside it.
+// TestUnreadableInList: if list cannot open an entry of the state directory, it says so in that
+// entry's row, and still shows the rest.
 func TestUnreadableInList(t *testing.T) {
 	b := newBox(t, `process.args=["sleep","1000"]`)
 	b.davit("create", "c1")
@@ -186,7 +190,7 @@ func TestUnreadableInList(t *testing.T) {
 	if err := os.Mkdir(dir, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(dir, 0o777); err != nil { // of which anybody could have made anything
+	if err := os.Chmod(dir, 0o777); err != nil { // anybody could have put anything into it
 		t.Fatal(err)
 	}
 	out := b.davit("list")
@@ -197,7 +201,7 @@ func TestUnreadableInList(t *testing.T) {
 	b.davit("delete", "--force", "c1")
 }
 
-// limited runs davit with at most so many descriptors.
+// limited runs davit with at most this number of descriptors.
 func (b *box) limited(descriptors int, args ...string) (string, int) {
 	b.t.Helper()
 	cmd := b.command(args...)
@@ -207,12 +211,13 @@ func (b *box) limited(descriptors int, args ...string) (string, int) {
 	return out, exitCode(err)
 }
 
-// TestFewDescriptors gives every verb 3 to 64 descriptors: an error or success, and what was said is so.
+// TestFewDescriptors gives every verb 3 to 64 descriptors. The verb fails or succeeds, and what it
+// says is true.
 func TestFewDescriptors(t *testing.T) {
 	b := newBox(t, `process.args=["sleep","1000"]`, `hooks.createRuntime=[{"path":"/bin/true"}]`, `hooks.poststop=[{"path":"/bin/sh","args":["sh","-c","echo >>`+t.TempDir()+`/stopped"]}]`)
 	counts := sampled([]int{3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 22, 24, 28, 32, 48, 64}, 7)
 	check := func(n int, args []string, out string, status int) {
-		if wrong := crashed(out, status); wrong != "" && !(n < 5 && out == "") { // the program may not even be loaded
+		if wrong := crashed(out, status); wrong != "" && !(n < 5 && out == "") { // perhaps the program cannot even be loaded
 			t.Errorf("%d descriptors: %q: %s: exit status %d: %s", n, args, wrong, status, out)
 		}
 	}
@@ -252,7 +257,7 @@ func TestFewDescriptors(t *testing.T) {
 	}
 }
 
-// processesIn counts the container's processes, once those on their way out are gone.
+// processesIn counts the container's processes, after those that are ending have ended.
 func processesIn(t *testing.T, b *box) int {
 	var pids []int
 	if err := json.Unmarshal([]byte(b.davit("ps", "--format", "json", "c1")), &pids); err != nil {
@@ -261,7 +266,8 @@ func processesIn(t *testing.T, b *box) int {
 	return len(pids)
 }
 
-// TestPoststopNotLost: poststop hooks that cannot be started are not lost. The state stays until delete has run them, each once.
+// TestPoststopNotLost: poststop hooks that cannot be started are not lost. The state stays until
+// delete has run each of them once.
 func TestPoststopNotLost(t *testing.T) {
 	for _, verb := range [][]string{{"delete", "c1"}, {"delete", "--force", "c1"}} {
 		log := filepath.Join(t.TempDir(), "log")
@@ -294,7 +300,8 @@ func TestPoststopNotLost(t *testing.T) {
 	}
 }
 
-// TestStartUnrecorded: with the state directory read-only start cannot write down that the program runs. state finds out.
+// TestStartUnrecorded: if the state directory is read-only, start cannot record that the program
+// runs. state finds out.
 func TestStartUnrecorded(t *testing.T) {
 	b := newBox(t, `process.args=["sleep","1000"]`)
 	b.davit("create", "c1")
@@ -327,7 +334,8 @@ func TestStartUnrecorded(t *testing.T) {
 	b.davit("delete", "--force", "c1")
 }
 
-// TestUpdateOnFullDisk: an update that cannot be written down is not done, and leaves nothing.
+// TestUpdateOnFullDisk: an update that davit cannot record is not carried out, and leaves nothing
+// behind.
 func TestUpdateOnFullDisk(t *testing.T) {
 	b := newBox(t, `process.args=["sleep","1000"]`)
 	if err := os.Mkdir(b.root, 0o700); err != nil {

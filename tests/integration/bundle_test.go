@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// makeBundle makes a bundle in dir: the default config, without a terminal and with a cgroup among the suite's, and a
-// root filesystem of its own.
+// makeBundle makes a bundle in dir. Its config is the default one, without a terminal and with a
+// cgroup below the suite's. It has a root filesystem of its own.
 func makeBundle(dir string) error {
 	if err := copyTree(rootfs, filepath.Join(dir, "rootfs")); err != nil {
 		return err
@@ -28,7 +28,8 @@ func makeBundle(dir string) error {
 	return config.Write(f, s)
 }
 
-// copyTree copies directories and links; files are linked, and so not to be written in place.
+// copyTree copies directories and symbolic links. Files become hard links, so tests must not write
+// to them in place.
 func copyTree(from, to string) error {
 	return filepath.WalkDir(from, func(path string, e fs.DirEntry, err error) error {
 		if err != nil {
@@ -106,7 +107,7 @@ func applyEdit(config any, edit string) (any, error) {
 	return change(config, steps(where), func(any) any { return value })
 }
 
-var removed = new(int) // as a value: take the key away
+var removed = new(int) // as a value, this removes the key
 
 // steps splits mounts[7].options into mounts, 7, options.
 func steps(path string) []any {
@@ -124,7 +125,7 @@ func steps(path string) []any {
 	return out
 }
 
-// change returns node with what the path leads to replaced. Objects on the way are made.
+// change returns node with the value at path replaced. It makes the objects on the way.
 func change(node any, path []any, f func(any) any) (any, error) {
 	if len(path) == 0 {
 		return f(node), nil

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// cgroupDirs are the container's directories, one of each hierarchy in this view.
+// cgroupDirs returns the container's directories, one of each hierarchy in this view.
 func (b *box) cgroupDirs() []string {
 	b.t.Helper()
 	dirs, err := filepath.Glob("/sys/fs/cgroup/*" + subtree + "/c1")
@@ -24,20 +24,21 @@ func (b *box) cgroupDirs() []string {
 	return dirs
 }
 
-// A container that may write to its cgroup nests sub-cgroups until their path is longer than PATH_MAX, with names that
-// are escape sequences: every verb that looks below it goes on working, and it can be removed.
+// A container that may write to its cgroup nests sub-cgroups until their path is longer than
+// PATH_MAX. Their names are escape sequences. Every verb that reads the cgroups below it still
+// works, and the container can be removed.
 func TestDeepCgroups(t *testing.T) {
 	b := newBox(t, `process.args=["sleep","1000"]`)
 	b.davit("run", "-d", "c1")
 	name := "\x1b[2J" + strings.Repeat("x", 240)
 	for _, dir := range b.cgroupDirs() {
 		if strings.HasPrefix(dir, "/sys/fs/cgroup/cpuset/") {
-			continue // a sub-cgroup there has no CPUs yet
+			continue // a new sub-cgroup of cpuset has no CPUs yet
 		}
 		at, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY, 0)
 		for range 40 {
 			if err := errorsOf(err, unix.Mkdirat(at, name, 0o755)); os.IsExist(err) {
-				break // controllers that share a hierarchy
+				break // several controllers share a hierarchy
 			} else if err != nil {
 				t.Fatal(err)
 			}
@@ -71,7 +72,8 @@ func TestDeepCgroups(t *testing.T) {
 	b.davit("delete", "c1")
 }
 
-// Processes are signalled by descriptors: their numbers may be others' by the time.
+// davit signals processes by descriptors, because their numbers may belong to other processes by
+// then.
 func TestKillAllByDescriptor(t *testing.T) {
 	b := newBox(t, `process.args=["sleep","1000"]`)
 	b.davit("run", "-d", "c1")

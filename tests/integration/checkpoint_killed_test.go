@@ -14,8 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// killPoints returns before which of its system calls davit is killed, and the distance between them: each sixth (make test-faults), or
-// some, two of them at the end, where the container goes on already.
+// killPoints returns the system calls before which davit is killed, and the distance between them.
+// These are every sixth call (make test-faults), or some. Two of the latter are at the end, when
+// the container continues already.
 func killPoints(calls int) (points []int, stride int) {
 	if !exhaustive() {
 		return []int{calls / 2, calls * 3 / 4, calls - 12, calls - 4}, calls / 4
@@ -26,8 +27,8 @@ func killPoints(calls int) (points []int, stride int) {
 	return points, 6
 }
 
-// TestCheckpointKilled kills davit right before its system calls, in checkpoint and in restore. Afterwards the
-// container goes on, or is gone, or can be deleted, and nothing is left.
+// TestCheckpointKilled kills davit right before its system calls, in checkpoint and in restore.
+// Afterwards the container continues, or is gone, or can be deleted, and nothing is left.
 func TestCheckpointKilled(t *testing.T) {
 	for _, verb := range []string{"checkpoint", "restore"} {
 		t.Run(verb, func(t *testing.T) {
@@ -64,7 +65,8 @@ func TestCheckpointKilled(t *testing.T) {
 	}
 }
 
-// TestCheckpointCriuKilled kills CRIU at moments of a dump and a restore, alone or together with davit.
+// TestCheckpointCriuKilled kills CRIU at moments of a dump and of a restore, alone or together with
+// davit.
 func TestCheckpointCriuKilled(t *testing.T) {
 	for _, verb := range []string{"checkpoint", "restore"} {
 		for _, both := range []bool{false, true} {
@@ -97,7 +99,7 @@ func TestCheckpointCriuKilled(t *testing.T) {
 					after := took * time.Duration(i) / time.Duration(moments)
 					s.killCriu(after, both, args...)
 					for _, pid := range crius() {
-						if both { // what CRIU leaves has nobody to end it
+						if both { // nobody else ends the processes that CRIU has left
 							unix.Kill(pid, unix.SIGKILL)
 						}
 					}
@@ -109,8 +111,9 @@ func TestCheckpointCriuKilled(t *testing.T) {
 	}
 }
 
-// settled awaits the end of CRIU, and fails the test if the container hangs. If keep, a container that runs is left so.
-// Otherwise it is removed, of which nothing may be left.
+// settled waits until CRIU has ended, and fails the test if the container hangs. With keep, it
+// leaves a running container running. Otherwise it removes the container, and nothing of it may be
+// left.
 func (s *saved) settled(what string, keep bool) {
 	s.t.Helper()
 	for end := time.Now().Add(30 * time.Second); len(crius()) > 0; time.Sleep(5 * time.Millisecond) {
@@ -145,7 +148,7 @@ func (s *saved) settled(what string, keep bool) {
 	}
 }
 
-// crius are the processes of CRIU that this test, or what it has started, has left.
+// crius returns the CRIU processes that this test, or a process that it started, has left.
 func crius() []int {
 	var list []int
 	for _, pid := range strangers() {
@@ -156,7 +159,8 @@ func crius() []int {
 	return list
 }
 
-// goesOn reports whether the process counts, false being that it ends. It fails the test if it does neither.
+// goesOn reports whether the process counts (true) or ends (false). It fails the test if it does
+// neither.
 func (s *saved) goesOn(what string, pid int) bool {
 	s.t.Helper()
 	read := func() int {
@@ -183,8 +187,9 @@ func (s *saved) goesOn(what string, pid int) bool {
 	return false
 }
 
-// killCriu runs davit, and kills the CRIU that it starts some time after that has begun, and with both davit, too. Less than 0: neither.
-// It returns how long CRIU was there.
+// killCriu runs davit, and kills the CRIU that davit starts, after CRIU has run for some time. With
+// both it kills davit, too. If after is less than 0, it kills neither. It returns how long CRIU
+// ran.
 func (s *saved) killCriu(after time.Duration, both bool, args ...string) time.Duration {
 	s.t.Helper()
 	cmd := s.command(args...)

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// needFeature skips a test if CRIU says that this kernel lacks something.
+// needFeature skips a test if CRIU reports that this kernel lacks a feature.
 func needFeature(t *testing.T, feature, lacking string) {
 	t.Helper()
 	needCriu(t)
@@ -21,7 +21,7 @@ func needFeature(t *testing.T, feature, lacking string) {
 	}
 }
 
-// Memory is saved before, twice, and the last dump has what has changed since.
+// Two pre-dumps save the memory beforehand, and the last dump has what has changed since.
 func TestCheckpointPreDump(t *testing.T) {
 	needFeature(t, "mem_dirty_track", "this kernel does not track changed memory")
 	s := newSaved(t)
@@ -42,13 +42,15 @@ func TestCheckpointPreDump(t *testing.T) {
 	s.davit("delete", "--force", s.id)
 }
 
-// The container goes on, under another id, before its memory is there, which CRIU's page server has.
+// The container continues, under another id, before its memory has arrived. CRIU's page server has
+// the memory.
 func TestCheckpointLazyPages(t *testing.T) {
 	needFeature(t, "uffd-noncoop", "this kernel cannot fetch memory later")
-	// CRIU 4.2.1 fails on Linux 6.18 without it ("page-pipe: splice: -1: Bad file descriptor").
+	// Without this feature CRIU 4.2.1 fails on Linux 6.18 ("page-pipe: splice: -1: Bad file
+	// descriptor").
 	needFeature(t, "mem_dirty_track", "this kernel does not track changed memory")
 	s := newSaved(t)
-	run := s.command("run", "--detach", s.id) // with /dev/null: a file would have to be as long at restore
+	run := s.command("run", "--detach", s.id) // with /dev/null, because a file would need the same length at restore
 	must(t, run.Run())
 	n := s.count(3)
 	const address, port = "127.0.0.1", "27277"
@@ -96,7 +98,7 @@ func TestCheckpointLazyPages(t *testing.T) {
 	s.davit("delete", "--force", s.id)
 }
 
-// A connection of the host's to the container outlasts both verbs.
+// A connection between the host and the container survives both verbs.
 func TestCheckpointTCP(t *testing.T) {
 	s := newSaved(t, `process.args=["sh","-c","/bin/busybox mkfifo /dev/shm/never; /bin/busybox nc -lp 17777 <>/dev/shm/never >/dev/shm/got"]`,
 		`linux.namespaces=[{"type":"pid"},{"type":"ipc"},{"type":"uts"},{"type":"mount"},{"type":"cgroup"}]`)

@@ -17,17 +17,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// criuReady sets the network namespace of these tests up for CRIU, once.
+// criuReady prepares the network namespace of these tests for CRIU, once.
 var criuReady = sync.OnceValue(func() error {
-	// CRIU tries the kernel's TCP out with a connection to itself.
+	// CRIU tests the kernel's TCP with a connection to itself.
 	if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
 		return fmt.Errorf("ip link set lo up: %w\n%s", err, out)
 	}
 	return nil
 })
 
-// needCriu skips a test without a criu in PATH. CI has Debian sid's, which `make test` puts there: these tests have no network
-// to fetch it from, and the one of Debian 12 is too old for current kernels.
+// needCriu skips a test if there is no criu in PATH. In CI `make test` puts Debian sid's criu
+// there: these tests have no network to fetch it, and Debian 12's is too old for current kernels.
 func needCriu(t *testing.T) {
 	t.Helper()
 	needRoot(t)
@@ -37,10 +37,10 @@ func needCriu(t *testing.T) {
 	must(t, criuReady())
 }
 
-// counter counts in memory, and writes what it has counted so far.
+// counter counts in memory, and writes the current count to a file.
 const counter = `process.args=["sh","-c","i=0; while :; do i=$((i+1)); echo $i >/dev/shm/new; mv /dev/shm/new /dev/shm/n; sleep 0.01; done"]`
 
-// saved is a container that is saved and restored.
+// saved is a container that a test saves and restores.
 type saved struct {
 	*box
 	id     string
@@ -51,13 +51,13 @@ func newSaved(t *testing.T, edits ...string) *saved {
 	t.Helper()
 	needCriu(t)
 	b := newBox(t, append([]string{counter}, edits...)...)
-	for dir := b.work; dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) { // for user namespaces
+	for dir := b.work; dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) { // so that user namespaces can get there
 		must(t, os.Chmod(dir, 0o755))
 	}
 	return &saved{b, "c1", filepath.Join(b.work, "images")}
 }
 
-// count awaits that the container has counted further than to n, and returns to where.
+// count waits until the container has counted beyond n, and returns the count.
 func (s *saved) count(n int) int {
 	s.t.Helper()
 	for end := time.Now().Add(60 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
@@ -70,7 +70,7 @@ func (s *saved) count(n int) int {
 	return 0
 }
 
-// log is the end of a log of CRIU's.
+// log returns the end of one of CRIU's logs.
 func (s *saved) log(name string) string {
 	data, _ := os.ReadFile(filepath.Join(s.images, name))
 	lines := strings.Split(string(data), "\n")
@@ -94,7 +94,8 @@ func (s *saved) gone() {
 	}
 }
 
-// looks is what /proc tells of the container's process that a restore must not change.
+// looks returns those properties of the container's process in /proc that a restore must not
+// change.
 func (s *saved) looks() map[string]string {
 	s.t.Helper()
 	state, err := stateOf(s.root, s.id)
@@ -116,7 +117,7 @@ func (s *saved) looks() map[string]string {
 		switch name {
 		case "Umask", "Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp", "Seccomp_filters", "NSpid",
 			"Cpus_allowed", "Mems_allowed", "SigBlk", "SigIgn", "SigCgt", "CoreDumping", "THP_enabled":
-			if name == "NSpid" { // the host's pid is another one
+			if name == "NSpid" { // the pid on the host may differ
 				value = strings.Join(strings.Fields(value)[1:], " ")
 			}
 			all["status "+name] = strings.TrimSpace(value)
@@ -134,7 +135,8 @@ func (s *saved) looks() map[string]string {
 	all["oom_score_adj"] = read("oom_score_adj")
 	all["personality"] = read("personality")
 	all["environ"] = read("environ")
-	// Inodes are new. What counts is which kinds there are, and which of them are the host's.
+	// The inodes are new. What counts is which kinds of namespaces there are, and which of them are
+	// the host's.
 	entries, err := os.ReadDir(dir + "ns")
 	must(s.t, err)
 	for _, e := range entries {
@@ -142,7 +144,7 @@ func (s *saved) looks() map[string]string {
 		must(s.t, err)
 		host, err := os.Readlink("/proc/self/ns/" + e.Name())
 		must(s.t, err)
-		// CRIU gives a container a time namespace, so that its clock goes on.
+		// CRIU gives a container a time namespace, so that its clock continues.
 		if !strings.HasPrefix(e.Name(), "time") {
 			all["ns "+e.Name()] = fmt.Sprintf("the host's: %v", now == host)
 		}
@@ -170,7 +172,8 @@ func TestCheckpoint(t *testing.T) {
 		{name: "writable root", edits: []string{"root.readonly=false"}},
 		{name: "bind mounts", edits: []string{`mounts+={"destination":"/mnt/volume","type":"bind","source":"/usr/share","options":["bind","ro","nosuid"]}`,
 			`mounts+={"destination":"/etc/host name","type":"bind","source":"/etc/hostname","options":["rbind","ro"]}`,
-			// One directory twice, read-only only once what lies below is mounted.
+			// The same directory twice. It becomes read-only only when what lies below it is
+			// mounted.
 			`mounts+={"destination":"/mnt/b","type":"bind","source":"/etc","options":["bind","ro"]}`, `mounts+={"destination":"/mnt/b/hostname","type":"bind","source":"/etc/hostname","options":["bind"]}`,
 			`mounts+={"destination":"/mnt/c","type":"bind","source":"/etc","options":["bind","ro"]}`, `mounts+={"destination":"/mnt/c/hostname","type":"bind","source":"/etc/hostname","options":["bind"]}`,
 			"root.readonly=false"}},
@@ -203,7 +206,7 @@ func TestCheckpoint(t *testing.T) {
 	}
 }
 
-// With --manage-cgroups-mode ignore, too, the container sees its own cgroup alone.
+// With --manage-cgroups-mode ignore, too, the container sees only its own cgroup.
 func TestCheckpointIgnoresCgroups(t *testing.T) {
 	s := newSaved(t)
 	s.davit("run", "--detach", s.id)
@@ -216,8 +219,8 @@ func TestCheckpointIgnoresCgroups(t *testing.T) {
 	s.davit("delete", "--force", s.id)
 }
 
-// A container with the annotation run.oci.delegate-cgroup is again in the cgroup below its own, and exec goes there, too, also if
-// CRIU leaves the cgroups alone.
+// After a restore, a container with the annotation run.oci.delegate-cgroup is again in the cgroup
+// below its own. exec goes there, too, also if CRIU leaves the cgroups alone.
 func TestCheckpointDelegated(t *testing.T) {
 	if !isUnified() {
 		t.Skip("only of cgroup v2")
@@ -239,13 +242,14 @@ func TestCheckpointDelegated(t *testing.T) {
 					t.Errorf("process %s is in %s, not in %s", process, got, want)
 				}
 			}
-			must(t, os.Mkdir("/sys/fs/cgroup"+subtree+"/"+s.id+"/sub/below/x", 0o755)) // goes with the container
+			must(t, os.Mkdir("/sys/fs/cgroup"+subtree+"/"+s.id+"/sub/below/x", 0o755)) // it is removed together with the container
 			s.davit("delete", "--force", s.id)
 		})
 	}
 }
 
-// Cgroups that are not the container's own, here of a hierarchy in which davit made none, are neither saved nor made again.
+// Cgroups that are not the container's own are neither saved nor made again. Here they belong to a
+// hierarchy in which davit made none.
 func TestCheckpointLeavesOtherCgroups(t *testing.T) {
 	if !isUnified() {
 		t.Skip("only of cgroup v2")
@@ -272,7 +276,7 @@ func TestCheckpointLeavesOtherCgroups(t *testing.T) {
 	s.davit("delete", "--force", s.id)
 }
 
-// With --leave-running the container goes on, and can be saved again.
+// With --leave-running the container continues, and can be saved again.
 func TestCheckpointLeaveRunning(t *testing.T) {
 	s := newSaved(t)
 	s.davit("run", "--detach", s.id)
@@ -296,7 +300,8 @@ func mayRaiseLimits(t *testing.T) bool {
 	return caps&(1<<24) != 0
 }
 
-// A terminal's master goes to the console socket, and what the shell behind it had in memory is still there.
+// The terminal's master is sent to the console socket, and the shell on the terminal still has its
+// memory.
 func TestCheckpointTerminal(t *testing.T) {
 	s := newSaved(t, "process.terminal=true", `process.args=["sh"]`)
 	socket := filepath.Join(s.work, "console.sock")
@@ -346,7 +351,7 @@ func TestCheckpointTerminal(t *testing.T) {
 	f.Close()
 }
 
-// Containers are saved and restored at the same time: six, or twenty (make test-criu).
+// Several containers are saved and restored at the same time: six, or twenty (make test-criu).
 func TestCheckpointParallel(t *testing.T) {
 	s := newSaved(t)
 	containers := 6
@@ -371,7 +376,7 @@ func TestCheckpointParallel(t *testing.T) {
 					failed[i] = err.Error()
 					return
 				}
-				cmd.Stdout, cmd.Stderr = said, said // and no pipe, whose end the container would hold
+				cmd.Stdout, cmd.Stderr = said, said // not a pipe, because the container would keep its other end open
 				err = cmd.Run()
 				said.Close()
 				if err != nil {
@@ -391,7 +396,7 @@ func TestCheckpointParallel(t *testing.T) {
 	}
 }
 
-// Another container has the network, and other namespaces, that this one joins.
+// This container joins the network namespace, and other namespaces, of another container.
 func TestCheckpointJoined(t *testing.T) {
 	s := newSaved(t)
 	holder := exec.Command("unshare", "--net", "--ipc", "--uts", "sleep", "1000")
@@ -421,7 +426,7 @@ func TestCheckpointJoined(t *testing.T) {
 	s.davit("delete", "--force", s.id)
 }
 
-// A container gets another id and another cgroup.
+// restore gives a container another id and another cgroup.
 func TestCheckpointNewID(t *testing.T) {
 	for _, mode := range []string{"soft", "ignore"} {
 		t.Run(mode, func(t *testing.T) {
@@ -455,7 +460,7 @@ func mustState(t *testing.T, s *saved) containerState {
 	return state
 }
 
-// A paused container can be saved. It is still paused if it is left, and runs once it is restored.
+// A paused container can be saved. It stays paused if it is left in place. After a restore it runs.
 func TestCheckpointPaused(t *testing.T) {
 	s := newSaved(t)
 	s.davit("run", "--detach", s.id)
@@ -475,7 +480,7 @@ func TestCheckpointPaused(t *testing.T) {
 	s.davit("delete", "--force", s.id)
 }
 
-// Poststop hooks run after a checkpoint, and createRuntime hooks at a restore.
+// Poststop hooks run after a checkpoint, and createRuntime hooks run at a restore.
 func TestCheckpointHooks(t *testing.T) {
 	s := newSaved(t)
 	said := filepath.Join(s.work, "hooks")
@@ -500,14 +505,16 @@ func TestCheckpointHooks(t *testing.T) {
 	}
 }
 
-// A checkpoint that fails leaves the container running, also if CRIU is killed; a restore that fails leaves nothing.
+// If a checkpoint fails, the container still runs, also if CRIU is killed. If a restore fails,
+// nothing is left.
 func TestCheckpointFails(t *testing.T) {
 	s := newSaved(t)
 	good := os.Getenv("PATH")
 	real, err := exec.LookPath("criu")
 	must(t, err)
 	bad := filepath.Join(s.work, "bin")
-	// It ends CRIU as soon as its log says that it has come to a point.
+	// killer makes a criu that is killed as soon as its log says that it has reached a certain
+	// point.
 	killer := func(log, point string) {
 		mustWrite(t, filepath.Join(bad, "criu"), fmt.Sprintf(`#!/bin/sh
 (i=0; while [ $i -lt 2000 ]; do
@@ -527,7 +534,7 @@ exec %s "$@"
 			t.Logf("%s: it was done before\n%s", point, out)
 			s.davit("restore", "--detach", "--image-path", s.images, s.id)
 		}
-		if state := mustState(t, s); state.Status == "stopped" { // what CRIU had in the process is gone with it
+		if state := mustState(t, s); state.Status == "stopped" { // the code that CRIU had put into the process has killed it
 			s.davit("delete", s.id)
 			s.davit("run", "--detach", s.id)
 			n = 0
@@ -548,7 +555,8 @@ exec %s "$@"
 	s.davit("delete", "--force", s.id)
 }
 
-// What cannot be saved or restored is refused with what to change, and nothing is done.
+// If something cannot be saved or restored, davit refuses it, says what to change, and does
+// nothing.
 func TestCheckpointRefusals(t *testing.T) {
 	s := newSaved(t, `process.args=["sleep","1000"]`)
 	refused := func(want string, args ...string) {

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// leaky makes a davit inherit descriptors 3 to 20: of a host's directory, as in CVE-2024-21626.
+// leaky lets davit inherit descriptors 3 to 20 of a host's directory, as in CVE-2024-21626.
 func leaky(b *box, cmd *exec.Cmd) *exec.Cmd {
 	for range 18 {
 		f, err := os.Open(b.work)
@@ -26,7 +26,7 @@ func leaky(b *box, cmd *exec.Cmd) *exec.Cmd {
 	return cmd
 }
 
-// descriptors of a process, by number.
+// descriptors returns what the descriptors of a process are open on, by number.
 func descriptors(t *testing.T, pid int) map[int]string {
 	t.Helper()
 	dir := fmt.Sprintf("/proc/%d/fd", pid)
@@ -51,8 +51,8 @@ func numbers(fds map[int]string) []int {
 	return n
 }
 
-// Invariant 2: no descriptor but stdio crosses the exec, whatever davit inherited; the working directory and the root
-// are the container's.
+// Invariant 2: only stdio crosses the exec, whatever davit has inherited. The working directory and
+// the root are the container's.
 func TestDescriptors(t *testing.T) {
 	b := newBox(t, `process.args=["sleep","1000"]`, "root.readonly=false")
 	check := func(what string, pid int) {
@@ -92,7 +92,7 @@ func TestDescriptors(t *testing.T) {
 	check("run", b.pid())
 	b.davit("delete", "--force", "c1")
 
-	// Those asked for, and no other.
+	// The process gets the descriptors that the caller asks for, and no others.
 	for _, verb := range []string{"run", "exec"} {
 		args := []string{"run", "-d", "--preserve-fds", "2", "--pid-file", pidFile, "c1"}
 		if verb == "exec" {
@@ -109,7 +109,7 @@ func TestDescriptors(t *testing.T) {
 	b.davit("delete", "--force", "c1")
 }
 
-// Hooks have stdio and nothing else.
+// Hooks get stdio and nothing else.
 func TestDescriptorsOfHooks(t *testing.T) {
 	b := newBox(t, `process.args=["true"]`, "root.readonly=false")
 	for _, kind := range []string{"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"} {
@@ -117,7 +117,8 @@ func TestDescriptorsOfHooks(t *testing.T) {
 		if kind == "startContainer" {
 			out = "/" + kind
 		}
-		// sh has what it was started with; what it opens itself it puts at 10 and above.
+		// sh has the descriptors that it was started with. Those that it opens itself have the
+		// numbers 10 and above.
 		b.edit(fmt.Sprintf(`hooks.%s=[{"path":"/bin/sh","args":["sh","-c","cat >/dev/null; for f in 0 1 2 3 4 5 6 7 8 9; do [ -e /proc/self/fd/$f ] && echo $f; done >%s; true"],"env":["PATH=/bin:/usr/bin"]}]`, kind, out))
 	}
 	if out, err := b.runFiles(leaky(b, b.command("run", "--preserve-fds", "2", "c1"))); err != nil {
@@ -137,8 +138,9 @@ func TestDescriptorsOfHooks(t *testing.T) {
 	}
 }
 
-// In the middle of an exec a process's memory is the container's already, and descriptors that are close-on-exec are
-// still open. So the stage and what becomes a hook close them before: what is left is the socket that errors go to.
+// In the middle of an exec, a process's memory already belongs to the container, and close-on-exec
+// descriptors are still open. So the stage, and the process that becomes a hook, close them before.
+// Only the socket for errors is left.
 func TestDescriptorsAtExec(t *testing.T) {
 	b := newBox(t, held...)
 	for _, kind := range []string{"createContainer", "startContainer"} {
@@ -155,7 +157,7 @@ func TestDescriptorsAtExec(t *testing.T) {
 		switch number {
 		case fmt.Sprint(unix.SYS_EXECVE):
 			execs++
-		case fmt.Sprint(unix.SYS_FACCESSAT2): // the program's name, which is the image's, leads to nothing of the host either
+		case fmt.Sprint(unix.SYS_FACCESSAT2): // the program's name comes from the image, and must not lead to anything of the host either
 			lookups++
 			allowed = append(allowed, "/memfd:davit-", "/ ", "/bin/")
 		default:
@@ -186,8 +188,8 @@ func pidIn(t *testing.T, file string) int {
 	return pid
 }
 
-// More mounts than the soft limit of davit's caller has descriptors: the stage gets by, and the process has the
-// caller's limit or the config's.
+// There are more mounts than the soft limit of davit's caller allows descriptors. The stage copes
+// with it, and the process has the caller's limit or the config's.
 func TestManyMountsFewDescriptors(t *testing.T) {
 	b := newBox(t, `process.args=["cat","/proc/self/limits"]`, "process.rlimits=[]", "root.readonly=false")
 	var mounts []string

@@ -1,6 +1,6 @@
 package integration
 
-// A user namespace with ids of its own; a mapping of a mount.
+// The mappings of a user namespace with ids of its own, and of a mount.
 const (
 	ownUsers  = `linux.namespaces+={"type":"user"}`
 	ownUIDs   = `linux.uidMappings=[{"containerID":0,"hostID":100000,"size":65536}]`
@@ -15,7 +15,7 @@ func bind(source, destination, options string) string {
 
 func sh(script string) string { return `process.args=["sh","-c","` + script + `"]` }
 
-// dropInCases go by the numbers of the report that they answer.
+// dropInCases are numbered as in the report that they answer.
 var dropInCases = []dropInCase{
 	{number: "1 options of cgroup2", tried: "nsdelegate, memory_recursiveprot", test: "mountoptions.txtar",
 		edits:  []string{`mounts[6].options=["nosuid","noexec","nodev","relatime","ro","nsdelegate","memory_recursiveprot"]`, sh("grep -c cgroup2 /proc/mounts")},
@@ -237,7 +237,7 @@ run; umount user`},
 rt state "$ID" | jq -r .status; rt delete --force "$ID"; done`, why: "crun's container ignores SIGHUP"},
 }
 
-// dropInCrun goes by the lists of what Podman gives crun, and of crun's own command line.
+// dropInCrun follows the lists of what Podman passes to crun, and of crun's own command line.
 var dropInCrun = []dropInCase{
 	{number: "what Podman gives crun", tried: "copy-symlink", test: "linkoptions.txtar",
 		edits:  []string{bind("@/link", "/l", `"bind","copy-symlink"`), sh("readlink /l")},
@@ -369,7 +369,7 @@ var dropInCrun = []dropInCase{
 		script: `rt checkpoint --help >/dev/null && echo 0`},
 }
 
-// dropInV1 has what cgroup v1 does in another way.
+// dropInV1 has what cgroup v1 does differently.
 var dropInV1 = []dropInCase{
 	{number: "8 memory and swap", tried: "memory.limit -1 with a swap limit", test: "limits.txtar",
 		edits:  []string{`linux.resources.memory={"limit":-1,"swap":-1}`, `process.args=["sleep","100"]`},
@@ -385,17 +385,18 @@ var dropInV1 = []dropInCase{
 		script: `up; stopped; rt kill --all "$ID" KILL && echo 0; rt kill "$ID" KILL 2>/dev/null || echo failed; rt delete "$ID" && echo deleted`},
 }
 
-// underSystemd makes the container a scope, $scope its cgroup.
+// underSystemd makes the container a scope; $scope is its cgroup.
 const underSystemd = `FLAGS=--systemd-cgroup scope=/sys/fs/cgroup/system.slice/davit-$ID.scope; `
 
-// kept shows what a file of the scope says before and after a daemon-reload, which writes all that systemd knows anew.
+// kept prints a file of the scope before and after a daemon-reload, in which systemd writes all
+// settings that it knows again.
 func kept(file string) string {
 	return underSystemd + `up; cat $scope/` + file + `; systemctl daemon-reload; cat $scope/` + file
 }
 
 const inScope = "linux.cgroupsPath=system.slice:davit:$ID"
 
-// dropInSystemd takes a host whose cgroup v2 has all controllers, and where systemd is pid 1.
+// dropInSystemd needs a host whose cgroup v2 has all controllers, and where systemd is pid 1.
 var dropInSystemd = []dropInCase{
 	{number: "1 options of cgroup2", tried: "those of a host with systemd", test: "cgroup.txtar",
 		edits:  []string{`mounts[6].options=["rw","nosuid","noexec","nodev","relatime","nsdelegate","memory_recursiveprot"]`, sh("grep -c cgroup2 /proc/mounts")},

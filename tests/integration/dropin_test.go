@@ -16,18 +16,18 @@ var updateDropIn = flag.Bool("update-drop-in", false, "write what TestDropIn has
 
 const dropInPage = "../../docs/drop-in.md"
 
-// dropInCase is a situation that davit, runc and crun are tried in.
+// dropInCase is a situation in which davit, runc and crun are compared.
 type dropInCase struct {
-	number string // in docs/drop-in.md
+	number string // its number in docs/drop-in.md
 	tried  string
-	test   string   // what tests davit without the peers: a script or a function of this package
-	edits  []string // of the bundle's config; @/ is the case's directory
-	script string   // sh runs it in the case's directory; what it prints is compared
-	why    string   // why davit does otherwise than runc or crun
+	test   string   // the test of davit without the peers: a script or a function of this package
+	edits  []string // edits of the bundle's config; @/ is the case's directory
+	script string   // run by sh in the case's directory; its output is compared
+	why    string   // why davit differs from runc or crun
 }
 
-// dropInPrelude is what a script has: rt is the runtime, run runs the bundle. An error is the word "error", with its text in the
-// test's log.
+// dropInPrelude begins every script: rt is the runtime, run runs the bundle. An error becomes the
+// word "error"; its text goes to the test's log.
 const dropInPrelude = `
 rt() { "$RT" --root "$PWD/state" "$@"; }
 try() { if "$@" 2>"$PWD/err" </dev/null; then :; else status=$?; echo error; { echo "status $status"; cat "$PWD/err"; } >&2; return $status; fi; }
@@ -39,7 +39,8 @@ stopped() { await sh -c '"$RT" --root "$PWD/state" state "$ID" | grep -q stopped
 trap end EXIT
 `
 
-// dropInPlace returns the part of docs/drop-in.md that is written here, its cases, and the runtimes that can run here.
+// dropInPlace returns which part of docs/drop-in.md this host can write, its cases, and the
+// runtimes that run here.
 func dropInPlace() (mark string, cases []dropInCase, runtimes []string) {
 	runtimes = []string{"davit", "runc", "crun"}
 	if _, err := os.Stat("/run/systemd/system"); err == nil && isUnified() {
@@ -48,12 +49,12 @@ func dropInPlace() (mark string, cases []dropInCase, runtimes []string) {
 	if isUnified() {
 		return "v2", append(dropInCases, dropInCrun...), runtimes
 	}
-	return "v1", dropInV1, runtimes[:2] // crun takes no layout that has cgroup v1 and v2
+	return "v1", dropInV1, runtimes[:2] // crun refuses a layout that has cgroup v1 and v2
 }
 
-// TestDropIn compares what davit does with what runc and crun do in the same run, and all of it with docs/drop-in.md: where
-// davit does otherwise than a peer, the case says why. It needs the peers of tests/peers/root, and $DAVIT_TEST_PEERS
-// (`make test-peers`).
+// TestDropIn compares what davit, runc and crun do in the same run, and compares the result with
+// docs/drop-in.md. Where davit differs from a peer, the case says why. The test needs the peers of
+// tests/peers/root, and $DAVIT_TEST_PEERS (`make test-peers`).
 func TestDropIn(t *testing.T) {
 	needRoot(t)
 	if os.Getenv("DAVIT_TEST_PEERS") == "" {
@@ -74,7 +75,7 @@ func TestDropIn(t *testing.T) {
 	}
 	binary, err := os.ReadFile(davit)
 	must(t, err)
-	path := filepath.Join(os.TempDir(), "davit") // which the peers' root has, too
+	path := filepath.Join(os.TempDir(), "davit") // the peers' root has this path, too
 	must(t, os.WriteFile(path, binary, 0o755))
 	for at := os.TempDir(); len(at) > 1; at = filepath.Dir(at) {
 		if at != "/tmp" {
@@ -84,7 +85,7 @@ func TestDropIn(t *testing.T) {
 	table := head + " test of davit |\n|" + strings.Repeat(" --- |", len(runtimes)+3) + "\n"
 	for i := range cases {
 		c := &cases[i]
-		row := c.rowOf(parts[1]) // if this case is not run
+		row := c.rowOf(parts[1]) // used if this case is not run
 		t.Run(c.number+"/"+c.tried, func(t *testing.T) {
 			checkLeaks(t, t.TempDir())
 			var did []string
@@ -119,7 +120,8 @@ func (c *dropInCase) rowOf(table string) string {
 	return ""
 }
 
-// row returns the case's line of the table. It is an error if davit differs without a reason, or the reason holds no more.
+// row returns the case's line of the table. It is an error if davit differs without a reason, or if
+// the reason no longer holds.
 func (c *dropInCase) row(t *testing.T, did []string) string {
 	differs := false
 	line := fmt.Sprintf("| %s | %s |", c.number, c.tried)
@@ -143,7 +145,7 @@ func (c *dropInCase) row(t *testing.T, did []string) string {
 	return line + " |\n"
 }
 
-// try runs the script with one runtime, in the peers' root, and returns what it prints as one line.
+// try runs the script with one runtime, in the peers' root, and returns its output as one line.
 func (c *dropInCase) try(t *testing.T, root, rt, path, id string) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "case")
@@ -180,7 +182,7 @@ func (c *dropInCase) try(t *testing.T, root, rt, path, id string) string {
 	return text
 }
 
-// The tests that docs/drop-in.md names exist.
+// All tests that docs/drop-in.md names exist.
 func TestDropInNames(t *testing.T) {
 	scripts, functions := regexp.MustCompile(`^[a-z_]+\.txtar$`), regexp.MustCompile(`^Test\w+$`)
 	sources, err := filepath.Glob("*_test.go")

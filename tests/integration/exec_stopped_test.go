@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestExecStopped ends a container right before exec joins its namespaces: exec says so in the words that engines
-// look for, not by the errno of what failed.
+// TestExecStopped ends a container right before exec joins its namespaces. exec reports this in the
+// words that engines look for, and not with the errno of the call that failed.
 func TestExecStopped(t *testing.T) {
 	b := newBox(t, `process.args=["sleep","1000"]`)
 	b.davit("run", "-d", "c1")

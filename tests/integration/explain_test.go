@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// explain decides and prints: it starts no process, writes to nothing but its output, and makes nothing, also for a config with
-// a filter that was never compiled.
+// explain decides and prints. It starts no process, writes only its output, and makes nothing, also
+// for a config with a filter that was never compiled.
 func TestExplainOnlyPrints(t *testing.T) {
 	b := newBench(t, `linux.seccomp={"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{"names":["read","write","exit_group","execve","capset"],"action":"SCMP_ACT_ALLOW"}]}`)
 	root, trace := filepath.Join(t.TempDir(), "root"), filepath.Join(t.TempDir(), "trace")
@@ -46,9 +46,9 @@ func TestExplainOnlyPrints(t *testing.T) {
 			"move_mount", "fsopen", "setns", "unshare", "kill", "pidfd_send_signal", "socket", "connect", "sendmsg", "pwrite64", "writev":
 			bad = true
 		case "open_tree":
-			bad = !strings.Contains(line, "open_tree(-1, NULL,") && !strings.Contains(line, "resumed") // asks what the kernel knows: without a path, it can only fail
+			bad = !strings.Contains(line, "open_tree(-1, NULL,") && !strings.Contains(line, "resumed") // without a path this call can only fail; it asks what the kernel can do
 		case "execve":
-			bad = i > 0 // the first is davit itself
+			bad = i > 0 // the first one is davit itself
 		case "clone", "clone3":
 			bad = !strings.Contains(line, "CLONE_THREAD") && !strings.Contains(line, "resumed")
 		case "open", "openat", "openat2":

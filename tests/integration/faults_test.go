@@ -16,12 +16,13 @@ import (
 type faulted struct {
 	name  string
 	args  []string
-	setUp [][]string // what is done before
-	// check says what is wrong with what the verb has left, "" if nothing is.
+	setUp [][]string // commands that run before
+	// check returns what is wrong with the state that the verb has left, or "".
 	check func(b *box, r injected) string
 }
 
-// says compares the container's status with what it is to be after success, and after failure.
+// says returns a check that compares the container's status with the expected ones, after success
+// and after failure.
 func says(success string, failure ...string) func(*box, injected) string {
 	return func(b *box, r injected) string {
 		status := b.statusNow()
@@ -35,7 +36,7 @@ func says(success string, failure ...string) func(*box, injected) string {
 	}
 }
 
-// statusNow is the container's, "gone" if there is none.
+// statusNow returns the container's status, or "gone" if there is no container.
 func (b *box) statusNow() string {
 	s, err := stateOf(b.root, "c1")
 	if err == nil {
@@ -47,7 +48,8 @@ func (b *box) statusNow() string {
 	return "broken"
 }
 
-// left is the status of what a failed create or run may leave: nothing, or something of which it has said how to remove it.
+// left checks what a failed create or run has left: nothing, or a container for which it has said
+// how to remove it.
 func left(b *box, r injected) string {
 	status := b.statusNow()
 	if status == "gone" || strings.Contains(r.out, "davit delete") {
@@ -107,7 +109,7 @@ var faultedVerbs = []faulted{
 	{"ps", []string{"ps", "--format", "json", "c1"}, run, shows("[")},
 }
 
-// ran: the program of exec ran to its end, or not at all.
+// ran checks that the program of exec ran to its end, or not at all.
 func ran(b *box, r injected) string {
 	_, err := os.Stat(b.path("tmp/ran"))
 	os.Remove(b.path("tmp/ran"))
@@ -120,7 +122,7 @@ func ran(b *box, r injected) string {
 	return ""
 }
 
-// ended: a failed kill has not killed.
+// ended checks that a kill which failed has not killed.
 func ended(b *box, r injected) string {
 	if r.status == 0 {
 		awaitStatus(b.root, "c1", "stopped")
@@ -137,7 +139,7 @@ func shows(text string) func(*box, injected) string {
 	}
 }
 
-// count is how many processes among those that tests have left have a command line.
+// count returns how many of the processes that tests have left have this command line.
 func (b *box) count(cmdline string) int {
 	n := 0
 	for _, pid := range strangers() {
@@ -148,9 +150,9 @@ func (b *box) count(cmdline string) int {
 	return n
 }
 
-// TestFaults has each system call of davit and of the stage fail once, with each errno that it may have. Whatever fails: no verb hangs
-// or crashes, what it says is so, hooks run as often as they should, and delete --force then removes everything.
-// Every day it takes a sample.
+// TestFaults makes each system call of davit and of the stage fail once, with each errno that it
+// may have. Whatever fails: no verb hangs or crashes, what it says is true, hooks run as often as
+// they should, and delete --force then removes everything. The everyday tests run a sample of this.
 func TestFaults(t *testing.T) {
 	stride := 61
 	if testing.Short() {
@@ -172,8 +174,9 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// TestNothingIsClosedTwice: no close(2) of davit's finds its descriptor closed, whatever fails. Between the two another thread may have opened
-// one of that number.
+// TestNothingIsClosedTwice: whatever fails, no close(2) of davit's finds its descriptor closed
+// already. Between two closes of a descriptor, another thread may have opened one with the same
+// number.
 func TestNothingIsClosedTwice(t *testing.T) {
 	hooks, begun := `hooks.poststart=[{"path":"/bin/false"}]`, `hooks.startContainer=[{"path":"/bin/false"}]`
 	for _, v := range []struct {
@@ -214,7 +217,8 @@ func TestNothingIsClosedTwice(t *testing.T) {
 	}
 }
 
-// TestNoThreads refuses davit every thread, as a limit on processes does: it says so in one line.
+// TestNoThreads refuses davit every thread, as a limit on processes does. davit says so in one
+// line.
 func TestNoThreads(t *testing.T) {
 	b := newBox(t)
 	if version := b.davit("--version"); strings.Contains(version, "without davit's overlay") {
@@ -233,7 +237,7 @@ func hookEdit(kind, file string) string {
 }
 
 func sweepFaults(t *testing.T, b *box, v faulted, hooks string, stride int) {
-	calls, bad := b.oneFault(v, hooks, fault{}) // which is none
+	calls, bad := b.oneFault(v, hooks, fault{}) // a run without a fault
 	if bad != "" {
 		t.Fatal(bad)
 	}
@@ -241,7 +245,7 @@ func sweepFaults(t *testing.T, b *box, v faulted, hooks string, stride int) {
 	for n := stride / 2; n < len(calls.calls); n += stride {
 		for kind := 0; ; kind++ {
 			r, bad := b.oneFault(v, hooks, fault{call: calls.calls[n], kind: kind})
-			if r.name == "" { // no more errnos, or the call was not made this time
+			if r.name == "" { // there are no more errnos, or the call was not made this time
 				break
 			}
 			faults++
@@ -257,7 +261,7 @@ func sweepFaults(t *testing.T, b *box, v faulted, hooks string, stride int) {
 	recordLine(t, "faults", "%s | %d | %d | %d | %d |", v.name, len(calls.calls), faults, errors, wrong)
 }
 
-// oneFault runs a verb with a fault, and says what is wrong with what comes of it.
+// oneFault runs a verb with a fault, and returns what is wrong with the result.
 func (b *box) oneFault(v faulted, hooks string, f fault) (r injected, bad string) {
 	b.t.Helper()
 	for _, args := range v.setUp {
@@ -292,8 +296,9 @@ func (b *box) oneFault(v faulted, hooks string, f fault) (r injected, bad string
 	return r, bad
 }
 
-// wrongHooks says what is wrong with how often hooks have run, by the file in which they leave their kinds: none twice, and poststop
-// ones once if any has run.
+// wrongHooks returns what is wrong with how often hooks have run, according to the file to which
+// they write their kinds. No hook may run twice, and if any has run, the poststop hooks must run
+// once.
 func wrongHooks(file string) string {
 	text, _ := os.ReadFile(file)
 	count := func(kind string) int { return strings.Count(string(text), kind+"\n") }

@@ -14,7 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// onPipe is a davit on a terminal but for its standard output, whose other end is returned.
+// onPipe starts a davit whose streams are a terminal, except that its standard output is a pipe. It
+// returns the pipe's other end.
 func (term *terminal) onPipe(b *box, args ...string) (*exec.Cmd, *os.File) {
 	term.t.Helper()
 	r, w, err := os.Pipe()
@@ -31,7 +32,7 @@ func (term *terminal) onPipe(b *box, args ...string) (*exec.Cmd, *os.File) {
 	return cmd, r
 }
 
-// endWithin kills a davit that does not end by itself.
+// endWithin waits for davit to end, and kills it if it takes too long.
 func endWithin(t *testing.T, cmd *exec.Cmd, d time.Duration) int {
 	t.Helper()
 	if !exitWithin(cmd.Process.Pid, d) {
@@ -41,8 +42,8 @@ func endWithin(t *testing.T, cmd *exec.Cmd, d time.Duration) int {
 	return exitCode(cmd.Wait())
 }
 
-// "davit exec --tty c1 yes | head -1": who reads the output goes. It is as if a terminal's window was closed: the program
-// gets SIGHUP; davit ends as always.
+// "davit exec --tty c1 yes | head -1": the reader of the output goes away. The effect is as if a
+// terminal's window was closed: the program gets SIGHUP, and davit ends as always.
 func TestTerminalReaderGone(t *testing.T) {
 	b := newBox(t, "process.terminal=true", `process.args=["yes"]`)
 	term := newTerminal(t)
@@ -61,7 +62,7 @@ func TestTerminalReaderGone(t *testing.T) {
 			t.Errorf("the terminal was %+v and is %+v", before, after)
 		}
 	}
-	check(1, "run", "c1") // the first process of a pid namespace gets no SIGHUP that it does not catch, but EIO
+	check(1, "run", "c1") // the first process of a pid namespace gets SIGHUP only if it catches that; here it gets EIO
 	if _, err := os.Stat(filepath.Join(b.root, "c1")); err == nil {
 		t.Error("the container's state is still there")
 	}
@@ -72,7 +73,7 @@ func TestTerminalReaderGone(t *testing.T) {
 	b.davit("delete", "--force", "c1")
 }
 
-// A program that outlives that gets the signals of a terminal that is as it was before.
+// A program that survives this gets the signals of a terminal that is as it was before.
 func TestTerminalReaderGoneIgnored(t *testing.T) {
 	b := newBox(t, `process.args=["sleep","1000"]`)
 	b.davit("run", "-d", "c1")
@@ -95,7 +96,7 @@ func TestTerminalReaderGoneIgnored(t *testing.T) {
 	b.davit("delete", "--force", "c1")
 }
 
-// Nobody reads standard error: what davit warns of goes on.
+// If nobody reads standard error, davit continues in spite of its warnings.
 func TestStderrClosed(t *testing.T) {
 	b := newBox(t, `process.args=["sleep","1000"]`, `hooks.poststop=[{"path":"/bin/false"}]`)
 	b.davit("run", "-d", "c1")
@@ -117,7 +118,7 @@ func TestStderrClosed(t *testing.T) {
 	}
 }
 
-// Who reads the output of a process that has ended may take its time, and gets all of it.
+// A process has ended. The reader of its output may be slow, and still gets all of it.
 func TestTerminalSlowReader(t *testing.T) {
 	b := newBox(t, "process.terminal=true", `process.args=["sh","-c","seq 14000; exit 3"]`)
 	cmd, r := newTerminal(t).onPipe(b, "run", "c1")
@@ -128,13 +129,14 @@ func TestTerminalSlowReader(t *testing.T) {
 	}
 }
 
-// Nobody reads the output, and the process ends: so does davit in the end, and before if it gets a signal.
+// A process ends, and nobody reads its output. davit ends after some time, or at once if it gets a
+// signal.
 func TestTerminalNotRead(t *testing.T) {
 	b := newBox(t, `process.args=["sleep","1000"]`)
 	full := func() *exec.Cmd {
 		b.davit("run", "-d", "c1")
 		cmd, r := newTerminal(t).onPipe(b, "exec", "--tty", "c1", "yes")
-		for before := 0; ; time.Sleep(300 * time.Millisecond) { // until it is full
+		for before := 0; ; time.Sleep(300 * time.Millisecond) { // until the pipe is full
 			n, err := unix.IoctlGetInt(int(r.Fd()), unix.TIOCINQ)
 			if err != nil {
 				t.Fatal(err)
@@ -160,7 +162,7 @@ func TestTerminalNotRead(t *testing.T) {
 	}
 }
 
-// A signal ends the davit that waits for a poststop hook.
+// A signal ends a davit that waits for a poststop hook.
 func TestSignalDuringPoststop(t *testing.T) {
 	b := newBox(t, `process.args=["true"]`)
 	hook := filepath.Join(b.work, "hook")
@@ -184,7 +186,8 @@ func TestSignalDuringPoststop(t *testing.T) {
 	b.davit("delete", "--force", "c1")
 }
 
-// In the background a davit with a terminal is stopped, as any program that reads its terminal or changes its modes.
+// A davit with a terminal in the background is stopped, like any program that reads its terminal or
+// changes the terminal's modes.
 func TestTerminalBackground(t *testing.T) {
 	b := newBox(t, `process.args=["sleep","1000"]`)
 	b.davit("run", "-d", "c1")
@@ -212,10 +215,11 @@ func TestTerminalBackground(t *testing.T) {
 	b.davit("delete", "--force", "c1")
 }
 
-// The size is that of the terminal that davit was called on, whichever of its streams is redirected.
+// The terminal's size is that of the terminal on which davit was called, whichever of davit's
+// streams is redirected.
 func TestTerminalSize(t *testing.T) {
 	b := newBox(t, "process.terminal=true", `process.args=["stty","size"]`)
-	for _, kept := range []int{0, 1, 2, 3} { // 3: the controlling terminal alone
+	for _, kept := range []int{0, 1, 2, 3} { // 3: only the controlling terminal
 		term := newTerminal(t)
 		term.resize(33, 99)
 		out, err := os.Create(filepath.Join(b.work, "size"))

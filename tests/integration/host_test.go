@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hostState is what a test must leave as it found it.
+// hostState has those parts of the host's state that a test must leave as they were.
 type hostState struct {
 	mounts    []string
 	processes []int
@@ -25,7 +25,7 @@ func lookAtHost() hostState {
 	return hostState{mounts: mountTable(), processes: strangers()}
 }
 
-// mountTable is /proc/self/mountinfo without what differs from one reading to the next: nothing.
+// mountTable returns the lines of /proc/self/mountinfo.
 func mountTable() []string {
 	data, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
@@ -34,11 +34,11 @@ func mountTable() []string {
 	return strings.Split(strings.TrimSpace(string(data)), "\n")
 }
 
-// strangers are the processes that this one or those below it have left: its children and the orphans that the
-// reaper got.
+// strangers returns the processes that this process, or processes below it, have left: its
+// children, and the orphans that the reaper has got.
 func strangers() []int { return childrenOf(os.Getpid(), os.Getppid()) }
 
-// childrenOf leaves out this process.
+// childrenOf returns the children of these processes, without this process.
 func childrenOf(parents ...int) []int {
 	var pids []int
 	for _, parent := range parents {
@@ -55,7 +55,7 @@ func childrenOf(parents ...int) []int {
 	return pids
 }
 
-// hierarchies are the mount points of the cgroup hierarchies.
+// hierarchies returns the mount points of the cgroup hierarchies.
 func hierarchies() []string {
 	if isUnified() {
 		return []string{"/sys/fs/cgroup"}
@@ -63,14 +63,14 @@ func hierarchies() []string {
 	entries, _ := os.ReadDir("/sys/fs/cgroup")
 	var dirs []string
 	for _, e := range entries {
-		if e.IsDir() { // not the links cpu -> cpu,cpuacct
+		if e.IsDir() { // skips links such as cpu -> cpu,cpuacct
 			dirs = append(dirs, "/sys/fs/cgroup/"+e.Name())
 		}
 	}
 	return dirs
 }
 
-// cgroupsLeft are the directories below the suite's part of every hierarchy, deepest first.
+// cgroupsLeft returns the directories below the suite's part of every hierarchy, deepest first.
 func cgroupsLeft() []string {
 	var dirs []string
 	for _, h := range hierarchies() {
@@ -98,7 +98,8 @@ func removeSubtree() (left []string) {
 	return left
 }
 
-// exitWithin says whether a process has ended, or does so soon: a zombie is on its way to the reaper.
+// exitWithin reports whether a process has ended, or does so soon. A zombie counts as ended: its
+// reaper will get it.
 func exitWithin(pid int, d time.Duration) bool {
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
@@ -108,7 +109,7 @@ func exitWithin(pid int, d time.Duration) bool {
 	return pollIn(fd, d)
 }
 
-// pollIn waits for a descriptor to become readable, as a pidfd does when its process ends.
+// pollIn waits until a descriptor becomes readable, as a pidfd does when its process ends.
 func pollIn(fd int, d time.Duration) bool {
 	p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 	for end := time.Now().Add(d); ; {
@@ -119,7 +120,8 @@ func pollIn(fd int, d time.Duration) bool {
 	}
 }
 
-// leaks says what is there now and was not before, and removes it, so that the next test begins clean.
+// leaks returns what exists now and did not before. It removes that, so that the next test begins
+// clean.
 func (before hostState) leaks(root string) []string {
 	var leaks []string
 	leak := func(format string, args ...any) { leaks = append(leaks, fmt.Sprintf(format, args...)) }
@@ -157,7 +159,7 @@ func (before hostState) leaks(root string) []string {
 	return leaks
 }
 
-// clearCgroup kills what is in a cgroup, and removes it.
+// clearCgroup kills the processes in a cgroup, and removes it.
 func clearCgroup(dir string) {
 	data, _ := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
 	os.WriteFile(filepath.Join(dir, "cgroup.freeze"), []byte("0"), 0)
@@ -171,7 +173,7 @@ func clearCgroup(dir string) {
 	os.Remove(dir)
 }
 
-// needRoot skips a test that makes containers as root.
+// needRoot skips a test if it does not run as root, which it needs to make containers.
 func needRoot(t *testing.T) {
 	t.Helper()
 	if os.Getenv(roleVariable) != "tests" {
@@ -179,7 +181,7 @@ func needRoot(t *testing.T) {
 	}
 }
 
-// checkLeaks fails a test that leaves something behind. It is to be called first, so that it looks last.
+// checkLeaks fails a test that leaves something behind. Call it first, so that its check runs last.
 func checkLeaks(t *testing.T, root string) {
 	before := lookAtHost()
 	t.Cleanup(func() {

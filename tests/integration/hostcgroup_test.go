@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestHostCgroup2Options: whatever a container mounts, the host's cgroup2 keeps what it is mounted with (nsdelegate,
-// memory_recursiveprot, …), which a new mount of it would set anew.
+// TestHostCgroup2Options: whatever a container mounts, the host's cgroup2 keeps its mount options
+// (nsdelegate, memory_recursiveprot, …). A new mount of cgroup2 would set them anew.
 func TestHostCgroup2Options(t *testing.T) {
 	needRoot(t)
 	before := cgroup2Options(t)
@@ -33,7 +33,7 @@ func TestHostCgroup2Options(t *testing.T) {
 	}
 }
 
-// cgroup2Options returns what follows the mounts of cgroup2 in mountinfo.
+// cgroup2Options returns the fields of mountinfo that follow the mounts of cgroup2.
 func cgroup2Options(t *testing.T) (options []string) {
 	data, err := os.ReadFile("/proc/self/mountinfo")
 	must(t, err)

@@ -11,11 +11,12 @@ import (
 	"unicode/utf8"
 )
 
-// hostile is what a name must not do to a terminal and to people: an escape sequence, one in a single character, a row
-// of its own, a column of its own, text in another direction, text that is not seen.
+// hostile is a name that tries to mislead a terminal and its reader: with an escape sequence, one
+// that is a single character, a new row, a new column, text in another direction, and text that is
+// not visible.
 const hostile = "\x1b]0;x\x07\u009b2J\x7f\r\nFORGED\troot\u202egnp.\u2066x\u200b\u2028y"
 
-// unfit says what of a verb's output is not fit for people.
+// unfit returns which parts of a verb's output are not fit for people.
 func unfit(out string) string {
 	for len(out) > 0 {
 		line, rest, _ := strings.Cut(out, "\n")
@@ -32,13 +33,13 @@ func unfit(out string) string {
 	return ""
 }
 
-// asJSON is hostile in a JSON string.
+// asJSON is hostile as it is written within a JSON string.
 var asJSON = func() string {
 	data, _ := json.Marshal(hostile)
 	return strings.Trim(string(data), `"`)
 }()
 
-// fit runs davit, whose output must be fit for people, and returns it.
+// fit runs davit, whose output must be fit for people, and returns that output.
 func (b *box) fit(args ...string) string {
 	b.t.Helper()
 	out, status := b.try(args...)
@@ -51,11 +52,11 @@ func (b *box) fit(args ...string) string {
 	return out
 }
 
-// Whatever names there are, each verb's output is text that a terminal only shows, in lines that davit has made. Here
-// the container is made and all is well.
+// Whatever the names contain, each verb's output is text that a terminal only shows, and all line
+// breaks are davit's. In this test the container is made and nothing fails.
 func TestHostileNames(t *testing.T) {
 	b := newBox(t)
-	script := "evil" + hostile // what the kernel calls a process, ps's CMD
+	script := "evil" + hostile // the kernel's name of a process, which ps shows as CMD
 	b.bundle = filepath.Join(b.work, "bundle"+hostile, "c1")
 	if err := makeBundle(b.bundle); err != nil {
 		t.Fatal(err)
@@ -91,7 +92,7 @@ func TestHostileNames(t *testing.T) {
 	b.fit("events", "--stats", "c1")
 	b.fit("events", "--stats", "--format", "table", "c1")
 	b.fit("exec", "c1", "mount", "-t", "tmpfs", "none", "/mount"+hostile)
-	b.edit() // what is in the bundle now does not matter
+	b.edit() // the bundle's content does not matter any more
 	b.fit("verify", "c1")
 	b.fit("verify", "--format", "json", "c1")
 	b.fit("exec", "c1", "no"+hostile)
@@ -103,7 +104,7 @@ func TestHostileNames(t *testing.T) {
 	b.fit("--debug", "delete", "--force", "c1") // the hook fails
 }
 
-// The same of errors and warnings: each edit makes one, of create, check and explain.
+// The same holds for errors and warnings: each edit causes one in create, check and explain.
 func TestHostileErrors(t *testing.T) {
 	for _, edit := range []string{
 		"ociVersion=1.0" + hostile, "root.path=no" + hostile, `process.args=["no` + asJSON + `"]`, `process.args=["/no` + asJSON + `"]`, "process.cwd=no" + hostile,
@@ -138,7 +139,7 @@ func TestHostileErrors(t *testing.T) {
 	}
 }
 
-// The same of what is on the command line, and of states that are broken.
+// The same holds for arguments on the command line, and for broken states.
 func TestHostileArguments(t *testing.T) {
 	b := newBox(t, `process.args=["sleep","1000"]`)
 	b.davit("create", "c1")

@@ -2,9 +2,9 @@ package integration
 
 import "golang.org/x/sys/unix"
 
-// The registers of a system call: amd64.
+// This file accesses the registers of a system call on amd64.
 
-// skipCall has the kernel execute no system call for a thread that has stopped at the entry to one.
+// skipCall keeps the kernel from executing the system call at whose entry a thread has stopped.
 func skipCall(thread int) error {
 	var r unix.PtraceRegs
 	if err := unix.PtraceGetRegs(thread, &r); err != nil {
@@ -14,7 +14,7 @@ func skipCall(thread int) error {
 	return unix.PtraceSetRegs(thread, &r)
 }
 
-// setResult sets what a system call returns to a thread that has stopped at its exit.
+// setResult sets the result of a system call at whose exit a thread has stopped.
 func setResult(thread int, errno unix.Errno) error {
 	var r unix.PtraceRegs
 	if err := unix.PtraceGetRegs(thread, &r); err != nil {
@@ -24,7 +24,7 @@ func setResult(thread int, errno unix.Errno) error {
 	return unix.PtraceSetRegs(thread, &r)
 }
 
-// archFailures are those that not every architecture has.
+// archFailures has system calls that not every architecture has.
 var archFailures = []failure{
 	{unix.SYS_POLL, "poll", []unix.Errno{unix.EINTR, unix.ENOMEM}},
 	{unix.SYS_NEWFSTATAT, "newfstatat", []unix.Errno{unix.EIO, unix.ENOMEM}},

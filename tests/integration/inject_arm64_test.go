@@ -6,11 +6,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The registers of a system call: arm64.
+// This file accesses the registers of a system call on arm64.
 
-// skipCall has the kernel execute no system call for a thread that has stopped at the entry to one.
+// skipCall keeps the kernel from executing the system call at whose entry a thread has stopped.
 func skipCall(thread int) error {
-	const ntARMSystemCall = 0x404 // linux/elf.h
+	const ntARMSystemCall = 0x404 // from linux/elf.h
 	number := int32(-1)
 	iov := unix.Iovec{Base: (*byte)(unsafe.Pointer(&number)), Len: 4}
 	_, _, errno := unix.Syscall6(unix.SYS_PTRACE, unix.PTRACE_SETREGSET, uintptr(thread), ntARMSystemCall, uintptr(unsafe.Pointer(&iov)), 0, 0)
@@ -20,7 +20,7 @@ func skipCall(thread int) error {
 	return nil
 }
 
-// setResult sets what a system call returns to a thread that has stopped at its exit.
+// setResult sets the result of a system call at whose exit a thread has stopped.
 func setResult(thread int, errno unix.Errno) error {
 	var r unix.PtraceRegs
 	if err := unix.PtraceGetRegs(thread, &r); err != nil {
@@ -30,7 +30,7 @@ func setResult(thread int, errno unix.Errno) error {
 	return unix.PtraceSetRegs(thread, &r)
 }
 
-// archFailures are those that not every architecture has.
+// archFailures has system calls that not every architecture has.
 var archFailures = []failure{
 	{unix.SYS_FSTATAT, "fstatat", []unix.Errno{unix.EIO, unix.ENOMEM}},
 }

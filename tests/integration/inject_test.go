@@ -16,13 +16,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fault is a system call of a davit or its stage that is to fail, with the kind-th errno of its list. It is known by its name and
-// by how many of that name come before it: the order of different ones changes with the threads of Go's runtime.
+// fault names a system call of davit or its stage that must fail, with the kind-th errno of its
+// list. The call is identified by its name and by the number of calls with this name before it,
+// because the order of different calls depends on the threads of Go's runtime.
 type fault struct {
 	call
 	kind   int
-	always string // instead: each call of that name, with its first errno
-	// on narrows what fails, and what is counted, to calls for a file whose path ends so.
+	always string // if set, every call with this name fails instead, with its first errno
+	// If on is set, only calls for a file whose path ends with it fail and are counted.
 	on string
 }
 
@@ -31,14 +32,15 @@ type call struct {
 	before  int
 }
 
-// injected is what came of it.
+// injected is the result of a run with a fault.
 type injected struct {
-	calls  []call // that could have failed
-	name   string // of the one that did; "" if there was none
+	calls  []call // the calls that could have failed
+	name   string // the call that failed, or ""
 	out    string // stdout and stderr
-	status int    // as exitCode has it
+	status int    // as exitCode returns it
 	hung   bool
-	// closes of davit's that found no descriptor: what is closed twice may be another's by then.
+	// The calls of close by davit that found no descriptor. A descriptor that is closed twice may
+	// be another's by then.
 	vain []string
 }
 
@@ -49,9 +51,11 @@ type failure struct {
 	errnos []unix.Errno
 }
 
-// failures are the system calls that are made to fail, with the errnos of their man pages that a kernel under pressure returns, or
-// (EPERM) one with a security module. What is missing cannot fail for such a reason, belongs to Go's runtime before main and
-// cannot be got over (memory, signals, futexes), or would do its work all the same: close(2) frees a descriptor whatever it returns.
+// failures has the system calls that the tests make fail. The errnos are those of their man pages
+// that a kernel under pressure returns, or (EPERM) a kernel with a security module. A call is
+// missing here if it cannot fail for such a reason, if it belongs to Go's runtime before main and
+// davit cannot cope with its failure (memory, signals, futexes), or if it would do its work in
+// spite of the error: close(2) frees a descriptor whatever it returns.
 var failures = append([]failure{
 	{unix.SYS_OPENAT, "openat", []unix.Errno{unix.EIO, unix.EMFILE, unix.ENOMEM, unix.EPERM}},
 	{unix.SYS_OPENAT2, "openat2", []unix.Errno{unix.EIO, unix.EMFILE, unix.ENOMEM, unix.EPERM, unix.EAGAIN}},
@@ -126,7 +130,7 @@ var failures = append([]failure{
 	{unix.SYS_NAME_TO_HANDLE_AT, "name_to_handle_at", []unix.Errno{unix.ENOMEM}},
 }, archFailures...)
 
-// syscallInfo is the beginning of struct ptrace_syscall_info of linux/ptrace.h.
+// syscallInfo is the beginning of struct ptrace_syscall_info in linux/ptrace.h.
 type syscallInfo struct {
 	Op     uint8
 	_      [3]byte
@@ -144,8 +148,9 @@ func syscallOf(thread int) (info syscallInfo, entry bool) {
 	return info, errno == 0 && n > 0 && info.Op == opEntry
 }
 
-// isDavits says whether a process that has just been exec'd is the stage, or the compiler of filters: the others are hooks and the
-// container's own, whose calls are not touched.
+// isDavits reports whether a process that has just called exec is the stage, or the compiler of
+// filters. The others are hooks and the container's own processes, whose calls the test does not
+// touch.
 func isDavits(pid int) bool {
 	exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
 	return err == nil && strings.HasPrefix(exe, "/memfd:davit-")
@@ -156,20 +161,20 @@ type injection struct {
 	fault
 	injected
 	pid    int
-	failed bool               // the fault was there
-	made   map[string]int     // calls of each name
-	fail   map[int]unix.Errno // by thread: what the call that it is in is to return
-	known  map[int]bool       // threads and processes that have begun
+	failed bool               // the fault has been injected
+	made   map[string]int     // number of calls by name
+	fail   map[int]unix.Errno // by thread: the result that its current call must return
+	known  map[int]bool       // threads and processes that have started
 	closes map[int]uint64     // by thread: the descriptor that it is closing
 }
 
-// hangs is how long a davit may take.
+// hangs is how long davit may take.
 const hangs = 40 * time.Second
 
 // inject runs davit with a fault.
 func (b *box) inject(f fault, args ...string) injected {
 	b.t.Helper()
-	runtime.LockOSThread() // a tracer is a thread
+	runtime.LockOSThread() // ptrace is bound to the thread
 	defer runtime.UnlockOSThread()
 	file, err := os.Create(filepath.Join(b.work, "injected"))
 	if err != nil {
@@ -196,7 +201,7 @@ func (b *box) inject(f fault, args ...string) injected {
 	return i.injected
 }
 
-// trace goes on until davit and what is traced of its children have ended.
+// trace runs until davit and those of its children that are traced have ended.
 func (i *injection) trace() error {
 	var status unix.WaitStatus
 	if _, err := unix.Wait4(i.pid, &status, unix.WALL, nil); err != nil {
@@ -230,7 +235,7 @@ func (i *injection) trace() error {
 	}
 }
 
-// stopped has a thread go on that has stopped.
+// stopped lets a thread that has stopped continue.
 func (i *injection) stopped(thread int, status unix.WaitStatus) {
 	signal := 0
 	switch stop := status.StopSignal(); {
@@ -243,7 +248,7 @@ func (i *injection) stopped(thread int, status unix.WaitStatus) {
 			return
 		}
 	case stop == unix.SIGTRAP: // a child was made
-	case stop == unix.SIGSTOP && !i.known[thread]: // it begins
+	case stop == unix.SIGSTOP && !i.known[thread]: // it starts
 		i.known[thread] = true
 	default:
 		signal = int(stop)
@@ -251,7 +256,7 @@ func (i *injection) stopped(thread int, status unix.WaitStatus) {
 	unix.PtraceSyscall(thread, signal)
 }
 
-// atCall is at the entry to a system call, or at its exit.
+// atCall handles the entry to a system call, and its exit.
 func (i *injection) atCall(thread int) {
 	if errno, ok := i.fail[thread]; ok {
 		delete(i.fail, thread)
@@ -265,12 +270,12 @@ func (i *injection) atCall(thread int) {
 		return
 	}
 	if cmd := info.Args[1]; info.Nr == unix.SYS_FCNTL && cmd != unix.F_DUPFD && cmd != unix.F_DUPFD_CLOEXEC {
-		return // cannot fail so
+		return // these cannot fail in this way
 	}
 	errnos := failures[n].errnos
 	if info.Nr == unix.SYS_READ || info.Nr == unix.SYS_WRITE {
 		file, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", thread, info.Args[0]))
-		if strings.HasPrefix(file, "pipe:") || strings.HasPrefix(file, "anon_inode:") { // which have neither a disk nor a need of memory
+		if strings.HasPrefix(file, "pipe:") || strings.HasPrefix(file, "anon_inode:") { // these files need neither a disk nor memory
 			errnos = []unix.Errno{unix.EINTR}
 		}
 	}
@@ -290,7 +295,8 @@ func (i *injection) atCall(thread int) {
 	skipCall(thread)
 }
 
-// subjectOf returns the path that a call names, or that its first descriptor is open on; "" if there is none.
+// subjectOf returns the path that a call names, or the path that its first descriptor is open on;
+// "" if there is none.
 func subjectOf(thread int, info *syscallInfo) string {
 	path := make([]byte, 4096)
 	switch info.Nr {
@@ -307,7 +313,8 @@ func subjectOf(thread int, info *syscallInfo) string {
 	return file
 }
 
-// closed notes a close(2) of davit itself that fails with EBADF, at its exit; info.Nr is the result then.
+// closed records a close(2) of davit itself that fails with EBADF, at the call's exit. info.Nr is
+// the result then.
 func (i *injection) closed(thread int, info *syscallInfo, entry bool) {
 	fd, closes := i.closes[thread]
 	delete(i.closes, thread)
@@ -321,7 +328,8 @@ func (i *injection) closed(thread int, info *syscallInfo, entry bool) {
 	}
 }
 
-// letGo detaches what is still traced when davit has ended: a stage that waits for start, or is about to end. That takes a stop.
+// letGo detaches the processes that are still traced when davit has ended: a stage that waits for
+// start, or that is about to end. To detach a process, it must be stopped first.
 func (i *injection) letGo() {
 	for pid := range i.known {
 		if pid == i.pid || unix.Kill(pid, unix.SIGSTOP) != nil {

@@ -12,8 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestKilled kills davit (SIGKILL) right before its first, seventh, 13th… system call, up to its end. Whatever it was
-// doing, delete --force then removes all that there is; no process, cgroup, mount or state is left.
+// TestKilled kills davit (SIGKILL) right before its first, seventh, 13th… system call, up to its
+// end. Whatever davit was doing, delete --force then removes everything: no process, cgroup, mount
+// or state is left.
 func TestKilled(t *testing.T) {
 	stride := 6
 	if exhaustive() {
@@ -39,7 +40,7 @@ func TestKilled(t *testing.T) {
 					b.davit("run", "-d", "c1")
 				}
 				ended := b.killAtCall(n, args...)
-				if _, err := stateOf(b.root, "c1"); err == nil { // what is said of it is one of the words there are
+				if _, err := stateOf(b.root, "c1"); err == nil { // davit reports one of the known statuses
 					b.davit("state", "c1")
 				}
 				b.davit("delete", "--force", "c1")
@@ -55,8 +56,9 @@ func TestKilled(t *testing.T) {
 	}
 }
 
-// TestKilledInAnothersCgroup kills a create that is about to be refused, as its cgroup is that of a container that runs:
-// to delete what is left of it does not touch the other.
+// TestKilledInAnothersCgroup kills a create that davit was going to refuse, because its cgroup
+// belongs to a running container. Deleting the remains of that create does not touch the running
+// container.
 func TestKilledInAnothersCgroup(t *testing.T) {
 	b := newBox(t, `process.args=["sleep","1000"]`)
 	b.davit("run", "-d", "c1")
@@ -74,7 +76,8 @@ func TestKilledInAnothersCgroup(t *testing.T) {
 	b.davit("delete", "--force", "c1")
 }
 
-// whatIsLeft of containers, waiting a moment for processes that are about to end.
+// whatIsLeft returns what is left of containers. It waits a moment for processes that are about to
+// end.
 func whatIsLeft(root string) string {
 	for _, pid := range strangers() {
 		if !exitWithin(pid, 5*time.Second) {
@@ -93,20 +96,22 @@ func whatIsLeft(root string) string {
 	return ""
 }
 
-// killAtCall runs davit and kills it right before its n-th system call; true says that it had ended before.
+// killAtCall runs davit and kills it right before its n-th system call. It returns true if davit
+// had ended before.
 func (b *box) killAtCall(n int, args ...string) bool {
 	b.t.Helper()
 	calls := 0
-	// Its threads are followed, the stage, made by vfork, is not.
+	// It follows davit's threads, and not the stage, which is made with vfork.
 	_, ended := b.traced(unix.PTRACE_O_TRACECLONE, func(int) bool { calls++; return calls < n }, args...)
 	return ended
 }
 
-// traced runs davit and calls each, with the thread's number, before the system calls of what options follow. When each
-// says no, davit is killed, and ended false. It returns what was printed.
+// traced runs davit, and calls each before every system call of the threads and processes that
+// options follow. The argument is the thread's number. When each returns false, davit is killed,
+// and ended is false. out is davit's output.
 func (b *box) traced(options int, each func(thread int) bool, args ...string) (out string, ended bool) {
 	b.t.Helper()
-	runtime.LockOSThread() // a tracer is a thread
+	runtime.LockOSThread() // ptrace is bound to the thread
 	defer runtime.UnlockOSThread()
 	file, err := os.Create(filepath.Join(b.work, "traced"))
 	if err != nil {

@@ -8,9 +8,10 @@ import (
 	"testing"
 )
 
-// TestPlantedLinks puts a symbolic link of the root filesystem's at every place where davit mounts or makes something
-// (invariants 3 and 8: CVE-2019-19921, CVE-2021-30465, CVE-2023-27561, CVE-2024-45310). Davit may refuse, or resolve it
-// inside the root; on the host nothing is made, changed or mounted (checkLeaks compares the mount table).
+// TestPlantedLinks puts a symbolic link into the root filesystem, in turn at every place where
+// davit mounts or makes something (invariants 3 and 8: CVE-2019-19921, CVE-2021-30465,
+// CVE-2023-27561, CVE-2024-45310). davit may refuse the container, or resolve the link inside the
+// root. On the host nothing may be made, changed or mounted (checkLeaks compares the mount table).
 func TestPlantedLinks(t *testing.T) {
 	needRoot(t)
 	places := []struct{ name, edits string }{
@@ -32,7 +33,7 @@ func TestPlantedLinks(t *testing.T) {
 		{"planted", `linux.devices=[{"path":"/planted/sub/node","type":"c","major":1,"minor":3}]`},
 		{"planted", `process.cwd=/planted/new`},
 	}
-	targets := []struct{ name, to string }{ // HOST is a directory of the host's, UP leads to / from there
+	targets := []struct{ name, to string }{ // HOST is a directory of the host; the links that go up lead to / and then there
 		{"host directory", "HOST/dir"},
 		{"host file", "HOST/file"},
 		{"dangling", "HOST/missing/deep"},
@@ -88,7 +89,7 @@ func TestPlantedLinks(t *testing.T) {
 	}
 }
 
-// notOnHost fails if davit has made paths of the container on the host instead.
+// notOnHost fails the test if davit has made the container's paths on the host instead.
 func notOnHost(t *testing.T, paths ...string) {
 	t.Helper()
 	for _, path := range paths {
@@ -99,7 +100,7 @@ func notOnHost(t *testing.T, paths ...string) {
 	}
 }
 
-// onTerminal runs davit with a terminal for its stdio.
+// onTerminal runs davit with a terminal as its stdio.
 func (b *box) onTerminal(args ...string) (string, int) {
 	b.t.Helper()
 	term := newTerminal(b.t)

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// seccomp_notif and seccomp_notif_resp of linux/seccomp.h.
+// notification and response are seccomp_notif and seccomp_notif_resp of linux/seccomp.h.
 type notification struct {
 	id    uint64
 	pid   uint32
@@ -37,7 +37,8 @@ const (
 	notifSend = 0xc0182101 // SECCOMP_IOCTL_NOTIF_SEND
 )
 
-// listenSeccomp accepts one connection, returns what came, and answers every notification with errno.
+// listenSeccomp accepts one connection, returns the message that arrives there, and answers every
+// notification with errno.
 func listenSeccomp(t *testing.T, path string, errno int32) <-chan specs.ContainerProcessState {
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
@@ -94,7 +95,8 @@ func answer(fd int, errno int32) {
 	}
 }
 
-// TestSeccompListener: a listener on the host decides on the container's calls, and learns whose they are; exec's too.
+// TestSeccompListener: a listener on the host decides about the container's calls, and learns which
+// container they belong to. The same holds for exec.
 func TestSeccompListener(t *testing.T) {
 	b := newBox(t, `process.args=["sh","-c","mkdir /tmp/x; echo waiting; exec sleep 1000"]`, `annotations={"a":"b"}`)
 	socket := filepath.Join(b.work, "listener")
@@ -105,7 +107,7 @@ func TestSeccompListener(t *testing.T) {
 	}
 	text, _ := json.Marshal(config)
 	b.edit("linux.seccomp=" + string(text))
-	b.davit("check") // finds the listener, and does not disturb it
+	b.davit("check") // check finds the listener, and does not disturb it
 	out, err := os.Create(filepath.Join(b.work, "console"))
 	if err != nil {
 		t.Fatal(err)
@@ -129,7 +131,7 @@ func TestSeccompListener(t *testing.T) {
 	if s := <-states; s.State.Pid != b.pid() || s.Pid == b.pid() || s.State.Status != specs.StateRunning {
 		t.Errorf("exec: the process state is %+v", s)
 	}
-	if err := awaitFile(out.Name()); err != nil { // what the container's own mkdir says
+	if err := awaitFile(out.Name()); err != nil { // the message of the container's own mkdir
 		t.Fatal(err)
 	}
 	b.davit("delete", "--force", "c1")
@@ -138,7 +140,8 @@ func TestSeccompListener(t *testing.T) {
 	}
 }
 
-// TestSeccompListenerSendmsg: the filter may be about the very call that sends its descriptor, whatever its flags.
+// TestSeccompListenerSendmsg: the filter may concern the very call that sends its descriptor,
+// whatever its flags are.
 func TestSeccompListenerSendmsg(t *testing.T) {
 	b := newBox(t, `process.args=["sh","-c","echo done"]`)
 	socket := filepath.Join(b.work, "listener")
@@ -152,7 +155,7 @@ func TestSeccompListenerSendmsg(t *testing.T) {
 	}
 }
 
-// TestSeccompListenerMissing: nobody listens.
+// TestSeccompListenerMissing: nobody listens on the socket.
 func TestSeccompListenerMissing(t *testing.T) {
 	b := newBox(t, `linux.seccomp={"defaultAction":"SCMP_ACT_ALLOW","listenerPath":"/nope/nope","syscalls":[{"names":["mkdir"],"action":"SCMP_ACT_NOTIFY"}]}`)
 	if out, status := b.try("create", "c1"); status != 1 || !strings.Contains(out, "linux.seccomp.listenerPath: connect to /nope/nope: no such file or directory") {
@@ -160,8 +163,8 @@ func TestSeccompListenerMissing(t *testing.T) {
 	}
 }
 
-// TestSeccompListenerHooks: the listener decides on the calls of startContainer hooks, too. Each hook has a filter of its
-// own, and so a connection and a descriptor of its own.
+// TestSeccompListenerHooks: the listener decides about the calls of startContainer hooks, too. Each
+// hook has its own filter, and therefore its own connection and descriptor.
 func TestSeccompListenerHooks(t *testing.T) {
 	hook := func(n string) string {
 		return `{"path":"/bin/sh","args":["sh","-c","mkdir /tmp/` + n + ` 2>/out/` + n + `; ls /proc/self/fd >>/out/` + n + `"],"env":["PATH=/bin"]}`
@@ -174,7 +177,7 @@ func TestSeccompListenerHooks(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.davit("run", "c1")
-	for i := range 3 { // two hooks and the process
+	for i := range 3 { // for two hooks and the process
 		select {
 		case s := <-states:
 			if len(s.Fds) != 1 || s.State.ID != "c1" || s.Pid == 0 || s.Pid != s.State.Pid {
@@ -186,7 +189,7 @@ func TestSeccompListenerHooks(t *testing.T) {
 	}
 	for _, n := range []string{"1", "2"} {
 		text, _ := os.ReadFile(b.path("out/" + n))
-		// ls has opened the directory as 3.
+		// ls has opened the directory as descriptor 3.
 		if message, fds, _ := strings.Cut(string(text), "\n"); !strings.Contains(message, "uota exceeded") || fds != "0\n1\n2\n3\n" {
 			t.Errorf("hook %s: %s", n, text)
 		}

@@ -1,12 +1,12 @@
-// Package integration drives the real binary ($DAVIT, by default ../../bin/davit) on real bundles.
+// Package integration runs the real binary ($DAVIT, by default ../../bin/davit) on real bundles.
 //
 //	go test -count=1 ./tests/integration                     everything, in each view of cgroups that the host can give
 //	go test -count=1 ./tests/integration -run TestScript/create   testdata/script/create*.txtar
 //	DAVIT_VIEW=unified go test -count=1 ./tests/integration    in the pure view of cgroup v2 only (or native)
 //
-// The tests run in namespaces of their own (mount, network, uts, ipc), below a subreaper that reaps at once, with their own --root and
-// their own part of the cgroup hierarchies. What a test leaves behind (a process, a cgroup, a mount, a state
-// directory) makes it fail.
+// The tests run in namespaces of their own (mount, network, uts, ipc), below a subreaper that reaps
+// at once. They have their own --root, and their own part of the cgroup hierarchies. A test fails
+// if it leaves something behind: a process, a cgroup, a mount or a state directory.
 package integration
 
 import (
@@ -26,7 +26,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What a re-exec'd test binary is to be: see TestMain.
+// The roles of a test binary that has executed itself again: see TestMain.
 const (
 	roleVariable = "DAVIT_TEST_ROLE"
 	viewVariable = "DAVIT_VIEW"
@@ -34,11 +34,12 @@ const (
 
 const (
 	native  = "native"  // cgroups as the host mounts them
-	unified = "unified" // cgroup v2 and nothing else
+	unified = "unified" // cgroup v2 alone
 )
 
-// TestMain is three processes deep: the one that go test starts makes one of the second kind for each view of
-// cgroups; that has a mount namespace of its own and reaps the orphans of the third, which runs the tests.
+// TestMain uses three levels of processes. The process that go test starts makes one process of the
+// second level for each view of cgroups. That one has a mount namespace of its own, and reaps the
+// orphans of the third process, which runs the tests.
 func TestMain(m *testing.M) {
 	switch os.Getenv(roleVariable) {
 	case "reaper":
@@ -50,10 +51,11 @@ func TestMain(m *testing.M) {
 	case "attacker":
 		os.Exit(attack())
 	}
-	// A terminal or a build may have left descriptors open here, which davit would get as those of --preserve-fds.
+	// A terminal or a build may have left descriptors open in this process. davit would take them
+	// for those of --preserve-fds.
 	_ = unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
 	if os.Geteuid() != 0 || listOnly() {
-		os.Exit(m.Run()) // without root every test says that it is skipped
+		os.Exit(m.Run()) // without root, every test reports that it is skipped
 	}
 	os.Exit(runViews())
 }
@@ -67,17 +69,19 @@ func listOnly() bool {
 	return false
 }
 
-// ownNamespaces keep what a test does wrong from the host: its mounts, devices of its network, its names.
+// ownNamespaces protect the host from a test's mistakes: its mounts, its network devices, its
+// names.
 const ownNamespaces = syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWUTS | syscall.CLONE_NEWIPC
 
-// runViews runs the suite in the views that $DAVIT_VIEW allows, side by side, one's output after the other's.
+// runViews runs the suite in the views that $DAVIT_VIEW allows, side by side. It prints one view's
+// output after the other's.
 func runViews() int {
-	runtime.LockOSThread() // Pdeathsig means the thread
+	runtime.LockOSThread() // Pdeathsig refers to the thread
 	views := []string{native, unified}
 	if only := os.Getenv(viewVariable); only != "" {
 		views = []string{only}
 	} else if isUnified() {
-		views = views[:1] // the host's own is the pure one
+		views = views[:1] // the host's own view is the pure one
 	}
 	var outputs [2]bytes.Buffer
 	var cmds []*exec.Cmd
@@ -96,7 +100,7 @@ func runViews() int {
 	status := 0
 	for i, cmd := range cmds {
 		err := cmd.Wait()
-		fmt.Fprintf(os.Stdout, "\n") // so that what follows begins a line
+		fmt.Fprintf(os.Stdout, "\n") // what follows must begin a line
 		io.Copy(os.Stdout, &outputs[i])
 		if err != nil {
 			fmt.Fprintf(os.Stdout, "FAIL: view of cgroups %s: %v\n", views[i], err)
@@ -111,7 +115,7 @@ func isUnified() bool {
 	return unix.Statfs("/sys/fs/cgroup", &st) == nil && st.Type == unix.CGROUP2_SUPER_MAGIC
 }
 
-// again is a command for this test binary, with the same arguments, in another role.
+// again returns a command that runs this test binary, with the same arguments, in another role.
 func again(role string, env ...string) *exec.Cmd {
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Args[0] = os.Args[0]
@@ -120,7 +124,8 @@ func again(role string, env ...string) *exec.Cmd {
 	return cmd
 }
 
-// reap makes the view, starts the tests, and reaps what they and their containers leave.
+// reap makes the view, starts the tests, and reaps the processes that they and their containers
+// leave.
 func reap() int {
 	runtime.LockOSThread()
 	if err := makeView(os.Getenv(viewVariable)); err != nil {
@@ -168,12 +173,13 @@ func reap() int {
 	}
 }
 
-// sweep kills and removes what tests leave that were killed themselves, by go test's timeout for example.
+// sweep kills and removes what is left by tests that were killed themselves, for example by go
+// test's timeout.
 func sweep() {
-	for _, pid := range childrenOf(os.Getpid()) { // not the parent's: that is the other view's reaper
+	for _, pid := range childrenOf(os.Getpid()) { // not the parent's children: among them is the other view's reaper
 		unix.Kill(pid, unix.SIGKILL)
 	}
-	for range 2 { // what a killed process had started comes to us
+	for range 2 { // children of a killed process become ours
 		for _, dir := range cgroupsLeft() {
 			clearCgroup(dir)
 		}
@@ -186,7 +192,8 @@ func sweep() {
 	removeSubtree()
 }
 
-// makeView gives this mount namespace a pure view of cgroup v2, if asked for and not there.
+// makeView gives this mount namespace a pure view of cgroup v2, if the caller asks for it and the
+// host has another one.
 func makeView(view string) error {
 	switch {
 	case view != native && view != unified:
@@ -203,7 +210,8 @@ func makeView(view string) error {
 	return nil
 }
 
-// mountTemporary makes a directory for all the tests' files, in memory: root filesystems have hundreds of links.
+// mountTemporary makes a directory in memory for all files of the tests. (Root filesystems have
+// hundreds of links.)
 func mountTemporary() (string, error) {
 	dir, err := os.MkdirTemp("", "davit-integration-")
 	if err != nil {
@@ -219,11 +227,11 @@ func mountTemporary() (string, error) {
 // What all tests share.
 var (
 	davit   string // absolute path of the binary
-	rootfs  string // a root filesystem to make those of bundles from
-	subtree string // "/davit-test-PID", of every cgroup hierarchy
+	rootfs  string // a root filesystem from which the bundles' ones are made
+	subtree string // "/davit-test-PID", in every cgroup hierarchy
 )
 
-// runTests prepares what the tests share, runs them, and removes it.
+// runTests prepares what the tests share, runs them, and removes it again.
 func runTests(m *testing.M) int {
 	status, err := prepareAndRun(m)
 	if err != nil {
@@ -266,7 +274,7 @@ func findDavit() (string, error) {
 	return path, nil
 }
 
-// makeRootfs makes a root filesystem of Debian's busybox-static.
+// makeRootfs makes a root filesystem with Debian's busybox-static.
 func makeRootfs(dir string) error {
 	for _, sub := range []string{"bin", "dev", "etc", "proc", "root", "sys", "tmp", "home/user"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {

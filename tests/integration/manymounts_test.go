@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-// TestManyMounts: only memory limits how many mounts a container has, whatever the hard limit of open descriptors is.
+// TestManyMounts: only memory limits the number of a container's mounts, whatever the hard limit of
+// open descriptors is.
 func TestManyMounts(t *testing.T) {
 	needRoot(t)
 	users := []string{`linux.namespaces+={"type":"user"}`, `linux.uidMappings=[{"containerID":0,"hostID":100000,"size":65536}]`,
@@ -18,15 +19,15 @@ func TestManyMounts(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		n     int
-		limit string // of descriptors
+		limit string // of open descriptors
 		edits []string
-		more  string // options
+		more  string // more options of each mount
 	}{
 		{"binds", 5000, "8192", nil, ""},
 		{"binds in a user namespace", 5000, "5100", users, ""},
 		{"binds within a low limit", 950, "1024", nil, ""},
 		{"more binds than a low limit", 1200, "1024", nil, ""},
-		// Each takes two.
+		// Each takes two descriptors.
 		{"binds that take more descriptors than there are", 80, "200", nil, `,"rbind","private"`},
 		{"binds in a user namespace within a low limit", 950, "1024", users, ""},
 		{"more binds in a user namespace than a low limit", 1200, "1024", users, ""},
@@ -63,7 +64,8 @@ func TestManyMounts(t *testing.T) {
 	}
 }
 
-// addMounts appends to mounts of config.json, which ends with them then: many edits would each read and write it.
+// addMounts appends to the mounts of config.json. Afterwards config.json ends with them. It is
+// faster than many edits, each of which would read and write the file.
 func addMounts(t *testing.T, bundle string, mounts []string) {
 	must(t, editConfig(bundle, []string{"mounts+=HERE"}))
 	path := filepath.Join(bundle, "config.json")

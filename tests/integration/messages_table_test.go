@@ -61,7 +61,7 @@ func TestMessagesTable(t *testing.T) {
 					refused++
 				}
 			}
-			_ = os.WriteFile(*messagesPage, []byte(page.String()), 0o644) // so far: one look shows where it is
+			_ = os.WriteFile(*messagesPage, []byte(page.String()), 0o644) // write what there is, so that one can see how far it is
 			if refused == 0 && m.status != 0 {
 				t.Error("davit accepts what the others refuse")
 			}
@@ -72,14 +72,15 @@ func TestMessagesTable(t *testing.T) {
 	}
 }
 
-// enterPeers returns how a command is run where the peers are installed. The place is made once: it takes longer than what is run.
+// enterPeers returns a function that makes commands run where the peers are installed. It sets that
+// place up once, because this takes longer than the commands.
 func enterPeers(t *testing.T) func(name string) []string {
 	script, err := filepath.Abs("../peers/in")
 	if err != nil {
 		t.Fatal(err)
 	}
 	holder := exec.Command(script, "sh", "-c", "echo there; exec cat")
-	stay, err := holder.StdinPipe() // its end ends the holder
+	stay, err := holder.StdinPipe() // the holder ends when this is closed
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,10 +103,10 @@ func enterPeers(t *testing.T) func(name string) []string {
 	}
 }
 
-// workMark stands for the directory that a mistake is made in.
+// workMark stands for the directory in which a mistake is made.
 const workMark = "$WORK"
 
-// made makes the mistake with a runtime, and returns what it says and its exit status.
+// made makes the mistake with a runtime, and returns the runtime's message and exit status.
 func (m *misuse) made(t *testing.T, runtime []string) (string, int) {
 	work := t.TempDir()
 	if err := m.prepare(work); err != nil {
@@ -117,7 +118,8 @@ func (m *misuse) made(t *testing.T, runtime []string) (string, int) {
 			runtime[i] = work
 		}
 	}
-	// A file, and no pipe: a container that is made all the same would hold that open.
+	// stderr is a file and not a pipe: if the container is made nevertheless, it would hold the
+	// pipe open.
 	stderr, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
 	if err != nil {
 		t.Fatal(err)

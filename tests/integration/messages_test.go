@@ -5,12 +5,13 @@ import (
 	"testing"
 )
 
-// The words that engines look for in davit's messages: nothing else in them is matched by anybody, as far as is known.
+// This file has the words that engines look for in davit's messages. As far as we know, nobody
+// looks for anything else in them.
 
-// situation is one in which davit's message has words that somebody matches.
+// situation describes when davit's message contains words that an engine looks for.
 type situation string
 
-// The situations. TestMatches makes each of them.
+// TestMatches makes each of these situations.
 const (
 	noContainer   situation = "any verb: there is no such container"
 	hasEnded      situation = "kill, exec, pause, update: the container's process has ended"
@@ -20,7 +21,7 @@ const (
 	noPrivilege   situation = "create: the kernel refuses something that takes more privileges"
 )
 
-// match is what an engine looks for, and does when it finds it.
+// match is a text that an engine looks for, and what the engine does when it finds it.
 type match struct {
 	who  string
 	when situation
@@ -28,10 +29,11 @@ type match struct {
 	then string
 }
 
-// matches are those known: from the sources of containerd 2 (checkKillError of its runc shim), CRI-O
-// 1.3x, Podman 5 (the regular expressions of getOCIRuntimeError) and Docker 28 (setExitCodeFromError).
-// Of "os: process already finished", "no such process" and "invalid process", which
-// they look for as well, runc says none here: like it, davit says that the container is not running.
+// matches returns the known ones. They are from the sources of containerd 2 (checkKillError of its
+// runc shim), CRI-O 1.3x, Podman 5 (the regular expressions of getOCIRuntimeError) and Docker 28
+// (setExitCodeFromError). These engines also look for "os: process already finished", "no such
+// process" and "invalid process". runc says none of these here. Like runc, davit says that the
+// container is not running.
 func matches() []match {
 	return []match{
 		{"containerd", noContainer, "does not exist", "takes it for gone"},
@@ -47,7 +49,8 @@ func matches() []match {
 	}
 }
 
-// Each message in which an engine looks for words has them, on standard error and in a JSON log.
+// Each message in which an engine looks for words contains them, on standard error and in a JSON
+// log.
 func TestMatches(t *testing.T) {
 	b := newBench(t, `process.args=["sleep","1000"]`)
 	b.try(b.davit("run", "-d", "c1"))

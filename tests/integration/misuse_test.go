@@ -21,17 +21,18 @@ type misuse struct {
 	files  []string   // NAME TEXT, in the bundle
 	links  []string   // NAME TARGET, in the bundle
 	modes  []string   // NAME MODE, in the bundle
-	first  [][]string // commands of davit's that come before, and succeed
+	first  [][]string // davit commands that run before, and succeed
 	nofile string     // the limit on open files, "" for the usual one
-	args   []string   // of davit
+	args   []string   // davit's arguments
 	status int
-	says   string // on standard error
+	says   string // the expected standard error
 }
 
-// loader is the path of a dynamic loader, which each machine has another of.
+// loader matches the path of a dynamic loader, which differs by machine.
 var loader = regexp.MustCompile(`"/lib[^"]*/ld[^"]*"`)
 
-// TestMisuse makes the mistakes of testdata/misuses.txt and compares what davit says. After each, nothing is left.
+// TestMisuse makes the mistakes of testdata/misuses.txt and compares davit's messages. After each
+// mistake, nothing is left.
 func TestMisuse(t *testing.T) {
 	needRoot(t)
 	const table = "testdata/misuses.txt"
@@ -84,7 +85,7 @@ func (m *misuse) try(t *testing.T) {
 			said += line
 		}
 	}
-	for _, match := range matches() { // engines read hints, too
+	for _, match := range matches() { // engines look at hints, too
 		if strings.Contains(hints, match.text) && !strings.Contains(said, match.text) {
 			t.Errorf("only the hint has %q, which %s matches: %s", match.text, match.who, hints)
 		}
@@ -101,7 +102,7 @@ func (m *misuse) try(t *testing.T) {
 	}
 }
 
-// prepare makes what the mistake is made with: the bundle b in the directory work.
+// prepare makes the bundle b, with which the mistake is made, in the directory work.
 func (m *misuse) prepare(work string) error {
 	bundle := filepath.Join(work, "b")
 	if err := makeBundle(bundle); err != nil {
@@ -139,7 +140,7 @@ func (m *misuse) prepare(work string) error {
 	return nil
 }
 
-// makeFirst makes, with a runtime, what the mistake takes to be there.
+// makeFirst runs, with a runtime, the commands that must have run before the mistake.
 func (m *misuse) makeFirst(work string, runtime []string) error {
 	for _, args := range m.first {
 		cmd := exec.Command(runtime[0], append(runtime[1:len(runtime):len(runtime)], args...)...)
@@ -151,7 +152,7 @@ func (m *misuse) makeFirst(work string, runtime []string) error {
 	return nil
 }
 
-// command is the mistake, as a runtime makes it.
+// command returns the command that makes the mistake with a runtime.
 func (m *misuse) command(work string, runtime []string) *exec.Cmd {
 	var line []string
 	if m.nofile != "" {
@@ -163,7 +164,7 @@ func (m *misuse) command(work string, runtime []string) *exec.Cmd {
 	return cmd
 }
 
-// parseMisuses reads the table; head is what stands before the first entry.
+// parseMisuses reads the table; head is the text before the first entry.
 func parseMisuses(text string) (head string, list []misuse) {
 	var m *misuse
 	for line := range strings.Lines(text) {

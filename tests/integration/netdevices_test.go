@@ -10,14 +10,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// inNetwork gives the test's thread, and what it starts, a network namespace of its own.
+// inNetwork moves the test's thread into a new network namespace; the processes that the test
+// starts are in it, too.
 func inNetwork(t *testing.T) {
 	t.Helper()
 	needRoot(t)
 	if _, err := exec.LookPath("ip"); err != nil {
 		t.Skip("host: no iproute2")
 	}
-	runtime.LockOSThread() // and never unlocked
+	runtime.LockOSThread() // it is never unlocked
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		t.Fatal(err)
 	}
@@ -32,8 +33,8 @@ func ip(t *testing.T, args string) string {
 	return string(out)
 }
 
-// TestNetDevices: devices are moved, renamed and up, with their permanent addresses and attributes; a template
-// gets a number.
+// TestNetDevices: davit moves and renames devices and sets them up, with their permanent addresses
+// and attributes. A template in a name gets a number.
 func TestNetDevices(t *testing.T) {
 	inNetwork(t)
 	ip(t, "link add dev0 type veth peer name peer0")
@@ -51,7 +52,8 @@ func TestNetDevices(t *testing.T) {
 	}
 }
 
-// TestNetDevicesUndone: when create fails, devices are back: name, addresses and state.
+// TestNetDevicesUndone: if create fails, the devices are back, with their names, addresses and
+// states.
 func TestNetDevicesUndone(t *testing.T) {
 	inNetwork(t)
 	ip(t, "link add dev0 type veth peer name peer0")
@@ -60,7 +62,7 @@ func TestNetDevicesUndone(t *testing.T) {
 	ip(t, "link add dev1 type veth peer name peer1")
 	before := links(t)
 	for end := time.Now().Add(10 * time.Second); strings.Contains(before, "UNKNOWN") && time.Now().Before(end); before = links(t) {
-		time.Sleep(10 * time.Millisecond) // the kernel finds out by and by that there is no carrier
+		time.Sleep(10 * time.Millisecond) // it takes the kernel some time to notice that there is no carrier
 	}
 	for _, c := range []struct{ edit, want string }{
 		{`linux.netDevices={"dev0":{"name":"eth0"},"nope":{}}`, "linux.netDevices.nope: RTM_GETLINK nope: no such device"},
@@ -75,7 +77,7 @@ func TestNetDevicesUndone(t *testing.T) {
 			t.Errorf("%s: before\n%s\nafter\n%s", c.edit, before, after)
 		}
 	}
-	// A failure after they were moved.
+	// This create fails after the devices were moved.
 	b := newBox(t, `linux.netDevices={"dev0":{"name":"eth0"},"dev1":{}}`, `process.args=["/nope"]`)
 	b.try("create", "c1")
 	if after := links(t); after != before {
@@ -83,7 +85,7 @@ func TestNetDevicesUndone(t *testing.T) {
 	}
 }
 
-// links says what devices there are, by name: state and addresses that are for good.
+// links returns the devices by name, with their states and permanent addresses.
 func links(t *testing.T) string {
 	t.Helper()
 	var lines []string

@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// service is what the test binary is in a container: it says what it got of sd_listen_fds(3), that it is ready
-// (sd_notify(3)), and waits for its standard input to end.
+// service is the test binary in a container. It prints what it got by sd_listen_fds(3), reports
+// that it is ready (sd_notify(3)), and then sleeps, unless $ONCE is set.
 func service() int {
 	fmt.Println("sockets", os.Getenv("LISTEN_FDS"), "process", os.Getenv("LISTEN_PID"), "names", os.Getenv("LISTEN_FDNAMES"))
 	n, _ := strconv.Atoi(os.Getenv("LISTEN_FDS"))
@@ -39,7 +39,7 @@ func service() int {
 	return 0
 }
 
-// newService is a bench with a bundle that runs service.
+// newService returns a bench with a bundle that runs service.
 func newService(t *testing.T) *bench {
 	b := newBench(t, `process.args=["/service"]`, "process.env=[\""+roleVariable+"=service\"]", "process.user.uid=1000")
 	data, err := os.ReadFile(staticSelf(b))
@@ -49,7 +49,8 @@ func newService(t *testing.T) *bench {
 	return b
 }
 
-// staticSelf is a test binary that runs in a container: this one, if it is static as make builds it.
+// staticSelf returns a test binary that runs in a container. If this binary is static, as make
+// builds it, it is this one.
 func staticSelf(b *bench) string {
 	exe, err := os.Executable()
 	b.try(err)
@@ -68,7 +69,7 @@ func staticSelf(b *bench) string {
 	return exe
 }
 
-// manager is systemd's end.
+// manager is systemd's end of the notify socket.
 func manager(b *bench) (*net.UnixConn, string) {
 	path := filepath.Join(b.TempDir(), "manager")
 	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
@@ -78,7 +79,7 @@ func manager(b *bench) (*net.UnixConn, string) {
 	return c, path
 }
 
-// receive reads a message, and lets go of the descriptor that came with it.
+// receive reads a message, and closes the descriptor that came with it.
 func receive(b *bench, c *net.UnixConn) (text string, fds int) {
 	buf, oob := make([]byte, 4096), make([]byte, 256)
 	n, k, _, _, err := c.ReadMsgUnix(buf, oob)
@@ -96,7 +97,8 @@ func receive(b *bench, c *net.UnixConn) (text string, fds int) {
 	return string(buf[:n]), fds
 }
 
-// Whoever starts a container forwards its readiness, and ends only after systemd has read that.
+// The davit that starts a container forwards the container's readiness. It ends only after systemd
+// has read the message.
 func TestNotify(t *testing.T) {
 	for _, how := range [][]string{{"create", "start"}, {"run -d"}} {
 		t.Run(strings.Join(how, " and "), func(t *testing.T) {
@@ -133,7 +135,7 @@ func TestNotify(t *testing.T) {
 	}
 }
 
-// In the foreground davit stays the service's process.
+// In the foreground, davit remains the service's process.
 func TestNotifyForeground(t *testing.T) {
 	b := newService(t)
 	c, path := manager(b)
@@ -150,7 +152,7 @@ func TestNotifyForeground(t *testing.T) {
 	}
 }
 
-// A service may end as soon as it has said that it is ready.
+// A service may end as soon as it has reported that it is ready.
 func TestNotifyShort(t *testing.T) {
 	b := newService(t)
 	b.try(editConfig(b.bundle, []string{"process.env+=ONCE=1"}))
@@ -167,7 +169,7 @@ func TestNotifyShort(t *testing.T) {
 	}
 }
 
-// Sockets that systemd has opened go to the container, before those of --preserve-fds.
+// The container gets the sockets that systemd has opened, before the descriptors of --preserve-fds.
 func TestListenFDs(t *testing.T) {
 	b := newService(t)
 	dir := t.TempDir()
@@ -182,7 +184,7 @@ func TestListenFDs(t *testing.T) {
 		files = append(files, f)
 	}
 	out := filepath.Join(dir, "out")
-	// LISTEN_PID is the process that they are meant for: a shell becomes davit.
+	// LISTEN_PID is the process for which the sockets are meant. Here a shell becomes davit.
 	run := func(env string, args string) error {
 		f, err := os.Create(out)
 		b.try(err)
@@ -201,7 +203,8 @@ func TestListenFDs(t *testing.T) {
 	}
 	b.try(b.davit("delete", "--force", "c1"))
 
-	// Meant for another process: neither announced nor passed on.
+	// If the sockets are meant for another process, davit neither announces them nor passes them
+	// on.
 	b.try(run("LISTEN_PID=1 LISTEN_FDS=2", "run -d c1"))
 	b.try(awaitFile(out))
 	if fds, _ = openFDs(b, "c1"); fds != 0 {
@@ -218,7 +221,7 @@ func TestListenFDs(t *testing.T) {
 	}
 }
 
-// openFDs counts the sockets from descriptor 3 on of a container's process.
+// openFDs returns how many of the descriptors from 3 on are sockets, in a container's process.
 func openFDs(b *bench, id string) (int, error) {
 	s, err := stateOf(b.root, id)
 	b.try(err)
@@ -233,7 +236,8 @@ func openFDs(b *bench, id string) (int, error) {
 	return n, err
 }
 
-// A link that takes the place of the socket while a container is started leads davit to no file of the host's.
+// If a link takes the place of the socket while a container is started, it leads davit to no file
+// of the host.
 func TestPlantedNotifyLink(t *testing.T) {
 	b := newBox(t, `process.args=["true"]`)
 	_, manager := manager(&bench{t, b.root, b.bundle})
@@ -259,7 +263,8 @@ func TestPlantedNotifyLink(t *testing.T) {
 	}
 }
 
-// The root of a container with a user namespace, also where that maps 0 to 0, writes nothing beside the socket.
+// The root of a container with a user namespace can write nothing beside the socket, not even if
+// its 0 is the host's 0.
 func TestNotifyDirectoryIsNotTheContainers(t *testing.T) {
 	for _, size := range []string{"65536", "10"} {
 		t.Run(size, func(t *testing.T) {

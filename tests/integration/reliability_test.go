@@ -7,10 +7,11 @@ import (
 	"testing"
 )
 
-// exhaustive says whether the sweeps are to leave nothing out (make test-faults), and not to take a sample of some seconds.
+// exhaustive reports whether the tests must leave nothing out (make test-faults). Otherwise they
+// take a sample of some seconds.
 func exhaustive() bool { return os.Getenv("DAVIT_FAULTS") == "all" }
 
-// recordLine adds a line to a table of docs/reliability.md, if that is being written.
+// recordLine adds a line to a table of docs/reliability.md, if this run writes that document.
 func recordLine(t *testing.T, table, format string, args ...any) {
 	t.Helper()
 	line := fmt.Sprintf(format, args...)

@@ -10,8 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openat2(2) gives up with EAGAIN when something is renamed anywhere while it goes up a "..". Renames are always
-// going on on a busy host, and the stage tries again: no create may fail for them.
+// While openat2(2) goes up a "..", it fails with EAGAIN if anything anywhere is renamed. On a busy
+// host something is always renamed. The stage tries again, and no create may fail because of
+// renames.
 func TestResolvedWhileOthersRename(t *testing.T) {
 	b := newBox(t, `process.args=["true"]`)
 	up := strings.Repeat("d/../", 300)

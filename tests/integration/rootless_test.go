@@ -17,20 +17,20 @@ import (
 )
 
 const (
-	userID    = 54321 // of the user who has no privileges
+	userID    = 54321 // a user without privileges
 	userName  = "davit-tester"
-	userRange = 700_000 // where the ranges in /etc/subuid and /etc/subgid begin
+	userRange = 700_000 // the first id of the ranges in /etc/subuid and /etc/subgid
 )
 
-// unprivileged is a bundle of a user's, and the davit that the user runs.
+// unprivileged is a user's bundle, and the davit that this user runs.
 type unprivileged struct {
 	*box
 	runtime string // $XDG_RUNTIME_DIR
-	davit   string // a copy that the user may read: the tree may be in root's home
+	davit   string // a copy that the user can read, because the tree may be in root's home
 }
 
-// newUnprivileged makes a user, in this mount namespace, with ranges in /etc/subuid and /etc/subgid if asked for, and a
-// bundle that the user has made with davit spec --rootless.
+// newUnprivileged makes a user in this mount namespace, with ranges in /etc/subuid and /etc/subgid
+// if ranges is true, and a bundle that the user has made with davit spec --rootless.
 func newUnprivileged(t *testing.T, ranges bool, edits ...string) *unprivileged {
 	t.Helper()
 	b := newBox(t)
@@ -60,7 +60,7 @@ func newUnprivileged(t *testing.T, ranges bool, edits ...string) *unprivileged {
 	return u
 }
 
-// overmount puts a file over one of the host's, until the test is over.
+// overmount mounts a file over one of the host's, until the test has ended.
 func (b *box) overmount(path, text string) {
 	b.t.Helper()
 	file := filepath.Join(b.work, "etc", filepath.Base(path))
@@ -71,7 +71,8 @@ func (b *box) overmount(path, text string) {
 	b.t.Cleanup(func() { unix.Unmount(path, unix.MNT_DETACH) })
 }
 
-// giveDirectories gives them to the user; the files are links to what other tests use.
+// giveDirectories gives the directories below dir to the user. The files are links to those of
+// other tests.
 func giveDirectories(dir string) error {
 	return filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		if err != nil || !e.IsDir() {
@@ -101,7 +102,7 @@ func (u *unprivileged) as(args ...string) (string, int) {
 	return string(text), exitCode(err)
 }
 
-// must is as, which must succeed.
+// must is like as, but the command must succeed.
 func (u *unprivileged) must(args ...string) string {
 	u.t.Helper()
 	out, status := u.as(args...)
@@ -113,7 +114,8 @@ func (u *unprivileged) must(args ...string) string {
 
 const ownRange = `[{"containerID":0,"hostID":54321,"size":1},{"containerID":1,"hostID":700000,"size":65536}]`
 
-// The life of a container of a user without privileges, with only the user's own id and with a range of ids.
+// This is the life of a container of a user without privileges, with only the user's own id and
+// with a range of ids.
 func TestRootless(t *testing.T) {
 	for _, ranges := range []bool{false, true} {
 		t.Run(fmt.Sprintf("range=%t", ranges), func(t *testing.T) {
@@ -170,7 +172,8 @@ func TestRootless(t *testing.T) {
 	}
 }
 
-// What the parent writes to /proc/PID belongs to root there: of a stage that is not dumpable, davit's user writes nothing.
+// If a stage is not dumpable, its files in /proc/PID belong to root. So davit's user cannot write
+// to them.
 func TestRootlessProc(t *testing.T) {
 	own, err := os.ReadFile("/proc/self/oom_score_adj")
 	if err != nil {
@@ -198,7 +201,8 @@ func TestRootlessProc(t *testing.T) {
 	}
 }
 
-// With a network of its own, too, /sys may be the host's with the very cgroup2 that is to be mounted there.
+// With a network namespace, too, /sys may be the host's. Then it shows the same cgroup2 that is to
+// be mounted there.
 func TestRootlessNetwork(t *testing.T) {
 	u := newUnprivileged(t, false, `process.args=["sh","-c","ls -d /sys/fs/cgroup/*; mkdir /sys/fs/cgroup/x || echo denied"]`, `linux.namespaces+={"type":"network"}`)
 	if out := u.must("run", "c1"); isUnified() && !strings.Contains(out, "/cgroup.procs") || !strings.HasSuffix(out, "denied\n") {
@@ -216,7 +220,7 @@ func (u *unprivileged) awaitStopped(id string) error {
 	}, id, "stopped")
 }
 
-// What a user may not have is refused by name.
+// davit refuses what a user may not have, and names the field.
 func TestRootlessRefused(t *testing.T) {
 	for name, c := range map[string]struct{ edit, want string }{
 		"limit":          {`linux.resources={"pids":{"limit":10}}`, "linux.resources"},
@@ -239,8 +243,8 @@ func TestRootlessRefused(t *testing.T) {
 	}
 }
 
-// CVE-2023-25809: without a cgroup namespace, and with /sys of the host where there is no network namespace, a
-// container's root must not write to the cgroups of the user.
+// CVE-2023-25809: a container's root must not write to the user's cgroups. This holds without a
+// cgroup namespace, and also if /sys is the host's because there is no network namespace.
 func TestRootlessCgroups(t *testing.T) {
 	for _, own := range []string{"", `,{"type":"cgroup"}`} {
 		u := newUnprivileged(t, false, `linux.namespaces=[{"type":"user"},{"type":"mount"},{"type":"pid"},{"type":"ipc"},{"type":"uts"}`+own+`]`,
@@ -252,7 +256,8 @@ func TestRootlessCgroups(t *testing.T) {
 	}
 }
 
-// A user without a runtime directory of the own is told where one is, by verbs that make something and by those that look.
+// If a user has no runtime directory, davit says how to get one, in verbs that make something and
+// in verbs that only read.
 func TestRootlessWithoutRuntimeDirectory(t *testing.T) {
 	u := newUnprivileged(t, false, `process.args=["true"]`)
 	for _, args := range [][]string{{"run", "c1"}, {"create", "c1"}} {

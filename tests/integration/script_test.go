@@ -19,9 +19,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestScript runs testdata/script/*.txtar, which read like a terminal session. Beside testscript's own commands
-// there are those of scriptCommands. Each container's cgroup and state directory are among the suite's own; $ROOT is
-// the --root, $SUBTREE the cgroup that the bundles' cgroups are in, $RUN a number that no other run has, $WORK the working directory.
+// TestScript runs testdata/script/*.txtar, which read like a terminal session. The scripts can use
+// testscript's own commands and those of scriptCommands. Each container's cgroup and state
+// directory are below the suite's own. $ROOT is the --root, $SUBTREE the cgroup in which the
+// bundles' cgroups are, $RUN a number that no other run has, and $WORK the working directory.
 func TestScript(t *testing.T) {
 	needRoot(t)
 	testscript.RunT(scriptT{t}, testscript.Params{
@@ -34,7 +35,7 @@ func TestScript(t *testing.T) {
 	})
 }
 
-// scriptT has each script checked for leaks, one script at a time.
+// scriptT checks each script for leaks, and runs one script at a time.
 type scriptT struct{ *testing.T }
 
 func (t scriptT) Verbose() bool { return testing.Verbose() }
@@ -49,10 +50,10 @@ func (t scriptT) Run(name string, f func(testscript.T)) {
 	})
 }
 
-// session is what the commands of one script share.
+// session has the data that the commands of one script share.
 type session struct {
-	root       string // of davit
-	status     int    // of the last davit
+	root       string // davit's --root
+	status     int    // exit status of the last davit
 	background map[string]*exec.Cmd
 }
 
@@ -82,7 +83,8 @@ func setUpScript(e *testscript.Env) error {
 	return nil
 }
 
-// passSwitch adds the environment variable by which a run of the tests makes davit leave the host as on older kernels.
+// passSwitch adds the environment variable that makes davit leave the host as on older kernels, if
+// this run of the tests has it.
 func passSwitch(env []string) []string {
 	if v := os.Getenv(host.NoEnter); v != "" {
 		env = append(env, host.NoEnter+"="+v)
@@ -90,8 +92,8 @@ func passSwitch(env []string) []string {
 	return env
 }
 
-// scriptCondition knows [unified], [v1], [controller:memory], [kernel:6.3], [lsm:apparmor], and [enters] where the stage
-// enters a namespace of the root filesystem.
+// scriptCondition knows [unified], [v1], [controller:memory], [kernel:6.3], [lsm:apparmor], and
+// [enters], which is true if the stage enters a namespace of the root filesystem.
 func scriptCondition(cond string) (bool, error) {
 	switch name, arg, _ := strings.Cut(cond, ":"); name {
 	case "unified":
@@ -107,9 +109,9 @@ func scriptCondition(cond string) (bool, error) {
 		}
 		return !host.Host().Kernel().Less(v), nil
 	case "lsm":
-		// Modules without a policy do not count.
+		// A security module without a policy does not count.
 		return arg == "apparmor" && host.Host().AppArmor() || arg == "selinux" && host.Host().SELinux(), nil
-	case "filesystem": // a module that nobody has loaded yet does not count
+	case "filesystem": // a filesystem in a module that is not loaded yet does not count
 		data, err := os.ReadFile("/proc/filesystems")
 		return slices.Contains(strings.Fields(string(data)), arg), err
 	case "controller":
@@ -118,7 +120,7 @@ func scriptCondition(cond string) (bool, error) {
 	return false, fmt.Errorf("unknown condition")
 }
 
-// hasController says whether this view of cgroups has a controller.
+// hasController reports whether this view of cgroups has a controller.
 func hasController(name string) bool {
 	if isUnified() {
 		data, _ := os.ReadFile("/sys/fs/cgroup/cgroup.controllers")
@@ -145,7 +147,7 @@ var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"write":      cmdWrite,
 }
 
-// affirmative refuses "!" before the commands that do not look at it: it would have no effect.
+// affirmative refuses "!" before commands that ignore it, because it would have no effect there.
 func affirmative(commands map[string]func(*testscript.TestScript, bool, []string)) map[string]func(*testscript.TestScript, bool, []string) {
 	strict := map[string]func(*testscript.TestScript, bool, []string){}
 	for name, command := range commands {
@@ -159,7 +161,7 @@ func affirmative(commands map[string]func(*testscript.TestScript, bool, []string
 	return strict
 }
 
-// bundle DIR EDIT...: makes a bundle, see editConfig.
+// bundle DIR EDIT...: makes a bundle in DIR; see editConfig.
 func cmdBundle(ts *testscript.TestScript, neg bool, args []string) {
 	dir := ts.MkAbs(args[0])
 	ts.Check(makeBundle(dir))
@@ -171,9 +173,9 @@ func cmdConfig(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(editConfig(ts.MkAbs(args[0]), args[1:]))
 }
 
-// davit [<FILE] [>FILE] ARG...: runs the binary. The container process, too, has these files for its stdio, so that
-// nobody waits for it to let go of a pipe. Without them, stdin is empty, and what was written until davit ended is for
-// the commands stdout and stderr.
+// davit [<FILE] [>FILE] ARG...: runs the binary. The container process has these files as its
+// stdio, too, so that nobody waits until it closes a pipe. Without them, stdin is empty. The
+// commands stdout and stderr then see what was written before davit ended.
 func cmdDavit(ts *testscript.TestScript, neg bool, args []string) {
 	out, err := os.CreateTemp("", "davit-out")
 	ts.Check(err)
@@ -204,7 +206,7 @@ func cmdDavit(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// davitCommand takes the arguments that say where stdin and stdout go.
+// davitCommand handles the arguments for stdin and stdout.
 func davitCommand(ts *testscript.TestScript, args []string) *exec.Cmd {
 	cmd := exec.Command(davit, "--root", current.root)
 	cmd.Dir = ts.MkAbs(".")
@@ -241,7 +243,7 @@ func exitCode(err error) int {
 	return 126
 }
 
-// status N: the exit status of the last davit.
+// status N: checks the exit status of the last davit.
 func cmdStatus(ts *testscript.TestScript, neg bool, args []string) {
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
@@ -258,7 +260,7 @@ func cmdStart(ts *testscript.TestScript, neg bool, args []string) {
 	current.background[args[0]] = cmd
 }
 
-// end NAME: waits for what start started; status has its exit status.
+// end NAME: waits until a davit that "start" has started ends; status then has its exit status.
 func cmdEnd(ts *testscript.TestScript, neg bool, args []string) {
 	cmd := current.background[args[0]]
 	delete(current.background, args[0])
@@ -273,12 +275,12 @@ func cmdEnd(ts *testscript.TestScript, neg bool, args []string) {
 	current.status = exitCode(cmd.Wait())
 }
 
-// signal NAME SIGNAL: sends a signal to what start started.
+// signal NAME SIGNAL: sends a signal to a davit that "start" has started.
 func cmdSignal(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(current.background[args[0]].Process.Signal(unix.SignalNum("SIG" + args[1])))
 }
 
-// containerState is what davit state says.
+// containerState is the output of davit state.
 type containerState struct {
 	Status string `json:"status"`
 	Pid    int    `json:"pid"`
@@ -293,7 +295,8 @@ func stateOf(root, id string) (s containerState, err error) {
 	return s, json.Unmarshal(out, &s)
 }
 
-// await ID stopped: waits for the container's process to end; await ID running|created checks.
+// await ID stopped: waits until the container's process has ended. await ID running|created only
+// checks.
 func cmdAwait(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(awaitStatus(current.root, args[0], args[1]))
 }
@@ -302,7 +305,7 @@ func awaitStatus(root, id, want string) error {
 	return awaitStatusBy(func() (containerState, error) { return stateOf(root, id) }, id, want)
 }
 
-// awaitStatusBy is awaitStatus for a container whose state is asked for by another user.
+// awaitStatusBy is awaitStatus for a container whose state another user asks for.
 func awaitStatusBy(state func() (containerState, error), id, want string) error {
 	s, err := state()
 	if err != nil {
@@ -326,12 +329,12 @@ func awaitStatusBy(state func() (containerState, error), id, want string) error 
 	return nil
 }
 
-// appears FILE: waits for a file to be made.
+// appears FILE: waits until a file exists.
 func cmdAppears(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(awaitFile(ts.MkAbs(args[0])))
 }
 
-// awaitFile waits for a file with something in it.
+// awaitFile waits until a file exists and is not empty.
 func awaitFile(path string) error {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC)
 	if err != nil {
@@ -353,7 +356,7 @@ func awaitFile(path string) error {
 	}
 }
 
-// state ID FIELD=VALUE...: checks what davit state says.
+// state ID FIELD=VALUE...: checks the output of davit state.
 func cmdState(ts *testscript.TestScript, neg bool, args []string) {
 	out, err := exec.Command(davit, "--root", current.root, "state", args[0]).Output()
 	ts.Check(err)
@@ -367,8 +370,9 @@ func cmdState(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// cgroupfile ID V1 V2 VALUE: checks a file of the container's cgroup: V1 is CONTROLLER/FILE of a v1 hierarchy, V2 the
-// file of the pure view. A view without it passes: [controller:NAME] says where there must be one.
+// cgroupfile ID V1 V2 VALUE: checks a file of the container's cgroup. V1 is CONTROLLER/FILE of a v1
+// hierarchy, V2 is the file in the pure view. The command passes in a view without the file: use
+// [controller:NAME] where the file must exist.
 func cmdCgroupFile(ts *testscript.TestScript, neg bool, args []string) {
 	controller, file, _ := strings.Cut(args[1], "/")
 	path := "/sys/fs/cgroup/" + controller + subtree + "/" + args[0] + "/" + file
@@ -382,7 +386,7 @@ func cmdCgroupFile(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// nothing: no process, cgroup, mount or state of this script's containers is left.
+// nothing: checks that no process, cgroup, mount or state of this script's containers is left.
 func cmdNothing(ts *testscript.TestScript, neg bool, args []string) {
 	for _, pid := range strangers() {
 		if !exitWithin(pid, 2*time.Second) {
@@ -401,14 +405,14 @@ func cmdNothing(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// chown UID PATH
+// chown UID PATH: changes the owner of PATH.
 func cmdChown(ts *testscript.TestScript, neg bool, args []string) {
 	uid, err := strconv.Atoi(args[0])
 	ts.Check(err)
 	ts.Check(os.Lchown(ts.MkAbs(args[1]), uid, uid))
 }
 
-// write FILE TEXT
+// write FILE TEXT: writes TEXT to FILE.
 func cmdWrite(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(args[1]+"\n"), 0o755))
 }

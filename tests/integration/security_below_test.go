@@ -13,12 +13,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Whoever has CAP_SYS_ADMIN in a container can unmount its root, and by joining the mount namespace anew get to what lies below:
-// nothing of the host, and on kernels on which the stage enters a namespace of the root filesystem nothing that can be written.
+// With CAP_SYS_ADMIN, a process in a container can unmount its root. If it then joins the mount
+// namespace again, it gets to what lies below. That must be nothing of the host. On kernels where
+// the stage enters a namespace of the root filesystem, it must be nothing that can be written.
 func TestBelowTheRoot(t *testing.T) {
 	enters := host.Host().Have(host.TreeNamespace) == nil
 	for _, way := range []string{"--no-pivot=false", "--no-pivot"} {
-		if way == "--no-pivot" && !enters { // which leaves the host below the root
+		if way == "--no-pivot" && !enters { // this leaves the host below the root
 			continue
 		}
 		t.Run(way, func(t *testing.T) {
@@ -33,7 +34,8 @@ func TestBelowTheRoot(t *testing.T) {
 	}
 }
 
-// lookBelow takes its thread below the root of a mount namespace. hosts is a directory of the host.
+// lookBelow moves its thread below the root of a mount namespace, and looks there. hosts is a
+// directory of the host. empty says that nothing can be made there.
 func lookBelow(namespace, hosts string, empty bool) error {
 	fd, err := unix.Open(namespace, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -46,7 +48,7 @@ func lookBelow(namespace, hosts string, empty bool) error {
 	if err := unix.Setns(fd, unix.CLONE_NEWNS); err != nil {
 		return err
 	}
-	if _, err := os.Stat("/etc/passwd"); err != nil { // the container's
+	if _, err := os.Stat("/etc/passwd"); err != nil { // the container's file
 		return err
 	}
 	if err := unix.Unmount("/", unix.MNT_DETACH); err != nil {
@@ -58,7 +60,7 @@ func lookBelow(namespace, hosts string, empty bool) error {
 	if _, err := os.Stat(hosts); !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("the host's %s is below the root: %v", hosts, err)
 	}
-	if !empty { // the initramfs, as after any pivot_root(2)
+	if !empty { // the initramfs is there, as after any pivot_root(2)
 		return nil
 	}
 	if list, err := os.ReadDir("/"); err != nil || len(list) > 0 {

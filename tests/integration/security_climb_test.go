@@ -14,15 +14,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// climbingLink returns the text of a link that leads nowhere while the directory first is missing. A runtime that makes
-// first, and loses it again, is then led by ".." from the removed directory to the host's path to.
+// climbingLink returns the text of a link that leads nowhere while the directory first is missing.
+// If a runtime makes first, and somebody removes it again, then ".." leads the runtime from the
+// removed directory to the host's path to.
 func climbingLink(first, to string) string {
 	up := strings.Repeat("../", 40)
 	dots := strings.Repeat("./", (4000-len(first)-len(up)-len(to))/2)
 	return first + "/" + dots + up + strings.TrimPrefix(to, "/")
 }
 
-// removing removes the directory name of volume as soon as somebody makes it, as long as the test runs, and counts that.
+// removing removes the directory name from volume whenever somebody makes it, until the test has
+// ended. It counts the removals.
 func removing(t *testing.T, volume, name string) *atomic.Int64 {
 	t.Helper()
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC)
@@ -52,15 +54,16 @@ func removing(t *testing.T, volume, name string) *atomic.Int64 {
 		}
 	}()
 	t.Cleanup(func() {
-		os.WriteFile(over, nil, 0o600) // wakes the reader
+		os.WriteFile(over, nil, 0o600) // this wakes the reader
 		<-done
 		events.Close()
 	})
 	return &count
 }
 
-// A mount of the config is to be made in a volume that an attacker shares, where a link of the attacker's leads nowhere. The
-// attacker removes what the stage has made for it, so that the stage meets names that are gone.
+// The config has a mount in a volume that an attacker shares. On the way there is a link of the
+// attacker's that leads nowhere. The attacker removes what the stage makes for the mount, so that
+// the stage meets names that are gone.
 func TestRemovedOnTheWay(t *testing.T) {
 	for _, userns := range []bool{false, true} {
 		for name, edit := range map[string]string{
@@ -73,7 +76,7 @@ func TestRemovedOnTheWay(t *testing.T) {
 			"fifo":      `linux.devices=[{"path":"/vol/data/fifo","type":"p"}]`,
 			"cwd":       `process.cwd=/vol/data/work`,
 		} {
-			if userns && name == "device" { // there the host's node of that path is bound
+			if userns && name == "device" { // in a user namespace, the host's node with that path is bound
 				continue
 			}
 			t.Run(fmt.Sprintf("%s,userns=%t", name, userns), func(t *testing.T) {
@@ -106,7 +109,8 @@ func TestRemovedOnTheWay(t *testing.T) {
 	}
 }
 
-// The same, with a mount that would land on the directory of a createContainer hook, whose program runs as root.
+// The same, but the mount would land on the directory of a createContainer hook. The hook's program
+// runs as root.
 func TestRemovedOnTheWayToHook(t *testing.T) {
 	b := newBox(t, "root.readonly=false", `process.args=["true"]`)
 	volume, hooks, breach := filepath.Join(b.work, "volume"), filepath.Join(b.work, "hooks"), filepath.Join(b.work, "breach")
@@ -130,8 +134,9 @@ func TestRemovedOnTheWayToHook(t *testing.T) {
 	}
 }
 
-// What davit shows of the host's devices can be used, and not be changed: neither what masks files, nor the devices that
-// a user namespace cannot make. (Modes are such that nobody else is disturbed if it fails.)
+// The container can use the host's devices that davit shows, and cannot change them. These are the
+// device that masks files, and the devices that a user namespace cannot make. (The test sets modes
+// that disturb nobody if it fails.)
 func TestHostsDevicesStay(t *testing.T) {
 	identity := `linux.uidMappings=[{"containerID":0,"hostID":0,"size":65536}]`
 	for name, edits := range map[string][]string{
@@ -173,11 +178,13 @@ func TestHostsDevicesStay(t *testing.T) {
 	}
 }
 
-// Stdio that is the host's /dev/null becomes another null device, also if the container has removed its own, has something else in
-// its place, or had none from the beginning, and if it cannot be opened. Where that cannot be, exec and create are refused.
+// If stdio is the host's /dev/null, davit replaces it by another null device. It does so if the
+// container has removed its own, has something else in its place, never had one, or cannot open it.
+// If davit cannot replace it, exec and create fail.
 func TestHostsNullIsNeverStdio(t *testing.T) {
-	// The file by the numbers of its filesystem and its inode; whether its mode can be changed (to what it is on the host: this must
-	// not harm it); and that it is a null device. In a user namespace it may be the host's, by a read-only mount.
+	// The script prints the numbers of the file's filesystem and inode, whether its mode can be
+	// changed (to the mode that it has on the host, so that this cannot harm the host), and that it
+	// is a null device. In a user namespace it may be the host's, shown by a read-only mount.
 	const show = `f=/proc/self/fd/0; stat -L -c %d:%i $f; chmod 666 $f 2>&- && echo changed; cat $f && test $(stat -L -c %t:%T $f) = 1:3 && echo null`
 	var host unix.Stat_t
 	if err := unix.Stat("/dev/null", &host); err != nil {
@@ -227,7 +234,8 @@ func TestHostsNullIsNeverStdio(t *testing.T) {
 		out, status := b.try("run", "c1")
 		other(b, out, status)
 	})
-	// A process of the container's, or in its pid namespace, with the stage's user ID can lower the stage's limit of descriptors.
+	// A process in the container, or in its pid namespace, that has the stage's user ID can lower
+	// the stage's limit of descriptors.
 	t.Run("cannot be opened", func(t *testing.T) {
 		b := newBox(t, `process.args=["sleep","1000"]`)
 		b.davit("run", "-d", "c1")
@@ -260,7 +268,8 @@ func hostsDevices(t *testing.T) map[string]deviceState {
 	return all
 }
 
-// A lease on a file that tmpcopyup copies (F_SETLEASE of fcntl(2)) is waited for a little: who wants to, gives it up meanwhile.
+// If a file that tmpcopyup copies has a lease (F_SETLEASE of fcntl(2)), the stage waits a little,
+// so that the holder can give it up.
 func TestCopyUpOfLeasedFiles(t *testing.T) {
 	for _, gives := range []bool{true, false} {
 		t.Run(fmt.Sprintf("given up=%t", gives), func(t *testing.T) {
@@ -304,8 +313,9 @@ func TestCopyUpOfLeasedFiles(t *testing.T) {
 	}
 }
 
-// The options of a remount are a filesystem's, and so the host's if it is a volume: one that a link leads to, which takes the
-// name of the mount meanwhile, keeps its own.
+// The options of a remount belong to a filesystem. If that is a volume's, they are the host's. A
+// link that takes the mount's name in the meantime may lead to another filesystem, which must keep
+// its options.
 func TestRacedRemountByCall(t *testing.T) {
 	b := newBox(t, "root.readonly=false", `process.args=["true"]`)
 	volume := filepath.Join(b.work, "volume")
@@ -345,7 +355,8 @@ func TestRacedRemountByCall(t *testing.T) {
 	}
 }
 
-// What is mounted is changed once more by its descriptor, whatever its name leads to by then.
+// The stage changes a mount that it has made by its descriptor, whatever the mount's name leads to
+// by then.
 func TestRacedChangeByCall(t *testing.T) {
 	known, err := os.ReadFile("/proc/filesystems")
 	if err != nil {
@@ -353,7 +364,7 @@ func TestRacedChangeByCall(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		mount string
-		want  string // of the mount's line in mountinfo
+		want  string // must be part of the mount's line in mountinfo
 	}{
 		"read-only":   {`{"destination":"/vol/data","type":"tmpfs","source":"own","options":["ro"]}`, ` ro,.* own `},
 		"tmpcopyup":   {`{"destination":"/vol/data","type":"tmpfs","source":"own","options":["ro","tmpcopyup"]}`, ` ro,.* own `},
@@ -402,8 +413,8 @@ func TestRacedChangeByCall(t *testing.T) {
 	}
 }
 
-// A name of the image in the place of a terminal's master is not opened before it is known to be one: to open a device can be enough
-// to start it.
+// The stage does not open a file of the image that stands in place of a terminal's master before it
+// knows that it is one: to open a device can be enough to start it.
 func TestPlantedMasterIsNotOpened(t *testing.T) {
 	b := newBox(t, "root.readonly=false", "process.terminal=true", `mounts=[{"destination":"/proc","type":"proc","source":"proc"}]`, `process.args=["true"]`)
 	if err := errorsOf(os.MkdirAll(b.path("dev/pts"), 0o755), unix.Mkfifo(b.path("dev/pts/ptmx"), 0o666)); err != nil {
@@ -425,7 +436,7 @@ func TestPlantedMasterIsNotOpened(t *testing.T) {
 	}
 }
 
-// splitEdits returns the edits of a text that has several of them, each for a mount.
+// splitEdits returns the edits in a text that has several of them, one for each mount.
 func splitEdits(text string) (list []string) {
 	for edit := range strings.SplitSeq(text[len("mounts+="):], "mounts+=") {
 		list = append(list, "mounts+="+edit)

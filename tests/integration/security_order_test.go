@@ -15,8 +15,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unchecked runs davit with a stage whose openat2(2) lacks RESOLVE_IN_ROOT, the flag by which the kernel keeps names of the
-// container below its root. It returns the output, and how many calls were changed.
+// unchecked runs davit with a stage whose openat2(2) lacks RESOLVE_IN_ROOT. By this flag the kernel
+// keeps names of the container below the container's root. It returns the output, and how many
+// calls were changed.
 func (b *box) unchecked(args ...string) (out string, changed int) {
 	b.t.Helper()
 	out, _ = b.traced(unix.PTRACE_O_TRACECLONE|unix.PTRACE_O_TRACEFORK|unix.PTRACE_O_TRACEVFORK, func(thread int) bool {
@@ -43,9 +44,10 @@ func (b *box) unchecked(args ...string) (out string, changed int) {
 	return out, changed
 }
 
-// The order of the steps alone keeps the stage from the host: without the check of names, too, links of the image lead to
-// nothing of the host's, since nothing of that is mounted any more when the first of them is followed. Where the host has
-// to stay, it is not below the stage's root directory.
+// The order of the steps alone protects the host from the stage. Even without the check of names,
+// links of the image lead to nothing of the host: when the stage follows the first of them, the
+// host is not mounted any more. If the host's mounts have to stay, they are not below the stage's
+// root directory.
 func TestOrderHoldsWithoutTheCheck(t *testing.T) {
 	kinds := map[string]string{
 		"tmpfs":     `mounts+={"destination":"%s/made/t","type":"tmpfs","source":"tmpfs"}`,
@@ -63,7 +65,7 @@ func TestOrderHoldsWithoutTheCheck(t *testing.T) {
 	}
 	for w, way := range []string{"", "user namespace", "--no-pivot", "hook", "shared root"} {
 		for i, name := range slices.Sorted(maps.Keys(kinds)) {
-			if !exhaustive() && (i+w)%4 != 0 { // each kind and each way; make test-race tries each kind in each way
+			if !exhaustive() && (i+w)%4 != 0 { // each kind and each way once; make test-race tries each kind in each way
 				continue
 			}
 			edit := kinds[name]

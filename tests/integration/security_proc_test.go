@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// CVE-2019-16884, CVE-2019-19921, CVE-2023-28642, CVE-2025-52881: what an image or a volume puts over /proc, or over a
-// file in it, takes the place of what davit writes there: sysctls here, which go the same way as the labels of
-// AppArmor and SELinux.
+// CVE-2019-16884, CVE-2019-19921, CVE-2023-28642, CVE-2025-52881: if an image or a volume covers
+// /proc, or a file in it, davit's writes go to something else. The test uses sysctls, whose writes
+// take the same way as the labels of AppArmor and SELinux.
 func TestRedirectedProc(t *testing.T) {
 	const key = "net/ipv4/ip_default_ttl"
 	for name, edits := range map[string][]string{
@@ -45,8 +45,8 @@ func TestRedirectedProc(t *testing.T) {
 	}
 }
 
-// CVE-2019-19921, CVE-2023-27561: the same where the kernel makes no new /proc, /sys or cgroup and the host's are
-// shown, by davit's decision or the config's.
+// CVE-2019-19921, CVE-2023-27561: the same where the kernel makes no new /proc, /sys or cgroup
+// filesystem. Then the host's are shown, because davit decides so or because the config says so.
 func TestLinkedProcInUserNamespace(t *testing.T) {
 	for _, c := range []struct{ name, mount, without string }{
 		{"proc", `"type":"proc","source":"proc"`, "pid"},
@@ -75,8 +75,8 @@ func TestLinkedProcInUserNamespace(t *testing.T) {
 	}
 }
 
-// CVE-2026-41579, CVE-2019-18837, CVE-2025-24965: an image whose /dev, or whatever other name a runtime writes to, is a
-// link to the host. (TestPlantedLinks has the rest of the names.)
+// CVE-2026-41579, CVE-2019-18837, CVE-2025-24965: the image's /dev, or another name to which a
+// runtime writes, is a link to the host. (TestPlantedLinks tests the other names.)
 func TestPlantedDev(t *testing.T) {
 	const only = `mounts=[{"destination":"/proc","type":"proc","source":"proc"}]`
 	for name, plant := range map[string]func(b *box, host string) error{
@@ -107,8 +107,8 @@ func TestPlantedDev(t *testing.T) {
 	}
 }
 
-// CVE-2025-31133, the other way: masked paths whose mask an image could take away. The host's own /dev/null is
-// checked, too.
+// CVE-2025-31133, but from the other side: an image must not be able to take away the mask of a
+// masked path. davit checks the host's own /dev/null, too.
 func TestMaskedByRealNull(t *testing.T) {
 	b := newBox(t, "root.readonly=false", `linux.maskedPaths=["/secret","/proc/keys"]`,
 		`process.args=["sh","-c","cat /secret; stat -c %t:%T /secret /proc/keys"]`)
@@ -116,7 +116,7 @@ func TestMaskedByRealNull(t *testing.T) {
 	if out := b.davit("run", "c1"); out != "1:3\n1:3\n" {
 		t.Errorf("masked: %q", out)
 	}
-	// A host whose /dev/null is a file, as after `cmd >/dev/null` of root's in a broken chroot.
+	// On this host /dev/null is a file, as after root's `cmd >/dev/null` in a broken chroot.
 	mustWrite(t, b.work+"/null", escaped)
 	if err := unix.Mount(b.work+"/null", "/dev/null", "", unix.MS_BIND, ""); err != nil {
 		t.Fatal(err)

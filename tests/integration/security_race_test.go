@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// raceTime is how long each race is run.
+// raceTime returns how long each race runs.
 func raceTime() time.Duration {
 	if testing.Short() {
 		return 3 * time.Second
@@ -21,8 +21,8 @@ func raceTime() time.Duration {
 	return 5 * time.Second
 }
 
-// swap exchanges pairs of names (renameat2(2)) for as long as the test runs, as an attacker does in a container that
-// shares a volume. It returns a count of the exchanges.
+// swap exchanges pairs of names (renameat2(2)) until the test has ended. An attacker does this in a
+// container that shares a volume. It returns a count of the exchanges.
 func swap(t *testing.T, pairs ...[2]string) *atomic.Int64 {
 	t.Helper()
 	var over atomic.Bool
@@ -34,7 +34,8 @@ func swap(t *testing.T, pairs ...[2]string) *atomic.Int64 {
 				if unix.Renameat2(unix.AT_FDCWD, pair[0], unix.AT_FDCWD, pair[1], unix.RENAME_EXCHANGE) == nil {
 					count.Add(1)
 				}
-				// At all times of day, and with some time for davit on a host with few processors.
+				// The exchanges happen at random moments, and leave davit some time on a host with
+				// few processors.
 				time.Sleep(time.Duration(rand.IntN(200)) * time.Microsecond)
 			}
 			done <- struct{}{}
@@ -50,7 +51,8 @@ func swap(t *testing.T, pairs ...[2]string) *atomic.Int64 {
 	return &count
 }
 
-// during makes containers as long as a race goes on, and gives what each prints and its exit status to check.
+// during makes containers while a race runs, and passes the output and the exit status of each to
+// check.
 func (b *box) during(swaps *atomic.Int64, check func(out string, status int)) {
 	b.t.Helper()
 	made, refused, why := 0, 0, ""
@@ -75,8 +77,8 @@ func (b *box) during(swaps *atomic.Int64, check func(out string, status int)) {
 	}
 }
 
-// CVE-2021-30465, CVE-2024-45310, CVE-2019-19921: a directory of a volume, on the way to something that davit mounts or
-// makes, is a link to the host's half of the time.
+// CVE-2021-30465, CVE-2024-45310, CVE-2019-19921: half of the time, a directory of a volume is a
+// link to the host's. It lies on the way to something that davit mounts or makes.
 func TestRacedVolume(t *testing.T) {
 	b := newBox(t)
 	host, volume := filepath.Join(b.work, "host"), filepath.Join(b.work, "volume")
@@ -113,7 +115,7 @@ func TestRacedVolume(t *testing.T) {
 		made++
 		os.WriteFile(b.bundle+"/config.json", common, 0o644)
 		b.edit(kinds[made%len(kinds)])
-		for _, name := range []string{"t", "copied", "dir", "file", "node", "deep", "work"} { // to be made again
+		for _, name := range []string{"t", "copied", "dir", "file", "node", "deep", "work"} { // the containers must make them again
 			for _, dir := range []string{"a", "link"} {
 				if fd, err := unix.Open(filepath.Join(volume, dir), unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0); err == nil {
 					os.RemoveAll(fmt.Sprintf("/proc/self/fd/%d/%s", fd, name))
@@ -124,8 +126,9 @@ func TestRacedVolume(t *testing.T) {
 	})
 }
 
-// CVE-2021-30465 with an attacker who is never too late. What is mounted where a link leads on the host is seen by
-// nobody, but goes when the stage leaves the host's root: whatever was mounted must be in the container.
+// CVE-2021-30465 with an attacker who is never too late. If something is mounted on the host, where
+// a link leads, nobody sees it, and it vanishes when the stage leaves the host's root. So the test
+// checks that everything that was mounted is in the container.
 func TestRacedTargetByCall(t *testing.T) {
 	for name, edit := range map[string]string{
 		"bind":      `mounts+={"destination":"/vol/a/marked","type":"bind","source":"/etc","options":["bind","ro"]}`,
@@ -139,7 +142,8 @@ func TestRacedTargetByCall(t *testing.T) {
 			host, volume := filepath.Join(b.work, "host"), filepath.Join(b.work, "volume")
 			b.edit("root.readonly=false", `process.args=["grep","-c","/marked ","/proc/self/mountinfo"]`,
 				`mounts+={"destination":"/vol","type":"bind","source":"`+volume+`","options":["rbind"]}`, edit)
-			// Where the link leads in the container, too, as what is not there is not masked.
+			// The link's target exists in the container, too, because davit does not mask what does
+			// not exist.
 			for _, dir := range []string{host, volume + "/a", b.path(host)} {
 				mustWrite(t, dir+"/marked/file", "")
 			}
@@ -168,8 +172,8 @@ func TestRacedTargetByCall(t *testing.T) {
 	}
 }
 
-// CVE-2019-19921, CVE-2023-27561, CVE-2023-28642, CVE-2025-54867: /proc and /sys of the image are links half of the
-// time, to a directory that an attacker would keep: nothing is mounted there.
+// CVE-2019-19921, CVE-2023-27561, CVE-2023-28642, CVE-2025-54867: half of the time, /proc and /sys
+// of the image are links to a directory that an attacker would keep. Nothing may be mounted there.
 func TestRacedProc(t *testing.T) {
 	b := newBox(t, "root.readonly=false", `process.args=["sh","-c","for p in /proc /proc-link /aside-proc; do grep aside $p/self/mountinfo && echo ESCAPED; done; true"]`)
 	host := filepath.Join(b.work, "host")
@@ -189,7 +193,8 @@ func TestRacedProc(t *testing.T) {
 	})
 }
 
-// CVE-2025-31133: /dev/null of the image, with which files are masked in runc, is a link to procfs half of the time.
+// CVE-2025-31133: half of the time, the image's /dev/null is a link to procfs. runc masks files
+// with it.
 func TestRacedMask(t *testing.T) {
 	b := newBox(t, "root.readonly=false", `linux.maskedPaths=["/masked","/proc/timer_list","/proc/keys"]`,
 		`mounts=[{"destination":"/proc","type":"proc","source":"proc"}]`,
@@ -215,7 +220,8 @@ func TestRacedMask(t *testing.T) {
 	}
 }
 
-// CVE-2025-52565: /dev/console and /dev/pts of the image, where the terminal is mounted, are links half of the time.
+// CVE-2025-52565: half of the time, the image's /dev/console and /dev/pts are links. The terminal
+// is mounted there.
 func TestRacedConsole(t *testing.T) {
 	b := newBox(t, "root.readonly=false", "process.terminal=true",
 		`mounts=[{"destination":"/proc","type":"proc","source":"proc"},{"destination":"/dev/pts","type":"devpts","source":"devpts","options":["newinstance","ptmxmode=0666"]}]`,
@@ -246,7 +252,8 @@ func TestRacedConsole(t *testing.T) {
 	t.Logf("%d containers, %d of them refused, during %d exchanges", made, refused, swaps.Load())
 }
 
-// tmpcopyup copies what others may change meanwhile: what it makes has the owner, mode and content of one file.
+// Others may change the files that tmpcopyup copies. Each copy must have the owner, mode and
+// content of one and the same file.
 func TestRacedCopyUp(t *testing.T) {
 	b := newBox(t, "root.readonly=false", `process.args=["sh","-c","find /vol/up -type f -perm -4000 | xargs grep -s user && echo ESCAPED; true"]`)
 	volume := filepath.Join(b.work, "volume")
@@ -265,7 +272,7 @@ func TestRacedCopyUp(t *testing.T) {
 		if err := errorsOf(os.Chmod(file(i), 0o755|os.ModeSetuid), os.Chmod(other(i), 0o644), os.Chown(other(i), 1000, 1000)); err != nil {
 			t.Fatal(err)
 		}
-		if i == 50 { // one to wait at for ever
+		if i == 50 { // the stage would wait for ever for this one
 			os.Remove(other(i))
 			if err := unix.Mkfifo(other(i), 0o644); err != nil {
 				t.Fatal(err)
@@ -291,7 +298,8 @@ func TestRacedCopyUp(t *testing.T) {
 	})
 }
 
-// The same with an attacker who is never too late: before each of the stage's system calls some files are exchanged.
+// The same with an attacker who is never too late: before each of the stage's system calls, some
+// files are exchanged.
 func TestRacedCopyUpByCall(t *testing.T) {
 	b := newBox(t, "root.readonly=false", `process.args=["sh","-c","cd /vol/up; for f in *; do echo $(stat -c %a:%u $f) $(cat $f); done"]`)
 	volume := filepath.Join(b.work, "volume")
@@ -336,9 +344,9 @@ func TestRacedCopyUpByCall(t *testing.T) {
 	}
 }
 
-// Nothing is opened before it is known to be a file or a directory: to open a device can have effects, and the stage
-// may not be bound by the container's list of devices yet. Here fifos stand for devices: whether somebody reads one
-// can be seen.
+// The stage opens nothing before it knows that it is a file or a directory. To open a device can
+// have effects, and the container's device rules may not bind the stage yet. The test uses fifos in
+// place of devices, because it can see whether somebody reads a fifo.
 func TestRacedCopyUpOpensFiles(t *testing.T) {
 	b := newBox(t, "root.readonly=false", `process.args=["true"]`)
 	volume := filepath.Join(b.work, "volume")
@@ -358,7 +366,7 @@ func TestRacedCopyUpOpensFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer unix.Close(fd)
-		fifos[i] = fmt.Sprintf("/proc/self/fd/%d", fd) // whatever its name is
+		fifos[i] = fmt.Sprintf("/proc/self/fd/%d", fd) // this works whatever the fifo's name is
 	}
 	swaps, opened := 0, 0
 	b.traced(unix.PTRACE_O_TRACECLONE|unix.PTRACE_O_TRACEFORK|unix.PTRACE_O_TRACEVFORK, func(thread int) bool {
@@ -366,7 +374,7 @@ func TestRacedCopyUpOpensFiles(t *testing.T) {
 			return true
 		}
 		for i, p := range pairs {
-			if fd, err := unix.Open(fifos[i], unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0); err == nil { // ENXIO without a reader
+			if fd, err := unix.Open(fifos[i], unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0); err == nil { // without a reader this fails with ENXIO
 				unix.Close(fd)
 				opened++
 			}
@@ -384,8 +392,8 @@ func TestRacedCopyUpOpensFiles(t *testing.T) {
 	}
 }
 
-// A working directory that davit makes belongs to the container's user; no other that takes its name does, before
-// whichever of the stage's system calls.
+// A working directory that davit makes belongs to the container's user. No other directory that
+// takes its name gets that owner, whichever of the stage's system calls it precedes.
 func TestRacedCwdByCall(t *testing.T) {
 	b := newBox(t, "root.readonly=false", `process.args=["true"]`, "process.cwd=/vol/new", "process.user.uid=1000", "process.user.gid=1000")
 	volume := filepath.Join(b.work, "volume")
@@ -410,7 +418,8 @@ func TestRacedCwdByCall(t *testing.T) {
 	}
 }
 
-// The tmpfs of tmpcopyup is filled by descriptor: nothing is written where a swapped link leads in the container.
+// The stage fills the tmpfs of tmpcopyup by descriptor. It writes nothing where a swapped link
+// leads within the container.
 func TestRacedCopyUpTarget(t *testing.T) {
 	b := newBox(t, "root.readonly=false", `process.args=["sh","-c","test -e /precious/up/evil && echo ESCAPED; rm -f /precious/up/evil; true"]`)
 	volume := filepath.Join(b.work, "volume")

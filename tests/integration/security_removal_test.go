@@ -19,7 +19,7 @@ import (
 // raceSeconds is how long TestRacedRemoval runs; see `make test-race`.
 const raceSeconds = "DAVIT_RACE_SECONDS"
 
-// removalTime returns the time of each of the suite's two ways.
+// removalTime returns how long the test runs in each of its two ways.
 func removalTime(t *testing.T) time.Duration {
 	text := os.Getenv(raceSeconds)
 	if text == "" {
@@ -32,12 +32,13 @@ func removalTime(t *testing.T) time.Duration {
 	return time.Duration(seconds) * time.Second / 2
 }
 
-// removalKind is something that davit makes or looks up where others remove, make and exchange names.
+// removalKind is something that davit makes or looks up while others remove, make and exchange
+// names.
 type removalKind struct {
 	name  string
 	edits []string
 	dev   bool     // the names are those of /dev in the root filesystem, and not of the volume
-	names []string // that the attacker takes, below the volume or /dev
+	names []string // names that the attacker takes, below the volume or /dev
 	how   string   // "": run; else exec or terminal
 }
 
@@ -63,27 +64,28 @@ var removalKinds = []removalKind{
 		`mounts=[{"destination":"/proc","type":"proc","source":"proc"},{"destination":"/dev/pts","type":"devpts","source":"devpts","options":["newinstance","ptmxmode=0666"]}]`}},
 }
 
-// vandal changes names below a directory that the container to be made shares, and never anything beside it.
+// vandal changes names below a directory that it shares with the container that is being made. It
+// never changes anything beside that directory.
 type vandal struct {
-	dir     int // of the volume or of /dev
+	dir     int // descriptor of the volume or of /dev
 	aside   int // another volume, on the same filesystem
 	names   []string
-	targets []string // of the host, where its links lead
+	targets []string // files of the host to which its links lead
 	count   atomic.Int64
 }
 
-// parent opens the directory of a name below the vandal's, without following anything.
+// parent opens the directory of a name below the vandal's directory, and follows no links.
 func (v *vandal) parent(name string) (int, string, error) {
 	dir, last := filepath.Split(name)
 	fd, err := unix.Openat2(v.dir, "./"+dir, &unix.OpenHow{Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_XDEV})
 	return fd, last, err
 }
 
-// act does one thing to one of the names.
+// act changes one of the names in one way.
 func (v *vandal) act() {
 	v.count.Add(1)
 	dir, name, err := v.parent(v.names[rand.IntN(len(v.names))])
-	if err != nil { // its parent is gone: make that again
+	if err != nil { // the parent is gone: make it again
 		unix.Mkdirat(v.dir, v.names[0], 0o777)
 		return
 	}
@@ -98,7 +100,7 @@ func (v *vandal) act() {
 	switch rand.IntN(10) {
 	case 0:
 		clear()
-	case 1: // out of the volume, while somebody may have it open
+	case 1: // move it out of the volume, while somebody may have it open
 		unix.Renameat2(dir, name, v.aside, other, unix.RENAME_NOREPLACE)
 	case 2:
 		unix.Renameat2(v.aside, other, dir, name, unix.RENAME_NOREPLACE)
@@ -118,16 +120,16 @@ func (v *vandal) act() {
 	case 7:
 		clear()
 		unix.Symlinkat(strings.Repeat("../", rand.IntN(20))+strings.TrimPrefix(target, "/"), dir, name)
-	default: // a link to what is not there, of many steps
+	default: // a link of many steps to a missing file
 		clear()
 		first := fmt.Sprintf("d%d", rand.IntN(3))
 		chain := climbingLink(first, target)
-		if dots := rand.IntN(1000); rand.IntN(2) == 0 { // most of the steps left out
+		if dots := rand.IntN(1000); rand.IntN(2) == 0 { // leave most of the steps out
 			chain = first + "/" + strings.Repeat("./", dots/20) + chain[strings.Index(chain, "../"):]
 		}
 		unix.Symlinkat(chain, dir, name)
 	}
-	for i := range 3 { // what davit makes for such a link
+	for i := range 3 { // davit makes these for such a link
 		if rand.IntN(2) == 0 {
 			unix.Unlinkat(v.dir, fmt.Sprintf("d%d", i), unix.AT_REMOVEDIR)
 			unix.Unlinkat(dir, fmt.Sprintf("d%d", i), unix.AT_REMOVEDIR)
@@ -135,7 +137,7 @@ func (v *vandal) act() {
 	}
 }
 
-// canary tells everything about a tree that should stay as it is.
+// canary returns everything about a tree that must stay as it is.
 func canary(t *testing.T, dir string) string {
 	t.Helper()
 	var b strings.Builder
@@ -164,13 +166,13 @@ func canary(t *testing.T, dir string) string {
 	return b.String()
 }
 
-// arena is a host with a canary, a volume, and bundles without and with a user namespace.
+// arena has a host with a canary, a volume, and bundles without and with a user namespace.
 type arena struct {
 	t                   *testing.T
 	boxes               [2]*box
 	host, volume, aside string
 	mountinfo, breach   string
-	configs             [2][]string // for each box those of removalKinds
+	configs             [2][]string // for each box, the configs of removalKinds
 	before              string
 }
 
@@ -182,7 +184,8 @@ func newArena(t *testing.T) *arena {
 	}
 	work := a.boxes[0].work
 	a.host, a.volume, a.aside = filepath.Join(work, "host"), filepath.Join(work, "volume"), filepath.Join(work, "aside")
-	// The container's users may pass and write everywhere, so that nothing but davit's care is in the way.
+	// The container's users may enter and write everywhere, so that only davit's own checks protect
+	// the host.
 	for _, dir := range []string{a.host, a.host + "/hooks", a.host + "/dir", a.volume, a.aside, a.volume + "/evil", a.aside + "/old0", a.aside + "/old1"} {
 		if err := errorsOf(os.MkdirAll(dir, 0o777), os.Chmod(dir, 0o777)); err != nil {
 			t.Fatal(err)
@@ -230,7 +233,7 @@ func (a *arena) compileConfigs(i int) {
 		for _, e := range k.edits {
 			b.edit(replace.Replace(e))
 		}
-		// First of all mounts but those of the default config.
+		// These come before all other mounts, except those of the default config.
 		var volumes []string
 		for name, dir := range map[string]string{"vol": a.volume, "aside": a.aside} {
 			volumes = append(volumes, `{"destination":"/`+name+`","type":"bind","source":"`+dir+`","options":["rbind"]}`)
@@ -244,7 +247,8 @@ func (a *arena) compileConfigs(i int) {
 	}
 }
 
-// escaped says what is mounted on the host's canary in the mount namespace of a thread, before it leaves the host's root.
+// escaped returns the mount on the host's canary, if there is one, in the mount namespace of a
+// thread that has not left the host's root yet.
 func (a *arena) escaped(mountinfo, rootfs string) string {
 	if !strings.Contains(mountinfo, " "+rootfs+" ") {
 		return ""
@@ -257,7 +261,7 @@ func (a *arena) escaped(mountinfo, rootfs string) string {
 	return ""
 }
 
-// check looks for what must not have happened.
+// check fails the test if something has happened that must not happen.
 func (a *arena) check(b *box, what, out string, status int) {
 	a.t.Helper()
 	if status < 0 || strings.Contains(out, "the stage ended") || strings.Contains(out, "panic") {
@@ -278,7 +282,8 @@ func (a *arena) check(b *box, what, out string, status int) {
 	}
 }
 
-// restore makes the volume and /dev usable again, at times, so that containers are made, too.
+// restore makes the volume and /dev usable again, from time to time, so that some containers can be
+// made.
 func (a *arena) restore(v *vandal) {
 	for _, dir := range []string{a.aside, a.volume} {
 		entries, _ := os.ReadDir(dir)
@@ -294,7 +299,8 @@ func (a *arena) restore(v *vandal) {
 	unix.Mkdirat(v.dir, v.names[0], 0o777)
 }
 
-// round makes one container, or process, while the vandal acts, and returns whether davit made it.
+// round makes one container, or process, while the vandal acts, and returns whether davit
+// succeeded.
 func (a *arena) round(kind int, userns, byCall bool) bool {
 	k, b := &removalKinds[kind], a.boxes[0]
 	if userns {
@@ -302,7 +308,7 @@ func (a *arena) round(kind int, userns, byCall bool) bool {
 	}
 	what := fmt.Sprintf("%s, user namespace %t, at each call %t", k.name, userns, byCall)
 	config := a.configs[map[bool]int{true: 1}[userns]][kind]
-	if rand.IntN(2) == 0 { // for the hook the stage keeps the host in sight, without one it leaves that first
+	if rand.IntN(2) == 0 { // with the hook, the host's mounts stay; without it, the stage leaves them first
 		config = strings.Replace(config, `"createContainer"`, `"none"`, 1)
 		what += ", without a hook"
 	}
@@ -350,10 +356,10 @@ func (a *arena) round(kind int, userns, byCall bool) bool {
 	return status == 0
 }
 
-// byCall has the vandal act before each of the stage's system calls.
+// byCall lets the vandal act before each of the stage's system calls.
 func (a *arena) byCall(b *box, v *vandal, what string, args []string) string {
 	a.t.Helper()
-	eager := rand.IntN(3) // how much it does: not always at once everything
+	eager := rand.IntN(3) // how much the vandal does at a call; it does not always do everything at once
 	out, _ := b.traced(unix.PTRACE_O_TRACECLONE|unix.PTRACE_O_TRACEFORK|unix.PTRACE_O_TRACEVFORK, func(thread int) bool {
 		if commOf(thread) != "davit-stage" {
 			return true
@@ -373,7 +379,7 @@ func (a *arena) byCall(b *box, v *vandal, what string, args []string) string {
 	return out
 }
 
-// meanwhile has the vandal act until stop is called.
+// meanwhile lets the vandal act until stop is called.
 func (a *arena) meanwhile(v *vandal) (stop func()) {
 	var over atomic.Bool
 	done := make(chan struct{})
@@ -388,13 +394,14 @@ func (a *arena) meanwhile(v *vandal) (stop func()) {
 	return func() { over.Store(true); <-done }
 }
 
-// TestRacedRemoval: whatever is removed, made again, exchanged or led elsewhere in a volume (or in /dev of the image) while a
-// container is made, nothing of the host changes, and nothing is mounted there: without and with a user namespace, while davit
-// runs and before each system call of the stage, with links that lead nowhere, by a thousand steps, and up.
+// TestRacedRemoval: while a container is made, names in a volume (or in the image's /dev) are
+// removed, made again, exchanged and led elsewhere. Nothing of the host may change, and nothing may
+// be mounted there. The test does this without and with a user namespace, while davit runs and
+// before each system call of the stage, with links that lead nowhere, by a thousand steps, and up.
 // `make test-race SECONDS=3600` runs it for an hour.
 func TestRacedRemoval(t *testing.T) {
 	a := newArena(t)
-	for i, b := range a.boxes { // which exec goes to
+	for i, b := range a.boxes { // exec uses these containers
 		at := slices.IndexFunc(removalKinds, func(k removalKind) bool { return k.how == "exec" })
 		config := a.configs[i][at]
 		if err := os.WriteFile(filepath.Join(b.bundle, "config.json"), []byte(config), 0o644); err != nil {
@@ -409,7 +416,8 @@ func TestRacedRemoval(t *testing.T) {
 	latest := time.Now().Add(2*removalTime(t) + time.Minute)
 	for _, byCall := range []bool{false, true} {
 		end := time.Now().Add(removalTime(t))
-		// On a busy host the attacker may win the first rounds: the test goes on until something was made.
+		// On a busy host the attacker may win the first rounds. So the test continues until
+		// something was made.
 		goesOn := func() bool {
 			now := time.Now()
 			return !t.Failed() && (now.Before(end) || made == 0 && now.Before(latest))
@@ -417,7 +425,7 @@ func TestRacedRemoval(t *testing.T) {
 		for ; goesOn(); rounds++ {
 			for kind := range removalKinds {
 				userns := rand.IntN(2) == 0
-				if userns && removalKinds[kind].name == "device" { // there the host's node of that path is bound
+				if userns && removalKinds[kind].name == "device" { // in a user namespace, the host's node with that path is bound
 					userns = false
 				}
 				tried++

@@ -17,12 +17,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Each test tries the attack of a published vulnerability; docs/security.md says which and why it fails.
+// Each test tries the attack of a published vulnerability. docs/security.md says which one, and why
+// it fails.
 
-// escaped is what a container prints that got at something of the host.
+// A container prints escaped if it got access to something of the host.
 const escaped = "ESCAPED"
 
-// hostDirectory makes a directory with a program and a file that no container of b is given.
+// hostDirectory makes a directory with a program and a file. No container of b is given this
+// directory.
 func (b *box) hostDirectory() string {
 	b.t.Helper()
 	dir := filepath.Join(b.work, "host")
@@ -33,7 +35,8 @@ func (b *box) hostDirectory() string {
 	return dir
 }
 
-// leaking runs davit as a caller that leaves descriptors of host's open, and returns what it printed.
+// leaking runs davit as a caller that leaves descriptors of the directory host open, and returns
+// the output and the exit status.
 func (b *box) leaking(host string, args ...string) (string, int) {
 	b.t.Helper()
 	dir, err := os.Open(host)
@@ -54,7 +57,7 @@ func (b *box) leaking(host string, args ...string) (string, int) {
 	return string(text), exitCode(err)
 }
 
-// held is a config whose plan has davit open things of the host.
+// held is a config for which davit has to open files of the host.
 var held = []string{
 	`process.args=["true"]`, "root.readonly=false", `linux.sysctl={"net.ipv4.ip_default_ttl":"64"}`,
 	`mounts+={"destination":"/vol","type":"bind","source":"/usr","options":["rbind","ro"]}`,
@@ -62,13 +65,15 @@ var held = []string{
 
 const mostDescriptors = 24
 
-// CVE-2024-21626: the working directory is one that a descriptor of davit's, or of its caller's, leads to.
+// CVE-2024-21626: the working directory is one to which a descriptor of davit, or of davit's
+// caller, leads.
 func TestLeakedWorkingDirectory(t *testing.T) {
 	b := newBox(t, held...)
 	host := b.hostDirectory()
 	b.edit(`process.args=["sleep","1000"]`)
 	b.davit("run", "-d", "c1")
-	// secret is the caller's; a process of the host's tells that the directory is davit's procfs.
+	// The file secret is the caller's. If the directory of a host process exists, the working
+	// directory is davit's procfs.
 	look := fmt.Sprintf("cat secret ../secret; test -e %d && echo ESCAPED; true", os.Getpid())
 	b.edit(`process.args=["sh","-c","`+look+`"]`, "linux.cgroupsPath="+subtree+"/c2")
 	for n := range mostDescriptors {
@@ -89,13 +94,13 @@ func TestLeakedWorkingDirectory(t *testing.T) {
 	b.davit("delete", "--force", "c1")
 }
 
-// CVE-2024-21626, "attack 3": the program, or the interpreter that its first line names, is reached by a descriptor.
-// The kernel looks for both before it closes what is to be closed.
+// CVE-2024-21626, "attack 3": a descriptor leads to the program, or to the interpreter in its first
+// line. The kernel looks both up before it closes the close-on-exec descriptors.
 func TestLeakedProgram(t *testing.T) {
 	b := newBox(t, held...)
 	host := b.hostDirectory()
 	b.edit(`process.args=["sleep","1000"]`)
-	b.davit("run", "-d", "c1") // its root is a way around, for a procfs of the host's
+	b.davit("run", "-d", "c1") // its root is another way, for a procfs of the host
 	other := b.pid()
 	if err := os.Link(filepath.Join(rootfs, "bin/busybox"), b.path("tmp/busybox")); err != nil {
 		t.Fatal(err)
@@ -125,7 +130,8 @@ func TestLeakedProgram(t *testing.T) {
 	b.davit("delete", "--force", "c1")
 }
 
-// Invariant 2: a container has stdio and nothing else; what waits for start holds nothing of the host.
+// Invariant 2: a container has stdio and nothing else, and a process that waits for start holds
+// nothing of the host.
 func TestHeldDescriptors(t *testing.T) {
 	b := newBox(t, held...)
 	host := b.hostDirectory()
@@ -154,10 +160,11 @@ func TestHeldDescriptors(t *testing.T) {
 	b.davit("delete", "c1")
 }
 
-// CVE-2016-9962: a process that joins a container, or waits in it, is looked at and traced from inside.
+// CVE-2016-9962: somebody inside looks at and traces a process that joins a container, or waits in
+// it.
 func TestProbedStage(t *testing.T) {
 	b := newBox(t, `process.args=["/prober"]`, "root.readonly=false")
-	if built := os.Getenv("DAVIT_PROBER"); built != "" { // where there is no Go: tests/vm/suite
+	if built := os.Getenv("DAVIT_PROBER"); built != "" { // for a machine without Go: tests/vm/suite
 		if out, err := exec.Command("cp", built, b.path("prober")).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
@@ -180,7 +187,8 @@ func TestProbedStage(t *testing.T) {
 	}
 	awaitRunning(t, b, "c1")
 	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); {
-		// What was exec'd is the container's, so that the prober may stop it: how it ends is not looked at.
+		// After the exec the process is the container's, and the prober may stop it. So the test
+		// ignores how it ends.
 		for _, args := range [][]string{{"exec", "c1", "true"}, {"exec", "--user", "1000", "c1", "true"}} {
 			e := b.command(args...)
 			if err := e.Start(); err != nil {
@@ -216,7 +224,8 @@ func awaitRunning(t *testing.T, b *box, id string) {
 	t.Fatalf("%s does not run", id)
 }
 
-// CVE-2016-9962, at leisure: the stage of a created container is its process 1, and may be looked at for hours.
+// CVE-2016-9962, with much time: the stage of a created container is the container's process 1, and
+// attackers may look at it for hours.
 func TestProbedWaitingStage(t *testing.T) {
 	for _, user := range []string{"0", "1000"} {
 		b := newBox(t, `process.args=["true"]`, "process.user.uid="+user)
@@ -230,7 +239,8 @@ func TestProbedWaitingStage(t *testing.T) {
 	}
 }
 
-// CVE-2019-5736: davit's binary by way of /proc/PID/exe, as the program and as its interpreter.
+// CVE-2019-5736: the container tries to reach davit's binary through /proc/PID/exe, with the link
+// as its program and as its interpreter.
 func TestOwnBinary(t *testing.T) {
 	needRoot(t)
 	before := sum(t, davit)
@@ -242,14 +252,14 @@ func TestOwnBinary(t *testing.T) {
 			t.Errorf("%s: exit status %d, %s", edit, status, out)
 		}
 	}
-	// What runs in the end is a memfd that nobody can write to.
+	// The program that runs in the end is a memfd that nobody can write to.
 	b.edit(`process.args=["sleep","1000"]`)
 	b.davit("create", "c1")
 	exe := fmt.Sprintf("/proc/%d/exe", b.pid())
 	if to, _ := os.Readlink(exe); !strings.HasPrefix(to, "/memfd:davit-stage") {
 		t.Errorf("the stage is %s", to)
 	}
-	f, err := os.Open(exe) // as root of the host: more than an attacker has
+	f, err := os.Open(exe) // as root of the host, which is more than an attacker has
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -265,7 +275,7 @@ func TestOwnBinary(t *testing.T) {
 	}
 	try() // while it runs
 	b.davit("delete", "--force", "c1")
-	try() // and when it is over
+	try() // and after it has ended
 	if sum(t, davit) != before {
 		t.Error("the binary was changed")
 	}
@@ -280,7 +290,8 @@ func sum(t *testing.T, path string) [32]byte {
 	return sha256.Sum256(data)
 }
 
-// CVE-2016-3697, CVE-2026-30892, CVE-2026-46680: a number is never looked up as a name, and 1 is not 0.
+// CVE-2016-3697, CVE-2026-30892, CVE-2026-46680: davit never looks up a number as a name, and 1 is
+// not 0.
 func TestNumericUser(t *testing.T) {
 	b := newBox(t, `process.args=["sleep","1000"]`)
 	mustWrite(t, b.path("etc/passwd"), "1:x:0:0::/root:/bin/sh\n1000:x:0:0::/root:/bin/sh\n4294967296:x:0:0::/:/bin/sh\nroot:x:0:0::/root:/bin/sh\n")
@@ -298,7 +309,8 @@ func TestNumericUser(t *testing.T) {
 	b.davit("delete", "--force", "c1")
 }
 
-// CVE-2022-29162, CVE-2022-24769, CVE-2022-27650: inheritable and ambient capabilities that nobody asked for.
+// CVE-2022-29162, CVE-2022-24769, CVE-2022-27650: nobody asked for inheritable or ambient
+// capabilities.
 func TestInheritableCapabilities(t *testing.T) {
 	b := newBox(t, `process.args=["sleep","1000"]`, "process.capabilities.inheritable-", "process.capabilities.ambient-")
 	b.davit("run", "-d", "c1")
@@ -313,7 +325,8 @@ func TestInheritableCapabilities(t *testing.T) {
 	b.davit("delete", "--force", "c1")
 }
 
-// CVE-2021-43784: lengths that do not fit where an attacker's data begin.
+// CVE-2021-43784: lengths that are too large for their field, so that an attacker's data would
+// begin elsewhere.
 func TestLengths(t *testing.T) {
 	for _, n := range []int{65535, 65536, 65537, 100_000} {
 		b := newBox(t, `process.args=["sh","-c","echo ${#BIG} $AFTER"]`)
@@ -327,7 +340,7 @@ func TestLengths(t *testing.T) {
 		many[i] = fmt.Sprintf(`"/m%d"`, i)
 	}
 	b := newBox(t, `process.args=["true"]`, "linux.maskedPaths=["+strings.Join(many, ",")+"]")
-	if out, status := b.try("run", "c1"); status != 0 { // there is no limit but the plan's size
+	if out, status := b.try("run", "c1"); status != 0 { // only the plan's size is limited
 		t.Errorf("5000 steps: exit status %d, %s", status, out)
 	}
 	b = newBox(t, `process.args=["true"]`, `process.env=["PATH=/bin","BIG=`+strings.Repeat("x", 65<<20)+`"]`)
@@ -336,7 +349,7 @@ func TestLengths(t *testing.T) {
 	}
 }
 
-// CVE-2022-0811 and its kin: names that lead out of the directory that they are looked for in.
+// CVE-2022-0811 and similar ones: names that lead out of the directory in which they are looked up.
 func TestClimbingNames(t *testing.T) {
 	b := newBox(t, `process.args=["true"]`)
 	for _, edit := range []string{
@@ -358,8 +371,8 @@ func TestClimbingNames(t *testing.T) {
 	}
 }
 
-// Davit reads a container's /etc/passwd: it must not wait for a fifo, nor open a device, which may have effects, nor
-// read without bounds, nor leave the root.
+// davit reads a container's /etc/passwd. It must not wait for a fifo, open a device (which may have
+// effects), read without a limit, or leave the root.
 func TestHostilePasswd(t *testing.T) {
 	plant := map[string]func(b *box, path string) error{
 		"fifo":      func(_ *box, path string) error { return unix.Mkfifo(path, 0o644) },
@@ -381,7 +394,7 @@ func TestHostilePasswd(t *testing.T) {
 				t.Fatal(err)
 			}
 			opened := make(chan bool, 1)
-			if name == "fifo" { // a writer's open succeeds once there is a reader
+			if name == "fifo" { // a writer can open it only when there is a reader
 				go func() {
 					fd, err := unix.Open(b.path("etc/passwd"), unix.O_WRONLY, 0)
 					unix.Close(fd)
@@ -416,7 +429,8 @@ func errorsOf(errs ...error) error {
 	return nil
 }
 
-// A link where davit writes the pid file aside does not lead it elsewhere.
+// davit writes the pid file to a temporary file first. A link in its place does not lead davit
+// elsewhere.
 func TestPlantedPidFile(t *testing.T) {
 	b := newBox(t, `process.args=["true"]`)
 	mustWrite(t, b.work+"/precious", "precious")
@@ -432,7 +446,7 @@ func TestPlantedPidFile(t *testing.T) {
 	}
 }
 
-// What a config says cannot forge a line of the log.
+// A config cannot forge a line of the log.
 func TestForgedLog(t *testing.T) {
 	for _, format := range []string{"json", "text"} {
 		b := newBox(t, `process.args=["/no\nlevel=error msg=\"forged\"\n{\"level\":\"error\",\"msg\":\"forged\"}"]`)
@@ -448,7 +462,8 @@ func TestForgedLog(t *testing.T) {
 	}
 }
 
-// Nor does it reach the terminal of whoever reads the error: names of an image's may hold escape sequences.
+// It cannot send escape sequences to the terminal of the reader of an error either: names of an
+// image may contain them.
 func TestEscapesInErrors(t *testing.T) {
 	for _, escape := range []string{`\u001b]0;x\u0007`, `\u009b2J`, `\u007f`, `\r`, `\b`} {
 		b := newBox(t, `process.args=["/no`+escape+`"]`)
@@ -459,18 +474,19 @@ func TestEscapesInErrors(t *testing.T) {
 	}
 }
 
-// Session keyrings have names that all containers of a user share. One that an attacker has made beforehand, and lets
-// everybody search, is not joined: its keys would be the attacker's and the container's.
+// All containers of a user share the names of session keyrings. An attacker has made one beforehand
+// that everybody may search. davit must not join it, because the attacker and the container would
+// share its keys.
 func TestPlantedKeyring(t *testing.T) {
 	id := fmt.Sprintf("planted-%d", os.Getpid())
 	b := newBox(t, "linux.maskedPaths=[]", `process.args=["grep","-c","`+id+`-key","/proc/keys"]`)
 	ready, stop := make(chan error), make(chan struct{})
 	defer close(stop)
 	go func() {
-		runtime.LockOSThread() // and never unlocked: the keyring is this thread's
+		runtime.LockOSThread() // it is never unlocked, because the keyring belongs to this thread
 		ring, err := unix.KeyctlJoinSessionKeyring("_ses." + id)
 		if err == nil {
-			const all = 0x3f3f3f3f // of keyctl_setperm(3), for everybody
+			const all = 0x3f3f3f3f // all rights for everybody: keyctl_setperm(3)
 			err = unix.KeyctlSetperm(ring, all)
 		}
 		var key int
@@ -478,7 +494,7 @@ func TestPlantedKeyring(t *testing.T) {
 			key, err = unix.AddKey("user", id+"-key", []byte("x"), ring)
 		}
 		if err == nil {
-			const possessor = 0x3f000000 // who has it in the session keyring; others do not see it
+			const possessor = 0x3f000000 // only for a process that has the key in its session keyring; others do not see it
 			err = unix.KeyctlSetperm(key, possessor)
 		}
 		ready <- err
@@ -492,7 +508,8 @@ func TestPlantedKeyring(t *testing.T) {
 	}
 }
 
-// What a container has put in the place of its /dev/null is not opened by an exec: to open a device can be enough to start it.
+// exec does not open what a container has put in place of its /dev/null: to open a device can be
+// enough to start it.
 func TestPlantedNullIsNotOpened(t *testing.T) {
 	b := newBox(t, `process.args=["sleep","1000"]`, "root.readonly=false")
 	b.davit("run", "-d", "c1")

@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// TestSoak takes containers through their lives, $CYCLES of them (20 every day; make test-soak), and looks whether anything grows:
-// the host's open files, cgroups, mounts, keys and network namespaces, and the cache of filters beyond its bound.
+// TestSoak takes $CYCLES containers through their life (20 in the everyday tests; make test-soak).
+// It checks whether anything grows: the host's open files, cgroups, mounts, keys and network
+// namespaces, and the cache of filters beyond its limit.
 func TestSoak(t *testing.T) {
 	cycles := 20
 	if n, err := strconv.Atoi(os.Getenv("CYCLES")); err == nil {
@@ -38,7 +39,7 @@ func TestSoak(t *testing.T) {
 	took := time.Since(begin)
 	after := b.figures()
 	for end := time.Now().Add(20 * time.Second); after.more(before) != "" && time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
-		after = b.figures() // the kernel takes its time with namespaces and keys
+		after = b.figures() // the kernel needs some time to free namespaces and keys
 	}
 	if more := after.more(before); more != "" {
 		t.Errorf("after %d cycles: %s", cycles, more)
@@ -52,7 +53,8 @@ func TestSoak(t *testing.T) {
 	recordLine(t, "soak", "%d | %.0f | %s |", cycles, took.Seconds(), after.beside(before))
 }
 
-// life is one container's. Every second one is taken apart by hand, the others by force.
+// life takes one container through its life. Every second container is deleted by force while it is
+// paused; the others are killed first and then deleted.
 func (b *box) life(i int) {
 	b.davit("create", "c1")
 	b.davit("start", "c1")
@@ -67,12 +69,12 @@ func (b *box) life(i int) {
 	b.davit("delete", "c1")
 }
 
-// figures are numbers of things on the host. Others change them, too, a little.
+// figures counts things on the host. Others on the host also change these numbers a little.
 type figures [6]int
 
 var figureNames = [6]string{"open files", "cgroups", "mounts", "keys of root", "network namespaces", "cached filters"}
 
-// figureSlack is how much each may grow by what others do.
+// figureSlack says by how much others may increase each number.
 var figureSlack = [6]int{400, 0, 0, 40, 40, 64}
 
 func (b *box) figures() figures {
@@ -105,7 +107,7 @@ func firstNumber(text string) int {
 	return n
 }
 
-// more says what has grown, "" for nothing.
+// more returns which numbers have grown, or "".
 func (f figures) more(before figures) string {
 	var list []string
 	for i, n := range f {

@@ -9,8 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A stage ends whatever the filter forbids it: as pid 1 of a pid namespace, without exit_group(2), and without the
-// second thread that would report (a limit on processes may keep that away).
+// A stage always ends, whatever the filter forbids: as pid 1 of a pid namespace, without
+// exit_group(2), and without the second thread that reports errors (a limit on processes may keep
+// davit from making that thread).
 func TestStageEnds(t *testing.T) {
 	needRoot(t)
 	checkLeaks(t, t.TempDir())
@@ -25,7 +26,7 @@ func TestStageEnds(t *testing.T) {
 		name     string
 		filter   string
 		reporter bool
-		call     string // that is reported, if any is
+		call     string // the call that is reported, if there is a report
 		signal   unix.Signal
 	}{
 		{"every call fails", returns(0x00050001), false, "", trap},

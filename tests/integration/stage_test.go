@@ -25,7 +25,7 @@ import (
 
 const ownUserNamespace = `linux.uidMappings=[{"containerID":0,"hostID":100000,"size":65536}]`
 
-// userNamespace gives a bundle one.
+// userNamespace gives a bundle a user namespace.
 func (b *box) userNamespace() {
 	b.edit(`linux.namespaces+={"type":"user"}`, ownUserNamespace, strings.Replace(ownUserNamespace, "uid", "gid", 1))
 	for dir := b.path("."); dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
@@ -38,8 +38,9 @@ func (b *box) userNamespace() {
 	}
 }
 
-// Invariants 1 and 5: a container's process cannot trace, open or read davit's processes that join it, nor write their
-// executable (CVE-2016-9962, CVE-2019-5736, CVE-2024-21626).
+// Invariants 1 and 5: a container's process cannot trace, open or read processes of davit that join
+// the container. It cannot write to their executable either (CVE-2016-9962, CVE-2019-5736,
+// CVE-2024-21626).
 func TestAttackOnExec(t *testing.T) {
 	for _, user := range []bool{false, true} {
 		t.Run(map[bool]string{false: "root", true: "user_namespace_and_all_capabilities"}[user], func(t *testing.T) {
@@ -75,7 +76,7 @@ func TestAttackOnExec(t *testing.T) {
 
 const allCapabilities = `process.capabilities={"bounding":["CAP_SYS_PTRACE","CAP_SYS_ADMIN","CAP_DAC_OVERRIDE","CAP_DAC_READ_SEARCH","CAP_KILL","CAP_SETUID"],"effective":["CAP_SYS_PTRACE","CAP_SYS_ADMIN","CAP_DAC_OVERRIDE","CAP_DAC_READ_SEARCH","CAP_KILL","CAP_SETUID"],"permitted":["CAP_SYS_PTRACE","CAP_SYS_ADMIN","CAP_DAC_OVERRIDE","CAP_DAC_READ_SEARCH","CAP_KILL","CAP_SETUID"]}`
 
-// The same for a stage that waits for start in the pid namespace of another container.
+// The same holds for a stage that waits for start in the pid namespace of another container.
 func TestAttackOnWaitingStage(t *testing.T) {
 	b := newBox(t)
 	b.plantAttacker()
@@ -99,7 +100,7 @@ func TestAttackOnWaitingStage(t *testing.T) {
 	if err := unix.Stat(fmt.Sprintf("/proc/%d/fd", s.Pid), &st); err != nil || st.Mode&0o077 != 0 {
 		t.Errorf("/proc/PID/fd: mode %o, %v", st.Mode, err)
 	}
-	time.Sleep(50 * time.Millisecond) // that the attacker looks at it, which nothing announces
+	time.Sleep(50 * time.Millisecond) // the attacker needs time to look at it, and does not announce that
 	breaches, met := b.stopAttack()
 	if breaches != "" {
 		t.Errorf("the container got hold of the waiting stage:\n%s", breaches)
@@ -111,8 +112,8 @@ func TestAttackOnWaitingStage(t *testing.T) {
 	b.davit("delete", "--force", "c1")
 }
 
-// A program that is /proc/self/exe by a link executes the stage again, never davit: with the container's own
-// privileges, and from memory that is sealed.
+// If a program is a link to /proc/self/exe, the exec runs the stage again and never davit. The
+// stage then has only the container's privileges, and its memory is sealed.
 func TestProgramIsOwnExecutable(t *testing.T) {
 	b := newBox(t, "root.readonly=false")
 	sum := checksum(t, davit)
@@ -127,7 +128,7 @@ func TestProgramIsOwnExecutable(t *testing.T) {
 		if status == 0 {
 			t.Errorf("%s: succeeded", link)
 		}
-		// The same by exec, with a script whose interpreter is the link (CVE-2019-5736's way).
+		// The same with exec, and a script whose interpreter is the link (as in CVE-2019-5736).
 		mustWrite(t, b.path("script"), "#!"+link+"\n")
 		b.edit(`process.args=["sleep","1000"]`)
 		b.davit("run", "-d", "c1")
@@ -152,7 +153,7 @@ func checksum(t *testing.T, path string) [32]byte {
 	return sha256.Sum256(data)
 }
 
-// The stage's executable is sealed: whoever gets a descriptor of it cannot write.
+// The stage's executable is sealed: a process that gets a descriptor of it cannot write to it.
 func TestStageIsSealed(t *testing.T) {
 	b := newBox(t, `process.args=["true"]`)
 	b.davit("create", "c1")
@@ -179,7 +180,8 @@ func TestStageIsSealed(t *testing.T) {
 	b.davit("delete", "c1")
 }
 
-// davit is static; the process that waits for start is the stage, with one thread, no Go, and little memory.
+// davit is static. The process that waits for start is the stage: it has one thread, no Go runtime,
+// and little memory.
 func TestWaitingProcessIsSmall(t *testing.T) {
 	b := newBox(t, `process.args=["true"]`)
 	if out, err := exec.Command("ldd", davit).CombinedOutput(); err == nil || !strings.Contains(string(out), "not a dynamic executable") {
@@ -230,13 +232,13 @@ func TestWaitingProcessIsSmall(t *testing.T) {
 	b.davit("delete", "c1")
 }
 
-// stageRun is what became of a stage with a plan.
+// stageRun is the result of a stage that has run a plan.
 type stageRun struct {
 	status unix.WaitStatus
 	said   []nsenter.Message
 }
 
-// tryPlan runs a stage on a plan in namespaces of its own, and answers nothing.
+// tryPlan runs a stage with a plan in namespaces of its own, and does not answer its messages.
 func tryPlan(t *testing.T, encoded []byte, fds []int) stageRun {
 	t.Helper()
 	null, err := os.OpenFile("/dev/null", os.O_RDWR, 0)
@@ -264,10 +266,10 @@ func tryPlan(t *testing.T, encoded []byte, fds []int) stageRun {
 		}
 		run.said = append(run.said, m)
 		if m.Kind == nsenter.Phase || m.Kind == nsenter.Ready {
-			break // it waits now, or is about to become the program
+			break // it waits now, or will become the program next
 		}
 	}
-	stage.Control.Close() // whoever waits for an answer ends
+	stage.Control.Close() // this ends a stage that waits for an answer
 	if !pollIn(stage.PidFD.Int(), 5*time.Second) {
 		stage.Kill()
 		t.Error("the stage does not end")
@@ -284,14 +286,15 @@ func samplePlan() *plan.Plan {
 	p.Add("", plan.Umask{Mask: 0o22})
 	p.Add("process.rlimits[0]", plan.Rlimit{Name: "RLIMIT_CORE", Resource: unix.RLIMIT_CORE})
 	p.Add("process.args[0]", plan.Program{Name: "true", Paths: []string{"/bin/nope", "/bin/true"}})
-	p.Add("linux.sysctl", plan.Sysctl{Proc: fd, Key: "kernel/nope", Value: "1"}) // which fails, so that nothing is exec'd
+	p.Add("linux.sysctl", plan.Sysctl{Proc: fd, Key: "kernel/nope", Value: "1"}) // this step fails, so that no program is executed
 	p.Add("process.args", plan.Exec{Args: []string{"true", "x"}, Env: []string{"A=b"}})
 	return p
 }
 
 const planHeader = 32
 
-// planLayout is where a step's record has its numbers and its references, and its size, in bytes: as internal/plan/gen has decided.
+// planLayout returns the offsets of the numbers and of the references in a step's record, and the
+// record's size, in bytes. internal/plan/gen has chosen them.
 func planLayout(t *testing.T) (nums, refs, size int) {
 	t.Helper()
 	header, err := os.ReadFile("../../nsenter/stage/plan.h")
@@ -309,7 +312,8 @@ func planLayout(t *testing.T) (nums, refs, size int) {
 	return nums, refs, refs + 8*value("PLAN_REFS")
 }
 
-// Invariant 7: a malformed plan is refused with an error that says so, and never crashes the stage (CVE-2021-43784).
+// Invariant 7: the stage refuses a malformed plan with an error that says so, and never crashes
+// (CVE-2021-43784).
 func TestMalformedPlan(t *testing.T) {
 	needRoot(t)
 	checkLeaks(t, t.TempDir())
@@ -333,7 +337,7 @@ func TestMalformedPlan(t *testing.T) {
 	}
 	_, refs, planRecord := planLayout(t)
 	record := func(step, offset int) int { return planHeader + step*planRecord + offset }
-	const list = 2 // the step with a list
+	const list = 2 // the number of the step with a list
 	listAt := int(binary.NativeEndian.Uint32(good[record(list, refs+8):])) + int(binary.NativeEndian.Uint32(good[16:]))
 	for name, mutate := range map[string]func([]byte) []byte{
 		"another magic":                     put(0, 0x12345678),
@@ -380,8 +384,8 @@ func TestMalformedPlan(t *testing.T) {
 	}
 }
 
-// Any byte of the header, of the steps' codes, descriptors and references, and of the data may be wrong: the stage
-// refuses it or fails, and does not crash.
+// Any byte of the header, of the steps' codes, descriptors and references, and of the data may be
+// wrong. The stage refuses such a plan or fails, and does not crash.
 func TestRandomPlans(t *testing.T) {
 	needRoot(t)
 	checkLeaks(t, t.TempDir())
@@ -403,7 +407,7 @@ func TestRandomPlans(t *testing.T) {
 		for range 1 + random.Intn(3) {
 			at := random.Intn(len(b))
 			if in := (at - planHeader) % planRecord; at >= planHeader && at < planHeader+planRecord*len(p.Steps) && in >= nums && in < refs {
-				continue // numbers mean what they say
+				continue // any value of a number is valid
 			}
 			b[at] = byte(random.Intn(256))
 			changed = append(changed, at)

@@ -36,14 +36,15 @@ func (b *bench) try(err error) {
 	}
 }
 
-// command is davit, which must end by itself.
+// command returns a davit command, which must end without help.
 func (b *bench) command(args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(b.Context(), davit, append([]string{"--root", b.root}, args...)...)
 	cmd.Dir = b.bundle
 	return cmd
 }
 
-// davit runs it with stdio that nobody waits for, and says what it said on a failure.
+// davit runs it with files as stdio, so that nobody waits for a pipe, and returns its output if it
+// fails.
 func (b *bench) davit(args ...string) error {
 	out, err := os.CreateTemp(b.TempDir(), "out")
 	b.try(err)
@@ -59,7 +60,8 @@ func (b *bench) davit(args ...string) error {
 
 const execs = 1000
 
-// Processes that are over before anybody has looked: one after the other, each with its own exit status.
+// These processes have ended before anybody can look at them. They run one after the other, each
+// with its own exit status.
 func TestExecInARow(t *testing.T) {
 	b := newBench(t, `process.args=["sleep","1000"]`)
 	b.try(b.davit("run", "-d", "c1"))
@@ -86,7 +88,8 @@ func TestExecInARow(t *testing.T) {
 	b.try(b.davit("delete", "--force", "c1"))
 }
 
-// Fifty at once, attached, detached and with a terminal, while others look at the container.
+// Fifty processes run at once, attached, detached and with a terminal, while others look at the
+// container.
 func TestExecAtOnce(t *testing.T) {
 	b := newBench(t, `process.args=["sleep","1000"]`)
 	b.try(b.davit("run", "-d", "c1"))
@@ -119,7 +122,8 @@ func TestExecAtOnce(t *testing.T) {
 	b.try(b.davit("delete", "--force", "c1"))
 }
 
-// Chains of processes that fork and exit as fast as they can: whoever reads a list of them is late.
+// These chains of processes fork and exit as fast as they can. Every list of them is outdated when
+// it is read.
 const forking = `process.args=["sh","-c","f() { f & }; for i in 1 2 3 4 5 6; do f & done; wait; sleep 1000"]`
 
 func TestDeleteForking(t *testing.T) {
@@ -145,8 +149,8 @@ const (
 
 const hostPidArgs = `process.args=["sh","-c","setsid sleep 1000 & setsid sleep 1001 & echo up >/up; exec sleep 1002"]`
 
-// A container without a pid namespace of its own: all its processes die on SIGKILL, and when it is deleted after
-// the first of them has ended.
+// A container without its own pid namespace: SIGKILL kills all its processes. delete kills them,
+// too, if the first one has ended before.
 func TestHostPid(t *testing.T) {
 	b := newBench(t, "linux.namespaces="+withoutPid, "mounts[0]="+procBind, "root.readonly=false",
 		hostPidArgs)
@@ -162,7 +166,7 @@ func TestHostPid(t *testing.T) {
 	b.try(b.davit("delete", "c1"))
 	noProcesses(t)
 
-	// In the foreground davit sees to it.
+	// In the foreground davit kills the rest.
 	b.try(editConfig(b.bundle, []string{`process.args=["sh","-c","setsid sleep 1000 & exit 3"]`}))
 	if err := b.davit("run", "c1"); exitCode(errors.Unwrap(err)) != 3 {
 		t.Error(err)
@@ -175,9 +179,9 @@ func TestHostPid(t *testing.T) {
 	b.try(err)
 	p, err := os.FindProcess(state.Pid)
 	b.try(err)
-	b.try(p.Kill()) // not by davit: the others live on
+	b.try(p.Kill()) // not by davit, so the others live on
 	b.try(awaitStatus(b.root, "c1", "stopped"))
-	b.try(b.davit("kill", "c1", "KILL")) // they are the container's still
+	b.try(b.davit("kill", "c1", "KILL")) // they still belong to the container
 	b.try(b.davit("delete", "c1"))
 	noProcesses(t)
 }
@@ -192,7 +196,8 @@ func noProcesses(t *testing.T) {
 	}
 }
 
-// A davit that is killed on its way leaves a container that can be deleted by force, whatever there is of it.
+// If davit is killed on its way, the container that it leaves can be deleted by force, whatever
+// exists of it.
 func TestDeleteHalfCreated(t *testing.T) {
 	b := newBench(t, `process.args=["sleep","1000"]`)
 	for i := range 60 {
@@ -209,7 +214,7 @@ func TestDeleteHalfCreated(t *testing.T) {
 	}
 }
 
-// The bundle is not needed any more once the container is created.
+// After create, the bundle is not needed any more.
 func TestDeleteWithoutBundle(t *testing.T) {
 	b := newBench(t, `process.args=["sleep","1000"]`)
 	b.try(b.davit("run", "-d", "c1"))

@@ -11,13 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A program on a terminal finds the end of davit's input, whatever that is (cron, CI, a pipe), and however it reads: by
-// lines, by keys as a shell with a line editor does, or several programs one after the other. Nothing hangs.
+// A program on a terminal sees the end of davit's input, whatever that input is (cron, CI, a pipe).
+// It sees it however it reads: by lines, by keys as a shell with a line editor does, or in several
+// programs one after the other. Nothing hangs.
 func TestTerminalEndOfInput(t *testing.T) {
 	for _, c := range []struct {
 		name  string
-		args  string // of the process
-		input string // nothing: /dev/null
+		args  string // arguments of the process
+		input string // if empty, the input is /dev/null
 		how   string
 		says  string
 	}{

@@ -14,17 +14,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// terminal is a pseudoterminal, whose slave is a davit's controlling terminal.
+// terminal is a pseudoterminal whose slave is davit's controlling terminal.
 type terminal struct {
 	t      *testing.T
 	master *os.File
 	slave  *os.File
-	seen   []byte // what was read and not matched yet
+	seen   []byte // what was read and has not matched yet
 }
 
 func newTerminal(t *testing.T) *terminal {
 	t.Helper()
-	// The master is not for Go's poller: reads are bounded by poll(2).
+	// The master does not use Go's poller, because poll(2) bounds each read.
 	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -48,7 +48,7 @@ func (term *terminal) resize(rows, cols uint16) {
 	}
 }
 
-// command is a davit on the terminal, as a shell would start it.
+// command returns a davit command on the terminal, as a shell would start it.
 func (term *terminal) command(b *box, args ...string) *exec.Cmd {
 	cmd := b.command(args...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = term.slave, term.slave, term.slave
@@ -56,7 +56,7 @@ func (term *terminal) command(b *box, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// read adds what comes to seen; false is the end.
+// read appends what it reads to seen; it returns false at the end.
 func (term *terminal) read(d time.Duration) bool {
 	if !pollIn(int(term.master.Fd()), d) {
 		term.t.Fatalf("the terminal says no more after %q", term.seen)
@@ -70,7 +70,7 @@ func (term *terminal) read(d time.Duration) bool {
 	return true
 }
 
-// expect waits until what is seen matches, and returns the match.
+// expect waits until seen matches, and returns the match.
 func (term *terminal) expect(pattern string) []string {
 	term.t.Helper()
 	re := regexp.MustCompile(pattern)
@@ -102,8 +102,8 @@ func (term *terminal) say(text string) {
 	}
 }
 
-// "davit run" on a terminal: an interactive shell with job control, whose terminal works, whose window resizes, and
-// whose exit status comes out.
+// "davit run" on a terminal gives an interactive shell with job control. Its terminal works, its
+// window can be resized, and davit ends with its exit status.
 func TestTerminalRun(t *testing.T) {
 	b := newBox(t, "process.terminal=true", `process.args=["sh"]`, `process.env+=PS1=ready> `)
 	term := newTerminal(t)
@@ -128,7 +128,7 @@ func TestTerminalRun(t *testing.T) {
 	term.say("for i in 1 2 3 4 5 6 7 8 9; do [ \"$(stty size)\" = '50 132' ] && break; usleep 100000; done; stty size\r")
 	term.expect(`\n50 132\r\nready> `)
 
-	// Ctrl-C reaches the program in the foreground, not davit.
+	// Ctrl-C reaches the program in the foreground, and not davit.
 	term.say("trap 'echo interrupted' INT; echo begun; cat\r")
 	term.expect(`\nbegun\r\n`)
 	term.say("is there an echo\r")
@@ -142,7 +142,7 @@ func TestTerminalRun(t *testing.T) {
 	}
 }
 
-// davit puts its own terminal back as it was.
+// davit restores the state of its own terminal.
 func TestTerminalRestored(t *testing.T) {
 	b := newBox(t, "process.terminal=true", `process.args=["true"]`)
 	term := newTerminal(t)
@@ -165,7 +165,7 @@ func termios(t *testing.T, f *os.File) unix.Termios {
 	return *attr
 }
 
-// "davit exec --tty": as run.
+// "davit exec --tty" works like run.
 func TestTerminalExec(t *testing.T) {
 	b := newBox(t, `process.args=["sleep","1000"]`)
 	b.davit("run", "-d", "c1")
@@ -185,7 +185,7 @@ func TestTerminalExec(t *testing.T) {
 	b.davit("delete", "--force", "c1")
 }
 
-// "davit create --console-socket": the terminal's master goes to whoever listens there.
+// "davit create --console-socket" sends the terminal's master to the socket.
 func TestConsoleSocket(t *testing.T) {
 	b := newBox(t, "process.terminal=true", `process.consoleSize={"height":33,"width":99}`, `process.user.uid=1000`,
 		`process.args=["sh","-c","tty; stty size; stat -c '%u' $(tty); read line; echo got $line; exit 3"]`)
@@ -238,7 +238,8 @@ func receiveFile(t *testing.T, conn int) *os.File {
 	return os.NewFile(uintptr(fds[0]), fmt.Sprintf("received with %q", data[:n]))
 }
 
-// "davit exec --tty" ends with its process, with all that it has written, also if another holds the terminal.
+// "davit exec --tty" ends when its process ends, with all of the process's output, also if another
+// process holds the terminal.
 func TestTerminalHeld(t *testing.T) {
 	b := newBox(t, `process.args=["sleep","1000"]`)
 	b.davit("run", "-d", "c1")

@@ -11,15 +11,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// States that another user than root and the caller could have written, or exchanged, are not read: their hooks
-// would run as the caller. The states here are genuine; what is tampered with is who else could reach them.
+// davit does not read states that a user other than root and the caller could have written or
+// exchanged: their hooks would run as the caller. The states of this test are genuine. What changes
+// is which users can reach them.
 func TestForeignStates(t *testing.T) {
 	const eve = userID
 	for _, test := range []struct {
 		name   string
 		tamper func(b *box, above string) error // above is the parent of b.root
 		want   string
-		one    bool // only the container, not its neighbours
+		one    bool // davit refuses only this container, and shows its neighbours
 	}{
 		{"the root is another's", func(b *box, _ string) error { return os.Chown(b.root, eve, eve) },
 			"belongs to user 54321: davit would run the hooks of that user's states as user 0", false},
@@ -103,11 +104,12 @@ func TestForeignStates(t *testing.T) {
 	}
 }
 
-// everyVerb is each verb that reads or writes the state directory, for a container c1 and in a bundle.
+// everyVerb has each verb that reads or writes the state directory, for a container c1 and in a
+// bundle.
 var everyVerb = []string{"state c1", "list", "list -q", "ps c1", "events --stats c1", "verify c1", "start c1", "exec c1 true", "pause c1", "resume c1",
 	"update --pids-limit 5 c1", "kill c1 KILL", "create c2", "run c2", "explain", "delete c1", "delete --force c1"}
 
-// accessList is an access control list by which one more user may do everything (acl(5)).
+// accessList returns an access control list that gives one more user all rights (acl(5)).
 func accessList(uid uint32) []byte {
 	list := []byte{2, 0, 0, 0} // the version
 	for _, e := range [][3]uint32{{0x01, 7, ^uint32(0)}, {0x02, 7, uid}, {0x04, 5, ^uint32(0)}, {0x10, 7, ^uint32(0)}, {0x20, 5, ^uint32(0)}} {
@@ -116,7 +118,7 @@ func accessList(uid uint32) []byte {
 	return list
 }
 
-// The directories as engines make them, and as users have them, go on working.
+// The directories that engines make, and those that users have, still work.
 func TestTrustedRoots(t *testing.T) {
 	for _, test := range []struct {
 		name string
@@ -156,8 +158,9 @@ func TestTrustedRoots(t *testing.T) {
 	}
 }
 
-// In a user namespace most directories above the state directory belong to users that are not mapped: Podman and
-// Docker without root run a runtime so. The state directory itself must be the caller's all the same.
+// In a user namespace, most directories above the state directory belong to users that are not
+// mapped. Podman and Docker without root run a runtime in this way. The state directory itself must
+// still belong to the caller.
 func TestStatesInUserNamespace(t *testing.T) {
 	b := newBox(t)
 	runtime := filepath.Join(b.work, "runtime")

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// errno returns the number of an errno in the list of a call that is made to fail.
+// errno returns a fault in which a call fails with this errno, found in the call's list.
 func errno(name string, errno unix.Errno) fault {
 	for _, f := range failures {
 		for kind, e := range f.errnos {
@@ -21,12 +21,13 @@ func errno(name string, errno unix.Errno) fault {
 	panic("no such failure: " + name)
 }
 
-// TestTrueWords has one call fail for which davit has had the wrong words, and compares what is said.
+// TestTrueWords makes one call fail for which davit's message used to be wrong, and compares the
+// message.
 func TestTrueWords(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		fault  fault
-		on     string // the path of what the call is for ends so
+		on     string // the path for which the call is made ends with this
 		setUp  [][]string
 		args   []string
 		status int
@@ -61,7 +62,8 @@ func TestTrueWords(t *testing.T) {
 	}
 }
 
-// TestThawsAgain has each write to a freezer fail once where processes are to go on, or to end: it is tried again, and what is said is so.
+// TestThawsAgain makes each write to a freezer fail once, where processes must continue or end.
+// davit tries again, and what it says is true.
 func TestThawsAgain(t *testing.T) {
 	faults := 0
 	b := newBox(t, `process.args=["sleep","1000"]`)
@@ -93,7 +95,7 @@ func TestThawsAgain(t *testing.T) {
 				b.davit("delete", "--force", "c1")
 				return r.name != ""
 			}
-			for _, file := range []string{"/cgroup.freeze", "/freezer.state"} { // either is there, or both
+			for _, file := range []string{"/cgroup.freeze", "/freezer.state"} { // one of them exists, or both
 				for f := errno("write", unix.EIO); ; f.before++ {
 					if f.on = file; !once(f) {
 						break

@@ -1,5 +1,6 @@
-// Prober is what an attacker runs in a container (CVE-2016-9962): it waits for processes that join, and tries to get
-// hold of what they bring along. It prints how many it saw and what it got, and ends when its standard input does.
+// Prober is the program of an attacker in a container (CVE-2016-9962). It waits for processes that
+// join, and tries to get access to what they bring along. It prints how many it saw and what it
+// got, and ends when its standard input ends.
 package main
 
 import (
@@ -27,7 +28,7 @@ func main() {
 		names, _ := proc.Readdirnames(-1)
 		proc.Close()
 		for _, name := range names {
-			if name[0] < '2' || name[0] > '9' { // not pid 1, nor self: close enough
+			if name[0] < '2' || name[0] > '9' { // skips pid 1 and self; this is precise enough
 				if len(name) < 2 || name[0] != '1' {
 					continue
 				}
@@ -45,7 +46,7 @@ func keys(m map[string]bool) (list []string) {
 	return list
 }
 
-// probe looks at a process for as long as it is the stage.
+// probe looks at a process while it is the stage.
 func probe(pid string, seen, got map[string]bool) {
 	for isStage(pid) {
 		seen[pid] = true
@@ -60,7 +61,7 @@ func probe(pid string, seen, got map[string]bool) {
 			found["root"] = true
 		}
 		if fds, err := os.ReadDir("/proc/" + pid + "/fd"); err == nil {
-			for _, fd := range fds { // their numbers are no secret
+			for _, fd := range fds { // only their targets are secret, not their numbers
 				if to, err := os.Readlink("/proc/" + pid + "/fd/" + fd.Name()); err == nil {
 					found["fd "+to] = true
 				}
@@ -69,7 +70,7 @@ func probe(pid string, seen, got map[string]bool) {
 		if seize(pid) {
 			found["ptrace"] = true
 		}
-		// What it has by then become is no secret.
+		// If it has become another program by then, nothing found is secret.
 		if isStage(pid) {
 			for k := range found {
 				got[k] = true
@@ -78,7 +79,7 @@ func probe(pid string, seen, got map[string]bool) {
 	}
 }
 
-// seize traces a process, on a thread that ends at once, and the tracing with it.
+// seize traces a process from a thread that ends at once; the tracing ends with it.
 func seize(pid string) bool {
 	n, _ := strconv.Atoi(pid)
 	done := make(chan bool)
