@@ -67,7 +67,8 @@ func TestChartIsWellFormed(t *testing.T) {
 	}
 }
 
-// What was measured before and after the change is one series, with which the change is compared.
+// The measurements before and after the change are one series. The measurement during the change is
+// compared with it.
 func TestComparison(t *testing.T) {
 	alone, with := &series{wall: []float64{1, 1}, cpu: []float64{1, 1}, calls: []float64{10}}, &series{}
 	alone.append(&series{wall: []float64{3, 3}, cpu: []float64{3, 3}, calls: []float64{8}})

@@ -7,8 +7,8 @@ import (
 
 var colours = map[string]string{"davit": "#1f6feb", "crun": "#e3862b", "runc": "#8a8f98", floorName: "#c9ced6"}
 
-// chart draws the rows about time as bars, each row on a scale of its own: what counts is
-// how the contestants compare.
+// chart draws the rows about time as bars. Each row has its own scale, because the chart is for
+// comparing the contestants.
 func (r *report) chart() string {
 	const label, bars, line, gap, top = 170, 430, 13, 14, 64
 	var b strings.Builder
@@ -54,14 +54,14 @@ func (r *report) legend() string {
 	return b.String()
 }
 
-// version is the first word of what a runtime says its version is, less Debian's suffix.
+// version returns the first word of a runtime's version, without Debian's suffix.
 func version(said string) string {
 	first, _, _ := strings.Cut(said, " ")
 	number, _, _ := strings.Cut(first, "+")
 	return number
 }
 
-// note says so where a row is not of the usual view.
+// note returns a remark if a row is not from the usual view.
 func (v view) note() string {
 	if v == v1 {
 		return " (v1)"

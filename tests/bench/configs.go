@@ -9,7 +9,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// view is how the host's cgroups look to the runtimes.
+// view is how the runtimes see the host's cgroups.
 type view string
 
 const (
@@ -17,18 +17,18 @@ const (
 	v1      view = "v1" // the host's own v1 hierarchies, which have the controllers
 )
 
-// The names of the configs that containers are run from.
+// The names of the configs that the benchmark uses.
 const (
 	minimal  = "minimal"
 	standard = "default"
 	pod      = "pod"
 )
 
-// sleeper is the process of a container that stays.
+// sleeper is the process of a container that keeps running.
 var sleeper = []string{"/bin/sleep", "100000"}
 
-// newConfig returns the named config for hosts of view v, to run /bin/true in the cgroup
-// of that name among the benchmark's.
+// newConfig returns the named config for hosts of view v. It runs /bin/true in the cgroup of that
+// name, below the benchmark's cgroup.
 func newConfig(name string, v view, cgroup string) *specs.Spec {
 	var s *specs.Spec
 	switch name {
@@ -48,7 +48,7 @@ func newConfig(name string, v view, cgroup string) *specs.Spec {
 	return s
 }
 
-// minimalConfig asks for no more than a process with a root of its own.
+// minimalConfig returns a config that asks only for a process with a root of its own.
 func minimalConfig() *specs.Spec {
 	return &specs.Spec{
 		Version: "1.0.2",
@@ -64,10 +64,10 @@ func minimalConfig() *specs.Spec {
 	}
 }
 
-// podConfig is what containerd 2.1's CRI plugin hands to a runtime for an ordinary
-// container of a Kubernetes pod: it joins the pod's namespaces, has the default seccomp
-// profile, the volumes that the kubelet mounts, and limits, as far as the view has
-// controllers for them. With v1, containerd gives a container no cgroup namespace.
+// podConfig returns what containerd 2.1's CRI plugin passes to a runtime for an ordinary container
+// of a Kubernetes pod. It joins the pod's namespaces, and has the default seccomp profile, the
+// volumes that the kubelet mounts, and those limits for which the view has controllers. With v1,
+// containerd gives a container no cgroup namespace.
 func podConfig(v view) *specs.Spec {
 	caps := []string{
 		"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID", "CAP_FOWNER", "CAP_MKNOD", "CAP_NET_RAW", "CAP_SETGID",
@@ -138,7 +138,7 @@ func podResources(v view) *specs.LinuxResources {
 	return r
 }
 
-// podMounts are containerd's own, then the kubelet's files and volumes: 20 in all.
+// podMounts returns containerd's own mounts, then the kubelet's files and volumes: 20 in all.
 func podMounts() []specs.Mount {
 	mounts := []specs.Mount{
 		{Destination: "/proc", Type: "proc", Source: "proc", Options: []string{"nosuid", "noexec", "nodev"}},
@@ -177,8 +177,8 @@ func volume(destination, mode string) specs.Mount {
 		Options: []string{"rbind", "rprivate", mode}}
 }
 
-// makeVolumes makes what a pod's mounts have for sources, and their targets, which are
-// then there for every contestant.
+// makeVolumes makes the sources of a pod's mounts, and their targets. So the targets exist for
+// every contestant.
 func makeVolumes() error {
 	for _, top := range []string{volumesDir, rootfsDir} {
 		for _, dir := range append(append([]string(nil), podVolumes...), podReadOnlyVolumes...) {

@@ -11,28 +11,28 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// contestant is a runtime, or the floor, which is one program for each config.
+// contestant is a runtime, or the floor. The floor is one program for each config.
 type contestant struct {
 	name string
-	path string // of the runtime; of the floor's programs, less the config's name
-	env  string // one more variable of its environment, or ""
+	path string // the runtime's path, or that of the floor's programs without the config's name
+	env  string // one more variable for its environment, or ""
 }
 
 const floorName = "floor"
 
-// runtimes are compared row by row; the first is ours.
+// runtimes are compared row by row. The first one is davit.
 var runtimes = []contestant{
 	{name: "davit", path: toolsDir + "/davit"},
 	{name: "crun", path: "/usr/bin/crun"},
 	{name: "runc", path: "/usr/sbin/runc"},
 }
 
-// argv is the command line of a verb; runtimes share runc's.
+// argv returns the command line of a verb. All runtimes have runc's.
 func (c contestant) argv(verb string, args ...string) []string {
 	return append([]string{c.path, "--root", filepath.Join(stateDir, c.name), verb}, args...)
 }
 
-// contest is one benchmark in one view of the cgroups: what is common to its rows.
+// contest is one benchmark in one view of the cgroups. It has what its rows share.
 type contest struct {
 	*runner
 	view      view
@@ -43,7 +43,7 @@ type contest struct {
 	entries   []contestant // the runtimes that exist
 }
 
-// row is one line of the table: the same thing done by each contestant, in turn.
+// row is one line of the table. In turn, each contestant does the same thing.
 type row struct {
 	Name    string             `json:"name"`
 	View    view               `json:"view"`
@@ -51,15 +51,15 @@ type row struct {
 	Results map[string]*result `json:"results"`
 }
 
-// result is what one contestant took for it.
+// result is what a row measured for one contestant.
 type result struct {
 	Time   summary `json:"time"`
-	CPU    float64 `json:"cpu_ms"`       // median, user and system, all processes
-	Faults int64   `json:"page_faults"`  // the least: what the host's other work does only adds
-	Calls  int64   `json:"system_calls"` // the least
-	Value  float64 `json:"value"`        // of rows that are not about time
+	CPU    float64 `json:"cpu_ms"`       // median of user and system time of all processes
+	Faults int64   `json:"page_faults"`  // the smallest number, because other work of the host only adds to it
+	Calls  int64   `json:"system_calls"` // the smallest number
+	Value  float64 `json:"value"`        // for rows that are not about time
 	Error  string  `json:"error,omitempty"`
-	Alone  *result `json:"alone,omitempty"` // of rows that compare: the same on an otherwise empty host
+	Alone  *result `json:"alone,omitempty"` // for rows that compare: the same on a host with nothing else
 }
 
 func newContest(v view, quick bool) (*contest, error) {
@@ -91,7 +91,7 @@ func (c *contest) versions() map[string]string {
 	return all
 }
 
-// sizes of the runtimes' programs; crun's libraries come on top of its own.
+// sizes returns the sizes of the runtimes' programs. crun also needs its libraries.
 func (c *contest) sizes() map[string]int64 {
 	all := map[string]int64{}
 	for _, w := range c.entries {
@@ -102,7 +102,7 @@ func (c *contest) sizes() map[string]int64 {
 	return all
 }
 
-// series gathers the samples of one contestant for one row.
+// series collects the samples of one contestant for one row.
 type series struct {
 	wall, cpu, faults, calls []float64
 	err                      error
@@ -118,7 +118,7 @@ func (s *series) count(x sample) {
 	s.calls = append(s.calls, float64(x.calls))
 }
 
-// append takes over what another series gathered.
+// append adds the samples of another series.
 func (s *series) append(other *series) {
 	s.wall, s.cpu = append(s.wall, other.wall...), append(s.cpu, other.cpu...)
 	s.faults, s.calls = append(s.faults, other.faults...), append(s.calls, other.calls...)
@@ -139,7 +139,7 @@ func (s *series) result() *result {
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-// times picks how often something is done: by a benchmark that is complete, or quick.
+// times returns how often something is done: complete or quick, depending on the kind of benchmark.
 func (c *contest) times(complete, quick int) int {
 	if c.quick {
 		return quick
@@ -147,8 +147,8 @@ func (c *contest) times(complete, quick int) int {
 	return complete
 }
 
-// alternate has every contestant do its turn, n times, each time in another order. The
-// first turns warm the caches; the last ones, with the counters open, count.
+// alternate lets every contestant take its turn, n times, each time in another order. The first
+// turns warm the caches. In the last turns the counters are open, and these turns count.
 func (c *contest) alternate(who []contestant, n int, turn func(contestant, func(string, sample)) error) map[string]map[string]*series {
 	const warm, counted = 3, 7
 	all := map[string]map[string]*series{} // by step and contestant
@@ -209,7 +209,7 @@ func (c *contest) closeCounters() {
 	c.runner.faults, c.runner.calls = nil, nil
 }
 
-// enter adds a row of what each contestant took for a step.
+// enter adds a row with each contestant's result for a step.
 func (c *contest) enter(name, unit string, by map[string]*series) {
 	r := row{Name: name, View: c.view, Unit: unit, Results: map[string]*result{}}
 	for who, s := range by {
@@ -219,7 +219,7 @@ func (c *contest) enter(name, unit string, by map[string]*series) {
 	fmt.Fprintf(os.Stderr, "bench: %s: %s\n", c.view, r.oneLine())
 }
 
-// oneLine tells how the benchmark is getting on.
+// oneLine returns a line that shows the progress of the benchmark.
 func (r row) oneLine() string {
 	var b strings.Builder
 	b.WriteString(r.Name + ":")
@@ -251,5 +251,5 @@ func bundle(c contestant, config string, v view, id string, edit func(*specs.Spe
 	return dir, writeBundle(dir, s)
 }
 
-// stays makes the container's process one that stays.
+// stays gives the container a process that keeps running.
 func stays(s *specs.Spec) { s.Process.Args = sleeper }

@@ -15,19 +15,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// On kernels newer than the host's the benchmark runs in a virtual machine whose clock counts the guest's instructions (-icount of
-// QEMU): each takes a nanosecond, whatever the host is doing. A million of them is about what a processor does in
-// a third of a millisecond; misses of its caches do not show.
+// For kernels newer than the host's, the benchmark runs in a virtual machine whose clock counts the
+// guest's instructions (-icount of QEMU). Each instruction takes a nanosecond, whatever the host is
+// doing. A processor executes a million of them in about a third of a millisecond. Cache misses are
+// not visible.
 
 const instructions = "million instructions"
 
-// ways are the runtimes, and davit as it enters a container on older kernels.
+// ways returns the runtimes, and a davit that enters a container as on older kernels.
 func (c *contest) ways() []contestant {
 	older := contestant{name: "older way", path: c.entries[0].path, env: "DAVIT_NO_ENTER=1"}
 	return append([]contestant{c.entries[0], older}, c.entries[1:]...)
 }
 
-// countedTasks are the rows about what grows with a host.
+// countedTasks returns the rows about costs that grow with the host.
 func (c *contest) countedTasks() []task {
 	return []task{
 		{"counted: mounts", c.countMounts},
@@ -43,7 +44,7 @@ func userNamespace(s *specs.Spec) {
 	s.Linux.GIDMappings = s.Linux.UIDMappings
 }
 
-// countRuns adds a row of `run` by each of the ways, in turn. The first turn warms the caches.
+// countRuns adds a row of `run` with each of the ways, in turn. The first turn warms the caches.
 func (c *contest) countRuns(what string, n int, edit func(*specs.Spec)) error {
 	by := map[string]*series{}
 	for turn := -1; turn < n; turn++ {
@@ -81,7 +82,7 @@ func (c *contest) enterCounted(name string, by map[string]*series) {
 	c.addRow(r)
 }
 
-// withMounts does something in a mount namespace that has n mounts more.
+// withMounts calls do in a mount namespace with n more mounts.
 func withMounts(n int, do func() error) error {
 	if n == 0 {
 		return do()
@@ -97,7 +98,8 @@ func withMounts(n int, do func() error) error {
 	return err
 }
 
-// mountCounts are how many mounts the host gets beside its own, and how often `run` is measured with them.
+// mountCounts says how many mounts the host gets in addition to its own, and how often `run` is
+// measured with them.
 var mountCounts = []struct{ mounts, turns int }{{0, 9}, {2000, 5}, {20000, 3}}
 
 func (c *contest) countMounts() error {
@@ -123,7 +125,7 @@ func countOf(file string) int {
 	return strings.Count(string(data), "\n")
 }
 
-// countAtOnce: a hundred containers, all started before the first has ended.
+// countAtOnce starts a hundred containers before the first has ended.
 func (c *contest) countAtOnce() error {
 	const containers = 100
 	by := map[string]*series{}
@@ -146,7 +148,8 @@ func (c *contest) countAtOnce() error {
 	return nil
 }
 
-// countContainers: `run` and the mount of a sysfs with thousands of containers on the host. They are davit's: what grows is the kernel's.
+// countContainers measures `run`, and the mount of a sysfs, with thousands of containers on the
+// host. davit makes all of them, because it is the kernel's part that grows.
 func (c *contest) countContainers() error {
 	const containers = 5000
 	for _, n := range []int{0, containers} {
@@ -172,7 +175,7 @@ func (c *contest) countContainers() error {
 	return nil
 }
 
-// countCalls: the calls of `run` that look at all containers of the host.
+// countCalls measures those calls of `run` that look at all containers of the host.
 func (c *contest) countCalls(what string) error {
 	sysfs, pivot := &series{}, &series{}
 	for range 9 {
@@ -188,12 +191,13 @@ func (c *contest) countCalls(what string) error {
 	return nil
 }
 
-// timeCalls measures mount(2) of a sysfs for a new network namespace, and pivot_root(2), on a thread in namespaces of its own.
+// timeCalls measures mount(2) of a sysfs for a new network namespace, and pivot_root(2). It does so
+// on a thread in namespaces of its own.
 func timeCalls() (sysfs, pivot time.Duration, err error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		runtime.LockOSThread() // it ends with the thread
+		runtime.LockOSThread() // it is not unlocked: the namespaces end with the thread
 		if err = unix.Unshare(unix.CLONE_NEWNET | unix.CLONE_NEWNS); err != nil {
 			return
 		}
@@ -220,7 +224,7 @@ func timeCalls() (sysfs, pivot time.Duration, err error) {
 	return sysfs, pivot, err
 }
 
-// measureKernel has the rows measured in a virtual machine, and writes them as a table.
+// measureKernel measures the rows in a virtual machine, and writes them as a table.
 func measureKernel(o options) error {
 	machine := []string{"--kernel", o.kernel, "--count", "--mem", "8192", "--timeout", "7200"}
 	found, err := inVM(o, machine, "-counts", "-rows", o.only)
@@ -235,7 +239,7 @@ func measureKernel(o options) error {
 	return os.WriteFile(filepath.Join(o.out, "kernel-"+o.kernel+".md"), []byte(text), 0o644)
 }
 
-// counted is the table of the rows by instructions.
+// counted returns the table of the rows, in instructions.
 func (r *report) counted() string {
 	columns := []string{"davit", "older way", "crun", "runc"}
 	var b strings.Builder
@@ -261,7 +265,7 @@ func (r *report) counted() string {
 	return b.String()
 }
 
-// figure has three digits, more or less.
+// figure formats x with about three digits.
 func figure(x float64) string {
 	switch {
 	case x < 1:
@@ -272,14 +276,15 @@ func figure(x float64) string {
 	return strconv.FormatFloat(x, 'f', 0, 64)
 }
 
-// smallRoot copies the runtimes, and the libraries that they load, from root to a directory in memory. The clock that counts
-// instructions jumps ahead while the machine waits for a file of the host.
+// smallRoot copies the runtimes, and the libraries that they load, from root to a directory in
+// memory. The reason is that the clock, which counts instructions, jumps ahead while the machine
+// waits for a file of the host.
 func smallRoot(root string) (string, error) {
 	small, err := os.MkdirTemp("", "davit-bench-root")
 	if err != nil {
 		return "", err
 	}
-	if err := os.Chmod(small, 0o755); err != nil { // for user namespaces
+	if err := os.Chmod(small, 0o755); err != nil { // so that user namespaces can enter it
 		return "", err
 	}
 	for _, dir := range []string{"dev", "media", "mnt", "opt", "proc", "run", "sys", "tmp"} {
@@ -290,7 +295,7 @@ func smallRoot(root string) (string, error) {
 	for _, w := range runtimes[1:] {
 		cmd := exec.Command("/usr/bin/ldd", w.path)
 		cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: root}
-		said, _ := cmd.Output() // of a static program: an error
+		said, _ := cmd.Output() // for a static program this is an error
 		for _, file := range append(strings.Fields(string(said)), w.path) {
 			if !strings.HasPrefix(file, "/") {
 				continue

@@ -11,13 +11,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// counter counts a kernel event in all programs that this thread starts, and in their
-// children: that of the thread and its offspring, less the thread's own. (An event that
-// begins with a child's exec would be simpler, but the kernel swaps the contexts of parent
-// and child, and then loses some.)
+// counter counts a kernel event in all programs that this thread starts, and in their children. It
+// takes the count of the thread and its children, and subtracts the thread's own. (An event that
+// begins with a child's exec would be simpler. But the kernel swaps the contexts of parent and
+// child, and then loses some events.)
 type counter struct {
 	all, own int   // descriptors
-	start    int64 // what this program's child does of it before its exec
+	start    int64 // what this program's child adds to it before the exec
 }
 
 const faultsEvent = 2 // PERF_COUNT_SW_PAGE_FAULTS of linux/perf_event.h, minor and major
@@ -27,17 +27,17 @@ func newFaultCounter() (*counter, error) {
 	return newCounter(unix.PERF_TYPE_SOFTWARE, faultsEvent)
 }
 
-// newCallCounter counts system calls. Open it for the runs that count and no others: while
-// it is open, every system call of the machine takes the kernel's slow path.
+// newCallCounter counts system calls. Open it only for the runs that count: while it is open, every
+// system call of the machine takes a slow path in the kernel.
 func newCallCounter(id uint64) (*counter, error) {
 	return newCounter(unix.PERF_TYPE_TRACEPOINT, id)
 }
 
-// callEvent reads the number of the tracepoint that every system call passes.
+// callEvent returns the number of the tracepoint that every system call passes.
 func callEvent() (uint64, error) {
 	const path = "/sys/kernel/tracing/events/raw_syscalls/sys_enter/id"
 	data, err := os.ReadFile(path)
-	if os.IsNotExist(err) { // tracefs is not mounted everywhere
+	if os.IsNotExist(err) { // not every host has tracefs mounted
 		if err := unix.Mount("tracefs", "/sys/kernel/tracing", "tracefs", 0, ""); err != nil {
 			return 0, fmt.Errorf("mount tracefs: %w", err)
 		}
@@ -73,15 +73,15 @@ func newCounter(kind uint32, config uint64) (*counter, error) {
 	return &counter{all: all, own: own}, nil
 }
 
-// value is the count so far, of the programs still running included.
+// value returns the count so far. It includes programs that still run.
 func (c *counter) value() int64 {
-	if c == nil { // not counting
+	if c == nil { // it does not count
 		return 0
 	}
 	return readCounter(c.all) - readCounter(c.own)
 }
 
-// since is what one program, started when the count was from, has added.
+// since returns what one program has added, which was started when the count was from.
 func (c *counter) since(from int64) int64 {
 	if c == nil {
 		return 0

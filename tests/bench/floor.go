@@ -11,10 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// floorCgroup is the floor's cgroup among the benchmark's.
+// floorCgroup is the floor's cgroup, below the benchmark's.
 const floorCgroup = "floor"
 
-// buildFloor compiles the floor of a config to the file at out. dir is where its C is.
+// buildFloor compiles the floor for a config to the file out. dir has its C source.
 func buildFloor(dir, out, config string, v view) error {
 	tmp, err := os.MkdirTemp("", "davit-floor")
 	if err != nil {
@@ -41,7 +41,7 @@ func compile(out, source string, flags ...string) error {
 	return nil
 }
 
-// compileFilter returns the instructions of a filter that allows what the profile does.
+// compileFilter returns the instructions of a filter that allows the same calls as the profile.
 func compileFilter(dir, tmp string, profile *specs.LinuxSeccomp) (string, error) {
 	if profile == nil {
 		return "", nil
@@ -57,7 +57,7 @@ func compileFilter(dir, tmp string, profile *specs.LinuxSeccomp) (string, error)
 	return string(out), nil
 }
 
-// floorHeader writes a config as the C that floor.c includes.
+// floorHeader writes a config as C code, which floor.c includes.
 type floorHeader struct {
 	spec *specs.Spec
 	view view
@@ -155,7 +155,7 @@ func (h *floorHeader) namespaces(list []specs.LinuxNamespace) {
 	h.line("\tNULL };\n#define FLAGS (%s)", strings.Join(flags, " | "))
 }
 
-// cgroups writes what the config's resources mean: with v1, a cgroup in each hierarchy.
+// cgroups writes the config's resources. With v1 it uses a cgroup in each hierarchy.
 func (h *floorHeader) cgroups(r *specs.LinuxResources) {
 	h.line("#define UNIFIED %d\n#define DEVICE_PROGRAM %d", bit(h.view == unified), bit(r != nil && r.Devices != nil))
 	h.line("static const char *const cgroups[] = {")
@@ -195,7 +195,7 @@ func (h *floorHeader) limits(r *specs.LinuxResources) [][2]string {
 	switch {
 	case r.CPU == nil:
 	case h.view == unified:
-		set("", "cpu.weight", 4) // of 102 shares
+		set("", "cpu.weight", 4) // equals 102 shares
 		set("", "cpu.max", fmt.Sprint(*r.CPU.Quota, *r.CPU.Period))
 		set("", "memory.max", *r.Memory.Limit)
 		set("", "pids.max", *r.Pids.Limit)
@@ -248,7 +248,7 @@ func (h *floorHeader) mounts(list []specs.Mount) {
 			h.cgroupMounts(target)
 			continue
 		case m.Type == "bind":
-			if strings.HasPrefix(target, "dev/") { // not there: /dev is new
+			if strings.HasPrefix(target, "dev/") { // it does not exist yet, because /dev is new
 				h.line("\t{ .op = %s, .target = %q },", makeOp(m.Source), target)
 			}
 			h.line("\t{ .op = BIND, .source = %q, .target = %q, .flags = %s },", m.Source, target, strings.Join(flags, "|"))
@@ -273,7 +273,7 @@ func makeOp(source string) string {
 	return "MKDIR"
 }
 
-// cgroupMounts shows the container its own cgroup of every v1 hierarchy.
+// cgroupMounts shows the container's own cgroup of every v1 hierarchy to the container.
 func (h *floorHeader) cgroupMounts(target string) {
 	h.line("\t{ .op = MOUNT, .source = \"tmpfs\", .target = %q, .type = \"tmpfs\" },", target)
 	for _, dir := range h.cgroupPaths() {

@@ -13,8 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// limits are what davit's verbs may cost, in counts that do not depend on how busy the host
-// is: some tenth more than they did when last improved. Lower them with each improvement.
+// limits has what davit's verbs may cost, in counts that do not depend on how busy the host is.
+// They are about a tenth higher than the counts after the last improvement. Lower them with each
+// improvement.
 var limits = map[string]limit{
 	"run, default config": {325, 680},
 	"run, pod config":     {355, 850},
@@ -27,17 +28,17 @@ var limits = map[string]limit{
 	"--version":           {215, 215},
 }
 
-// limit is how many page faults and system calls a verb may take.
+// limit is the number of page faults and system calls that a verb may take.
 type limit struct{ faults, calls int64 }
 
-// plain is the limit of a davit that was built without the overlay (docs/go-runtime.md): Go's
-// runtime looks for a CPU limit and starts more threads, and one of them looks for stuck
-// threads every 20 µs, which makes more calls the longer a busy host takes for everything.
+// plain returns the limit for a davit that was built without the overlay (docs/go-runtime.md). Go's
+// runtime then looks for a CPU limit and starts more threads. One of these looks for stuck threads
+// every 20 µs. So a busy host, where everything takes longer, causes more calls.
 func (l limit) plain() limit { return limit{l.faults + 60, 2 * l.calls} }
 
 const (
-	waitingLimit = 64      // kB of private memory of a container's process between create and start
-	sizeLimit    = 7 << 20 // bytes of bin/davit, of which 0.8 MB are the compiler of filters
+	waitingLimit = 64      // kB of private memory that a container's process has between create and start
+	sizeLimit    = 7 << 20 // bytes of bin/davit; 0.8 MB of them are the compiler of filters
 )
 
 // TestCounts runs the benchmark with davit alone, in an empty root directory.
@@ -57,7 +58,8 @@ func TestCounts(t *testing.T) {
 	} else {
 		plain = strings.Contains(string(out), "without davit's overlay")
 	}
-	// A busy host interrupts: Go's runtime then starts threads that it does without otherwise.
+	// A busy host interrupts davit. Then Go's runtime starts threads that it does not start
+	// otherwise.
 	var over []string
 	for range 3 {
 		if over = countsOver(t, benchDavitAlone(t, davit), plain); len(over) == 0 {
@@ -69,7 +71,7 @@ func TestCounts(t *testing.T) {
 	}
 }
 
-// countsOver says what of a report is over its limit.
+// countsOver returns which values of a report are over their limits.
 func countsOver(t *testing.T, r report, plain bool) []string {
 	t.Helper()
 	var over []string
@@ -104,7 +106,7 @@ func countsOver(t *testing.T, r report, plain bool) []string {
 	return over
 }
 
-// davitPath is the davit to test.
+// davitPath returns the path of the davit to test.
 func davitPath(t *testing.T) string {
 	t.Helper()
 	davit := os.Getenv("DAVIT")

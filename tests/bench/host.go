@@ -10,22 +10,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The places that every contestant sees, in the root directory of the benchmark.
+// These places are in the root directory of the benchmark, and every contestant sees them.
 const (
 	toolsDir  = "/opt/davit-bench" // davit and the floors, beside the packaged peers
-	workDir   = "/run/bench"       // what follows, on a tmpfs
+	workDir   = "/run/bench"       // a tmpfs with the directories below
 	cgroupDir = "davit-bench"      // below the root of each cgroup hierarchy
 
-	rootfsDir  = workDir + "/rootfs"  // of every container
+	rootfsDir  = workDir + "/rootfs"  // the root filesystem of every container
 	volumesDir = workDir + "/volumes" // sources of a pod's mounts
 	sandboxDir = workDir + "/sandbox" // namespaces that a pod's containers join
 	bundlesDir = workDir + "/bundles"
 	stateDir   = workDir + "/state" // one --root for each contestant
 )
 
-// enter moves the process, which has a mount namespace of its own, into root, with file
-// systems of its own and the cgroup view asked for. Nothing of the real host's mount table
-// is left, so that its length does not weigh on the contestants.
+// enter moves the process, which has a mount namespace of its own, into root. That has filesystems
+// of its own, and the cgroup view v. Nothing of the real host's mount table is left, so that its
+// length does not slow the contestants.
 func enter(root string, v view) error {
 	type mount struct {
 		source, target, fstype string
@@ -41,7 +41,7 @@ func enter(root string, v view) error {
 	}
 	if v == unified {
 		mounts = append(mounts, mount{"cgroup2", root + "/sys/fs/cgroup", "cgroup2", 0})
-	} else { // without cgroup2 where runtimes see it: crun refuses the two together
+	} else { // does not mount cgroup2 where runtimes would see it, because crun refuses to have both
 		mounts = append(mounts, mount{"/sys/fs/cgroup", root + "/sys/fs/cgroup", "", unix.MS_BIND | unix.MS_REC},
 			mount{"cgroup2", root + "/mnt", "cgroup2", 0})
 	}
@@ -67,7 +67,7 @@ func enter(root string, v view) error {
 	return unix.Sethostname([]byte("bench"))
 }
 
-// hideUnified leaves the v1 hierarchies alone below root's /sys/fs/cgroup.
+// hideUnified leaves only the v1 hierarchies below root's /sys/fs/cgroup.
 func hideUnified(root string) error {
 	const name = "/sys/fs/cgroup/unified"
 	if err := unix.Unmount(root+name, unix.MNT_DETACH); err != nil && err != unix.EINVAL && err != unix.ENOENT {
@@ -76,7 +76,7 @@ func hideUnified(root string) error {
 	return nil
 }
 
-// furnish makes what the configs refer to: the root file system, volumes, a sandbox.
+// furnish makes what the configs refer to: the root filesystem, the volumes, and a sandbox.
 func furnish() error {
 	for _, dir := range []string{"bin", "dev", "etc", "proc", "sys", "tmp", "var/run"} {
 		if err := os.MkdirAll(filepath.Join(rootfsDir, dir), 0o755); err != nil {
@@ -101,7 +101,7 @@ func furnish() error {
 	return makeSandbox()
 }
 
-// makeSandbox pins fresh namespaces for a pod's containers to join, as an engine does.
+// makeSandbox makes namespaces for a pod's containers to join, and keeps them, as an engine does.
 func makeSandbox() error {
 	pid, err := syscall.ForkExec(rootfsDir+"/bin/busybox", sleeper, &syscall.ProcAttr{Env: environment,
 		Sys: &syscall.SysProcAttr{
@@ -130,7 +130,7 @@ func makeSandbox() error {
 	return err
 }
 
-// unifiedRoot is where the cgroup2 hierarchy is mounted.
+// unifiedRoot returns where the cgroup2 hierarchy is mounted.
 func (v view) unifiedRoot() string {
 	if v == unified {
 		return "/sys/fs/cgroup"
@@ -138,7 +138,7 @@ func (v view) unifiedRoot() string {
 	return "/mnt"
 }
 
-// hierarchies are the mount points of the cgroup hierarchies that runtimes see in this view.
+// hierarchies returns the mount points of the cgroup hierarchies that runtimes see in this view.
 func (v view) hierarchies() ([]string, error) {
 	if v == unified {
 		return []string{"/sys/fs/cgroup"}, nil
@@ -156,7 +156,7 @@ func (v view) hierarchies() ([]string, error) {
 	return dirs, nil
 }
 
-// has tells whether cgroup2 has the controller, within the benchmark's root or outside.
+// has reports whether cgroup2 has the controller, within the benchmark's root or outside.
 func (v view) has(controller string) bool {
 	for _, dir := range []string{"", "/unified"} {
 		data, err := os.ReadFile("/sys/fs/cgroup" + dir + "/cgroup.controllers")
@@ -167,8 +167,8 @@ func (v view) has(controller string) bool {
 	return false
 }
 
-// ownCgroups are the cgroups below which the contestants make theirs, and, with v1, the one
-// of cgroup2 that counts processor time.
+// ownCgroups returns the cgroups below which the contestants make theirs. With v1 it also returns
+// the cgroup of cgroup2 that counts processor time.
 func (v view) ownCgroups() ([]string, error) {
 	dirs, err := v.hierarchies()
 	if v == v1 {
@@ -189,7 +189,7 @@ func (v view) makeCgroups() error {
 		if err := os.Mkdir(dir, 0o755); err != nil {
 			return err
 		}
-		for _, file := range []string{"cpuset.cpus", "cpuset.mems"} { // v1 begins with none
+		for _, file := range []string{"cpuset.cpus", "cpuset.mems"} { // a new cpuset of v1 is empty
 			data, err := os.ReadFile(filepath.Join(filepath.Dir(dir), file))
 			if err != nil {
 				continue
@@ -205,7 +205,7 @@ func (v view) makeCgroups() error {
 	return nil
 }
 
-// enableControllers has the children of each of dirs use all controllers of cgroup2.
+// enableControllers enables all controllers of cgroup2 for the children of dirs.
 func enableControllers(dirs ...string) error {
 	for _, dir := range dirs {
 		data, err := os.ReadFile(dir + "/cgroup.controllers")
@@ -221,12 +221,13 @@ func enableControllers(dirs ...string) error {
 	return nil
 }
 
-// killAll ends what runs in the benchmark's cgroups.
+// killAll ends the processes in the benchmark's cgroups.
 func (v view) killAll() {
 	_ = os.WriteFile(filepath.Join(v.unifiedRoot(), cgroupDir, "cgroup.kill"), []byte("1"), 0)
 }
 
-// removeCgroups removes the benchmark's cgroups, and what a failed contestant left in them.
+// removeCgroups removes the benchmark's cgroups, and those that a failed contestant has left in
+// them.
 func (v view) removeCgroups() error {
 	dirs, err := v.ownCgroups()
 	if err != nil {
@@ -240,7 +241,7 @@ func (v view) removeCgroups() error {
 	return err
 }
 
-// removeTree removes a cgroup and those below it; their files go with them.
+// removeTree removes a cgroup and the cgroups below it. Their files vanish with them.
 func removeTree(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if os.IsNotExist(err) {

@@ -1,11 +1,12 @@
-// Bench compares davit with crun, runc and the floor: a C program that makes the system
-// calls a config takes, and nothing else. It says what each verb costs in time, processor
-// time, page faults and system calls, prints that as a table, and keeps it in docs/bench.
+// Bench compares davit with crun, runc and the floor. The floor is a C program that makes the
+// system calls that a config needs, and nothing else. Bench measures what each verb costs in time,
+// processor time, page faults and system calls, prints that as a table, and stores it in
+// docs/bench.
 //
-// The peers are Debian's newest packages, in a root directory that tests/peers makes;
-// everything runs in there, davit too, so that all contestants load from one file system
-// and see the same mounts. They take turns, since this kind of host has its moods; ratios
-// within one run mean more than times.
+// The peers are Debian's newest packages, in a root directory that tests/peers makes. Everything
+// runs in there, davit too, so that all contestants load from one filesystem and see the same
+// mounts. They take turns, because the speed of this kind of host varies. Ratios within one run are
+// more meaningful than times.
 package main
 
 import (
@@ -27,12 +28,12 @@ import (
 type options struct {
 	quick  bool
 	davit  string
-	source string // directory of the floor's C
+	source string // directory of the floor's C source
 	out    string // "": write no files
-	only   string // regular expression of the rows wanted
+	only   string // regular expression of the rows to measure
 	views  string
-	inner  view   // this process is the one inside
-	kernel string // measure on this kernel, in a virtual machine, by instructions
+	inner  view   // set in the process that runs inside
+	kernel string // measure on this kernel, in a virtual machine, in instructions
 	counts bool   // with inner: the clock counts instructions
 	root   string
 
@@ -69,7 +70,7 @@ func main() {
 	must(outside(o))
 }
 
-// report is what one benchmark found.
+// report has the results of one benchmark.
 type report struct {
 	Date     string            `json:"date"`
 	Host     string            `json:"host"`
@@ -110,7 +111,7 @@ func outside(o options) error {
 		return err
 	}
 	r := newReport(o)
-	var failures []error // what was measured is told all the same
+	var failures []error // the measurements are printed even if some have failed
 	for _, v := range views {
 		failures = append(failures, r.measure(o, v))
 	}
@@ -124,7 +125,7 @@ func outside(o options) error {
 	return errors.Join(failures...)
 }
 
-// hostViews are the views asked for that this host can show.
+// hostViews returns those of the requested views that this host can show.
 func (o options) hostViews() []view {
 	var views []view
 	for _, v := range strings.Split(o.views, ",") {
@@ -139,7 +140,7 @@ func (o options) hostViews() []view {
 	return views
 }
 
-// lock keeps other benchmarks away: the cgroups are the same for all.
+// lock keeps other benchmarks away, because all of them use the same cgroups.
 func lock() (func(), error) {
 	f, err := os.Create(filepath.Join(os.TempDir(), "davit-bench.lock"))
 	if err != nil {
@@ -191,7 +192,7 @@ func prepare(o options, views []view) error {
 	return nil
 }
 
-// copyProgram replaces to; a program that still runs keeps its old file.
+// copyProgram replaces the file to. A program that still runs keeps its old file.
 func copyProgram(from, to string) error {
 	data, err := os.ReadFile(from)
 	if err != nil {
@@ -203,7 +204,7 @@ func copyProgram(from, to string) error {
 	return os.Rename(to+".new", to)
 }
 
-// measure starts the process inside and takes its rows.
+// measure starts the process inside, and reads its rows.
 func (r *report) measure(o options, v view) error {
 	in, out, err := os.Pipe()
 	if err != nil {
@@ -239,7 +240,7 @@ func (r *report) measure(o options, v view) error {
 
 // inside runs the rows of one view and writes them to descriptor 3.
 func inside(o options) error {
-	runtime.LockOSThread() // children must come from the thread that has the counters
+	runtime.LockOSThread() // the thread that has the counters must start the children
 	if err := enter(o.root, o.inner); err != nil {
 		return err
 	}
@@ -282,8 +283,8 @@ type task struct {
 	run  func() error
 }
 
-// tasks are the rows. Those about time are those of the v2 view, where
-// containers run today; v1 has the controllers that this kind of host's v2 lacks.
+// tasks returns the rows. Rows about time use the v2 view, where containers run today. v1 has
+// controllers that v2 lacks on this kind of host.
 func (c *contest) tasks() []task {
 	tasks := []task{
 		{runTask(minimal), func() error { return c.runRow(minimal) }},

@@ -10,13 +10,13 @@ import (
 )
 
 // overlayRow compares davits that were built with parts of the overlay of Go's runtime
-// (build/overlay, docs/go-runtime.md): what a part does not save any more should go.
+// (build/overlay, docs/go-runtime.md). A part that no longer saves anything should be removed.
 const overlayRow = "parts of the overlay"
 
-// overlayParts are those of build/overlay.
+// overlayParts has the parts of build/overlay.
 var overlayParts = []string{"nolimit", "oneproc", "sysmon", "sigmask", "bigstack", "noprofile"}
 
-// overlayBuilds returns each davit to compare, and the parts that it is built with.
+// overlayBuilds returns the names of the davits to compare, and the parts with which each is built.
 func overlayBuilds() (names []string, parts map[string]string) {
 	parts = map[string]string{}
 	add := func(name string, with []string) {
@@ -37,12 +37,12 @@ func overlayPath(name string) string {
 	return toolsDir + "/davit-" + strings.ReplaceAll(name, " ", "-")
 }
 
-// buildOverlays builds them, and puts them where the benchmark finds them.
+// buildOverlays builds these davits, and puts them where the benchmark finds them.
 func buildOverlays(o options) error {
 	top := filepath.Join(o.source, "../..")
 	names, parts := overlayBuilds()
 	for _, name := range names {
-		out := "bin/overlay/davit" // PARTS="" would be all of them
+		out := "bin/overlay/davit" // PARTS="" would mean all parts
 		overlay := "auto"
 		if parts[name] == "" {
 			overlay = "no"
@@ -56,7 +56,7 @@ func buildOverlays(o options) error {
 			if said, err := exec.Command(filepath.Join(top, out), "--version").Output(); err != nil {
 				return err
 			} else if !regexp.MustCompile(`\(with davit's overlay\)`).Match(said) {
-				return nil // it does not fit this Go; make has said so
+				return nil // the overlay does not fit this Go; make has said so
 			}
 		}
 		if err := copyProgram(filepath.Join(top, out), o.root+overlayPath(name)); err != nil {

@@ -38,7 +38,7 @@ func cpuModel() string {
 	return runtime.GOARCH
 }
 
-// table is the report for a terminal.
+// table returns the report for a terminal.
 func (r *report) table() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\n%s, %s\n", r.Date, r.Host)
@@ -84,7 +84,7 @@ func best0(x *result) float64  { return x.Time.P10 }
 func cpu0(x *result) float64   { return x.CPU }
 func value0(x *result) float64 { return x.Value }
 
-// ratio of what a contestant and another took, as text; empty where there is none.
+// ratio returns the ratio of two contestants' results as text, or "" if there is none.
 func (row row) ratio(name, other string, of func(*result) float64) string {
 	a, b := row.Results[name], row.Results[other]
 	if a == nil || b == nil || a.Error != "" || b.Error != "" || of(b) == 0 {
@@ -111,7 +111,7 @@ func (row row) valueTable(b *strings.Builder) {
 	}
 }
 
-// write keeps the report as JSON and as a chart.
+// write stores the report as JSON and as a chart.
 func (r *report) write(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err

@@ -13,7 +13,7 @@ import (
 
 var verbs = []string{"create", "state", "start", "exec", "kill", "delete"}
 
-// runRow: `run` of /bin/true.
+// runRow measures `run` of /bin/true.
 func (c *contest) runRow(config string) error {
 	all, err := c.runs(c.entries, config, c.times(300, 40))
 	if err != nil {
@@ -23,7 +23,7 @@ func (c *contest) runRow(config string) error {
 	return nil
 }
 
-// runs measures `run` of some runtimes, and of the floor, in turn.
+// runs measures `run` with some runtimes, and with the floor, in turn.
 func (c *contest) runs(who []contestant, config string, n int) (map[string]*series, error) {
 	dirs := map[string]string{}
 	for _, w := range who {
@@ -45,7 +45,7 @@ func (c *contest) runs(who []contestant, config string, n int) (map[string]*seri
 	return all["run"], nil
 }
 
-// lifeRows: each verb, on the default config, in the order in which engines call them.
+// lifeRows measures each verb on the default config, in the order in which engines call them.
 func (c *contest) lifeRows() error {
 	all, err := c.lives(c.entries, c.times(200, 30))
 	if err != nil {
@@ -70,8 +70,8 @@ func (c *contest) lives(who []contestant, n int) (map[string]map[string]*series,
 	}), nil
 }
 
-// life takes one container through all verbs. It waits for the end of the killed process,
-// which the kernel takes its time for, before it goes on to delete.
+// life takes one container through all verbs. Before it calls delete, it waits until the killed
+// process has ended, because the kernel needs time for that.
 func (c *contest) life(w contestant, dir string, note func(string, sample)) error {
 	const id = "life"
 	pidFile := filepath.Join(dir, "pid")
@@ -111,7 +111,7 @@ func readPid(file string) (int, error) {
 	return strconv.Atoi(strings.TrimSpace(string(data)))
 }
 
-// versionRow: what starting the program costs.
+// versionRow measures what it costs to start the program.
 func (c *contest) versionRow() error {
 	all := c.alternate(c.entries, c.times(200, 30), func(w contestant, note func(string, sample)) error {
 		s, err := c.run(w.path, "--version")
@@ -122,7 +122,7 @@ func (c *contest) versionRow() error {
 	return nil
 }
 
-// throughputRow: how many containers a second, when a hundred are run, k at a time.
+// throughputRow measures how many containers run in a second, when a hundred are run, k at a time.
 func (c *contest) throughputRow(k int) error {
 	const containers = 100
 	by := map[string]*series{}
@@ -195,7 +195,7 @@ func (c *contest) addRow(r row) {
 
 const waitingPrivate = "waiting process, private memory"
 
-// waitingRow: the memory of a container's process between create and start.
+// waitingRow measures the memory of a container's process between create and start.
 func (c *contest) waitingRow() error {
 	private := row{Name: waitingPrivate, View: c.view, Unit: "kB", Results: map[string]*result{}}
 	share := row{Name: "waiting process, proportional memory", View: c.view, Unit: "kB", Results: map[string]*result{}}
@@ -242,7 +242,7 @@ func (c *contest) waitingMemory(w contestant) (map[string]float64, error) {
 	return sizes, err
 }
 
-// lowestMemoryRow: the smallest limit, swap included, under which /bin/true runs.
+// lowestMemoryRow measures the smallest limit, swap included, under which /bin/true runs.
 func (c *contest) lowestMemoryRow() error {
 	r := row{Name: lowestMemory, View: c.view, Unit: "KiB", Results: map[string]*result{}}
 	for _, w := range c.entries {
@@ -257,9 +257,9 @@ func (c *contest) lowestMemoryRow() error {
 	return nil
 }
 
-// lowestMemory halves the range in which the limit must be, in steps of a page of 4 KiB.
+// lowestMemory halves the range that contains the limit until it is a page of 4 KiB.
 func (c *contest) lowestMemory(w contestant) (int, error) {
-	low, high := 0, 16<<10 // KiB: fails, works
+	low, high := 0, 16<<10 // KiB; the low limit fails, the high one works
 	if err := c.runsWith(w, high); err != nil {
 		return 0, fmt.Errorf("not even with %d KiB: %w", high, err)
 	}
@@ -278,7 +278,7 @@ func (c *contest) lowestMemory(w contestant) (int, error) {
 	return high, nil
 }
 
-// runsWith runs /bin/true with a memory limit of so many KiB.
+// runsWith runs /bin/true with a memory limit of kib KiB.
 func (c *contest) runsWith(w contestant, kib int) error {
 	dir, err := bundle(w, standard, c.view, "memory", func(s *specs.Spec) {
 		limit := int64(kib) << 10
@@ -289,7 +289,7 @@ func (c *contest) runsWith(w contestant, kib int) error {
 	}
 	_, err = c.run(w.argv("run", "--bundle", dir, "memory")...)
 	if err != nil {
-		_, _ = c.run(w.argv("delete", "--force", "memory")...) // what a failed run left; mostly nothing
+		_, _ = c.run(w.argv("delete", "--force", "memory")...) // removes what a failed run has left, which is mostly nothing
 	}
 	return err
 }

@@ -13,27 +13,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// environment is that of every contestant.
+// environment is the environment of every contestant.
 var environment = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C"}
 
-// patience is how long one command may take before it counts as hung.
+// patience is how long one command may take. After that it counts as hung.
 const patience = 60 * time.Second
 
-// sample is what one command took. Counts are there when they were asked for.
+// sample is what one command took. It has counts if the counters were open.
 type sample struct {
 	wall, cpu     time.Duration
 	faults, calls int64
 }
 
-// runner starts the contestants' commands, from one thread, in a cgroup of its own, and
-// reaps whatever they leave at once: init on this kind of host takes its time over that.
+// runner starts the contestants' commands, from one thread, in a cgroup of its own. It reaps at
+// once whatever they leave, because init on this kind of host is slow to do so.
 type runner struct {
-	cgroup  *os.File // the commands start in it
-	cpuStat *os.File // of the cgroup above it, to which the containers' belong as well
+	cgroup  *os.File // the commands start in this cgroup
+	cpuStat *os.File // of the cgroup above it, which also contains the containers' cgroups
 	output  *os.File // stdout and stderr of the commands
 	null    *os.File
 	env     string   // one more variable for the next command, or ""
-	faults  *counter // nil: not counted
+	faults  *counter // nil: page faults are not counted
 	calls   *counter
 }
 
@@ -78,7 +78,7 @@ func (r *runner) start(argv []string) (int, error) {
 	return pid, nil
 }
 
-// reap waits until one of the children, or of the orphans that became ours, has ended.
+// reap waits until one of the children has ended, or one of the orphans that this process has got.
 func reap() (int, syscall.WaitStatus, error) {
 	var status syscall.WaitStatus
 	for {
@@ -89,7 +89,7 @@ func reap() (int, syscall.WaitStatus, error) {
 	}
 }
 
-// await reaps until pid, and fails if it did not exit with status 0.
+// await reaps until pid has ended, and fails if its exit status is not 0.
 func (r *runner) await(pid int) error {
 	hung := time.AfterFunc(patience, func() { unix.Kill(pid, unix.SIGKILL) })
 	defer hung.Stop()
@@ -132,17 +132,17 @@ func (r *runner) run(argv ...string) (sample, error) {
 	return s, nil
 }
 
-// said is what the command wrote, on one line.
+// said returns the command's output, on one line.
 func (r *runner) said() string {
 	buf := make([]byte, 1000)
 	n, _ := r.output.ReadAt(buf, 0)
 	return strings.Join(strings.Fields(string(buf[:n])), " ")
 }
 
-// calibrate finds what the counters see of this program's child before its exec: what
-// they see of one whose exec fails, less what only that one does.
+// calibrate finds what the counters count of this program's child before its exec. It starts a
+// child whose exec fails, and subtracts what only such a child does.
 func (r *runner) calibrate() error {
-	const execWriteExit = 3 // its system calls from the exec on
+	const execWriteExit = 3 // the system calls of such a child from the exec on
 	faults, calls := r.faults.value(), r.calls.value()
 	if _, err := r.start([]string{"/nonexistent"}); !errors.Is(err, syscall.ENOENT) {
 		return fmt.Errorf("exec of a missing program: %w", err)
@@ -151,7 +151,8 @@ func (r *runner) calibrate() error {
 	return nil
 }
 
-// cpuTime is the user and system time of all that ever ran below the benchmark's cgroup.
+// cpuTime returns the user and system time of all processes that ever ran below the benchmark's
+// cgroup.
 func (r *runner) cpuTime() time.Duration {
 	var buf [256]byte
 	n, err := r.cpuStat.ReadAt(buf[:], 0)
@@ -166,13 +167,13 @@ func (r *runner) cpuTime() time.Duration {
 	return time.Duration(usec) * time.Microsecond
 }
 
-// gone waits until the process pid, an orphan of ours, has ended.
+// gone waits until the process pid, an orphan that this process has got, has ended.
 func (r *runner) gone(pid int) error {
 	hung := time.AfterFunc(patience, func() { unix.Kill(pid, unix.SIGKILL) })
 	defer hung.Stop()
 	for {
 		switch _, err := syscall.Wait4(pid, nil, 0, nil); err {
-		case nil, syscall.ECHILD: // ended now, or before, beside another command
+		case nil, syscall.ECHILD: // it has ended now, or before, while another command ran
 			return nil
 		case syscall.EINTR:
 		default:
@@ -181,7 +182,7 @@ func (r *runner) gone(pid int) error {
 	}
 }
 
-// reapAll waits until all children and orphans have ended; killed beforehand.
+// reapAll waits until all children and orphans have ended. They must have been killed before.
 func (r *runner) reapAll() {
 	for {
 		if _, _, err := reap(); err != nil {

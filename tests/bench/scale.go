@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// containersRows: each verb with n created containers present, against the same verb
-// alone. runc is left out: each of its waiting processes holds 12 MB.
+// containersRows measures each verb while n created containers exist, and compares it with the same
+// verb alone. runc is left out, because each of its waiting processes holds 12 MB.
 func (c *contest) containersRows(n int) error {
 	for _, w := range c.entries {
 		if w.name == "runc" {
@@ -30,16 +30,17 @@ func (c *contest) containersRows(n int) error {
 	return nil
 }
 
-// mountsRows: each verb with n mounts in the mount table of the caller, which a new mount
-// namespace begins with a copy of: the floor tells how much of it is the kernel's.
+// mountsRows measures each verb with n mounts in the caller's mount table. A new mount namespace
+// begins with a copy of that table. The floor shows how much of the cost is the kernel's.
 func (c *contest) mountsRows(n int) error {
 	return c.compare(fmt.Sprintf("with %d mounts", n), c.entries, func() (func() error, error) {
 		return manyMounts(n)
 	})
 }
 
-// compare measures all verbs before a change of the host, with it, and after it was undone: the host may get
-// busier or quieter meanwhile, and what is on both sides is compared with what is between.
+// compare measures all verbs before a change of the host, with it, and after it was undone. The
+// host may get busier or quieter in the meantime. So the results of before and after are compared
+// with those in between.
 func (c *contest) compare(what string, who []contestant, change func() (func() error, error)) error {
 	alone, err := c.allVerbs(who)
 	if err != nil {
@@ -71,7 +72,7 @@ func (c *contest) compare(what string, who []contestant, change func() (func() e
 	return nil
 }
 
-// compared is what the change did: value is the ratio of the medians.
+// compared returns the effect of the change: value is the ratio of the medians.
 func compared(alone, with *series) *result {
 	x, y := alone.result(), with.result()
 	switch {
@@ -84,7 +85,7 @@ func compared(alone, with *series) *result {
 	return y
 }
 
-// mergeRow adds a row, or its results to a row of the same name.
+// mergeRow adds a row. If a row with the same name exists, it adds the results to that row.
 func (c *contest) mergeRow(r row) {
 	for _, old := range c.rows {
 		if old.Name == r.Name {
@@ -101,8 +102,9 @@ func (c *contest) mergeRow(r row) {
 	c.addRow(r)
 }
 
-// allVerbs measures the verbs of a life and, in turn with the floor, `run`, when the host has come to rest: for
-// seconds after thousands of containers are gone the kernel still takes down their namespaces.
+// allVerbs waits until the host is idle. Then it measures the verbs of a life and, in turn with the
+// floor, `run`. After thousands of containers are gone, the kernel still removes their namespaces
+// for seconds.
 func (c *contest) allVerbs(who []contestant) (map[string]map[string]*series, error) {
 	rest(time.Minute)
 	all, err := c.lives(who, c.times(60, 10))
@@ -117,7 +119,8 @@ func (c *contest) allVerbs(who []contestant) (map[string]map[string]*series, err
 	return all, nil
 }
 
-// rest waits until the host's processors were idle for nine tenths of half a second, or limit is over.
+// rest waits until the host's processors were idle for nine tenths of half a second, but not longer
+// than limit.
 func rest(limit time.Duration) {
 	const period = 500 * time.Millisecond
 	for end := time.Now().Add(limit); time.Now().Before(end); {
@@ -131,12 +134,13 @@ func rest(limit time.Duration) {
 	fmt.Fprintf(os.Stderr, "bench: the host is still busy after %v\n", limit)
 }
 
-// processorTime is what the host's processors were idle for, and all of their time, in clock ticks: proc_stat(5).
+// processorTime returns how long the host's processors were idle, and the sum of all their time, in
+// clock ticks: proc_stat(5).
 func processorTime() (idle, all int64) {
 	data, err := os.ReadFile("/proc/stat")
 	must(err)
 	line, _, _ := strings.Cut(string(data), "\n")
-	for i, field := range strings.Fields(line)[1:9] { // guest time, after them, is in user time
+	for i, field := range strings.Fields(line)[1:9] { // guest time follows these fields, and is part of user time
 		n, err := strconv.ParseInt(field, 10, 64)
 		must(err)
 		all += n
@@ -147,7 +151,7 @@ func processorTime() (idle, all int64) {
 	return idle, all
 }
 
-// manyMounts puts n mounts into this mount namespace; the function it returns takes them away.
+// manyMounts adds n mounts to this mount namespace. It returns a function that removes them.
 func manyMounts(n int) (func() error, error) {
 	const top = workDir + "/mounts"
 	if err := os.MkdirAll(top, 0o755); err != nil {
@@ -170,8 +174,8 @@ func manyMounts(n int) (func() error, error) {
 	return undo, nil
 }
 
-// crowd creates n containers below another process, so that they are not among the
-// children that this one waits for. The function it returns removes them.
+// crowd creates n containers below another process, so that they are not among the children for
+// which this process waits. It returns a function that removes them.
 func (c *contest) crowd(w contestant, n int) (func() error, error) {
 	cmd := exec.Command("/proc/self/exe", "-inner", string(c.view), "-crowd", w.name, "-crowd-size", strconv.Itoa(n))
 	if c.counts {
@@ -199,10 +203,10 @@ func (c *contest) crowd(w contestant, n int) (func() error, error) {
 	return undo, nil
 }
 
-// keepCrowd is the process that crowd starts: it says so when the containers are there,
-// and removes them when its standard input is closed.
+// keepCrowd runs in the process that crowd starts. It reports when the containers exist, and
+// removes them when its standard input is closed.
 //
-// With networks each has a network namespace and a sysfs.
+// With networks, each container has a network namespace and a sysfs.
 func keepCrowd(v view, name string, n int, networks bool) error {
 	r, err := newRunner(v)
 	if err != nil {

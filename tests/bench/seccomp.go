@@ -6,8 +6,8 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// allowedCalls are those that containerd's and Docker's default profiles allow without
-// condition on amd64 for a container with the default capabilities.
+// allowedCalls has the calls that containerd's and Docker's default profiles allow without
+// condition, on amd64, for a container with the default capabilities.
 const allowedCalls = `
 accept accept4 access adjtimex alarm bind brk cachestat capget capset chdir chmod chown chown32 clock_adjtime
 clock_adjtime64 clock_getres clock_getres_time64 clock_gettime clock_gettime64 clock_nanosleep
@@ -44,7 +44,7 @@ timer_settime64 timerfd_create timerfd_gettime timerfd_gettime64 timerfd_settime
 truncate truncate64 ugetrlimit umask uname unlink unlinkat utime utimensat utimensat_time64 utimes vfork vmsplice
 wait4 waitid waitpid write writev arch_prctl modify_ldt chroot ptrace process_vm_readv process_vm_writev kcmp`
 
-// defaultSeccomp is a profile of the size and shape of the engines' default one.
+// defaultSeccomp returns a profile with the size and shape of the engines' default profile.
 func defaultSeccomp() *specs.LinuxSeccomp {
 	errno := uint(1)  // EPERM
 	nosys := uint(38) // ENOSYS, so that a libc falls back from clone3 to clone

@@ -11,7 +11,7 @@ type summary struct {
 	N      int     `json:"n"`
 	Median float64 `json:"median"`
 	P99    float64 `json:"p99"`
-	P10    float64 `json:"p10"` // the host's better moments
+	P10    float64 `json:"p10"` // at the host's better moments
 	Q1     float64 `json:"q1"`
 	Q3     float64 `json:"q3"`
 }
@@ -25,7 +25,7 @@ func summarize(values []float64) summary {
 	}
 }
 
-// quantile of sorted values, between two of them in proportion.
+// quantile returns a quantile of sorted values. It interpolates between two of them.
 func quantile(sorted []float64, q float64) float64 {
 	if len(sorted) == 0 {
 		return 0
@@ -38,7 +38,7 @@ func quantile(sorted []float64, q float64) float64 {
 	return sorted[low] + (at-float64(low))*(sorted[low+1]-sorted[low])
 }
 
-// median of unsorted values.
+// median returns the median of unsorted values.
 func median(values []float64) float64 { return summarize(values).Median }
 
 func least(values []float64) int64 {

@@ -9,8 +9,8 @@ import (
 	"slices"
 )
 
-// measureInVM takes the rows that need controllers of cgroup v2 which this host lacks from
-// a benchmark in a virtual machine. Its times mean nothing; limits of memory do.
+// measureInVM takes some rows from a benchmark in a virtual machine: those for which this host's
+// cgroup v2 lacks controllers. The times of that benchmark mean nothing, but its memory limits do.
 func (r *report) measureInVM(o options) error {
 	found, err := inVM(o, nil, "-rows", lowestMemory)
 	if err != nil {
@@ -23,7 +23,8 @@ func (r *report) measureInVM(o options) error {
 	return nil
 }
 
-// inVM runs a benchmark in a virtual machine, with options of tests/vm/run and of its own, and returns what it found.
+// inVM runs a benchmark in a virtual machine, with options for tests/vm/run and for the benchmark,
+// and returns its report.
 func inVM(o options, machine []string, args ...string) (*report, error) {
 	dir, err := os.MkdirTemp("", "davit-bench")
 	if err != nil {

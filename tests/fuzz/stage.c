@@ -1,13 +1,13 @@
-/* Fuzzes the stage's decoder, and its steps, with plans that its parent would
- * never send (libFuzzer, ASan, UBSan). The stage's own sources are compiled in;
- * only the kernel is replaced: system calls answer from the end of the input.
+/* Fuzzes the stage's decoder, and its steps, with plans that its parent would never send
+ * (libFuzzer, ASan, UBSan). It compiles the stage's own sources. Only the kernel is replaced: the
+ * end of the input has the results of system calls.
  *
- * An input is a plan, then the answers. Magic 0 stands for that of this build. */
+ * An input is a plan, followed by these results. Magic 0 stands for the magic of this build. */
 #include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* What the stage's headers name like libc's. */
+/* The stage's headers use these names, as libc does. */
 #define memcpy stage_memcpy
 #define memset stage_memset
 #define iovec stage_iovec
@@ -42,7 +42,7 @@ static volatile size_t read_by_kernel;
 
 static uint8_t answer(void) { return answers < answers_end ? *answers++ : 0; }
 
-/* The kernel reads what it is given: so that the sanitizer sees it. */
+/* The kernel reads its arguments. This function reads them instead, so that the sanitizer notices. */
 static void read_string(const char *s) { read_by_kernel += len_of(s); }
 
 static void read_strings(char **v)
@@ -119,7 +119,7 @@ static long kernel5(long n, long a, long b, long e)
 	return r < 32 ? errors[r % 8] : r;
 }
 
-/* What do_seccomp would start a real thread for. */
+/* Reports whether do_seccomp would start a real thread for this step. */
 static int starts_thread(const struct plan_step *s)
 {
 	return s->op == OP_SECCOMP && s->n[SECCOMP_N_FLAGS] & SECCOMP_FILTER_FLAG_NEW_LISTENER;
@@ -145,7 +145,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct plan_header h;
 	size_t len = size;
 
-	/* The plan ends where it says, the answers follow; one that lies about its size is all there is. */
+	/* The plan has the size that it names, and the results follow. If that size is wrong, the
+	 * whole input is the plan. */
 	if (size >= sizeof(h)) {
 		__builtin_memcpy(&h, data, sizeof(h));
 		if (h.size <= size)

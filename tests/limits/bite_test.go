@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A process that wants more memory than there may be is killed, and `davit events` says so.
+// The kernel kills a process that wants more memory than the limit, and `davit events` reports it.
 func TestMemoryHog(t *testing.T) {
 	need(t, "memory")
 	const limit = 32 << 20
@@ -34,7 +34,7 @@ func TestMemoryHog(t *testing.T) {
 	}
 	defer time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() }).Stop() // then the next line is missing
 	lines := bufio.NewScanner(events)
-	for lines.Scan() && !strings.HasPrefix(lines.Text(), `{"type":"stats","id":"hog"`) { // now it watches
+	for lines.Scan() && !strings.HasPrefix(lines.Text(), `{"type":"stats","id":"hog"`) { // from this line on, events watches
 		t.Errorf("events: %s", lines.Text())
 	}
 	c.davit("start", c.id)
@@ -54,8 +54,8 @@ func TestMemoryHog(t *testing.T) {
 	}
 }
 
-// What multiplies without end stops at the limit, and dies as one. The first process forks no more: a shell whose fork is
-// refused ends.
+// A fork bomb stops at the limit of processes, and KILL ends all of it. The first process does not
+// fork any more, because a shell ends if its fork is refused.
 func TestForkBomb(t *testing.T) {
 	need(t, "pids")
 	const limit = 40
@@ -65,7 +65,7 @@ func TestForkBomb(t *testing.T) {
 	refused := 0
 	for end := time.Now().Add(60 * time.Second); refused == 0 && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		f := c.figures()
-		if f.pids != limit || f.tasks > limit+8 { // those being refused are counted for a moment
+		if f.pids != limit || f.tasks > limit+8 { // processes that the kernel is refusing are counted for a moment
 			t.Fatalf("%d tasks of %d", f.tasks, f.pids)
 		}
 		_, count, _ := strings.Cut(c.file("pids.events", "pids.events"), " ")
@@ -78,10 +78,10 @@ func TestForkBomb(t *testing.T) {
 	if s := c.wait(); s.Signal() != syscall.SIGKILL {
 		t.Errorf("status %v", s)
 	}
-	c.davit("delete", c.id) // which waits for the last of them
+	c.davit("delete", c.id) // delete waits for the last of them
 }
 
-// cpu is the share of a CPU that each of the containers had in a while.
+// cpu returns the share of a CPU that each of the containers gets during two seconds.
 func cpu(t *testing.T, containers ...*container) []float64 {
 	t.Helper()
 	used, at := make([]float64, len(containers)), make([]time.Time, len(containers))
@@ -103,13 +103,13 @@ func TestQuota(t *testing.T) {
 	c.run()
 	share := cpu(t, c)[0]
 	t.Logf("%.3f of a CPU, with a quota of 0.2", share)
-	if share > 0.3 || share < 0.05 { // an emulated CPU's ticks are late, and a busy host has less to give
+	if share > 0.3 || share < 0.05 { // an emulated CPU's ticks are late, and a busy host has less processor time to give
 		t.Errorf("20 %% of a CPU were allowed, %.0f %% were used", 100*share)
 	}
 	if f := c.figures(); f.throttled == 0 {
 		t.Errorf("never throttled: %+v", f)
 	}
-	// Lowered while it runs.
+	// The quota is lowered while the container runs.
 	c.davit("update", "--cpu-quota", "4000", c.id)
 	less := cpu(t, c)[0]
 	t.Logf("%.3f of a CPU, with a quota of 0.04", less)
@@ -142,8 +142,8 @@ func TestWeights(t *testing.T) {
 	}
 }
 
-// disk is a block device and something on it that can be read past the page cache: the VM's scratch disk, or a file where the
-// test's files are.
+// disk returns a block device, and the path of something on it that can be read without the page
+// cache: the virtual machine's scratch disk, or a file beside the test's files.
 func disk(t *testing.T, c *container) (major, minor int64, path string) {
 	t.Helper()
 	var st unix.Stat_t
@@ -170,7 +170,7 @@ func disk(t *testing.T, c *container) (major, minor int64, path string) {
 	return major, minor, "/file"
 }
 
-// Two MiB read at 1 MiB/s take two seconds, at no limit next to nothing.
+// Two MiB at 1 MiB/s take two seconds to read, and without a limit almost no time.
 func TestThrottle(t *testing.T) {
 	need(t, "blkio")
 	c := bundle(t, "throttle", &specs.LinuxResources{BlockIO: &specs.LinuxBlockIO{}}, "sleep", "1000")
@@ -181,7 +181,7 @@ func TestThrottle(t *testing.T) {
 		s.Linux.Resources.BlockIO.ThrottleReadBpsDevice = []specs.LinuxThrottleDevice{d}
 	})
 	c.run()
-	read := func() time.Duration { // by the container's own clock: making a process takes time too
+	read := func() time.Duration { // by the container's own clock, because making a process takes time, too
 		out := c.davit("exec", c.id, "sh", "-c", "cat /proc/uptime; dd if="+path+" of=/dev/null bs=64k count=32 iflag=direct 2>/dev/null && cat /proc/uptime")
 		f := strings.Fields(out)
 		if len(f) != 4 {
@@ -207,7 +207,7 @@ func TestThrottle(t *testing.T) {
 	}
 }
 
-// miscDevice is a number that the kernel gave at boot.
+// miscDevice returns a device number that the kernel has chosen at boot.
 func miscDevice(t *testing.T, name string) int64 {
 	t.Helper()
 	data, err := os.ReadFile("/proc/misc")
@@ -224,7 +224,7 @@ func miscDevice(t *testing.T, name string) int64 {
 	return 0
 }
 
-// Open is refused where no rule allows it, before and after the rules change.
+// open fails where no rule allows the device, before and after the rules change.
 func TestForbiddenDevice(t *testing.T) {
 	need(t)
 	const kmsg, misc = 11, 10

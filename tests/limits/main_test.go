@@ -1,5 +1,6 @@
-// Package limits shows that limits hold: the real binary ($DAVIT, by default ../../bin/davit) makes containers, which try to
-// have more than they may, and containerd's library, which knows nothing of davit, reads back what the kernel has.
+// Package limits shows that limits hold. The real binary ($DAVIT, by default ../../bin/davit) makes
+// containers, and these try to use more than they may. containerd's library, which knows nothing of
+// davit, reads the kernel's values.
 //
 //	go test -count=1 ./tests/limits -run TestMemory     (in this directory: a module of its own)
 //	tests/vm/suite --kernel trixie -- ./tests/limits    with all controllers of cgroup v2
@@ -24,7 +25,7 @@ import (
 
 var (
 	davit  string
-	parent = fmt.Sprintf("/davit-limits-%d", os.Getpid()) // of all containers' cgroups
+	parent = fmt.Sprintf("/davit-limits-%d", os.Getpid()) // the parent of all containers' cgroups
 )
 
 func TestMain(m *testing.M) {
@@ -32,7 +33,8 @@ func TestMain(m *testing.M) {
 	if davit == "" {
 		davit, _ = filepath.Abs("../../bin/davit")
 	}
-	// What a detached container leaves is this process' to reap, so that it is gone when davit says so.
+	// This process must reap what a detached container leaves, so that it is gone when davit says
+	// so.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		panic(err)
 	}
@@ -46,7 +48,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// unified says whether cgroup v2 has all controllers here, and not only some beside v1.
+// unified reports whether cgroup v2 has all controllers here, and not only some, beside v1.
 func unified() bool {
 	var st unix.Statfs_t
 	return unix.Statfs("/sys/fs/cgroup", &st) == nil && st.Type == unix.CGROUP2_SUPER_MAGIC
@@ -60,7 +62,7 @@ func hierarchies() []string {
 	return dirs
 }
 
-// has says whether there is a controller; blkio is v2's io.
+// has reports whether there is a controller; blkio means v2's io.
 func has(controller string) bool {
 	if unified() {
 		b, _ := os.ReadFile("/sys/fs/cgroup/cgroup.controllers")
@@ -82,15 +84,15 @@ func need(t *testing.T, controllers ...string) {
 	}
 }
 
-// container is a bundle, and the davit that makes a container of it.
+// container is a bundle, and the davit that makes a container from it.
 type container struct {
 	t    *testing.T
 	id   string
 	work string
-	args []string            // of davit, before the verb
-	as   *syscall.Credential // another user than root
+	args []string            // arguments of davit, before the verb
+	as   *syscall.Credential // a user other than root
 	env  []string
-	path string // of its cgroup, once it has one
+	path string // the container's cgroup, once it has one
 	pid  int
 }
 
@@ -152,7 +154,8 @@ func (c *container) edit(f func(*specs.Spec)) {
 	}
 }
 
-// command is davit, whose output goes to a file: a container's process keeps that open.
+// command returns a davit command. Its output goes to a file, because a container's process keeps
+// it open.
 func (c *container) command(args ...string) (*exec.Cmd, *os.File) {
 	c.t.Helper()
 	out, err := os.Create(filepath.Join(c.work, "out."+args[0]))
@@ -168,7 +171,7 @@ func (c *container) command(args ...string) (*exec.Cmd, *os.File) {
 	return cmd, out
 }
 
-// try runs davit, and says what it printed.
+// try runs davit, and returns its output.
 func (c *container) try(args ...string) (string, error) {
 	c.t.Helper()
 	cmd, out := c.command(args...)
@@ -186,7 +189,7 @@ func (c *container) davit(args ...string) string {
 	return text
 }
 
-// create makes the container, and finds out from the kernel where it is.
+// create makes the container, and asks the kernel for its cgroup.
 func (c *container) create() {
 	c.t.Helper()
 	c.davit("create", "--pid-file", c.work+"/pid", c.id)
@@ -215,7 +218,7 @@ func (c *container) run() {
 	c.davit("start", c.id)
 }
 
-// update has davit update take the resources from a file.
+// update calls davit update with the resources in a file.
 func (c *container) update(resources string) {
 	c.t.Helper()
 	if out, err := c.tryUpdate(resources); err != nil {
@@ -239,7 +242,7 @@ func (c *container) remove() {
 	}
 }
 
-// status of the container's process, once it has ended.
+// wait waits for the container's process, and returns its status.
 func (c *container) wait() syscall.WaitStatus {
 	c.t.Helper()
 	var status syscall.WaitStatus
@@ -250,7 +253,7 @@ func (c *container) wait() syscall.WaitStatus {
 	return status
 }
 
-// cgroupFile is the path of a file of the container's cgroup, v1's or v2's.
+// cgroupFile returns the path of a file of the container's cgroup, in v1 or v2.
 func (c *container) cgroupFile(v1, v2 string) string {
 	if unified() {
 		return filepath.Join("/sys/fs/cgroup", c.path, v2)
@@ -259,7 +262,7 @@ func (c *container) cgroupFile(v1, v2 string) string {
 	return filepath.Join("/sys/fs/cgroup", controller, c.path, v1)
 }
 
-// file is what the file says, "" if there is none.
+// file returns the content of that file, or "" if it does not exist.
 func (c *container) file(v1, v2 string) string {
 	data, _ := os.ReadFile(c.cgroupFile(v1, v2))
 	return strings.TrimSpace(string(data))

@@ -7,10 +7,10 @@ import (
 	"github.com/containerd/cgroups/v3/cgroup2"
 )
 
-// figures are what containerd's library reads of a cgroup.
+// figures has what containerd's library reads from a cgroup.
 type figures struct {
 	memory, pids uint64 // limits
-	tasks        uint64 // that there are
+	tasks        uint64 // current number of tasks
 	oomKills     uint64
 	cpu          uint64               // nanoseconds used
 	throttled    uint64               // periods

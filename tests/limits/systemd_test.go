@@ -16,7 +16,8 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// property is a field of linux.resources with two values, and what `systemctl show` says of each.
+// property is a field of linux.resources with two values, and the output of `systemctl show` for
+// each.
 type property struct {
 	field  string
 	json   [2]string
@@ -46,7 +47,8 @@ var (
 	}
 )
 
-// needSystemd skips where systemd is not pid 1, and where the machine is not one to be thrown away: these tests make users.
+// needSystemd skips a test unless systemd is pid 1 and the machine may be thrown away: these tests
+// make users.
 func needSystemd(t *testing.T) {
 	t.Helper()
 	need(t)
@@ -57,7 +59,7 @@ func needSystemd(t *testing.T) {
 	}
 }
 
-// ask runs a command as who runs the container.
+// ask runs a command as the user that runs the container.
 func (c *container) ask(name string, args ...string) string {
 	c.t.Helper()
 	cmd := exec.Command(name, args...)
@@ -81,7 +83,7 @@ func (c *container) show(name string) string {
 	return c.ask("systemctl", args...)
 }
 
-// asChanges is the properties' JSON.
+// asChanges returns the properties as changes.
 func asChanges(list []property) []change {
 	var out []change
 	for _, p := range list {
@@ -90,7 +92,8 @@ func asChanges(list []property) []change {
 	return out
 }
 
-// live takes a container through its life, in a scope with properties of list, which agree with its config all the time.
+// live takes a container through its life, in a scope with the properties of list. They must agree
+// with the container's config all the time.
 func (c *container) live(list []property) {
 	t := c.t
 	t.Helper()
@@ -102,7 +105,7 @@ func (c *container) live(list []property) {
 			}
 		}
 		if c.as != nil && when == "created" {
-			return // what waits for start cannot be looked into by a user
+			return // the user has no right to look into a process that waits for start
 		}
 		if out, err := c.try("verify", c.id); err != nil {
 			t.Errorf("%s: davit verify: %v\n%s", when, err, out)
@@ -135,7 +138,7 @@ func (c *container) live(list []property) {
 		t.Errorf("resumed: %s", got)
 	}
 	for _, p := range list {
-		if p.field != "cpu.period" { // with the quota: on its own a moment's quota would be another
+		if p.field != "cpu.period" { // the period is set together with the quota; alone it would mean another quota for a moment
 			c.update(encode(t, resources(1, "", asChanges(withPeriod(list, p))...)))
 		}
 	}
@@ -148,7 +151,7 @@ func (c *container) live(list []property) {
 		t.Errorf("containerd's library reads %+v", f)
 	}
 	c.davit("kill", c.id, "KILL")
-	_, _ = syscall.Wait4(second, nil, 0, nil) // before init: a pid namespace ends with its last process
+	_, _ = syscall.Wait4(second, nil, 0, nil) // before init, because a pid namespace ends with its last process
 	if s := c.wait(); s.Signal() != syscall.SIGKILL {
 		t.Errorf("status %v", s)
 	}
@@ -175,7 +178,7 @@ func withPeriod(list []property, p property) []property {
 	return []property{p}
 }
 
-// limit puts the first values into the config.
+// limit sets the first values in the config.
 func (c *container) limit(list []property) {
 	c.t.Helper()
 	c.edit(func(s *specs.Spec) {
@@ -199,7 +202,7 @@ func TestSystemd(t *testing.T) {
 
 const userID = 1000
 
-// user makes a user with a manager of its own, and gives the bundle to it.
+// user makes a user with a manager of its own, and gives the bundle to that user.
 func (c *container) user() {
 	t := c.t
 	t.Helper()
@@ -238,7 +241,8 @@ func (c *container) user() {
 	c.edit(func(s *specs.Spec) { s.Process.Terminal, s.Process.Args = false, []string{"sleep", "1000"} })
 }
 
-// The same as a user without privileges, whose manager has memory, pids and cpu.
+// The same as a user without privileges. The user's manager has the controllers memory, pids and
+// cpu.
 func TestSystemdUser(t *testing.T) {
 	needSystemd(t)
 	list := append(append([]property{}, memoryAndPids...), cpuTime...)
@@ -248,7 +252,8 @@ func TestSystemdUser(t *testing.T) {
 	c.limit(list)
 	c.live(list)
 
-	// From within the manager's own part, where davit may make cgroups by itself.
+	// This davit runs within the manager's own part of the hierarchy, where it may make cgroups
+	// itself.
 	c.edit(func(s *specs.Spec) {
 		s.Process.Args = []string{"cat", "/sys/fs/cgroup/pids.max"}
 		s.Mounts = append(s.Mounts, specs.Mount{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"ro"}})

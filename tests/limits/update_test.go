@@ -10,28 +10,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// change is a field of linux.resources with two values, and what the file of cgroup v1 or v2 says when all fields
-// have the first, and the second. DEV stands for a block device's number. A version without a file does not have the field.
+// change is a field of linux.resources with two values. It has the content of the file of cgroup v1
+// and of v2 after all fields have their first values, and after they have their second. DEV stands
+// for a block device's number. If a version has no file, it does not have the field.
 type change struct {
 	field   string
 	json    [2]string
-	v1      string // its file
+	v1      string // the file's name
 	values1 [2]string
 	v2      string
 	values2 [2]string
 }
 
-// same is for a field whose value both versions show as it is in the config.
+// same returns a change for a field whose value both versions show as it is in the config.
 func same(field, first, second, v1, v2 string) change {
 	shown := [2]string{strings.Trim(first, `"`), strings.Trim(second, `"`)}
 	return change{field, [2]string{first, second}, v1, shown, v2, shown}
 }
 
-// In this order: what comes later may need what comes before.
+// The order matters: a later change may need an earlier one.
 var changes = []change{
 	same("memory.limit", "67108864", "83886080", "memory.limit_in_bytes", "memory.max"),
 	{"memory.swap", [2]string{"100663296", "134217728"}, "memory.memsw.limit_in_bytes", [2]string{"100663296", "134217728"},
-		"memory.swap.max", [2]string{"33554432", "50331648"}}, // v2 counts swap alone: less the limit
+		"memory.swap.max", [2]string{"33554432", "50331648"}}, // v2 counts swap alone: without the memory limit
 	same("memory.reservation", "16777216", "8388608", "memory.soft_limit_in_bytes", "memory.low"),
 	same("memory.swappiness", "10", "20", "memory.swappiness", ""),
 	same("memory.kernelTCP", "4194304", "8388608", "memory.kmem.tcp.limit_in_bytes", ""),
@@ -63,7 +64,7 @@ var changes = []change{
 	same("unified.cgroup\\.max\\.depth", `"7"`, `"8"`, "", "cgroup.max.depth"),
 }
 
-// shown is the field's file and values in this host's version of cgroups.
+// shown returns the field's file and values in this host's version of cgroups.
 func (ch *change) shown() (file string, values [2]string) {
 	if unified() {
 		return ch.v2, ch.values2
@@ -71,7 +72,8 @@ func (ch *change) shown() (file string, values [2]string) {
 	return ch.v1, ch.values1
 }
 
-// resources is an object like linux.resources with the fields' n-th values; dev has the members major and minor.
+// resources returns an object like linux.resources with the fields' n-th values. dev has the
+// members major and minor.
 func resources(n int, dev string, list ...change) map[string]any {
 	all := map[string]any{}
 	for _, ch := range list {
@@ -98,7 +100,8 @@ func encode(t *testing.T, v any) string {
 	return string(data)
 }
 
-// blockDevice is the scratch disk of the VM with the one scheduler that knows weights, or the host's disk as it is.
+// blockDevice returns the virtual machine's scratch disk, with the one scheduler that supports
+// weights. Elsewhere it returns the host's disk as it is.
 func blockDevice(t *testing.T) (dev string, weights, ok bool) {
 	t.Helper()
 	if _, err := os.Stat("/sys/block/nullb0"); err == nil {
@@ -115,14 +118,14 @@ func blockDevice(t *testing.T) (dev string, weights, ok bool) {
 	return "", false, false
 }
 
-// Every field there is, on a running container: each changes what it is to change, and nothing else; an update of which one
-// value is refused changes nothing.
+// TestUpdate changes every field on a running container. Each update changes its own field and
+// nothing else. If one value of an update is refused, the update changes nothing.
 func TestUpdate(t *testing.T) {
 	need(t, "memory", "cpu", "cpuset", "pids", "blkio")
 	dev, weights, ok := blockDevice(t)
 	c := bundle(t, "update", nil, "sleep", "1000")
 	c.run()
-	if rt := "/sys/fs/cgroup/cpu" + parent + "/cpu.rt_runtime_us"; !unified() { // its share is the parent's to give
+	if rt := "/sys/fs/cgroup/cpu" + parent + "/cpu.rt_runtime_us"; !unified() { // the parent gives the share of real-time processes
 		if err := os.WriteFile(rt, []byte("100000"), 0); err != nil {
 			t.Fatal(err)
 		}
@@ -189,7 +192,7 @@ func TestUpdate(t *testing.T) {
 	}
 }
 
-// refusal is a value that is none, and the field that the error must name.
+// refusal is an invalid value, and the field that the error must name.
 type refusal struct{ field, resources string }
 
 func refusals() []refusal {

@@ -1,6 +1,6 @@
-// Verbs compares davit's command line with runc's and crun's: the flags of each verb as its --help tells them,
-// and what each prints in one session. It writes the comparison (docs/verbs.md), and fails if davit lacks a flag of
-// runc's, or differs without a reason in reasons.go.
+// Verbs compares davit's command line with those of runc and crun: the flags of each verb as --help
+// prints them, and the output of the same calls. It writes the comparison (docs/verbs.md). It fails
+// if davit lacks a flag of runc's, or differs without a reason in reasons.go.
 //
 //	go run ./tests/verbs -davit bin/davit -out docs/verbs.md
 package main
@@ -16,7 +16,7 @@ import (
 	"strings"
 )
 
-// runtime is a contestant: how it is called.
+// runtime is a runtime, and the way to call it.
 type runtime struct {
 	name    string
 	command []string
@@ -50,7 +50,7 @@ func run(davit, out string) error {
 			return err
 		}
 		line, _, _ := strings.Cut(version, "\n")
-		if r.name != "davit" { // whose page it is
+		if r.name != "davit" { // the page is davit's
 			fmt.Fprintf(&page, "- %s: %s\n", r.name, line)
 		}
 	}
@@ -74,7 +74,8 @@ func run(davit, out string) error {
 	return nil
 }
 
-// pureView lets a command see cgroup v2 alone where the host is hybrid: crun knows no hybrid hosts.
+// pureView returns a command prefix that shows only cgroup v2 on a hybrid host, because crun does
+// not support hybrid hosts.
 func pureView() []string {
 	if _, err := os.Stat("/sys/fs/cgroup/unified"); err != nil {
 		return nil
@@ -83,17 +84,19 @@ func pureView() []string {
 		`umount -l /sys/fs/cgroup && mount -t cgroup2 cgroup2 /sys/fs/cgroup && exec "$@"`, "sh"}
 }
 
-// output is what a call prints on standard output and standard error.
+// output returns what a call prints on standard output and standard error.
 func (r runtime) output(args ...string) (string, error) {
 	cmd := exec.Command(r.command[0], append(slices.Clone(r.command[1:]), args...)...)
 	text, err := cmd.CombinedOutput()
 	return string(text), err
 }
 
-// flagLine is a flag in a --help of any of the three, with its short name before (argp) or behind.
+// flagLine matches a flag in a --help of any of the three, with its short name before it (argp) or
+// after it.
 var flagLine = regexp.MustCompile(`(?m)^\s+(?:-(\w), +)?--([a-z0-9][a-z0-9-]*)(?:[ =\[][^ ,]+)?(?:, -(\w))?`)
 
-// flags are those of a verb, or with "" the global ones: name to short name. Without the verb it is nil.
+// flags returns the flags of a verb, or the global flags if verb is "": name to short name. It
+// returns nil if the runtime does not have the verb.
 func (r runtime) flags(verb string) (map[string]string, error) {
 	args := []string{"--help"}
 	if verb != "" {
@@ -107,7 +110,8 @@ func (r runtime) flags(verb string) (map[string]string, error) {
 		args = []string{verb, "--help"}
 	}
 	text, err := r.output(args...)
-	// A verb that is refused has a help that fails: engines ask by that whether it is there.
+	// If a runtime refuses a verb, the verb's help fails, too. Engines find out in this way whether
+	// the verb exists.
 	if err != nil && !strings.Contains(text, "not supported") {
 		return nil, fmt.Errorf("%s %s: %w", r.name, strings.Join(args, " "), err)
 	}

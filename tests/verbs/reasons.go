@@ -8,7 +8,7 @@ v2 alone, without controllers for memory and pids.
 
 `
 
-// verbs in the order of the page; "" are the global flags.
+// verbs has the verbs in the order of the page; "" means the global flags.
 var verbs = []string{"", "create", "start", "run", "exec", "state", "kill", "delete", "list", "ps", "pause", "resume", "update", "events",
 	"spec", "features", "checkpoint", "restore", "explain", "trace", "verify", "mounts"}
 
@@ -30,7 +30,8 @@ var verbReasons = map[string]string{
 	"mounts":     "crun's own, experimental.",
 }
 
-// reasons say why a flag is not in all three; the key is VERB --FLAG, or --FLAG for every verb.
+// reasons says why a flag does not exist in all three runtimes. The key is VERB --FLAG, or --FLAG
+// for every verb.
 var reasons = map[string]string{
 	"--trace":                    "davit: a timeline of every step",
 	" --cgroup-manager":          "crun's, which Podman gives; davit takes it for Podman's sake",

@@ -13,9 +13,10 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// lines are the session's calls; ID and BUNDLE stand for the container and its bundle, ␣ for a space in an argument.
+// lines has the calls of the session. ID and BUNDLE stand for the container and its bundle, ␣ for a
+// space in an argument.
 var lines = []string{
-	"state ID", "kill ID", "delete ID", "delete --force ID", "exec ID true", // there is none
+	"state ID", "kill ID", "delete ID", "delete --force ID", "exec ID true", // there is no container yet
 	"create --bundle BUNDLE ID", "create --bundle BUNDLE ID", "state ID", "list", "list --quiet", "resume ID",
 	"start ID", "start ID", "ps ID", "ps --format json ID", "ps ID -o pid,args",
 	"exec ID sh -c id", "exec ID nope", "exec ID /nope", "exec ID /bin", "exec --cwd /nope ID true", "exec ID sh -c exit␣5", "exec ID",
@@ -29,7 +30,7 @@ var lines = []string{
 	"bogus", "--bogus",
 }
 
-// session runs the same calls with each runtime, and writes what they print side by side.
+// session makes the same calls with each runtime, and writes their outputs side by side.
 func session(page *strings.Builder, runtimes []runtime) error {
 	page.WriteString("\n## A session\n\nExit status and output of the same calls, one after the other; pids, times and paths replaced. The program is `sleep 1000`.\n\n")
 	var columns [][]string
@@ -94,7 +95,7 @@ func (r runtime) session() (column []string, err error) {
 	return column, nil
 }
 
-// call gives the runtime a file for its output, which a container may keep open.
+// call gives the runtime a file for its output, because a container may keep it open.
 func (r runtime) call(args ...string) (text string, status int) {
 	f, err := os.CreateTemp("", "davit-verbs-out")
 	if err != nil {
@@ -125,7 +126,7 @@ func (r runtime) awaitStopped(root, id string) error {
 	return fmt.Errorf("%s does not stop", id)
 }
 
-// bundle makes one with the runtime's own default config.
+// bundle makes a bundle with the runtime's own default config.
 func (r runtime) bundle(dir, id string) error {
 	bin := filepath.Join(dir, "rootfs/bin")
 	if err := os.MkdirAll(bin, 0o755); err != nil {
@@ -171,7 +172,7 @@ var (
 	spaces = regexp.MustCompile(` {2,}`)
 )
 
-// longest is how many lines of an output the page shows; the rest is help.
+// longest is how many lines of an output the page shows. The rest is only help.
 const longest = 14
 
 func normalize(text, id, dir string) string {

@@ -1,6 +1,6 @@
 /*
- * Writes, as C, the seccomp filter that allows the system calls named on the command line
- * and refuses all others: the floor's share of a pod's config.
+ * Writes a seccomp filter as C. The filter allows the system calls named on the command line, and
+ * refuses all others. The floor uses it for a pod's config.
  */
 #include <errno.h>
 #include <fcntl.h>

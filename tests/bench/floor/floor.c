@@ -1,7 +1,7 @@
 /*
- * The floor: the system calls that running one config takes, and nothing around them. No
- * JSON, no state, no checks of what a real runtime must check. What to do is compiled in:
- * floor.h is written by the benchmark from the config that the contestants are given.
+ * The floor: the system calls that one config needs, and nothing else. It has no JSON, no state,
+ * and none of the checks that a real runtime must make. What it does is compiled in: the benchmark
+ * writes floor.h from the config that the contestants get.
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -1,4 +1,5 @@
-// Seeds writes plans for the fuzzer of the stage to begin with: each kind of step, and some that belong together.
+// Seeds writes plans with which the fuzzer of the stage begins: each kind of step, and some steps
+// that belong together.
 //
 //	go run ./tests/fuzz/seeds DIRECTORY
 package main
@@ -55,7 +56,7 @@ func write(name string, steps ...plan.Step) {
 	}
 	data, err := p.Encode()
 	if err == nil {
-		copy(data, make([]byte, 8)) // magic and fingerprint: those of whichever build
+		copy(data, make([]byte, 8)) // magic and fingerprint stand for those of any build
 		data = append(data, "\xff\x00\x21\x40\x01\x02\x03\x80\x00\x00\x00\x00"...)
 		err = os.WriteFile(filepath.Join(os.Args[1], name), data, 0o644)
 	}

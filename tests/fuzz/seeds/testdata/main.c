@@ -1,4 +1,4 @@
-/* Gives the fuzzer's function each file named on the command line, without libFuzzer. */
+/* Calls the fuzzer's function with each file that the command line names, without libFuzzer. */
 #include <stdint.h>
 #include <stdio.h>
 
