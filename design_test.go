@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-// The guide must not name what is gone: every `file:function` of it exists.
+// docs/design.md must not name anything that is gone: every `file:function` in it exists.
 func TestDesignNamesWhatExists(t *testing.T) {
 	text, err := os.ReadFile("docs/design.md")
 	if err != nil {
@@ -37,13 +37,13 @@ func TestDesignNamesWhatExists(t *testing.T) {
 	}
 }
 
-// Imports go one way, as docs/design.md draws it: each package only imports what has a lower rank.
+// Imports go one way, as docs/design.md says: each package imports only packages with a lower rank.
 func TestImportsGoOneWay(t *testing.T) {
 	rank := map[string]int{"internal/sys": 0, "internal/show": 0, "internal/cli": 0, "internal/jsonx": 0, "internal/memfd": 1, "internal/log": 0, "internal/fault": 0, "internal/criu": 1,
 		"internal/config": 1, "internal/host": 1, "internal/plan": 2, "rootfs": 3, "internal/process": 3,
 		"internal/seccomp": 2, "cgroups": 3, "nsenter": 3, "internal/netdev": 3, "internal/resctrl": 3, "internal/compile": 4, "internal/diagnose": 4, "internal/trace": 4,
 		"internal/store": 5, "internal/launch": 6, "internal/foreign": 6, "internal/checkpoint": 7, "internal/inspect": 7, "libcontainer": 8, ".": 9}
-	room := func(importPath string) string { // the package, or the one that it is in
+	room := func(importPath string) string { // the package, or the one that contains it
 		names := strings.SplitN(strings.TrimPrefix(importPath, "davit/"), "/", 3)
 		if names[0] == "internal" && len(names) > 1 {
 			return names[0] + "/" + names[1]
@@ -68,7 +68,7 @@ func TestImportsGoOneWay(t *testing.T) {
 	for _, dir := range dirs {
 		p, err := build.ImportDir(dir, 0)
 		if err != nil || p.Name == "main" && dir != "." {
-			continue // no Go in it, or a generator
+			continue // it has no Go code, or is a generator
 		}
 		from := room(dir)
 		for _, path := range p.Imports {
@@ -76,7 +76,8 @@ func TestImportsGoOneWay(t *testing.T) {
 				continue
 			}
 			to, known := rank[room(path)]
-			// rootfs shows a container its cgroups, and takes the list of them from there; resctrl fills its part of the statistics.
+			// rootfs shows a container its cgroups, and takes their list from cgroups. resctrl
+			// fills its part of the statistics.
 			beside := path == "davit/cgroups" && from == "rootfs" || path == "davit/cgroups/stats" && from == "internal/resctrl"
 			if !known || to >= rank[from] && !beside {
 				t.Errorf("%s imports %s", dir, path)
@@ -85,8 +86,9 @@ func TestImportsGoOneWay(t *testing.T) {
 	}
 }
 
-// The library names options as Go has them, and the command line's flags are for package main (withFlags). Whole commands
-// in backquotes (package store puts them together) are advice, and texts of package inspect are about configurations of engines.
+// The library names options as Go code does. Only package main names the command line's flags
+// (withFlags). There are two exceptions. Whole commands in backquotes are advice (package store
+// builds them). And texts of package inspect are about engines' configurations.
 func TestLibraryNamesNoFlags(t *testing.T) {
 	flag := regexp.MustCompile(`(^|[ (])--[a-z]`)
 	quoted := regexp.MustCompile("`[^`]*`|^(davit|delete) --.*")
@@ -133,15 +135,16 @@ func TestNoticeNamesWhatIsLinked(t *testing.T) {
 	}
 }
 
-// rawOpens are how many calls that make a descriptor each package has outside internal/sys, where they belong: with EINTR, close-on-exec and
-// an owner. A number only shrinks.
+// rawOpens says how many calls that make a descriptor each package has outside internal/sys. They
+// belong there, where they handle EINTR, set close-on-exec, and return an owned descriptor. The
+// numbers may only shrink.
 var rawOpens = map[string]int{
 	".": 4, "cgroups": 2, "cgroups/fs": 2, "cgroups/systemd": 1, "internal/checkpoint": 10, "internal/criu": 4, "internal/diagnose": 3,
 	"internal/foreign": 1, "internal/host": 8, "internal/inspect/bundles": 1, "internal/inspect/running": 3, "internal/launch": 22, "internal/memfd": 6, "internal/netdev": 1, "internal/seccomp": 2,
 	"internal/store": 8, "libcontainer": 4, "nsenter": 3,
 }
 
-// TestRawOpens: no package gets more of them.
+// TestRawOpens: no package gets more of these calls.
 func TestRawOpens(t *testing.T) {
 	raw := regexp.MustCompile(`unix\.(Open|Openat|Openat2|OpenTree|Socket|Socketpair|Pipe2|PidfdOpen|MemfdCreate|Fsopen|Fsmount)\(`)
 	found := map[string]int{}

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestLogSocket: what --log journald:ID and syslog:ID send, each entry as one datagram.
+// TestLogSocket checks what --log journald:ID and syslog:ID send: each entry is one datagram.
 func TestLogSocket(t *testing.T) {
 	pid := strconv.Itoa(os.Getpid())
 	for _, c := range []struct{ kind, text, want string }{

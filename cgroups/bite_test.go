@@ -16,9 +16,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Limits that are not only written, but hold. Memory's is TestEventsOOM, devices' TestDevices.
+// These tests check that limits hold, and not only that they are written. TestEventsOOM tests the
+// limit of memory, and TestDevices the device rules.
 
-// multiply starts children until it cannot, and says how many it has and why it stopped.
+// multiply starts children until that fails, and returns how many there are, and the error.
 func multiply() string {
 	var pids []int
 	for len(pids) < 1000 {
@@ -42,7 +43,7 @@ func TestPidsLimitBites(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Go's threads count too: so many more.
+	// The threads of Go's runtime count as well, so the limit is 20 more than now.
 	if err := m.Set(&specs.LinuxResources{Pids: &specs.LinuxPids{Limit: ptr(int64(now.Pids.Current) + 20)}}); err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +54,7 @@ func TestPidsLimitBites(t *testing.T) {
 	}
 }
 
-// used is the CPU time that a container takes while the test sleeps.
+// used returns the CPU time that each container takes while the test sleeps.
 func used(t *testing.T, wait time.Duration, containers ...*Manager) []time.Duration {
 	t.Helper()
 	read := func(m *Manager) time.Duration {
@@ -78,8 +79,8 @@ func TestCPUQuotaBites(t *testing.T) {
 	has(t, "cpu")
 	m := made(t, &specs.LinuxResources{CPU: &specs.LinuxCPU{Quota: ptr(int64(50000)), Period: ptr(uint64(250000))}})
 	start(t, m, "spin")
-	// The kernel looks at its ticks only, and an emulated CPU's are late, by whole periods on a
-	// busy host: so one of three measurements is to show the quota.
+	// The kernel looks only at its ticks, and an emulated CPU's ticks are late, by whole periods on
+	// a busy host. So it is enough if one of three measurements shows the quota.
 	share := 1.0
 	for try := 0; try < 3 && share > 0.35; try++ {
 		began := time.Now()
@@ -118,14 +119,14 @@ func TestCPUSharesBite(t *testing.T) {
 	}
 }
 
-// readDirect reads a MiB of a block device past the page cache, and says how many milliseconds it
-// took.
+// readDirect reads a MiB of a block device without the page cache, and returns how many
+// milliseconds that took.
 func readDirect(path string) string {
 	fd, err := syscall.Open(path, syscall.O_RDONLY|syscall.O_DIRECT, 0)
 	if err != nil {
 		return err.Error()
 	}
-	buf := make([]byte, 128<<10) // aligned within it
+	buf := make([]byte, 128<<10) // a part of it is aligned
 	buf = buf[4096-uintptr(unsafe.Pointer(&buf[0]))%4096:][:64<<10]
 	began := time.Now()
 	for n := 0; n < 1<<20; n += len(buf) {
@@ -136,7 +137,8 @@ func readDirect(path string) string {
 	return strconv.FormatInt(time.Since(began).Milliseconds(), 10)
 }
 
-// onDevice is the device's node, or where that is closed to us a file of the file system on it.
+// onDevice returns the device's node. If this process may not open that, it returns a file in the
+// filesystem on the device.
 func onDevice(t *testing.T, d specs.LinuxBlockIODevice) string {
 	t.Helper()
 	target, err := os.Readlink("/sys/dev/block/" + deviceNumber(d))
@@ -149,7 +151,7 @@ func onDevice(t *testing.T, d specs.LinuxBlockIODevice) string {
 		f.Close()
 		return node
 	}
-	// Here, as directories for temporary files may be in memory.
+	// The file is here because directories for temporary files may be in memory.
 	f, err = os.CreateTemp(".", ".throttled-*")
 	if err != nil {
 		t.Fatal(err)

@@ -29,7 +29,7 @@ func TestLifeOfACgroup(t *testing.T) {
 			t.Errorf("hierarchy %q: processes %v, %v; want %d", name, pids, err, c.Process.Pid)
 		}
 	}
-	// A later verb knows no more than the state.
+	// A later verb knows only the state.
 	later := Open(m.State())
 	defer later.Close()
 	if pids, err := later.Pids(); err != nil || len(pids) != 1 || pids[0] != c.Process.Pid {
@@ -52,7 +52,7 @@ func TestLifeOfACgroup(t *testing.T) {
 	}
 }
 
-// Every view mounts all its hierarchies, the one of v1 memory's under another name.
+// Every view mounts all its hierarchies. The one of v1's memory has another name.
 func TestEveryHierarchyIsFound(t *testing.T) {
 	m := made(t, nil)
 	if m.State().Mode == Unified {
@@ -98,7 +98,8 @@ func TestCreateRefusesAUsedCgroup(t *testing.T) {
 	}
 }
 
-// TestHiddenProcesses removes a cgroup whose process is not visible: the error does not speak of no processes.
+// TestHiddenProcesses removes a cgroup whose process is not visible. The error does not claim that
+// there are no processes.
 func TestHiddenProcesses(t *testing.T) {
 	m := made(t, nil)
 	inside := start(t, m, "wait")
@@ -115,7 +116,7 @@ func TestHiddenProcesses(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			c.line(t) // ready
+			c.line(t) // the child is ready
 			if said := c.ask(t); said != want {
 				t.Errorf("%s\nwant: %s", said, want)
 			}
@@ -151,7 +152,7 @@ func TestCreateRefusesAFrozenCgroup(t *testing.T) {
 	}
 }
 
-// A frozen ancestor freezes what is made below it.
+// A frozen ancestor freezes every cgroup that is made below it.
 func TestCreateRefusesAFrozenAncestor(t *testing.T) {
 	for ctrl, lacking := range map[string]string{"": "only of cgroup v2", "freezer": "no v1 hierarchies in this view"} {
 		t.Run(ctrl, func(t *testing.T) {
@@ -171,7 +172,7 @@ func TestCreateRefusesAFrozenAncestor(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), "/below is frozen") || !strings.Contains(fault.Hint(err), "of the ancestor that is") {
 				t.Errorf("got %v", err)
 			}
-			// The same for a scope, which is not there yet.
+			// The same for a scope that does not exist yet.
 			if err := checkThawed2(dir+"/a/b", "/sys/fs/cgroup"); (err != nil) != (ctrl == "") {
 				t.Errorf("checkThawed2: %v", err)
 			}
@@ -289,8 +290,8 @@ func TestSub(t *testing.T) {
 	}
 }
 
-// Init has moved to a sub-cgroup and given its parent's controllers on: nobody may enter the
-// parent.
+// Init has moved to a sub-cgroup and enabled its parent's controllers there. So no process may
+// enter the parent.
 func TestInitFD(t *testing.T) {
 	m := made(t, nil)
 	if m.State().Mode != Unified {
@@ -329,7 +330,8 @@ func TestInitFD(t *testing.T) {
 	}
 }
 
-// A parent with processes of its own cannot give controllers: the error says which processes.
+// A cgroup with processes of its own cannot enable controllers for its children. The error names
+// the processes.
 func TestNoInternalProcesses(t *testing.T) {
 	if l, err := detect(false); err != nil || l.on1("hugetlb") != nil || !l.on2("hugetlb") {
 		t.Skip("only of cgroup v2")
@@ -366,7 +368,8 @@ func TestOwner(t *testing.T) {
 	}
 }
 
-// Processes are cloned into the container's cgroup, and once it is delegated into the one below.
+// Processes are cloned into the container's cgroup. Once that is delegated, they are cloned into
+// the one below.
 func TestDelegate(t *testing.T) {
 	m, err := try(t, Options{Delegate: "sub/below"})
 	if host.Host().Cgroup() != host.Unified {

@@ -27,7 +27,7 @@ func TestEvents(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if e := <-events; !e.Empty { // nobody is in it yet
+			if e := <-events; !e.Empty { // no process is in it yet
 				t.Errorf("%+v", e)
 			}
 			if _, ok := <-events; ok {
@@ -62,8 +62,8 @@ func TestEventsEndWithTheirContext(t *testing.T) {
 	}
 }
 
-// A cgroup that is removed right after its last process left: what the kernel had still to tell of
-// cgroup.events, of which it tells once in ten milliseconds, is then never told.
+// The cgroup is removed right after its last process has left. The kernel reports changes of
+// cgroup.events at most once in ten milliseconds. So it never reports the last change.
 func TestEventsOfARemovedCgroup(t *testing.T) {
 	m := made(t, nil)
 	if !m.has2() {
@@ -74,7 +74,7 @@ func TestEventsOfARemovedCgroup(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := m.Freeze(); err != nil { // which is told, so that the next is not
+	if err := m.Freeze(); err != nil { // the kernel reports this, so that it does not report the next change
 		t.Fatal(err)
 	}
 	if err := m.Thaw(); err != nil {
@@ -134,7 +134,7 @@ func TestEventsOOM(t *testing.T) {
 	}
 }
 
-// TestStatsOfFiles reads what this host may not have.
+// TestStatsOfFiles reads files that this host may not have.
 func TestStatsOfFiles(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
@@ -171,7 +171,7 @@ func TestStatsOfFiles(t *testing.T) {
 	}
 }
 
-// A list may have blanks; the kernel shows it without.
+// A list in the config may have blanks; the kernel shows it without them.
 func TestVerifyList(t *testing.T) {
 	dir := t.TempDir()
 	m := Open(State{Driver: Cgroupfs, Mode: Unified, Dirs: map[string]string{"": dir}})

@@ -22,8 +22,8 @@ import (
 )
 
 // These tests change real cgroups, below /davit-cgroups-test-PID of every hierarchy. On a hybrid
-// host all run three times: on the host as it is, and in mount namespaces whose /sys/fs/cgroup is
-// cgroup v2 alone, or v1 alone with memory under another name.
+// host all of them run three times: on the host as it is, and in two mount namespaces. In one
+// /sys/fs/cgroup is cgroup v2 alone. In the other it is v1 alone, with memory under another name.
 
 var views = map[string]string{
 	Unified: `mount -t cgroup2 cgroup2 /sys/fs/cgroup`,
@@ -36,7 +36,7 @@ var views = map[string]string{
 }
 
 const (
-	roleEnv = "DAVIT_CGROUPS_ROLE" // what a re-executed test binary is
+	roleEnv = "DAVIT_CGROUPS_ROLE" // the role of a test binary that has executed itself again
 	viewEnv = "DAVIT_CGROUPS_VIEW" // set when the tests run again
 )
 
@@ -45,7 +45,7 @@ func TestMain(m *testing.M) {
 		play(role)
 		os.Exit(0)
 	}
-	// Orphans of tests are reaped at once: cgroups are empty only then.
+	// This process reaps orphans of tests at once, because only then the cgroups are empty.
 	_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 	code := m.Run()
 	sweep()
@@ -57,7 +57,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// again runs the tests once more in a view of the host's cgroups.
+// again runs the tests once more, in a view of the host's cgroups.
 func again(name, mount string) int {
 	cmd := exec.Command("unshare", append([]string{"-m", "--propagation", "private", "sh", "-ec",
 		`here=$PWD; umount -l /sys/fs/cgroup; ` + mount + `; cd "$here"; exec "$@"`, "sh"}, os.Args...)...)
@@ -71,7 +71,7 @@ func again(name, mount string) int {
 	return 0
 }
 
-// sweep removes the parent that the tests share, and fails to if something was left in it.
+// sweep removes the parent that the tests share. It fails if something was left in it.
 func sweep() {
 	l, err := detect(true)
 	if err != nil {
@@ -94,7 +94,7 @@ func sweep() {
 
 func parent() string { return "/davit-cgroups-test-" + strconv.Itoa(os.Getpid()) }
 
-// play is the process in the container. It says "ready", and ends when its standard input does.
+// play is the process in the container. It prints "ready", and ends when its standard input ends.
 func play(role string) {
 	name, arg, _ := strings.Cut(role, "=")
 	if name != "hopper" {
@@ -104,9 +104,9 @@ func play(role string) {
 	began := time.Now()
 	switch name {
 	case "wait":
-	case "fork": // after a line: forks as fast as it can, each child dying soon
-		// Children of one thread: when a process of many ends, those of them that were frozen wake
-		// to die, and cgroup.events takes its "frozen 1" back for that moment.
+	case "fork": // after a line: forks as fast as it can; each child ends soon
+		// All children belong to one thread. When a process with many threads ends, its frozen
+		// threads wake up to end, and cgroup.events does not show "frozen 1" for that moment.
 		_, _ = in.ReadString('\n')
 		for time.Since(began) < mischief {
 			pid, err := syscall.ForkExec("/bin/sleep", []string{"sleep", "0.02"}, &syscall.ProcAttr{})
@@ -114,7 +114,7 @@ func play(role string) {
 				go func() { var ws syscall.WaitStatus; _, _ = syscall.Wait4(pid, &ws, 0, nil) }()
 			}
 		}
-	case "hop": // after a line: has a child that is always another process, and reaps what it was
+	case "hop": // after a line: has a child that is always a new process, and reaps the former ones
 		_, _ = in.ReadString('\n')
 		_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 		hop(strconv.FormatInt(began.Add(mischief).UnixMilli(), 10))
@@ -123,12 +123,12 @@ func play(role string) {
 				return
 			}
 		}
-	case "hopper": // hopper=END: until then starts its successor, and ends
+	case "hopper": // hopper=END: starts its successor until END, and ends
 		if end, _ := strconv.ParseInt(arg, 10, 64); began.UnixMilli() < end {
 			hop(arg)
 		}
 		return
-	case "open": // open=PATH: after a line on stdin, says what open(2) does
+	case "open": // open=PATH: after a line on stdin, prints the result of open(2)
 		for {
 			if _, err := in.ReadString('\n'); err != nil {
 				return
@@ -139,7 +139,7 @@ func play(role string) {
 			}
 			fmt.Println(errors.Unwrap(err))
 		}
-	case "eat": // eat=MiB: after a line, touches so much memory
+	case "eat": // eat=MiB: after a line, uses that much memory
 		_, _ = in.ReadString('\n')
 		n, _ := strconv.Atoi(arg)
 		b := make([]byte, n<<20)
@@ -147,10 +147,10 @@ func play(role string) {
 			b[i] = 1
 		}
 		fmt.Println("ate", len(b)>>20)
-	case "rootless": // rootless=PATH: after a line, says what a container of this user gets
+	case "rootless": // rootless=PATH: after a line, prints what a container of this user gets
 		_, _ = in.ReadString('\n')
 		fmt.Println(rootless(arg))
-	case "remove": // remove=DIRECTORY: after a line, says why it cannot be removed
+	case "remove": // remove=DIRECTORY: after a line, prints why it cannot be removed
 		_, _ = in.ReadString('\n')
 		err := fs.RemoveAll(arg, began)
 		fmt.Printf("%v; hint: %s\n", err, fault.Hint(err))
@@ -162,7 +162,7 @@ func play(role string) {
 		fmt.Println(readDirect(arg))
 	case "spin":
 		go func() {
-			for n := 0; n >= 0; n++ { // time is what it is to use up
+			for n := 0; n >= 0; n++ { // uses up time
 				n &= 0xff
 			}
 		}()
@@ -170,21 +170,21 @@ func play(role string) {
 	_, _ = io.Copy(io.Discard, in)
 }
 
-// mischief is how long processes that multiply do so, should nobody stop them.
+// mischief is how long multiplying processes continue if nobody stops them.
 const mischief = 5 * time.Second
 
 func hop(end string) {
 	_, _ = syscall.ForkExec("/proc/self/exe", []string{"x"}, &syscall.ProcAttr{Env: []string{roleEnv + "=hopper=" + end}})
 }
 
-// child is a process started by start.
+// child is a process that start has started.
 type child struct {
 	*exec.Cmd
 	in  io.WriteCloser
 	out *bufio.Reader
 }
 
-// start runs a role, in the cgroup of m if there is one.
+// start starts a role, in the cgroup of m if m is not nil.
 func start(t *testing.T, m *Manager, role string) *child {
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe")
@@ -214,13 +214,13 @@ func start(t *testing.T, m *Manager, role string) *child {
 	if s := c.line(t); s != "ready" {
 		t.Fatalf("%s said %q", role, s)
 	}
-	if role == "fork" || role == "hop" { // not before it is in all its cgroups
+	if role == "fork" || role == "hop" { // it must be in all its cgroups before
 		_, _ = c.in.Write([]byte("\n"))
 	}
 	return c
 }
 
-// pipes starts a process with pipes to talk to it.
+// pipes starts a process with pipes, so that the test can talk to it.
 func pipes(cmd *exec.Cmd) (*child, error) {
 	c := &child{Cmd: cmd}
 	c.in, _ = cmd.StdinPipe()
@@ -246,13 +246,13 @@ func (c *child) ask(t *testing.T) string {
 	return c.line(t)
 }
 
-// exit waits for the process and returns its status in the shell's form.
+// exit waits for the process and returns its status as a shell prints it.
 func (c *child) exit() string {
 	_ = c.Wait()
 	return c.ProcessState.String()
 }
 
-// made is a manager whose cgroups exist until the test ends, with resources set.
+// made returns a manager whose cgroups have these resources, and exist until the test ends.
 func made(t *testing.T, r *specs.LinuxResources) *Manager {
 	t.Helper()
 	m, err := try(t, Options{Resources: r})
@@ -295,7 +295,7 @@ func try(t *testing.T, o Options) (*Manager, error) {
 	return m, m.Set(o.Resources)
 }
 
-// read is a file of the controller's directory as it is now.
+// read returns the current content of a file in the controller's directory.
 func read(t *testing.T, m *Manager, ctrl, file string) string {
 	t.Helper()
 	dir := m.State().Dirs[ctrl]
@@ -309,7 +309,8 @@ func read(t *testing.T, m *Manager, ctrl, file string) string {
 	return strings.TrimSpace(string(b))
 }
 
-// has skips a test of a controller that this host (or this view of it) lacks.
+// has returns the controller's version. It skips the test if this host (or this view of it) lacks
+// the controller.
 func has(t *testing.T, ctrl string) int {
 	t.Helper()
 	l, err := detect(false)
@@ -325,7 +326,8 @@ func has(t *testing.T, ctrl string) int {
 	return 2
 }
 
-// lacks says whether no hierarchy has a controller; then it proves that New refuses what needs it.
+// lacks reports whether no hierarchy has a controller. If so, it checks that New refuses resources
+// that need it.
 func lacks(t *testing.T, ctrl string, r *specs.LinuxResources, field string) bool {
 	t.Helper()
 	l, err := detect(false)
@@ -342,7 +344,7 @@ func lacks(t *testing.T, ctrl string, r *specs.LinuxResources, field string) boo
 	return true
 }
 
-// either is a file or value that has two names: v1's and v2's.
+// either returns v1 or v2, depending on the version: a file or value may have two names.
 func either(version int, v1, v2 string) string {
 	if version == 1 {
 		return v1

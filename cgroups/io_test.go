@@ -12,12 +12,12 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// blockDevice is some whole block device of this host; ok is false if there is none.
+// blockDevice returns some whole block device of this host; ok is false if there is none.
 func blockDevice() (d specs.LinuxBlockIODevice, ok bool) {
 	names, _ := os.ReadDir("/sys/block")
 	for _, name := range names {
 		b, err := os.ReadFile("/sys/block/" + name.Name() + "/dev")
-		if size, _ := os.ReadFile("/sys/block/" + name.Name() + "/size"); err != nil || string(size) == "0\n" { // an unused loop device
+		if size, _ := os.ReadFile("/sys/block/" + name.Name() + "/size"); err != nil || string(size) == "0\n" { // skips an unused loop device
 			continue
 		}
 		major, minor, _ := strings.Cut(strings.TrimSpace(string(b)), ":")
@@ -28,7 +28,7 @@ func blockDevice() (d specs.LinuxBlockIODevice, ok bool) {
 	return d, false
 }
 
-// ioOf is the I/O controller and its version; 0 is none.
+// ioOf returns the I/O controller and its version; 0 means that there is none.
 func ioOf(t *testing.T) (ctrl string, v int) {
 	l, err := detect(false)
 	if err != nil {
@@ -53,7 +53,7 @@ func TestThrottle(t *testing.T) {
 	if lacks(t, ctrl, old, "blockIO.throttleReadBpsDevice[0]") {
 		return
 	}
-	if !ok { // then the kernel must refuse one
+	if !ok { // then the kernel must refuse a weight
 		_, err := try(t, Options{Resources: old})
 		if err == nil || !strings.HasPrefix(err.Error(), "linux.resources.blockIO.throttleReadBpsDevice[0]: ") {
 			t.Errorf("without a block device: %v", err)
@@ -134,7 +134,8 @@ func TestIOWeights(t *testing.T) {
 	if got := read(t, m, either(v, "blkio", "io"), file); strings.TrimPrefix(got, "default ") != want {
 		t.Errorf("%s is %q", file, got)
 	}
-	// A device's own weight takes a scheduler that knows weights: read back where it is in use.
+	// A device's own weight needs a scheduler that supports weights. It is read back where such a
+	// scheduler is in use.
 	err := m.Update(r, &specs.LinuxResources{BlockIO: &specs.LinuxBlockIO{
 		WeightDevice: []specs.LinuxWeightDevice{{LinuxBlockIODevice: d, Weight: ptr(uint16(300))}}}})
 	if err != nil && !strings.HasPrefix(err.Error(), "linux.resources.blockIO.weightDevice[0]") {
@@ -182,5 +183,5 @@ func TestHierarchies(t *testing.T) {
 	}
 }
 
-// deviceNumber is the number of a device as the kernel writes it: "8:0".
+// deviceNumber returns the number of a device as the kernel writes it: "8:0".
 func deviceNumber(d specs.LinuxBlockIODevice) string { return fmt.Sprintf("%d:%d", d.Major, d.Minor) }

@@ -68,7 +68,8 @@ func TestMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	check("limit alone", 40, 48, 32)
-	// The limit is below what is in use: the kernel refuses on v1, checkBeforeUpdate on v2.
+	// The limit is below the memory in use. On v1 the kernel refuses it, on v2 checkBeforeUpdate
+	// does.
 	c := start(t, m, "eat=20")
 	if got := c.ask(t); got != "ate 20" {
 		t.Fatal(got)
@@ -87,7 +88,8 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-// TestCheckBeforeUpdate needs no host with cgroup v2's memory: the files say what is in use.
+// TestCheckBeforeUpdate needs no host with cgroup v2's memory controller: files say how much memory
+// is in use.
 func TestCheckBeforeUpdate(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{"memory.current": "8192\n", "memory.swap.current": "4096\n"} {
@@ -100,7 +102,7 @@ func TestCheckBeforeUpdate(t *testing.T) {
 	for _, c := range []struct {
 		limit, swap int64
 		check       bool
-		want        string // the field
+		want        string // the field of the error
 	}{
 		{8192, 12288, true, ""}, {-1, -1, true, ""}, {4096, 4096, false, ""},
 		{8191, 20000, true, "linux.resources.memory.limit: "}, {8192, 12287, true, "linux.resources.memory.swap: "},
@@ -136,7 +138,7 @@ func TestCPU(t *testing.T) {
 			t.Errorf("%s: weight is %s, want %s", when, got, shares)
 		}
 		got := read(t, m, "cpu", either(v, "cpu.cfs_burst_us", "cpu.max.burst"))
-		if n, _ := strconv.Atoi(burst); got != burst && got != strconv.Itoa(n/1000) { // kernels before 6.10 divide by 1000 when they print
+		if n, _ := strconv.Atoi(burst); got != burst && got != strconv.Itoa(n/1000) { // kernels before 6.10 divide by 1000 when they print it
 			t.Errorf("%s: burst is %s, want %s", when, got, burst)
 		}
 	}
@@ -230,8 +232,8 @@ func TestHugepages(t *testing.T) {
 	}
 }
 
-// A page size that the host does not have is refused before anything is made, as one that is no
-// size.
+// davit refuses a page size that the host does not have, or that is no size, before it makes
+// anything.
 func TestHugepageSizes(t *testing.T) {
 	if unix.Access("/sys/kernel/mm/hugepages/hugepages-2048kB", unix.F_OK) != nil {
 		t.Skip("no huge pages of 2 MiB")
@@ -313,7 +315,7 @@ func TestDevices(t *testing.T) {
 	but := func(minor int64, access string) specs.LinuxDeviceCgroup {
 		return specs.LinuxDeviceCgroup{Type: "c", Major: ptr(int64(1)), Minor: &minor, Access: access}
 	}
-	if m.version("devices") == 2 { // v1's kernel knows no exceptions to exceptions
+	if m.version("devices") == 2 { // v1's kernel code has no exceptions to exceptions
 		update(deny, allow("c", 1, -1, "rw"), but(5, "w"))
 		check("all of major 1 but writing zero", yes, no)
 	}
@@ -334,8 +336,8 @@ func TestDevices(t *testing.T) {
 	check("all again", yes, yes)
 }
 
-// On v1 an update takes away no more than it is asked to.
-// What cgroup v1 would ignore is refused before anything is made.
+// On v1 an update removes no more than the caller asks for. davit refuses rules that cgroup v1
+// would ignore, before it makes anything.
 func TestDevicesRefused(t *testing.T) {
 	if has(t, "devices") != 1 {
 		t.Skip("only of cgroup v1")
@@ -363,7 +365,7 @@ func TestDevicesNarrowed(t *testing.T) {
 	}
 }
 
-// v1's kernel forgets what was denied only where there are no sub-cgroups.
+// v1's kernel code forgets denied devices only if there are no sub-cgroups.
 func TestDevicesWithSubCgroup(t *testing.T) {
 	if has(t, "devices") != 1 {
 		t.Skip("no v1 hierarchies in this view")

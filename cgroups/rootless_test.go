@@ -15,8 +15,8 @@ import (
 
 const someone = 65534
 
-// rootless is played by a process without privileges. It tells what becomes of a container with a
-// limit and of one without, whose cgroupsPath is path.
+// rootless runs in a process without privileges. It returns what happens to a container with a
+// limit and to one without, both with path as their cgroupsPath.
 func rootless(path string) string {
 	limit := func() *specs.LinuxResources {
 		return &specs.LinuxResources{HugepageLimits: []specs.LinuxHugepageLimit{{Pagesize: "2MB", Limit: 4 << 20}},
@@ -61,13 +61,13 @@ func rootless(path string) string {
 	return try(nil) + " | " + try(limit())
 }
 
-// unprivileged starts the role as another user, in dir if that is not empty.
+// unprivileged starts the role as another user, in the directory dir unless that is "".
 func unprivileged(t *testing.T, role, dir string) *child {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")
 	}
-	exe := t.TempDir() + "/test" // go test's own directory is closed to others
+	exe := t.TempDir() + "/test" // other users cannot enter go test's own directory
 	b, err := os.ReadFile("/proc/self/exe")
 	if err == nil {
 		err = os.WriteFile(exe, b, 0o755)

@@ -12,8 +12,8 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// What systemd undoes of other limits when one is updated is written again; what it left alone is
-// not.
+// When one limit is updated, systemd may undo others. davit writes these again, and does not write
+// those that systemd has left alone.
 func TestRedo(t *testing.T) {
 	v := has(t, "cpu")
 	r := &specs.LinuxResources{CPU: &specs.LinuxCPU{Quota: ptr(int64(12345)), Period: ptr(uint64(90000)), Shares: ptr(uint64(512))}}
@@ -45,7 +45,7 @@ func TestRedo(t *testing.T) {
 	}
 }
 
-// With every property v1's systemd writes devices.
+// v1's systemd writes the device rules together with every property.
 func TestTouched(t *testing.T) {
 	old := &specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{{Access: "rwm"}}}
 	change := &specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{{Allow: true, Access: "rwm"}}}
@@ -98,7 +98,8 @@ func TestWhileFrozen(t *testing.T) {
 	}
 }
 
-// Shares of an idle cgroup are kept for later: the kernel takes none (EINVAL).
+// davit keeps the shares of an idle cgroup for later, because the kernel does not accept them
+// (EINVAL).
 func TestUpdateSharesOfIdle(t *testing.T) {
 	v := has(t, "cpu")
 	idle := &specs.LinuxResources{CPU: &specs.LinuxCPU{Idle: ptr(int64(1))}}
@@ -118,7 +119,7 @@ func TestUpdateSharesOfIdle(t *testing.T) {
 	}
 }
 
-// Where the cgroup has bfq's file, systemd is told of that weight instead of io.weight's.
+// If the cgroup has bfq's file, davit tells systemd that weight, and not the one of io.weight.
 func TestSettle(t *testing.T) {
 	for _, bfq := range []bool{false, true} {
 		dir := t.TempDir()

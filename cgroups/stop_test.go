@@ -25,7 +25,7 @@ func TestFreeze(t *testing.T) {
 	if frozen, err := later.Frozen(); err != nil || !frozen {
 		t.Fatalf("Frozen: %v, %v", frozen, err)
 	}
-	// Asked while frozen, it answers after the thaw only.
+	// The process is asked while it is frozen. It answers only after the thaw.
 	if _, err := c.in.Write([]byte("\n")); err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +45,7 @@ func TestFreeze(t *testing.T) {
 	}
 }
 
-// Freeze returns when all are stopped, not when it has told them to.
+// Freeze returns when all processes are stopped, and not when it has told them to stop.
 func TestFreezeWaits(t *testing.T) {
 	m := made(t, nil)
 	if !m.has2() {
@@ -65,7 +65,7 @@ func TestFreezeWaits(t *testing.T) {
 	}
 }
 
-// legacy is m without its cgroup2 directory, as on a host without cgroup v2.
+// legacy returns m without its cgroup2 directory, as on a host without cgroup v2.
 func legacy(t *testing.T, m *Manager) *Manager {
 	t.Helper()
 	s := m.State()
@@ -105,9 +105,9 @@ func TestFreezeLegacy(t *testing.T) {
 	}
 }
 
-// A hierarchy that cannot be thawed counts only if the container is frozen there.
+// A hierarchy that cannot be thawed matters only if the container is frozen there.
 func TestThawOfWhatIsNotFrozen(t *testing.T) {
-	const refuses = "/proc/version" // can be read, but not written
+	const refuses = "/proc/version" // this file can be read, but not written
 	for name, c := range map[string]struct {
 		frozen string
 		want   string
@@ -135,7 +135,8 @@ func TestThawOfWhatIsNotFrozen(t *testing.T) {
 	}
 }
 
-// A container that is frozen with its ancestor is not paused itself: it cannot be resumed either.
+// A container that is frozen together with its ancestor is not paused itself. So it cannot be
+// resumed either.
 func TestFrozenWithItsAncestor(t *testing.T) {
 	m := made(t, nil)
 	top := legacy(t, m)
@@ -171,14 +172,14 @@ func TestKillWhatForks(t *testing.T) {
 					k = legacy(t, m)
 				}
 				c := start(t, m, "fork")
-				time.Sleep(20 * time.Millisecond) // let it multiply
+				time.Sleep(20 * time.Millisecond) // so that it can multiply
 				if err := k.Kill(sig); err != nil {
 					t.Fatal(err)
 				}
 				if s := c.exit(); s != "signal: killed" && s != "signal: terminated" {
 					t.Fatal(s)
 				}
-				if err := m.Destroy(); err != nil { // waits for the last one
+				if err := m.Destroy(); err != nil { // Destroy waits for the last one
 					t.Fatal(err)
 				}
 			})
@@ -186,7 +187,7 @@ func TestKillWhatForks(t *testing.T) {
 	}
 }
 
-// A process that is always another one: a list of processes is out of date before it is read.
+// The process is always a new one: a list of processes is out of date before it is read.
 func TestKillWhatHops(t *testing.T) {
 	for _, sig := range []unix.Signal{unix.SIGKILL, unix.SIGTERM} {
 		for _, old := range []bool{false, true} {
@@ -209,8 +210,9 @@ func TestKillWhatHops(t *testing.T) {
 	}
 }
 
-// killed has k signal the processes of m, none of which may outlive that by more than dying takes. But Go's runtime blocks signals
-// while it forks: who gets SIGTERM then still makes its successor before it dies. So that signal has three tries.
+// killed lets k signal the processes of m. None of them may live much longer. But Go's runtime
+// blocks signals while it forks: a process that gets SIGTERM in that moment still makes its
+// successor before it ends. So that signal has three tries.
 func killed(t *testing.T, m, k *Manager, sig unix.Signal) {
 	t.Helper()
 	dir, _ := m.dir2()
@@ -231,7 +233,7 @@ func killed(t *testing.T, m, k *Manager, sig unix.Signal) {
 	}
 }
 
-// Without a freezer it is signalled in rounds.
+// Without a freezer, davit signals the processes in several rounds.
 func TestKillWithoutAFreezer(t *testing.T) {
 	m := made(t, nil)
 	k := legacy(t, m)
@@ -278,7 +280,7 @@ func TestKillFrozenAndBelow(t *testing.T) {
 	}
 }
 
-// What v1's freezer has frozen below dies, too.
+// A process that v1's freezer has frozen in a sub-cgroup is killed, too.
 func TestKillFrozenBelow(t *testing.T) {
 	for _, old := range []bool{false, true} {
 		m := made(t, nil)
@@ -319,7 +321,7 @@ func TestKillFrozenBelow(t *testing.T) {
 	}
 }
 
-// A process with a thread in a threaded sub-cgroup is one process.
+// A process with a thread in a threaded sub-cgroup counts as one process.
 func TestPidsOfThreads(t *testing.T) {
 	m := made(t, nil)
 	if !m.has2() {
@@ -370,7 +372,8 @@ func TestKillAfterTheEnd(t *testing.T) {
 	}
 }
 
-// A process leaves a little after Destroy was called: it is waited for, not slept for.
+// A process leaves a little after Destroy was called. Destroy waits for it, and does not just
+// sleep.
 func TestDestroyWaits(t *testing.T) {
 	for _, old := range []bool{false, true} {
 		t.Run(fmt.Sprintf("legacy=%v", old), func(t *testing.T) {
@@ -393,7 +396,7 @@ func TestDestroyWaits(t *testing.T) {
 	}
 }
 
-// A process that left the cgroup2 directory, but not those of v1, is killed all the same.
+// A process that has left the cgroup2 directory, but not those of v1, is killed nevertheless.
 func TestKillStrays(t *testing.T) {
 	m := made(t, nil)
 	if m.State().Mode != Hybrid {

@@ -17,8 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The tests of this file need systemd as pid 1: the VM of tests/vm has it. As another user than
-// root they talk to that user's manager.
+// The tests of this file need systemd as pid 1, which the virtual machine of tests/vm has. As a
+// user other than root they use that user's manager.
 
 func scoped(t *testing.T, o Options) (*Manager, error) {
 	t.Helper()
@@ -49,7 +49,7 @@ func scoped(t *testing.T, o Options) (*Manager, error) {
 	return m, m.Create()
 }
 
-// show is properties of the unit as systemctl tells them.
+// show returns properties of the unit as systemctl prints them.
 func show(t *testing.T, m *Manager, names ...string) map[string]string {
 	t.Helper()
 	args := []string{"show", "-p", strings.Join(names, ","), m.State().Scope}
@@ -100,7 +100,7 @@ func TestScope(t *testing.T) {
 		Pids:   &specs.LinuxPids{Limit: ptr(int64(100))},
 	}
 	root := os.Geteuid() == 0
-	if root { // a user's manager is given memory and pids only, as a rule
+	if root { // a user's manager usually has only memory and pids
 		r.CPU = &specs.LinuxCPU{Shares: ptr(uint64(2048)), Quota: ptr(int64(15501)), Period: ptr(uint64(50000)), Cpus: "0", Mems: "0"}
 		r.Devices = []specs.LinuxDeviceCgroup{{Access: "rwm"},
 			{Allow: true, Type: "c", Major: ptr(int64(1)), Minor: ptr(int64(3)), Access: "rwm"},
@@ -141,7 +141,7 @@ func TestScope(t *testing.T) {
 	scopeLater(t, m, c)
 }
 
-// scopeUpdate changes limits: one that holds, one that the kernel refuses.
+// scopeUpdate updates limits: one that holds, and one that the kernel refuses.
 func scopeUpdate(t *testing.T, m *Manager, old *specs.LinuxResources) {
 	t.Helper()
 	later := Open(m.State())
@@ -152,7 +152,7 @@ func scopeUpdate(t *testing.T, m *Manager, old *specs.LinuxResources) {
 	}
 	wantRead(t, m, map[string]string{"memory.max": "83886080", "memory.swap.max": "20971520", "pids.max": "max"})
 	wantShown(t, m, map[string]string{"MemoryMax": "83886080", "MemorySwapMax": "20971520", "TasksMax": "infinity", "NeedDaemonReload": "no"})
-	if os.Geteuid() == 0 { // finer than what systemd knows, and writes with the others
+	if os.Geteuid() == 0 { // finer than systemd can express; davit writes it with the others
 		wantRead(t, m, map[string]string{"cpu.max": "15501 50000"})
 	}
 	old = limits.Merge(old, r)
@@ -164,7 +164,7 @@ func scopeUpdate(t *testing.T, m *Manager, old *specs.LinuxResources) {
 	wantShown(t, m, map[string]string{"MemoryMax": "83886080", "MemoryLow": "16777216", "TasksMax": "infinity"})
 }
 
-// scopeLater is what exec, pause and delete do.
+// scopeLater does what exec, pause and delete do.
 func scopeLater(t *testing.T, m *Manager, first *child) {
 	t.Helper()
 	later := Open(m.State())
@@ -199,7 +199,7 @@ func cgroupOf(pid int) string {
 	return strings.TrimSpace(string(b))
 }
 
-// An annotation may say that the scope is not delegated.
+// An annotation may set that the scope is not delegated.
 func TestScopeDelegate(t *testing.T) {
 	for value, want := range map[string]string{"true": "yes", "false": "no"} {
 		m, err := scoped(t, Options{CgroupsPath: "davit-test.slice:davit:delegate-" + value, Annotations: map[string]string{"org.systemd.property.Delegate": value}})
@@ -226,14 +226,14 @@ func TestScopeNameTaken(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "UnitExists") || fault.Hint(err) == "" {
 		t.Errorf("%v", err)
 	}
-	// The clean-up after that leaves the other's scope alone.
+	// The clean-up afterwards does not touch the other container's scope.
 	if err := again.Destroy(); err != nil {
 		t.Error(err)
 	}
 	wantShown(t, m, map[string]string{"ActiveState": "active"})
 }
 
-// In a slice that is frozen, the scope's process would never start.
+// In a frozen slice, the scope's process would never start.
 func TestScopeInAFrozenSlice(t *testing.T) {
 	holder, err := scoped(t, Options{CgroupsPath: "davit-frozen.slice:davit:holder"})
 	if err != nil {
@@ -258,7 +258,7 @@ func TestScopeInAFrozenSlice(t *testing.T) {
 	}
 }
 
-// The remains of a scope whose processes failed are no obstacle.
+// A scope is left behind whose processes have failed. It does not prevent a new one.
 func TestScopeAfterAFailedOne(t *testing.T) {
 	m, err := scoped(t, Options{Annotations: map[string]string{"org.systemd.property.CollectMode": "'inactive'", "org.systemd.property.RuntimeMaxUSec": "uint64 4000000"}})
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// nest makes sub-cgroups one in the other, whose path is longer than PATH_MAX, and returns the
-// descriptor of the deepest. Their names are as bad as names can be.
+// nest makes nested sub-cgroups whose path is longer than PATH_MAX, and returns the descriptor of
+// the deepest one. Their names are as difficult as names can be.
 func nest(t *testing.T, dir string, deep int, each func(at int)) int {
 	t.Helper()
 	at, err := fs.OpenDir(dir)
@@ -41,7 +41,7 @@ func nest(t *testing.T, dir string, deep int, each func(at int)) int {
 	return at
 }
 
-// fewDescriptors lets the test have n more descriptors than it has now, until the returned function
+// fewDescriptors limits the test to n more descriptors than it has now, until the returned function
 // is called.
 func fewDescriptors(t *testing.T, n int) func() {
 	t.Helper()
@@ -49,7 +49,7 @@ func fewDescriptors(t *testing.T, n int) func() {
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
 		t.Fatal(err)
 	}
-	free, err := unix.Open("/dev/null", unix.O_PATH|unix.O_CLOEXEC, 0) // the lowest that is free
+	free, err := unix.Open("/dev/null", unix.O_PATH|unix.O_CLOEXEC, 0) // the lowest free descriptor
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,8 +67,8 @@ func fewDescriptors(t *testing.T, n int) func() {
 	return restore
 }
 
-// A container that may write to its cgroup cannot make itself unkillable or undeletable by making
-// it deep.
+// A container that may write to its cgroup cannot make itself impossible to kill or to delete by
+// nesting cgroups deeply.
 func TestDeepSubcgroups(t *testing.T) {
 	for _, old := range []bool{false, true} {
 		for _, sig := range []unix.Signal{unix.SIGKILL, unix.SIGTERM} {
@@ -81,10 +81,10 @@ func TestDeepSubcgroups(t *testing.T) {
 				c := start(t, m, "wait")
 				for _, dir := range m.State().Dirs {
 					if _, err := os.Stat(dir + "/cpuset.mems"); err == nil {
-						continue // would first have to be given CPUs
+						continue // it would need CPUs first
 					}
 					entries, _ := fs.Subdirs(dir)
-					if len(entries) > 0 { // controllers that share a directory
+					if len(entries) > 0 { // several controllers share a directory
 						continue
 					}
 					at := nest(t, dir, 40, nil)
@@ -108,7 +108,7 @@ func TestDeepSubcgroups(t *testing.T) {
 					t.Error(err)
 				}
 				restore()
-				if t.Failed() { // then nobody else ends it
+				if t.Failed() { // then nobody else ends the process
 					_ = k.Thaw()
 					_ = c.Process.Kill()
 				}
@@ -126,7 +126,7 @@ func TestDeepSubcgroups(t *testing.T) {
 	}
 }
 
-// An error about what lies deep is readable all the same.
+// An error about a deep cgroup is still readable.
 func TestDeepErrors(t *testing.T) {
 	m := made(t, nil)
 	for _, dir := range m.State().Dirs {
@@ -144,7 +144,7 @@ func TestDeepErrors(t *testing.T) {
 	}
 }
 
-// Thousands of sub-cgroups, and what is threaded among them.
+// There are thousands of sub-cgroups, some of them threaded.
 func TestManySubcgroups(t *testing.T) {
 	m := made(t, nil)
 	dir := m.State().Dirs[m.leaderName()]
@@ -173,7 +173,7 @@ func TestManySubcgroups(t *testing.T) {
 	t.Logf("3000 sub-cgroups: %v", time.Since(begin))
 }
 
-// A threaded sub-cgroup that is deep.
+// A threaded sub-cgroup lies deep.
 func TestDeepThreads(t *testing.T) {
 	m := made(t, nil)
 	if !m.has2() {
@@ -202,7 +202,7 @@ func TestDeepThreads(t *testing.T) {
 	}
 }
 
-// A signal that the kernel refuses does not leave the container frozen.
+// If the kernel refuses a signal, the container does not stay frozen.
 func TestKillThatFailsThaws(t *testing.T) {
 	for _, old := range []bool{false, true} {
 		t.Run(fmt.Sprintf("legacy=%v", old), func(t *testing.T) {
@@ -250,7 +250,7 @@ func TestThawTriesAgain(t *testing.T) {
 			}
 			soon("Thaw", k.Thaw)
 			soon("ThawAll", k.ThawAll)
-			if old { // v2 kills what is frozen
+			if old { // v2 kills frozen processes
 				soon("Kill", func() error { return k.Kill(unix.SIGKILL) })
 			}
 			_ = c.Process.Kill()
@@ -261,7 +261,7 @@ func TestThawTriesAgain(t *testing.T) {
 	}
 }
 
-// What is no longer in the cgroup gets no signal, though it was when the list was read.
+// A process that has left the cgroup gets no signal, even if it was there when the list was read.
 func TestSignalLooksAgain(t *testing.T) {
 	m := made(t, nil)
 	inside, outside := start(t, m, "wait"), start(t, nil, "wait")

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// published are vulnerabilities that security.md must speak of, each with tests that exist.
+// published has the vulnerabilities that security.md must mention, each with tests that exist.
 var published = strings.Fields(`2016-3697 2016-9962 2019-5736 2019-16884 2019-19921 2021-30465 2021-43784 2022-27650
 	2022-29162 2023-25809 2023-27561 2023-28642 2024-21626 2024-45310 2025-24965 2025-31133 2025-52565 2025-52881 2026-41579`)
 
@@ -54,7 +54,7 @@ func TestSecurity(t *testing.T) {
 	}
 }
 
-// inStage reports whether the stage has a function of that name.
+// inStage reports whether the stage has a function with this name.
 func inStage(t *testing.T, name string) bool {
 	t.Helper()
 	sources, err := filepath.Glob("../nsenter/stage/*.c")

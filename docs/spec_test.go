@@ -1,4 +1,4 @@
-// Package docs holds nothing but tests of the documents.
+// Package docs has only tests of the documents.
 package docs
 
 import (
@@ -17,8 +17,8 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// fields are the paths of all properties that a Linux container's config can
-// have, by reflection: mounts[].options, linux.sysctl{}.
+// fields returns, by reflection, the paths of all properties that a Linux container's config can
+// have: mounts[].options, linux.sysctl{}.
 func fields() []string {
 	var list []string
 	walk(reflect.TypeFor[specs.Spec](), "", func(path string) { list = append(list, path) })
@@ -56,7 +56,7 @@ func walkStruct(t reflect.Type, path string, found func(string)) {
 	}
 }
 
-// row is one of the table of spec.md: | `field` | code | test |.
+// row is a row of the table in spec.md: | `field` | code | test |.
 type row struct{ field, code, test string }
 
 func table(t *testing.T) []row {
@@ -78,7 +78,7 @@ func table(t *testing.T) []row {
 	return rows
 }
 
-// TestEveryField: the table has each field once, no other, and no empty cell.
+// TestEveryField: the table has each field once, no other fields, and no empty cells.
 func TestEveryField(t *testing.T) {
 	want := fields()
 	have := make(map[string]bool)
@@ -103,8 +103,9 @@ func TestEveryField(t *testing.T) {
 
 var quoted = regexp.MustCompile("`([^`]+)`")
 
-// TestCellsAreTrue: what a cell names exists: a step of the plan or file:function
-// that does it; a script, a Go test as package.Test, or a validation program.
+// TestCellsAreTrue: everything that a cell names exists. The code is a step of the plan, or a
+// file:function that handles the field. The test is a script, a Go test as package.Test, or a
+// validation program.
 func TestCellsAreTrue(t *testing.T) {
 	for _, r := range table(t) {
 		for i, cell := range []string{r.code, r.test} {
@@ -125,7 +126,7 @@ func TestCellsAreTrue(t *testing.T) {
 	}
 }
 
-// isCode knows the names of steps (types of internal/plan/steps.go), and DIRECTORY:FUNCTION.
+// isCode accepts the names of steps (types of internal/plan/steps.go), and DIRECTORY:FUNCTION.
 func isCode(name string) error {
 	dir, function, ok := strings.Cut(name, ":")
 	if !ok {
@@ -134,7 +135,7 @@ func isCode(name string) error {
 	return declared(room(dir), function, false)
 }
 
-// isTest knows SCRIPT.txtar, misuses.txt, DIRECTORY:TestName, and conformance:PROGRAM.
+// isTest accepts SCRIPT.txtar, misuses.txt, DIRECTORY:TestName, and conformance:PROGRAM.
 func isTest(name string) error {
 	switch dir, test, ok := strings.Cut(name, ":"); {
 	case strings.HasSuffix(name, ".txtar"):
@@ -155,7 +156,7 @@ func isTest(name string) error {
 	return fmt.Errorf("%q is neither a script nor DIRECTORY:TEST", name)
 }
 
-// room is the directory of a package, which may be one of internal/.
+// room returns the directory of a package, which may be one of internal/.
 func room(name string) string {
 	if _, err := os.Stat("../internal/" + name); err == nil {
 		return "../internal/" + name
@@ -165,7 +166,7 @@ func room(name string) string {
 
 var scopes = map[string]map[string]bool{}
 
-// declared says whether a directory's Go files declare a name.
+// declared returns an error unless a directory's Go files declare the name.
 func declared(dir, name string, tests bool) error {
 	key := fmt.Sprint(dir, tests)
 	if scopes[key] == nil {

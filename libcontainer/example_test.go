@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The life of a container. tests/embed does this, as root.
+// This is the life of a container. tests/embed does the same, as root.
 func Example() {
 	rt := &libcontainer.Runtime{
 		Root:   "/run/example",
@@ -40,7 +40,7 @@ func Example() {
 	}
 }
 
-// One more process in a container, with the container's own capabilities and labels.
+// This starts one more process in a container, with the container's own capabilities and labels.
 func ExampleContainer_Exec() {
 	rt := &libcontainer.Runtime{Root: "/run/example"}
 	c, err := rt.Open("web")
@@ -64,7 +64,7 @@ func ExampleContainer_Exec() {
 	}
 }
 
-// A stop as engines do it.
+// This stops a container as engines do.
 func ExampleContainer_Kill() {
 	rt := &libcontainer.Runtime{Root: "/run/example"}
 	c, err := rt.Open("web")

@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A container's process may end while another is brought to it, and its pid become another process's: here that is
-// the test's, whose root is the host's.
+// A container's process may end while exec prepares another one, and its pid may become another
+// process's. In this test it is the test's own process, whose root is the host's.
 func TestExecWhereThePidIsAnothers(t *testing.T) {
 	ended := exec.Command("cat")
 	input, err := ended.StdinPipe()

@@ -17,8 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// begun returns a container that create has begun to make: its id is claimed, and its state written. What the runtime warns of is
-// appended to warnings.
+// begun returns a container that create has begun to make: its id is claimed, and its state is
+// written. Warnings of the runtime are appended to warnings.
 func begun(t *testing.T, warnings *[]string) *creation {
 	t.Helper()
 	rt := &Runtime{Root: t.TempDir(), Logger: Logger{Warn: func(text string) { *warnings = append(*warnings, text) }}}
@@ -30,7 +30,7 @@ func begun(t *testing.T, warnings *[]string) *creation {
 	return c
 }
 
-// pipe gives c two descriptors as if they were its plan's.
+// pipe gives c two descriptors, as if they were its plan's.
 func pipe(t *testing.T, c *creation) (fds [2]int) {
 	t.Helper()
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
@@ -45,7 +45,8 @@ func gone(path string) bool {
 	return os.IsNotExist(err)
 }
 
-// TestUndo: the id is free again, and each descriptor is closed once, also if undo is called a second time.
+// TestUndo: the id is free again, and each descriptor is closed once, even if undo is called a
+// second time.
 func TestUndo(t *testing.T) {
 	var warnings []string
 	c := begun(t, &warnings)
@@ -54,7 +55,7 @@ func TestUndo(t *testing.T) {
 	if !gone(c.path) || c.dir.Int() != -1 {
 		t.Errorf("the state directory: gone %t, descriptor %d", gone(c.path), c.dir.Int())
 	}
-	again := pipe(t, &creation{}) // which takes the numbers that are free now
+	again := pipe(t, &creation{}) // it gets the numbers that are free now
 	c.undo()
 	for _, fd := range again {
 		if err := unix.Close(fd); err != nil {
@@ -66,8 +67,8 @@ func TestUndo(t *testing.T) {
 	}
 }
 
-// TestUndoRunsPoststopHooks: once a hook has run, the poststop hooks follow, with the state of a stopped container. Without
-// one they do not (runtime.md "Lifecycle").
+// TestUndoRunsPoststopHooks: if a hook has run, the poststop hooks follow, with the state of a
+// stopped container. If no hook has run, they do not run (runtime.md "Lifecycle").
 func TestUndoRunsPoststopHooks(t *testing.T) {
 	for _, hooked := range []bool{false, true} {
 		var warnings []string
@@ -86,7 +87,8 @@ func TestUndoRunsPoststopHooks(t *testing.T) {
 	}
 }
 
-// TestUndoKeepsWhatItCannotRemove: then the state stays for delete, which the warning names.
+// TestUndoKeepsWhatItCannotRemove: if undo cannot remove something, the state stays for delete, and
+// the warning names that verb.
 func TestUndoKeepsWhatItCannotRemove(t *testing.T) {
 	var warnings []string
 	c := begun(t, &warnings)
@@ -104,7 +106,8 @@ func TestUndoKeepsWhatItCannotRemove(t *testing.T) {
 	}
 }
 
-// TestUndoForgetsTheProcess: a stage that was reaped is not waited for or signalled again: by then its pid may be another's.
+// TestUndoForgetsTheProcess: undo does not wait for a stage that was reaped, and does not signal
+// it: by then its pid may belong to another process.
 func TestUndoForgetsTheProcess(t *testing.T) {
 	var warnings []string
 	c := begun(t, &warnings)
@@ -118,7 +121,7 @@ func TestUndoForgetsTheProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.stage = &nsenter.Stage{Pid: other.Pid, PidFD: sys.Own(pidfd), Control: nsenter.NewConn(-1)}
-	c.stage.PidFD.Close() // as stageDied does, once it has reaped the stage
+	c.stage.PidFD.Close() // stageDied does this after it has reaped the stage
 	c.undo()
 	var info unix.Siginfo
 	if err := unix.Waitid(unix.P_PID, other.Pid, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil); err != nil || info.Signo != 0 {

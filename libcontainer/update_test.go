@@ -8,8 +8,9 @@ import (
 
 func pointer[T any](v T) *T { return &v }
 
-// Engines send the whole list of device rules with each update. It is left alone if it is the one that the container has: while
-// rules are replaced on cgroup v1, there are moments without.
+// Engines send the whole list of device rules with each update. If the list has not changed, davit
+// does not touch the rules, because on cgroup v1 there are moments without rules while they are
+// replaced.
 func TestSameDevices(t *testing.T) {
 	rule := specs.LinuxDeviceCgroup{Allow: true, Type: "c", Major: pointer[int64](1), Minor: pointer[int64](3), Access: "rwm"}
 	for _, c := range []struct {
@@ -37,7 +38,7 @@ func TestSameDevices(t *testing.T) {
 	}
 }
 
-// 0 is "not set" in an update, for every field that has it so in runc.
+// In an update, 0 means "not set", for every field for which it does so in runc.
 func TestZeroesAreNotSet(t *testing.T) {
 	r := &specs.LinuxResources{
 		Memory: &specs.LinuxMemory{Limit: pointer[int64](0), Reservation: pointer[int64](0), Swap: pointer[int64](0),
@@ -67,7 +68,7 @@ func TestZeroesAreNotSet(t *testing.T) {
 	}
 }
 
-// A limit of memory and swap together cannot outlive that of memory.
+// A limit of memory and swap together cannot exist without a limit of memory.
 func TestSwapIsLiftedWithMemory(t *testing.T) {
 	had := &specs.LinuxMemory{Limit: pointer[int64](1 << 20), Swap: pointer[int64](2 << 20)}
 	for _, c := range []struct {

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// What features tells engines is what parse knows.
+// features lists to engines exactly those options that parse knows.
 func TestMountOptions(t *testing.T) {
 	names := config.MountOptions()
 	if !slices.IsSorted(names) {

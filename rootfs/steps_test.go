@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// own are the namespaces of an ordinary container.
+// own has the namespaces of an ordinary container.
 const own = unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS
 
 // steps compiles a config whose root is /b/rootfs and returns its steps, one a line: "FIELD: NAME ARGUMENTS".
@@ -33,14 +33,15 @@ func steps(t *testing.T, s *specs.Spec, o Options) (lines []string, p *plan.Plan
 	return lines, p, nil
 }
 
-// TestMountSteps has the steps of one mount each, in the order in which they are done.
+// Each case of TestMountSteps has the steps of one mount, in the order in which the stage does
+// them.
 func TestMountSteps(t *testing.T) {
 	hybrid := []cgroups.Hierarchy{{Dir: "/sys/fs/cgroup/memory/c1", Name: "memory", Options: "memory"}}
 	for _, c := range []struct {
 		name  string
 		mount specs.Mount
 		o     Options
-		want  []string // of the steps that belong to mounts[0]
+		want  []string // steps that belong to mounts[0]
 	}{
 		{"a filesystem", specs.Mount{Destination: "/t", Type: "tmpfs", Source: "x", Options: []string{"nosuid", "size=1m"}}, Options{New: own},
 			[]string{"mount type=tmpfs source=x target=/t data=size=1m flags=nosuid keepmode"}},
@@ -97,7 +98,8 @@ func TestMountSteps(t *testing.T) {
 	}
 }
 
-// What waits for a descriptor is a path of the host's: the host stays until then, or no bind mount waits.
+// If a bind mount waits for a descriptor, the host's mounts stay until then, because its source is
+// a path of the host. If they do not stay, no bind mount waits.
 func TestNothingWaitsWithoutTheHost(t *testing.T) {
 	for n := 32; n < 200; n++ {
 		s := &specs.Spec{}
@@ -115,8 +117,9 @@ func TestNothingWaitsWithoutTheHost(t *testing.T) {
 	}
 }
 
-// A bind mount becomes read-only in the end if a later one has its target below; the others are read-only from the start, and so
-// is each where the kernel is to lock it.
+// A bind mount becomes read-only at the end if a later mount has its target below it. The others
+// are read-only from the start. If the kernel must lock the mounts, all are read-only from the
+// start.
 func TestReadOnlyBindAroundOthers(t *testing.T) {
 	ro := func(at string) specs.Mount {
 		return specs.Mount{Destination: at, Source: "/s" + at, Options: []string{"bind", "ro"}}
@@ -152,7 +155,8 @@ func TestReadOnlyBindAroundOthers(t *testing.T) {
 	}
 }
 
-// While a read-only bind mount is writable, only what belongs below it is mounted: a link elsewhere could lead there.
+// While a read-only bind mount is still writable, the stage mounts only what belongs below it:
+// elsewhere a link could lead there.
 func TestOnlyMountsBelowComeBeforeReadOnly(t *testing.T) {
 	bind := func(at string, options ...string) specs.Mount {
 		return specs.Mount{Destination: at, Source: "/s" + at, Options: append(options, "bind")}
@@ -160,7 +164,7 @@ func TestOnlyMountsBelowComeBeforeReadOnly(t *testing.T) {
 	inside := specs.Mount{Destination: "/a/b", Source: "/b/rootfs/v", Options: []string{"bind"}}
 	for name, c := range map[string]struct {
 		mounts []specs.Mount
-		want   string // the targets in their order, with "-" where /a becomes read-only, "/a" where it is that from the start
+		want   string // the targets in order; "-" means that /a becomes read-only, "/a" that it is so from the start
 	}{
 		"between":            {[]specs.Mount{bind("/a", "ro"), bind("/v"), bind("/a/b"), bind("/w"), bind("/a/c")}, "+/a /a/b /a/c - /v /w"},
 		"nested":             {[]specs.Mount{bind("/a", "ro"), bind("/v"), bind("/a/b", "ro"), bind("/w"), bind("/a/b/c")}, "+/a /a/b /a/b/c - /v /w"},
@@ -193,7 +197,7 @@ func TestOnlyMountsBelowComeBeforeReadOnly(t *testing.T) {
 	}
 }
 
-// So does what a mount of cgroups is put together from.
+// The same holds for the mounts from which a mount of cgroups is made.
 func TestReadOnlyCgroupsAroundOthers(t *testing.T) {
 	mounts := []specs.Mount{
 		{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"ro"}},
@@ -223,7 +227,8 @@ func TestReadOnlyCgroupsAroundOthers(t *testing.T) {
 	}
 }
 
-// What would change the host, or cannot be done, is refused with the mount's number and destination.
+// A mount that would change the host, or that is impossible, is refused with its number and
+// destination.
 func TestRefusedMounts(t *testing.T) {
 	for _, c := range []struct {
 		mount specs.Mount
@@ -248,13 +253,14 @@ func TestRefusedMounts(t *testing.T) {
 	}
 }
 
-// What is postponed is done at the right mount: before another covers it, and not at all if a remount makes it writable.
+// A postponed read-only remount changes the right mount: it is done before another mount covers
+// this one, and not at all if a remount makes it writable.
 func TestPostponedReadOnly(t *testing.T) {
 	tmpfs := specs.Mount{Destination: "/t", Type: "tmpfs", Options: []string{"ro"}}
 	for name, c := range map[string]struct {
 		then specs.Mount
-		want string // what follows the first mount
-		last bool   // a step makes it read-only in the end
+		want string // steps that follow the first mount
+		last bool   // a step at the end makes it read-only
 	}{
 		"nothing else":       {specs.Mount{Destination: "/u", Type: "tmpfs"}, "mount type=tmpfs source=tmpfs target=/u", true},
 		"covered":            {specs.Mount{Destination: "/t", Type: "tmpfs"}, "remount tree=descriptor:1 target=/t set=ro", false},

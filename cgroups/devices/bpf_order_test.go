@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestInstructionOrder: "w2 = *(u32 *)(r1 + 4)" and "if w6 == 0x10300000 goto +2", as clang -target
-// bpfel and bpfeb have them.
+// TestInstructionOrder compares "w2 = *(u32 *)(r1 + 4)" and "if w6 == 0x10300000 goto +2" with the
+// output of clang -target bpfel and bpfeb.
 func TestInstructionOrder(t *testing.T) {
 	code := []insn{{opLoad, regKind | regCtx<<4, 4, 0}, {opJEQ, regDevice, 2, 0x10300000}}
 	want := "6112040000000000" + "1606020000003010"

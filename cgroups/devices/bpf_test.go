@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// cgroup2 makes a cgroup in the cgroup2 hierarchy, wherever this host has it, and returns it
-// opened.
+// cgroup2 makes a cgroup in the cgroup2 hierarchy, wherever this host has that, and returns a
+// descriptor of it.
 func cgroup2(t *testing.T) int {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -41,8 +41,8 @@ func cgroup2(t *testing.T) int {
 	return -1
 }
 
-// A program that somebody else has attached to the cgroup, systemd for example, stays; davit's own
-// is replaced.
+// A program that another program, for example systemd, has attached to the cgroup stays. davit
+// replaces its own.
 func TestOtherProgramsStay(t *testing.T) {
 	dir := cgroup2(t)
 	fd, err := loadProgram(assemble([]Rule{{'a', Any, Any, accessAll, true}}), "sd_devices")

@@ -8,8 +8,8 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// run interprets a program of assemble as the kernel would, and fails on what its verifier would
-// refuse.
+// run interprets a program of assemble as the kernel does, and fails the test if the kernel's
+// verifier would refuse the program.
 func run(t *testing.T, p []insn, kind, access, major, minor uint32) bool {
 	var r [11]uint32
 	ctx := map[int16]uint32{0: access<<16 | kind, 4: major, 8: minor}
@@ -54,7 +54,7 @@ func run(t *testing.T, p []insn, kind, access, major, minor uint32) bool {
 	}
 }
 
-// reachable fails on dead code, which the kernel's verifier refuses.
+// reachable fails the test if there is dead code, which the kernel's verifier refuses.
 func reachable(t *testing.T, p []insn) {
 	seen := make([]bool, len(p))
 	var walk func(pc int)
@@ -79,8 +79,8 @@ func reachable(t *testing.T, p []insn) {
 	}
 }
 
-// decide is the spec's meaning, plainly: rules in order, each bit of access on its own, denied at
-// first.
+// decide implements the spec's meaning directly: it applies the rules in order, each bit of access
+// by itself, and starts with everything denied.
 func decide(list []specs.LinuxDeviceCgroup, kind string, access string, major, minor int64) bool {
 	for _, bit := range access {
 		allowed := false
@@ -143,7 +143,8 @@ func TestDevicePrograms(t *testing.T) {
 	}
 }
 
-// decide1 is v1's kernel (security/device_cgroup.c), given a default and then exceptions to it.
+// decide1 decides as v1's kernel code does (security/device_cgroup.c), with a default and
+// exceptions to it.
 func decide1(l *List, kind, access string, major, minor int64) bool {
 	asked := byte(0)
 	for i, c := range "mrw" {
@@ -162,7 +163,7 @@ func decide1(l *List, kind, access string, major, minor int64) bool {
 	return l.Allow
 }
 
-// A list of exceptions that is not refused is what the rules say.
+// If a list of exceptions is not refused, it means the same as the rules.
 func TestDeviceList(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(3, 4))
 	refused := 0
@@ -178,7 +179,7 @@ func TestDeviceList(t *testing.T) {
 			continue
 		}
 		for _, kind := range []string{"b", "c"} {
-			for _, access := range []string{"r", "w", "rw", "m"} { // what the kernel asks for
+			for _, access := range []string{"r", "w", "rw", "m"} { // what the kernel asks about
 				for number := int64(0); number < 9; number++ {
 					major, minor := number/3, number%3
 					want := decide(list, kind, access, major, minor)
@@ -194,7 +195,7 @@ func TestDeviceList(t *testing.T) {
 	}
 }
 
-// What cgroup v1 would ignore is refused before anything is made.
+// davit refuses rules that cgroup v1 would ignore, before it makes anything.
 func TestDeviceListRefused(t *testing.T) {
 	rule := func(allow bool, major, minor int64, access string) specs.LinuxDeviceCgroup {
 		return specs.LinuxDeviceCgroup{Allow: allow, Type: "c", Major: &major, Minor: &minor, Access: access}

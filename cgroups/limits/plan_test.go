@@ -20,7 +20,7 @@ func all1(ctrl string) int {
 }
 
 func TestWeight(t *testing.T) {
-	// The ends, the default, and points of the curve worked out with 40 decimal digits.
+	// Both ends, the default, and points of the curve that were computed with 40 decimal digits.
 	for shares, want := range map[uint64]uint64{
 		0: 0, 1: 1, 2: 1, 3: 2, 10: 4, 100: 17, 512: 59, 1023: 100, 1024: 100, 1025: 101, 2048: 174,
 		10000: 627, 102400: 4429, 262143: 10000, 262144: 10000, 1 << 40: 10000,
@@ -44,8 +44,8 @@ func TestIOWeight(t *testing.T) {
 	}
 }
 
-// planned is a plan as text: "file=value" in order; "|" before an alternative, "?" after an
-// optional one.
+// planned returns a plan as text: "file=value" in order, with "|" before an alternative and "?"
+// after an optional write.
 func planned(writes []Write) string {
 	var b strings.Builder
 	for i, w := range writes {
@@ -72,7 +72,7 @@ func TestPlan(t *testing.T) {
 	cpu := func(c specs.LinuxCPU) *specs.LinuxResources { return &specs.LinuxResources{CPU: &c} }
 	for name, c := range map[string]struct {
 		r            *specs.LinuxResources
-		want2, want1 string // a leading "!" is an error of this text
+		want2, want1 string // with a leading "!", an error with this text
 	}{
 		"nothing":      {nil, "", ""},
 		"zero is none": {mem(specs.LinuxMemory{Limit: ptr(int64(0)), Swap: ptr(int64(0)), Reservation: ptr(int64(0))}), "", ""},

@@ -18,7 +18,7 @@ type server struct {
 	order binary.ByteOrder
 }
 
-// serve listens as a manager's private socket would, and plays script for the one connection.
+// serve listens like a manager's private socket, and runs script for the one connection.
 func serve(t *testing.T, script func(s *server)) *Conn {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "s")
@@ -54,7 +54,7 @@ func (s *server) auth() {
 	_, _ = s.Write([]byte("DATA\r\nOK 0123456789abcdef0123456789abcdef\r\n"))
 }
 
-// call reads one call and returns its serial, member, signature and body.
+// call reads a call and returns its serial, the message and the body.
 func (s *server) call() (serial uint32, m *message, body []byte) {
 	head := make([]byte, 16)
 	if _, err := io.ReadFull(s, head); err != nil {
@@ -72,8 +72,8 @@ func (s *server) call() (serial uint32, m *message, body []byte) {
 	return binary.LittleEndian.Uint32(head[8:]), m, m.body
 }
 
-// send sends a message with header fields that are strings (code → value), in the server's byte
-// order.
+// send sends a message, in the server's byte order. fields has the header fields that are strings
+// (code → value).
 func (s *server) send(kind byte, reply uint32, fields map[byte]string, body []byte) {
 	mark := byte('l')
 	if s.order == binary.BigEndian {
@@ -126,8 +126,8 @@ func TestStartTransientUnit(t *testing.T) {
 			if m.member != "StartTransientUnit" {
 				t.Errorf("called %s", m.member)
 			}
-			// "a.scope", "replace", [("Delegate", true), ("PIDs", [7])], []: as the specification
-			// lays it out.
+			// "a.scope", "replace", [("Delegate", true), ("PIDs", [7])], [] in the layout that the
+			// specification prescribes.
 			want := "\x07\x00\x00\x00a.scope\x00\x07\x00\x00\x00replace\x00\x30\x00\x00\x00\x00\x00\x00\x00" +
 				"\x08\x00\x00\x00Delegate\x00\x01b\x00\x01\x00\x00\x00\x00\x00\x00\x00" +
 				"\x04\x00\x00\x00PIDs\x00\x02au\x00\x00\x00\x00\x04\x00\x00\x00\x07\x00\x00\x00" +
@@ -135,7 +135,8 @@ func TestStartTransientUnit(t *testing.T) {
 			if got := string(body); strings.TrimRight(got, "\x00") != strings.TrimRight(want, "\x00") {
 				t.Errorf("body:\n%q\nwant\n%q", got, want)
 			}
-			// A signal about another job, one before the answer, the answer in two pieces.
+			// A signal about another job comes first, then one before the answer, then the answer
+			// in two pieces.
 			s.jobRemoved("/job/1", "x.scope", "failed")
 			s.jobRemoved("/job/2", "a.scope", "done")
 			s.send(methodReturn, serial, nil, s.strings("/job/2"))
@@ -189,7 +190,7 @@ func TestErrors(t *testing.T) {
 			serial, _, _ := s.call()
 			s.send(methodReturn, serial, nil, s.strings("/job/1"))
 			s.jobRemoved("/job/1", "a.scope", "timeout")
-			serial, _, _ = s.call() // ResetFailedUnit
+			serial, _, _ = s.call() // the call is ResetFailedUnit
 			s.send(methodReturn, serial, nil, nil)
 		},
 	} {

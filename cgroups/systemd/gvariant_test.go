@@ -57,7 +57,7 @@ func FuzzParseValue(f *testing.F) {
 	f.Add(`@as ["a\n"]`)
 	f.Fuzz(func(t *testing.T, text string) {
 		if v, err := ParseValue(text); err == nil {
-			signatureOf(v) // panics on a type that cannot be sent
+			signatureOf(v) // panics if a value has a type that cannot be sent
 		}
 	})
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
-// A library for D-Bus is the oracle of this package's encoder and parsers. Why davit does not
-// link it is in docs/design.md.
+// A D-Bus library is the oracle for this package's encoder and parsers. docs/design.md says why
+// davit does not link it.
 
 var oracleProperties = []Property{
 	{"Description", "ä container"}, {"Slice", ""}, {"Delegate", true}, {"CPUWeight", uint64(1 << 63)}, {"PIDs", []uint32{1, 1 << 31}},
@@ -20,7 +20,8 @@ var oracleProperties = []Property{
 	{"DeviceAllow", []Pair{{"/dev/null", "rwm"}, {"char-pts", "rw"}}}, {"Last", "x"},
 }
 
-// TestCallsAreReadByOracle: what is sent, with every type of value, is what was meant.
+// TestCallsAreReadByOracle: the oracle reads the same values that davit has sent, for every type of
+// value.
 func TestCallsAreReadByOracle(t *testing.T) {
 	body := &encoder{}
 	body.string("a.scope")
@@ -71,7 +72,7 @@ func TestCallsAreReadByOracle(t *testing.T) {
 	}
 }
 
-// oracleForm is a value as the oracle returns it.
+// oracleForm returns a value in the form in which the oracle returns it.
 func oracleForm(v any) any {
 	switch v := v.(type) {
 	case Path:
@@ -86,7 +87,7 @@ func oracleForm(v any) any {
 	return v
 }
 
-// TestAnswersOfOracleAreRead: messages in either byte order.
+// TestAnswersOfOracleAreRead: davit reads messages of the oracle in either byte order.
 func TestAnswersOfOracleAreRead(t *testing.T) {
 	for _, order := range []byte{'l', 'B'} {
 		for _, c := range []struct {
@@ -122,7 +123,7 @@ func TestAnswersOfOracleAreRead(t *testing.T) {
 	}
 }
 
-// TestValuesAreReadAsByOracle: GVariant's text format.
+// TestValuesAreReadAsByOracle: davit and the oracle read GVariant's text format alike.
 func TestValuesAreReadAsByOracle(t *testing.T) {
 	for _, text := range []string{
 		"true", "5", "-5", "0x10", "1.5", "1e3", "uint64 18446744073709551615", "uint32 7", "int64 -7", "byte 255", "int16 -3",

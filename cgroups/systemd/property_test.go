@@ -26,7 +26,7 @@ func TestProperties(t *testing.T) {
 		"memory, v1": {&specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: ptr(int64(-1)), Swap: ptr(int64(-1))}}, all1, 252, true, "MemoryLimit=18446744073709551615"},
 		"pids":       {&specs.LinuxResources{Pids: &specs.LinuxPids{Limit: ptr(int64(0))}}, all2, 252, true, "TasksMax=1"},
 		"no pids":    {&specs.LinuxResources{Pids: &specs.LinuxPids{Limit: ptr(int64(-1))}}, all2, 252, true, "TasksMax=18446744073709551615"},
-		// 15500 of 50000 µs is 31 %; 15501 is a little more, and must not become less.
+		// 15500 of 50000 µs is 31 %. 15501 is a little more, and must not become less.
 		"quota":            {cpu(specs.LinuxCPU{Quota: ptr(int64(15500)), Period: ptr(uint64(50000))}), all2, 252, true, "CPUQuotaPeriodUSec=50000 CPUQuotaPerSecUSec=310000"},
 		"quota, rounded":   {cpu(specs.LinuxCPU{Quota: ptr(int64(15501)), Period: ptr(uint64(50000))}), all2, 252, true, "CPUQuotaPeriodUSec=50000 CPUQuotaPerSecUSec=320000"},
 		"quota, v1":        {cpu(specs.LinuxCPU{Quota: ptr(int64(15500)), Period: ptr(uint64(50000))}), all1, 252, true, "CPUQuotaPeriodUSec=50000 CPUQuotaPerSecUSec=310000"},
@@ -69,7 +69,7 @@ func TestProperties(t *testing.T) {
 	}
 }
 
-// TestLost: what systemd would undo without a property for it is refused.
+// TestLost: davit refuses a value that systemd would undo, because systemd has no property for it.
 func TestLost(t *testing.T) {
 	for _, c := range []struct {
 		file, value string
@@ -107,7 +107,7 @@ func TestLost(t *testing.T) {
 	}
 }
 
-// TestBitsOf: lists as the kernel reads them.
+// TestBitsOf: davit reads lists as the kernel does.
 func TestBitsOf(t *testing.T) {
 	for list, want := range map[string]string{
 		"": "[] true", "0": "[1] true", "0,9-10": "[1 6] true", " 0 9-10\n": "[1 6] true", "0-7:2/4": "[51] true", "0-6:1/3": "[73] true",
@@ -123,7 +123,7 @@ func TestBitsOf(t *testing.T) {
 	}
 }
 
-// TestKernelNumber: numbers as the kernel reads them.
+// TestKernelNumber: davit reads numbers as the kernel does.
 func TestKernelNumber(t *testing.T) {
 	for _, c := range []struct {
 		file, text string
@@ -160,7 +160,7 @@ func TestDeviceAllow(t *testing.T) {
 		"[[block-* r] [char-* r]] true":                                          {rule(true, "a", -1, -1, "r")},
 		"[] false":                                                               {rule(true, "c", 200, -1, "rwm")},
 		"[[char-* r]] true":                                                      {rule(true, "c", -1, -1, "rw"), rule(false, "c", -1, -1, "w"), rule(false, "b", 1, 3, "rw")},
-		// Of entries with the same node systemd knows the last.
+		// If several entries have the same node, systemd uses the last one.
 		"[[char-* rwm] [char-pts rwm]] true":   {rule(true, "c", -1, -1, "rwm"), rule(true, "c", 136, -1, "rwm"), rule(true, "c", -1, -1, "m")},
 		"[[block-sd rw]] true":                 {rule(true, "b", 8, -1, "r"), rule(true, "b", 65, -1, "w")},
 		"[[char-* r] [/dev/char/1:3 rw]] true": {rule(true, "c", -1, -1, "r"), rule(true, "c", 1, 3, "w")},
@@ -192,7 +192,8 @@ func TestDeviceProperties(t *testing.T) {
 		{v2, []specs.LinuxDeviceCgroup{deny}, "DeviceAllow=[] DevicePolicy=strict"},
 		{v2, []specs.LinuxDeviceCgroup{all}, open},
 		{v2, []specs.LinuxDeviceCgroup{deny, rule(true, "c", 1, 3)}, "DeviceAllow=[] DeviceAllow=[[/dev/char/1:3 rwm]] DevicePolicy=strict"},
-		// What it cannot say must not stay behind from what it was told before.
+		// If systemd cannot express the new rules, the rules that it got before must not stay in
+		// force.
 		{v2, []specs.LinuxDeviceCgroup{deny, rule(true, "c", 10, -1), rule(false, "c", 10, 229)}, open},
 		{v2, []specs.LinuxDeviceCgroup{all, rule(false, "c", 10, 229)}, open},
 		{v1, []specs.LinuxDeviceCgroup{all, rule(false, "c", 10, 229)}, open},
@@ -214,6 +215,6 @@ func TestDeviceProperties(t *testing.T) {
 
 func ptr[T any](v T) *T { return &v }
 
-// A host with all controllers on v2, or on v1.
+// all2 is a host with all controllers on v2; all1 is one with all controllers on v1.
 func all2(string) int { return 2 }
 func all1(string) int { return 1 }

@@ -8,8 +8,8 @@ import (
 	"davit/internal/fault"
 )
 
-// TestScopeProperties: an annotation's property takes the place of davit's own, the config's limits
-// that of an annotation's.
+// TestScopeProperties: a property of an annotation replaces davit's own, and the config's limits
+// replace that of an annotation.
 func TestScopeProperties(t *testing.T) {
 	const tail = "DefaultDependencies=false CollectMode=inactive-or-failed PIDs=[7] CPUAccounting=true MemoryAccounting=true IOAccounting=true TasksAccounting=true"
 	for name, c := range map[string]struct {
@@ -39,7 +39,7 @@ func TestScopeProperties(t *testing.T) {
 	}
 }
 
-// TestAnnotationsRefused: what the scope is for is not for annotations to decide.
+// TestAnnotationsRefused: annotations may not change what makes the scope a container's scope.
 func TestAnnotationsRefused(t *testing.T) {
 	for key, want := range map[string]string{
 		"org.systemd.property.Slice": "annotations[org.systemd.property.Slice]: linux.cgroupsPath decides on the slice",

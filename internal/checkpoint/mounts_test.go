@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What the container has of the host is known by its path, however the stage gets it.
+// davit identifies by its path what the container has of the host, however the stage gets it.
 func TestExternalMountsOf(t *testing.T) {
 	var p plan.Plan
 	own := func() plan.FD { return p.Open(plan.Descriptor{Kind: plan.Own}) }

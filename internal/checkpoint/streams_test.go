@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestIsToOwn: the container's user never becomes the owner of a device that the whole host uses, nor of a file that it may only
-// read.
+// TestIsToOwn: the container's user never becomes the owner of a device that the whole host uses,
+// or of a file that this user may only read.
 func TestIsToOwn(t *testing.T) {
 	null, tty, pts, disk := unix.Mkdev(1, 3), unix.Mkdev(5, 0), unix.Mkdev(136, 1), unix.Mkdev(8, 0)
 	for _, c := range []struct {
@@ -41,8 +41,8 @@ func TestIsToOwn(t *testing.T) {
 	}
 }
 
-// A stream is given to the container's user by the rule of the stage: a pipe that was opened to be read if it has no name. The null
-// device is a node of the test's own.
+// davit gives a stream to the container's user by the rule of the stage. A pipe that was opened for
+// reading is given away only if it has no name. The null device of this test is a node of its own.
 func TestGiveStream(t *testing.T) {
 	if unix.Geteuid() != 0 {
 		t.Skip("needs root")

@@ -10,8 +10,8 @@ import (
 	urfave "github.com/urfave/cli/v2"
 )
 
-// ours and theirs describe the same command line to the two libraries; what
-// they understood must be the same.
+// ours and theirs describe the same command line to davit's parser and to the library. Both must
+// understand the same.
 func ours(line []string) string {
 	got := "nothing"
 	app := &cli.App{Name: "app", Writer: io.Discard, Flags: []cli.Flag{
@@ -87,7 +87,7 @@ func TestMistakesAreNamed(t *testing.T) {
 	}
 }
 
-// Several letters in one word are flags if each is one that takes no value.
+// Several letters in one word are flags if each of them is a flag without a value.
 func TestLettersInOneWord(t *testing.T) {
 	for line, want := range map[string]string{
 		"verb -it c": "true true [c]", "verb -ti c": "true true [c]", "verb -i c -t": "true true [c]", "verb -ix c": "verb: unknown flag -ix (see --help)",
@@ -111,7 +111,7 @@ func TestLettersInOneWord(t *testing.T) {
 	}
 }
 
-// Flags between the arguments, as with runc.
+// Flags may stand between the arguments, as with runc.
 func TestFlagsAnywhere(t *testing.T) {
 	for line, want := range map[string]string{
 		"verb c --force": "true  [c]", "verb c -f KILL": "true  [c KILL]", "verb c KILL --to x": "false x [c KILL]", "verb --to=x c -f=false d": "false x [c d]",

@@ -8,7 +8,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// TestCgroupOwner goes through config-linux.md "Cgroup ownership".
+// TestCgroupOwner tests config-linux.md "Cgroup ownership" point by point.
 func TestCgroupOwner(t *testing.T) {
 	writable := func(s *specs.Spec) {
 		s.Mounts = []specs.Mount{{Type: "cgroup", Source: "cgroup", Destination: "/sys/fs/cgroup", Options: []string{"nosuid"}}}

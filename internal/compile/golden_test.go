@@ -18,15 +18,16 @@ import (
 
 var update = flag.Bool("update", false, "write the plans as they are now to internal/compile/testdata")
 
-// Some hosts, none of them the one that the test runs on.
+// These are facts of some hosts. None of them is the host on which the test runs.
 var (
 	root2 = host.Known{Kernel: host.Version{Major: 6, Minor: 12}, Caps: 1<<41 - 1, InitialUserNS: true, Cgroup: host.Unified}
-	// One on which the stage enters a namespace of the root filesystem.
+	// On this host the stage enters a namespace of the root filesystem.
 	root2new = host.Known{Kernel: host.Version{Major: 7, Minor: 2}, Caps: 1<<41 - 1, InitialUserNS: true, Cgroup: host.Unified}
 	root1    = host.Known{Kernel: host.Version{Major: 6, Minor: 12}, Caps: 1<<41 - 1, InitialUserNS: true, Cgroup: host.Hybrid}
-	// A container network of the host's, as an engine makes it for a user namespace that somebody else made.
+	// An engine has made a network namespace on this host, for a user namespace that somebody else
+	// has made.
 	foreign2 = host.Known{Kernel: host.Version{Major: 6, Minor: 12}, Caps: 1<<41 - 1, InitialUserNS: true, Cgroup: host.Unified, Foreign: []string{"/run/netns/x"}}
-	// Root of a user namespace, as in rootless Podman or in a container.
+	// Here davit is root of a user namespace, as in rootless Podman or in a container.
 	inside2 = host.Known{Kernel: host.Version{Major: 6, Minor: 12}, Caps: 1<<41 - 1, Cgroup: host.Unified}
 	user2   = host.Known{Kernel: host.Version{Major: 6, Minor: 12}, UID: 1000, InitialUserNS: true, Cgroup: host.Unified}
 )
@@ -40,8 +41,8 @@ var (
 	noCgroup = cgroups.State{Rootless: true}
 )
 
-// TestGoldenPlans compares the plans of some configs on some hosts with internal/compile/testdata, as text and as JSON. It
-// needs no root. Both forms are what `davit explain` prints.
+// TestGoldenPlans compares the plans of some configs on some hosts with internal/compile/testdata,
+// as text and as JSON. It needs no root. `davit explain` prints both forms.
 func TestGoldenPlans(t *testing.T) {
 	create := Options{StateDir: "/run/davit/c1", ID: "c1", Bundle: "/bundle", ConsoleSocket: "/run/console.sock"}
 	for _, g := range []struct {
@@ -88,13 +89,14 @@ func TestGoldenPlans(t *testing.T) {
 	}
 }
 
-// Invariant 5: a process that joins namespaces, where others may wait for it, is dumpable at no time. Only mappings of
-// a namespace of its own need that.
+// Invariant 5: a process that joins namespaces, where others may wait for it, is never dumpable.
+// Only the mappings of a new user namespace need that.
 func TestJoinedIsNotDumpable(t *testing.T) {
 	notDumpable(t, joined(), Options{ID: "c1", Bundle: "/bundle", ConsoleSocket: "/run/console.sock"}, user2)
 }
 
-// So is what root of a user namespace makes there: the user has other processes in it, to whom belongs what they make.
+// The same holds for a container that root of a user namespace makes there. That user has other
+// processes in the namespace, and owns what they make.
 func TestNestedIsNotDumpable(t *testing.T) {
 	notDumpable(t, userNamespaced(), Options{ID: "c1", Bundle: "/bundle", ConsoleSocket: "/run/console.sock"}, inside2)
 }
@@ -194,7 +196,8 @@ func joined() *specs.Spec {
 	return s
 }
 
-// podContainer is what containerd's CRI plugin makes of an ordinary container of a Kubernetes pod.
+// podContainer returns the config that containerd's CRI plugin makes for an ordinary container of a
+// Kubernetes pod.
 func podContainer() *specs.Spec {
 	caps := []string{"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_NET_RAW", "CAP_SETGID", "CAP_SETUID", "CAP_KILL"}
 	score := 999
@@ -225,7 +228,7 @@ func podContainer() *specs.Spec {
 	return s
 }
 
-// everything has what the others have not.
+// everything returns a config with the fields that the other configs lack.
 func everything() *specs.Spec {
 	s := noTerminal()
 	mode := os.FileMode(0o600)

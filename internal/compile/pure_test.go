@@ -21,18 +21,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// asJSON is a config as davit writes it: all that is read of one is in it.
+// asJSON returns a config as davit writes it. That has all properties that davit reads.
 func asJSON(s *specs.Spec) string {
 	var e jsonx.Encoder
 	specjson.EncodeSpec(&e, s)
 	return string(e.Bytes())
 }
 
-// all asks for everything that the options add to a config.
+// all has every option that adds something to a config.
 var all = Options{ID: "c1", Bundle: "/bundle", StateDir: "/run/davit/c1", ConsoleSocket: "/run/console.sock", Notify: true, ListenFDs: 2, ListenNames: "a:b",
 	Receiver: "/run/receiver.sock", PreserveFDs: 2}
 
-// The config that is given stays as it is, also where slices of it have room for more.
+// Compile does not change the config that it gets, even if slices in it have spare capacity.
 func TestConfigIsNotChanged(t *testing.T) {
 	for name, given := range map[string]*specs.Spec{
 		"default": config.Default(), "rootless": rootless(), "pod": podContainer(), "user namespace": userNamespaced(), "everything": everything(),
@@ -68,7 +68,7 @@ func TestConfigIsNotChanged(t *testing.T) {
 	}
 }
 
-// What the options add is in the copy, or in the plan.
+// What the options add is in the copy of the config, or in the plan.
 func TestOptionsAreAdded(t *testing.T) {
 	c, err := New(notifying(), all, host.Fixed(root2))
 	if err != nil {
@@ -95,8 +95,8 @@ func TestOptionsAreAdded(t *testing.T) {
 	}
 }
 
-// The directory with the NOTIFY_SOCKET is opened by the parent once it exists, where the stage cannot; another mount of the same
-// source is the config's business.
+// The parent opens the directory of the NOTIFY_SOCKET once it exists, because the stage cannot. If
+// the config mounts the same source elsewhere, that mount is treated like any other.
 func TestNotifyDirectory(t *testing.T) {
 	s := userNamespaced()
 	s.Mounts = append(s.Mounts, specs.Mount{Destination: "/x", Type: "bind", Source: "/run/davit/c1/notify", Options: []string{"bind"}})
@@ -118,7 +118,8 @@ func TestNotifyDirectory(t *testing.T) {
 	}
 }
 
-// What a config asks for and the host lacks is a warning, or an error that names the field.
+// If the host lacks something that a config asks for, that is a warning, or an error that names the
+// field.
 func TestWhatTheHostLacks(t *testing.T) {
 	s := noTerminal()
 	s.Linux.MountLabel = "system_u:object_r:x:s0"
@@ -168,9 +169,10 @@ func TestWhatTheHostLacks(t *testing.T) {
 	}
 }
 
-// The packages that decide call nothing of the system: neither by package os nor by functions of package unix.
+// The packages that decide make no system calls, neither through package os nor through functions
+// of package unix.
 func TestDecidesWithoutTheSystem(t *testing.T) {
-	pure := []string{"Major", "Minor", "Mkdev", "Errno"} // of package unix, beside constants
+	pure := []string{"Major", "Minor", "Mkdev", "Errno"} // allowed in package unix, besides constants
 	for _, dir := range []string{".", "../process", "../../rootfs", "../plan", "../fault"} {
 		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
 		if err != nil || len(files) == 0 {

@@ -12,7 +12,8 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// What hooks and the listener of a filter read is the State of runtime.md, with the pid where the stage has put it.
+// Hooks, and the listener of a filter, read the State of runtime.md. The stage has put the pid in
+// its place.
 func TestStates(t *testing.T) {
 	annotations := map[string]string{"a": "\"quoted\"\n"}
 	read := func(text string, v any) {
@@ -37,7 +38,7 @@ func TestStates(t *testing.T) {
 	}
 }
 
-// The hooks of a plan come with the state that they are to see, and createContainer ones run in the root directory.
+// The plan has the state for each hook. createContainer hooks run in the root directory.
 func TestHookSteps(t *testing.T) {
 	c, err := New(everything(), all, host.Fixed(root2))
 	if err == nil {

@@ -10,8 +10,8 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// configs are what the benchmarks read: the default config and what containerd
-// writes for a container of a Kubernetes pod.
+// configs returns the configs that the benchmarks read: the default one, and what containerd writes
+// for a container of a Kubernetes pod.
 func configs(tb testing.TB) map[string][]byte {
 	tb.Helper()
 	var b bytes.Buffer

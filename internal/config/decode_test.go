@@ -17,7 +17,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// everything is a spec in which every field that concerns Linux has a value.
+// everything returns a spec in which every field that concerns Linux has a value.
 func everything(t *testing.T) *specs.Spec {
 	t.Helper()
 	s := new(specs.Spec)
@@ -25,7 +25,7 @@ func everything(t *testing.T) *specs.Spec {
 	return s
 }
 
-// fill gives v, and all in it, values that differ from one another.
+// fill gives different values to v and to everything in it.
 func fill(v reflect.Value, n *int64) {
 	*n++
 	switch v.Kind() {
@@ -172,8 +172,8 @@ func TestLoad(t *testing.T) {
 	}
 }
 
-// FuzzDecode holds Decode against encoding/json: both refuse a text, or both give
-// the same spec. Texts in which they are meant to differ are passed over (see comparable).
+// FuzzDecode compares Decode with encoding/json: both refuse a text, or both return the same spec.
+// It skips texts for which they differ on purpose (see comparable).
 func FuzzDecode(f *testing.F) {
 	for _, text := range fuzzSeeds {
 		f.Add([]byte(text))
@@ -194,7 +194,7 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// fuzzSeeds are small on purpose: the fuzzer shortens large ones for minutes.
+// fuzzSeeds are small on purpose, because the fuzzer spends minutes on shortening large ones.
 var fuzzSeeds = []string{
 	`{"ociVersion":"1.3.0","process":{"terminal":true,"consoleSize":{"height":1,"width":2},"user":{"uid":1,"gid":2,"umask":63,"additionalGids":[1]},"args":["a"],"env":["A=b"],"cwd":"/"}}`,
 	`{"process":{"capabilities":{"bounding":["CAP_KILL"],"ambient":[]},"rlimits":[{"type":"RLIMIT_AS","hard":18446744073709551615,"soft":0}],"oomScoreAdj":-1,"noNewPrivileges":false}}`,
@@ -209,9 +209,9 @@ var fuzzSeeds = []string{
 	`{"linux":{"personality":{"domain":"LINUX","flags":[]},"memoryPolicy":{"mode":"m","nodes":"0-1"},"intelRdt":{"closID":"c","schemata":["L3"],"enableMonitoring":true},"maskedPaths":["/a"],"rootfsPropagation":"slave"},"x":[1.5e3,{"y":[null,false]}]}`,
 }
 
-// comparable says whether Decode and encoding/json should agree on a text. They
-// differ, on purpose (see package jsonx), in what is not UTF-8, unpaired surrogates,
-// duplicate names, the sections of other platforms, a lone null, and nesting.
+// comparable reports whether Decode and encoding/json should agree on a text. They differ on
+// purpose (see package jsonx) in text that is not UTF-8, unpaired surrogates, duplicate names, the
+// sections of other platforms, a lone null, and nesting.
 func comparable(text []byte) bool {
 	if !utf8.Valid(text) || bytes.Contains(bytes.ToLower(text), []byte(`\ud`)) || bytes.Equal(bytes.TrimSpace(text), []byte("null")) {
 		return false
@@ -253,13 +253,13 @@ func comparable(text []byte) bool {
 	}
 }
 
-// fold maps names that encoding/json takes for the same to the same.
+// fold maps names that encoding/json treats as equal to the same name.
 func fold(s string) string { return strings.ToLower(strings.ToUpper(s)) }
 
-// foreign are the names of fields that Decode leaves out because they are not for Linux.
+// foreign has the names of fields that Decode leaves out because they are not for Linux.
 var foreign = map[string]bool{"windows": true, "solaris": true, "vm": true, "zos": true, "freebsd": true, "commandline": true, "username": true}
 
-// TestDecodeAllocations guards what Decode costs; times are for the benchmark.
+// TestDecodeAllocations limits the allocations of Decode. The benchmark measures times.
 func TestDecodeAllocations(t *testing.T) {
 	most := map[string]float64{"default": 1, "pod": 48}
 	for name, text := range configs(t) {

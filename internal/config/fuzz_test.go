@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// FuzzValidate takes whatever decodes through Check and Write: nothing may panic,
-// problems come in the same order each time, and what is written reads back as the same.
+// FuzzValidate passes every config that can be decoded through Check and Write. Nothing may panic,
+// problems come in the same order each time, and a config that was written reads back as the same.
 func FuzzValidate(f *testing.F) {
 	for _, text := range fuzzSeeds {
 		f.Add([]byte(text), byte(0))

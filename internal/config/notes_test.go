@@ -37,8 +37,8 @@ func TestNotes(t *testing.T) {
 	}
 }
 
-// A name in another case is honoured, as runc's decoder has it: a root that somebody believes
-// read-only is.
+// davit honours a name in another case, as runc's decoder does. If a user believes that the root is
+// read-only, it is.
 func TestNamesInAnyCase(t *testing.T) {
 	s, err := Decode([]byte(`{"ROOT":{"readOnly":true},"process":{"NoNewPrivileges":true},"linux":{"maskedpaths":["/x"]}}`))
 	if err != nil || !s.Root.Readonly || !s.Process.NoNewPrivileges || len(s.Linux.MaskedPaths) != 1 {
@@ -46,8 +46,8 @@ func TestNamesInAnyCase(t *testing.T) {
 	}
 }
 
-// properties calls each for every property of an object and below that the spec names. Those of maps (b and a.c, see fill) have
-// names that nobody can know.
+// properties calls each for every property of an object, and of the objects below it, that the spec
+// names. It leaves out the names in maps (b and a.c, see fill), because they can be anything.
 func properties(v any, each func(object map[string]any, key string)) {
 	switch v := v.(type) {
 	case []any:
@@ -64,8 +64,9 @@ func properties(v any, each func(object map[string]any, key string)) {
 	}
 }
 
-// TestNotesEverywhere misspells every property of a config in turn, writes it in capitals, and gives it twice: each time that is told, with
-// the property's place, and nothing else.
+// TestNotesEverywhere takes every property of a config in turn. It misspells the property, writes
+// it in capitals, and gives it twice. Each time davit reports that, with the property's place, and
+// nothing else.
 func TestNotesEverywhere(t *testing.T) {
 	text, err := json.Marshal(everything(t))
 	if err != nil {

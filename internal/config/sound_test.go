@@ -7,7 +7,8 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// Whatever is wrong with a part is left out, by the name of the part; the rest stays, with its numbers.
+// If a part of the config is wrong, it is left out, and named. The other parts stay, with their
+// numbers.
 func TestSound(t *testing.T) {
 	limit := int64(-5)
 	for _, c := range []struct {

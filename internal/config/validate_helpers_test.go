@@ -6,7 +6,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// The problems alone, for the tests that are not about warnings.
+// These helpers return only the problems, for tests that are not about warnings.
 
 func validate(s *specs.Spec, o Options) []*fault.Error {
 	problems, _ := Check(s, o)

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestRules has a case for each rule of Validate: a patch to the default config, and all
-// that is then said.
+// TestRules has a case for each rule of Validate: a patch to the default config, and all resulting
+// messages.
 func TestRules(t *testing.T) {
 	for _, c := range []struct {
 		patch string
@@ -50,7 +50,7 @@ func TestRules(t *testing.T) {
 		{`{"root": {"path": "a\u0000b"}}`, []string{
 			`root.path: "a\x00b" contains a NUL byte, where the kernel would end it`,
 		}},
-		{`{"process": null}`, nil}, // it can be created, not started
+		{`{"process": null}`, nil}, // such a container can be created, but not started
 		{`{"process": {"args": null}}`, []string{
 			`process.args: is missing: the program to run and its arguments`,
 		}},
@@ -478,7 +478,7 @@ func TestRules(t *testing.T) {
 			`linux.resources.memory.swappiness: 101 is out of range: from 0 to 100`,
 			`warning: linux.resources.memory.kernel: 5 is ignored: Linux has no such limit since 5.4`,
 		}},
-		{`{"linux": {"resources": {"memory": {"limit": -1, "swap": 99}}}}`, nil}, // cgroup v2 can
+		{`{"linux": {"resources": {"memory": {"limit": -1, "swap": 99}}}}`, nil}, // cgroup v2 can do this
 		{`{"linux": {"resources": {"memory": {"limit": 100, "swap": 99}}}}`, []string{
 			`linux.resources.memory.swap: 99 is below the limit, which is 100: swap limits memory and swap together`,
 		}},

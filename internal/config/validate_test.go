@@ -15,7 +15,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// TestMain looks for descriptors that were left open.
+// TestMain checks that no descriptors were left open.
 func TestMain(m *testing.M) {
 	before := openFiles()
 	status := m.Run()
@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 	os.Exit(status)
 }
 
-// openFiles lists what the descriptors of this process are, but those of Go's poller.
+// openFiles lists what the descriptors of this process are open on, without those of Go's poller.
 func openFiles() []string {
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
@@ -55,8 +55,8 @@ func TestGoodConfigsHaveNoProblems(t *testing.T) {
 	}
 }
 
-// patched is the default config with a merge patch (RFC 7396) applied: objects are
-// merged, null removes, all else replaces.
+// patched returns the default config with a merge patch (RFC 7396): objects are merged, null
+// removes, and any other value replaces.
 func patched(t *testing.T, patch string) []byte {
 	t.Helper()
 	base, err := json.Marshal(Default())
@@ -65,7 +65,7 @@ func patched(t *testing.T, patch string) []byte {
 	}
 	generic := func(text []byte) any {
 		d := json.NewDecoder(bytes.NewReader(text))
-		d.UseNumber() // a float64 has not room for every uint64
+		d.UseNumber() // a float64 cannot hold every uint64
 		var v any
 		if err := d.Decode(&v); err != nil {
 			t.Fatalf("%s: %v", text, err)
@@ -98,8 +98,8 @@ func merge(to, from any) any {
 	return object
 }
 
-// said are the problems and warnings of a config, one a line: warnings with "warning: " in front,
-// hints behind a bar.
+// said returns the problems and warnings of a config, one a line. Warnings begin with "warning: ",
+// and hints follow a bar.
 func said(t *testing.T, text []byte, o Options) []string {
 	t.Helper()
 	s, err := Decode(text)
@@ -147,7 +147,7 @@ func TestPartsOnTheirOwn(t *testing.T) {
 	}
 }
 
-// TestTooManyMappings has a line more than the kernel takes.
+// TestTooManyMappings has one line more than the kernel accepts.
 func TestTooManyMappings(t *testing.T) {
 	s := Default()
 	Rootless(s, 1000, 1000)
@@ -210,10 +210,10 @@ func TestMountOptions(t *testing.T) {
 	}
 }
 
-// TestSpecExamples decodes and validates the examples that the runtime-spec's schema is tested
-// with.
+// TestSpecExamples decodes and validates the examples that are the tests of the runtime-spec's
+// schema.
 func TestSpecExamples(t *testing.T) {
-	// They are for the schema, which asks for less than a container does on Linux.
+	// The examples are for the schema, which demands less than a container on Linux needs.
 	lack := map[string]bool{
 		`ociVersion: "0.5.0-dev": davit implements runtime-spec 1.x only`:                                true,
 		"linux.netDevices: is given, but there is no network namespace to move devices to":               true,
@@ -237,7 +237,7 @@ func TestSpecExamples(t *testing.T) {
 					}
 				}
 			}
-			foreign := strings.HasPrefix(filepath.Base(f), "freebsd") // davit does not look at it
+			foreign := strings.HasPrefix(filepath.Base(f), "freebsd") // davit ignores it
 			if (err == nil) != (kind == "good") && !foreign {
 				t.Errorf("%s/%s: %v", kind, filepath.Base(f), err)
 			}
@@ -246,7 +246,7 @@ func TestSpecExamples(t *testing.T) {
 	}
 }
 
-// specFile is the path of a file of the runtime-spec's module.
+// specFile returns the path of a file in the runtime-spec's module.
 func specFile(t *testing.T, name string) string {
 	t.Helper()
 	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/opencontainers/runtime-spec").Output()

@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// A CRIU that ends early leaves none of the helpers that it has started, if it has a group of its own.
+// A CRIU that is in a process group of its own, and ends early, leaves none of the helpers that it
+// has started.
 func TestGroupEnds(t *testing.T) {
 	dir := t.TempDir()
 	script := "#!/bin/sh\nsleep 1000 &\necho $! >" + dir + "/pid\nmv " + dir + "/pid " + dir + "/helper\nkill -9 $$\n"

@@ -10,7 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What the head of a program says, and that nothing in a container's root makes the reader hang or leave it.
+// The head of a program says what kind it is. Nothing in a container's root may make the reader
+// hang, or lead it out of the root.
 func TestProgramAt(t *testing.T) {
 	root := t.TempDir()
 	files := map[string]string{
@@ -49,14 +50,14 @@ func TestProgramAt(t *testing.T) {
 			t.Errorf("%s: %+v, %q", c.name, p, p.HintInterpreter())
 		}
 	}
-	sh, err := os.ReadFile("/usr/bin/env") // which is linked dynamically on Debian
+	sh, err := os.ReadFile("/usr/bin/env") // linked dynamically on Debian
 	if err != nil {
 		t.Skip(err)
 	}
 	if p := parseProgram(sh[:4096]); !p.Binary || !strings.HasPrefix(p.Interpreter, "/lib") || p.Machine == "" {
 		t.Errorf("/usr/bin/env: %+v", p)
 	}
-	for n := range 512 { // cut off anywhere
+	for n := range 512 { // the file may be cut off anywhere
 		parseProgram(sh[:n])
 	}
 }

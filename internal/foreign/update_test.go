@@ -8,7 +8,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// What is set replaces what was there, in its object; all else stays as it is, to the byte.
+// A new value replaces the old one in its object. Everything else stays the same, byte for byte.
 func TestRebuild(t *testing.T) {
 	set := []property{{"memory", "7"}, {"pids_limit", "9"}}
 	for _, test := range [][2]string{
@@ -26,7 +26,8 @@ func TestRebuild(t *testing.T) {
 	}
 }
 
-// A limit that runc's state has no place for is refused by its field; one that does not change is not.
+// davit refuses a limit for which runc's state has no place, and names its field. It accepts such a
+// limit if the value does not change.
 func TestNotInRunc(t *testing.T) {
 	pages := []specs.LinuxHugepageLimit{{Pagesize: "2MB", Limit: 1}}
 	old := &specs.LinuxResources{HugepageLimits: pages}

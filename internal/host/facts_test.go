@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// told is a host of Debian 12.
+// told is a host with Debian 12.
 var told = Known{Kernel: Version{6, 1}, UID: 1000, Caps: 1 << unix.CAP_KILL, Cgroup: Hybrid, AppArmor: true}
 
 func TestFixedFactsProbeNothing(t *testing.T) {

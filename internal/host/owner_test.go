@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// A user namespace owns what is made in it and below it, and not what was there before.
+// A user namespace owns what is made in it and below it, and nothing that existed before.
 func TestOwns(t *testing.T) {
 	const own = "/proc/self/ns/"
 	cmd := exec.Command("sleep", "1000")

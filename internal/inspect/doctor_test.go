@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-// hostWith writes files below a new root that has a davit, and returns it.
+// hostWith writes files below a new root directory that contains a davit, and returns that
+// directory.
 func hostWith(t *testing.T, files map[string]string) string {
 	t.Helper()
 	root := t.TempDir()
@@ -32,7 +33,7 @@ func hostWith(t *testing.T, files map[string]string) string {
 
 const fake = "#!/bin/sh\necho davit version 9\n"
 
-// documented is the block of docs/engines.md that a comment names.
+// documented returns the block of docs/engines.md that follows the comment with this name.
 func documented(t *testing.T, name string) string {
 	t.Helper()
 	doc, err := os.ReadFile("../../docs/engines.md")
@@ -46,7 +47,7 @@ func documented(t *testing.T, name string) string {
 	return string(m[1])
 }
 
-// check returns the findings as text: level, where and text.
+// check returns the findings as text: level, place and message.
 func check(t *testing.T, engine, root string) string {
 	t.Helper()
 	findings, err := Check(engine, root)
@@ -60,7 +61,7 @@ func check(t *testing.T, engine, root string) string {
 	return b.String()
 }
 
-// The documentation's own snippets are right.
+// The snippets in the documentation are correct.
 func TestDocumentedConfigurations(t *testing.T) {
 	if _, err := exec.LookPath("sh"); err != nil {
 		t.Skip("no shell")
@@ -122,7 +123,8 @@ func TestWrongConfigurations(t *testing.T) {
 	}
 }
 
-// What is missing is printed as docs/engines.md has it, and belongs where that says.
+// If a part is missing, davit prints it as docs/engines.md has it, and names the file that
+// docs/engines.md names.
 func TestSnippetsAreTheDocumentedOnes(t *testing.T) {
 	doc, err := os.ReadFile("../../docs/engines.md")
 	if err != nil {
@@ -142,7 +144,8 @@ func TestSnippetsAreTheDocumentedOnes(t *testing.T) {
 	}
 }
 
-// A file that cannot be read is the one thing that is said: whether davit is in it is not known.
+// If a file cannot be read, this is the only finding, because davit does not know what the file
+// contains.
 func TestBrokenFileIsTheOneFinding(t *testing.T) {
 	for engine, file := range map[string]string{"containerd": "etc/containerd/config.toml", "docker": "etc/docker/daemon.json",
 		"podman": "etc/containers/containers.conf", "crio": "etc/crio/crio.conf"} {

@@ -2,7 +2,7 @@ package inspect
 
 import "testing"
 
-// The names are the properties of an object of `davit check --format json`: no two are the same.
+// The names are properties of an object in `davit check --format json`. So no two may be equal.
 func TestHostFactsHaveNamesOfTheirOwn(t *testing.T) {
 	seen := map[string]bool{}
 	for _, f := range CheckHost() {

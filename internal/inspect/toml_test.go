@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestParseTOML has the parts of TOML that a parser of one's own gets wrong easily.
+// TestParseTOML has the parts of TOML that a parser easily gets wrong.
 func TestParseTOML(t *testing.T) {
 	for text, want := range map[string][]setting{
 		"a = 1 # one\n[b.'c.d']\ne = true\n": {

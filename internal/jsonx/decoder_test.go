@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// read decodes text with f and returns what went wrong.
+// read decodes text with f and returns the error.
 func read(text string, f func(d *Decoder)) string {
 	d := NewDecoder("f", []byte(text))
 	f(&d)

@@ -64,7 +64,8 @@ func TestEncode(t *testing.T) {
 		e.String(odd)
 		e.EndObject()
 		e.Newline()
-		// DEL is escaped here, too: see TestEncodePrintable. For a byte that is not UTF-8, encoding/json of Go 1.27 writes U+FFFD itself.
+		// DEL is escaped here, too: see TestEncodePrintable. For a byte that is not UTF-8,
+		// encoding/json of Go 1.27 itself writes U+FFFD.
 		want := strings.NewReplacer("\x7f", `\u007f`, "\ufffd", `\ufffd`).Replace(oracle(t, v, indent))
 		if got := string(e.Bytes()); got != want {
 			t.Errorf("indent %q: got\n%s\nwant\n%s", indent, got, want)
@@ -72,8 +73,8 @@ func TestEncode(t *testing.T) {
 	}
 }
 
-// What a terminal takes for a command, or what turns the direction of text, is escaped; decoders
-// get it back.
+// The encoder escapes characters that a terminal takes for commands, or that change the direction
+// of text. Decoders return the same characters again.
 func TestEncodePrintable(t *testing.T) {
 	const odd = "\x7f\u009b2J \u202e\u2066 \u200b\ufeff\u00ad\u00a0 \U000e0041 größe 大 😀"
 	var e Encoder

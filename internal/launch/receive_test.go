@@ -11,7 +11,7 @@ import (
 	"davit/nsenter"
 )
 
-// said are the messages of a stage, and then the end of file.
+// said has the messages of a stage; the end of file follows them.
 type said []nsenter.Message
 
 func (s *said) Receive() (nsenter.Message, error) {
@@ -28,7 +28,7 @@ var (
 	errDied = errors.New("it died")
 )
 
-// TestExchange: what a stage may say when, and what is refused.
+// TestExchange: which messages a stage may send at which time, and which are refused.
 func TestExchange(t *testing.T) {
 	var p plan.Plan
 	p.Add("", plan.Keyring{})
@@ -43,10 +43,10 @@ func TestExchange(t *testing.T) {
 	output, trace := nsenter.Message{Kind: nsenter.Output}, nsenter.Message{Kind: nsenter.Trace}
 	for name, c := range map[string]struct {
 		said   said
-		begun  bool // start: the stage waits already
+		begun  bool // start: the stage is waiting already
 		phases []plan.Phase
 		want   string // a part of the error
-		none   bool   // no phase is to come
+		none   bool   // no phase must come
 	}{
 		"all is well":           {said: said{trace, mapped, output, placed, ready, trace, output}, phases: []plan.Phase{plan.Mapped, plan.Placed}},
 		"start":                 {said: said{output}, begun: true},

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestLinks compares with what package net finds, again and again on the same socket: an
-// answer that stays behind would be taken for that to the next question.
+// TestLinks compares with what package net finds, several times on the same socket. If an answer
+// were left over, it would be taken for the answer to the next question.
 func TestLinks(t *testing.T) {
 	c, err := dial()
 	if err != nil {

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// source hands out a fuzzer's bytes as the arguments of steps.
+// source uses a fuzzer's bytes as the arguments of steps.
 type source struct{ data []byte }
 
 func (s *source) byte() byte {
@@ -28,7 +28,7 @@ func (s *source) num() uint64 {
 
 func (s *source) str() string {
 	n := int(s.byte())
-	if n == 255 { // longer than what is set aside for all
+	if n == 255 { // longer than the space that is set aside for all data
 		return strings.Repeat("x", 100*n)
 	}
 	n = min(n, len(s.data))
@@ -78,8 +78,8 @@ func (s *source) step() Step {
 	return Exec{Args: s.list(), Env: s.list(), Preserve: s.num()}
 }
 
-// FuzzEncode reads what Encode has written, as the stage does: the same
-// arguments are in the same slots, and every string ends where it should.
+// FuzzEncode reads the output of Encode as the stage does. The same arguments are in the same
+// slots, and every string ends where it should.
 func FuzzEncode(f *testing.F) {
 	f.Add([]byte{})
 	for op := range byte(12) {
@@ -104,7 +104,7 @@ func FuzzEncode(f *testing.F) {
 	})
 }
 
-// Lists that outgrow what was set aside for all data.
+// These lists are longer than the space that is set aside for all data.
 func TestEncodeGrows(t *testing.T) {
 	for size := 1; size < 100_000; size = 3*size + 1 {
 		v := []string{"a", strings.Repeat("x", size), "", strings.Repeat("y", size), "b"}
@@ -119,7 +119,7 @@ func TestEncodeGrows(t *testing.T) {
 	}
 }
 
-// read decodes a plan, with each argument compared with the plan that it was made of.
+// read decodes a plan, and compares each argument with the plan from which it was made.
 func read(t *testing.T, p *Plan, b []byte) {
 	u32 := func(at int) int { return int(order.Uint32(b[at:])) }
 	if u32(0) != Magic || u32(8) != len(b) || u32(12) != len(p.Steps) || u32(20) != len(p.Descriptors) || u32(24) != int(flag(p.Trace)) {
@@ -142,7 +142,7 @@ func read(t *testing.T, p *Plan, b []byte) {
 	}
 }
 
-// decoder is a visitor that compares.
+// decoder is a visitor that compares arguments.
 type decoder struct {
 	*testing.T
 	buf             []byte
@@ -164,7 +164,7 @@ func (d *decoder) fd(name string, v FD) {
 	d.fds++
 }
 
-// ref returns the bytes that a record refers to, which a NUL follows.
+// ref returns the bytes that a record refers to, and checks that a NUL follows them.
 func (d *decoder) ref(name string) []byte {
 	at := d.record + offRef + 8*d.refs
 	d.refs++

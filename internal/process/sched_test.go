@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestSchedulerFlags asks the kernel whether it understands every flag of the runtime-spec. It may be built without
-// one, but none may be malformed.
+// TestSchedulerFlags asks the kernel whether it understands every flag of the runtime-spec. A
+// kernel may be built without some of them, but no call may be malformed.
 func TestSchedulerFlags(t *testing.T) {
 	for _, flag := range []specs.LinuxSchedulerFlag{
 		specs.SchedFlagResetOnFork, specs.SchedFlagReclaim, specs.SchedFlagDLOverrun, specs.SchedFlagKeepPolicy,
@@ -23,7 +23,7 @@ func TestSchedulerFlags(t *testing.T) {
 		}
 		done := make(chan unix.Errno)
 		go func() {
-			runtime.LockOSThread() // and never unlocked: the thread ends with its attributes
+			runtime.LockOSThread() // it is never unlocked: the thread ends with its attributes
 			b := []byte(attr)
 			_, _, errno := unix.RawSyscall(unix.SYS_SCHED_SETATTR, 0, uintptr(unsafe.Pointer(&b[0])), 0)
 			done <- errno
@@ -34,7 +34,8 @@ func TestSchedulerFlags(t *testing.T) {
 	}
 }
 
-// TestSchedulerAttributes compares what is handed to the kernel with another's view of it.
+// TestSchedulerAttributes compares what davit passes to the kernel with how another library sees
+// it.
 func TestSchedulerAttributes(t *testing.T) {
 	attr, err := schedAttr(&specs.Scheduler{
 		Policy: specs.SchedDeadline, Nice: -3, Priority: 9, Flags: []specs.LinuxSchedulerFlag{specs.SchedFlagReclaim, specs.SchedFlagDLOverrun},

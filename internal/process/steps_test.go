@@ -9,7 +9,8 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// TestProcessSteps has a part of the steps of a process each, in the order in which they are done.
+// Each case of TestProcessSteps tests some of a process's steps, in the order in which the stage
+// does them.
 func TestProcessSteps(t *testing.T) {
 	mask := uint32(0o77)
 	caps := &specs.LinuxCapabilities{Effective: []string{"CAP_KILL"}, Permitted: []string{"CAP_KILL"}, Bounding: []string{"CAP_KILL"}, Ambient: []string{"CAP_KILL"}}
@@ -18,8 +19,8 @@ func TestProcessSteps(t *testing.T) {
 		name string
 		p    specs.Process
 		o    Options
-		want []string // in this order, with others between
-		not  []string // nowhere
+		want []string // in this order; other steps may be in between
+		not  []string // must not occur
 	}{
 		{"in order", specs.Process{Args: []string{"/a"}, Cwd: "/w", User: specs.User{UID: 5, GID: 6, AdditionalGids: []uint32{7}, Umask: &mask}}, Options{Grantable: ^uint64(0), Wait: true},
 			[]string{"setsid", "stdio owner uid=5", "umask mask=077", "chdir path=/w uid=5 gid=6 create", "bounding", "user uid=5 gid=6 groups=[7]", "capabilities",
@@ -64,7 +65,7 @@ func TestProcessSteps(t *testing.T) {
 	}
 }
 
-// What this host or this namespace cannot give is an error of its field.
+// If this host or this namespace cannot give what a field asks for, that is an error of the field.
 func TestRefusedProcesses(t *testing.T) {
 	for _, c := range []struct {
 		p    specs.Process

@@ -10,7 +10,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// tree is a directory that stands for resctrl, on a host whose processor has none.
+// tree makes a directory that takes the place of resctrl, which needs a certain processor.
 func tree(t *testing.T) string {
 	root := t.TempDir()
 	for _, d := range []string{"gold", "mon_groups"} {
@@ -96,7 +96,8 @@ func TestSchemataAreWrittenInOrder(t *testing.T) {
 	}
 }
 
-// TestNothingStaysOfAClass whose schemata are refused: no file stands for them here.
+// TestNothingStaysOfAClass: the schemata of a class are refused, because the directory has no file
+// for them. Nothing of the class is left.
 func TestNothingStaysOfAClass(t *testing.T) {
 	root := tree(t)
 	for _, id := range []string{"silver", ""} {

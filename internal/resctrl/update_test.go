@@ -18,7 +18,8 @@ func TestUpdate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A file that stands for schemata keeps what was written first; resctrl would merge it.
+	// This file takes the place of schemata. It keeps the first text that was written; resctrl
+	// would merge the texts.
 	path := filepath.Join(root, "gold/schemata")
 	if got, _ := os.ReadFile(path); string(got[:8]) != "MB:0=50\n" {
 		t.Errorf("%q", got)

@@ -67,7 +67,7 @@ func TestCache(t *testing.T) {
 	}
 }
 
-// Every value of a config is part of the key.
+// Every value of a config is part of the cache's key.
 func TestCacheKey(t *testing.T) {
 	number := uint(1)
 	change := []func(c *specs.LinuxSeccomp){
@@ -112,8 +112,8 @@ func TestCacheKey(t *testing.T) {
 	}
 }
 
-// A file that is torn, altered, of another config or not the caller's own counts
-// for nothing.
+// davit ignores a cached file that is torn, altered, made for another config, or not the caller's
+// own.
 func TestCacheBadFiles(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "cache")
 	cached(t, small("read"), dir, false)
@@ -145,7 +145,7 @@ func TestCacheBadFiles(t *testing.T) {
 			t.Errorf("%s: was used", name)
 		}
 	}
-	cached(t, small("read"), dir, false) // and is put right
+	cached(t, small("read"), dir, false) // this writes it again
 	cached(t, small("read"), dir, true)
 	if err := os.Chmod(path, 0o622); err != nil {
 		t.Fatal(err)
@@ -191,7 +191,8 @@ func TestCacheDirectory(t *testing.T) {
 	}
 }
 
-// A sound filter of the caller's is not taken from a directory in which others could have put it.
+// davit does not read a filter from a directory in which others could have put it, even if the
+// filter is sound and the caller's.
 func TestCacheReadsOwnDirectory(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "cache")
 	cached(t, small("read"), dir, false)
@@ -260,7 +261,7 @@ func TestCacheEviction(t *testing.T) {
 	cached(t, small("write"), dir, true)
 }
 
-// Many at once, as when a node starts its pods.
+// Many callers use the cache at once, as when a node starts its pods.
 func TestCacheConcurrent(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "cache")
 	result := make(chan error)
@@ -283,8 +284,8 @@ func TestCacheConcurrent(t *testing.T) {
 	}
 }
 
-// Filters in a cache outlive the davit that made them: whoever makes another
-// program of the same config raises cacheVersion and puts the new sum here.
+// Filters in a cache live longer than the davit that made them. If you change the program that
+// davit makes from the same config, raise cacheVersion and put the new sum here.
 func TestCacheVersion(t *testing.T) {
 	needAMD64(t)
 	sum := fnv.New64a()

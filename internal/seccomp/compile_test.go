@@ -46,8 +46,8 @@ func TestRandomConfigs(t *testing.T) {
 	}
 }
 
-// Every system call that Linux has is known on the architectures that davit is
-// built for; x/sys has those of a newer kernel than any libseccomp.
+// davit knows every system call of Linux on the architectures that it is built for. x/sys has the
+// calls of a newer kernel than any libseccomp.
 func TestAllSyscallsKnown(t *testing.T) {
 	needAMD64(t)
 	for arch, goarch := range map[uint32]string{archX8664: "amd64", archX86: "386"} {
@@ -75,7 +75,7 @@ func TestAllSyscallsKnown(t *testing.T) {
 				want = retErrno | 77
 			}
 			e := event{number: number, arch: arch}
-			// socketcall and ipc, by which i386 makes some of the named calls
+			// i386 makes some of the named calls through socketcall and ipc.
 			if e.args[0] = 99; arch == archX86 && (number == 102 || number == 117) {
 				continue
 			}
@@ -115,13 +115,13 @@ func TestNewerSyscalls(t *testing.T) {
 	}
 }
 
-// i386 reaches socket calls by their own numbers and through socketcall(2).
+// i386 makes socket calls by their own numbers, and also through socketcall(2).
 func TestMultiplexedCalls(t *testing.T) {
 	needAMD64(t)
 	filler := plainNames(t)[:40]
 	for _, names := range [][]string{
 		{"socket", "connect", "shmget"},
-		append(append([]string{"socket"}, filler...), "connect", "shmget"), // apart from each other: in two programs
+		append(append([]string{"socket"}, filler...), "connect", "shmget"), // far from each other, so that they are in two programs
 	} {
 		f := mustCompile(t, &specs.LinuxSeccomp{DefaultAction: specs.ActErrno,
 			Architectures: []specs.Arch{specs.ArchX86},
@@ -143,9 +143,10 @@ func TestMultiplexedCalls(t *testing.T) {
 	}
 }
 
-// libseccomp compares the architecture with numbers if the rule that comes first in a program is for
-// a call that it rewrites to socketcall(2) or ipc(2). So each of those is compiled alone, with
-// another one, and with a rule of less weight (conditions weigh less than none).
+// libseccomp compares the architecture with numbers if the first rule of a program is for a call
+// that it rewrites to socketcall(2) or ipc(2). So the test compiles each of these calls alone, with
+// another call, and with a rule of less weight (a rule with conditions weighs less than one
+// without).
 func TestOnlyMultiplexedCalls(t *testing.T) {
 	needAMD64(t)
 	sockets := map[string]uint64{"socket": 1, "bind": 2, "connect": 3, "listen": 4, "accept": 5, "getsockname": 6, "getpeername": 7,
@@ -186,7 +187,7 @@ func TestENOSYS(t *testing.T) {
 		name   string
 		action specs.LinuxSeccompAction
 		ret    *uint
-		want   uint32 // of a number above the profile's
+		want   uint32 // for a number above the profile's
 	}{
 		{"errno", specs.ActErrno, nil, retErrno | 38},
 		{"other errno", specs.ActErrno, errno(13), retErrno | 38},
@@ -203,7 +204,8 @@ func TestENOSYS(t *testing.T) {
 			Architectures: []specs.Arch{specs.ArchX86},
 			Syscalls: []specs.LinuxSyscall{
 				{Names: []string{"read", "write"}, Action: specs.ActErrno, ErrnoRet: errno(7)},
-				// Counts though it changes nothing: the author knew it.
+				// This rule counts though it changes nothing, because it shows that the author knew
+				// the call.
 				{Names: []string{"statx"}, Action: test.action, ErrnoRet: test.ret},
 			}}
 		f := mustCompile(t, c)
@@ -222,7 +224,7 @@ func TestENOSYS(t *testing.T) {
 	}
 }
 
-// A profile that names no call of an architecture says nothing about its age.
+// If a profile names no call of an architecture, its age cannot be told there.
 func TestENOSYSWithoutNames(t *testing.T) {
 	needAMD64(t)
 	f := mustCompile(t, &specs.LinuxSeccomp{DefaultAction: specs.ActErrno, Architectures: []specs.Arch{specs.ArchX86},
@@ -354,8 +356,7 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// libseccomp 2.5.4 by itself gets these wrong; see distribute and build in
-// compiler/compiler.c.
+// libseccomp 2.5.4 alone gets these wrong; see distribute and build in compiler/compiler.c.
 func TestSeveralOrders(t *testing.T) {
 	needAMD64(t)
 	arg := func(value uint64, op specs.LinuxSeccompOperator) []specs.LinuxSeccompArg {
@@ -389,7 +390,7 @@ func TestRulesOfOtherArchitecturesOnly(t *testing.T) {
 	}
 }
 
-// Of several rules that hold, one without conditions decides, then the first.
+// If several rules match, a rule without conditions decides. If there is none, the first rule does.
 func TestContradictingRules(t *testing.T) {
 	needAMD64(t)
 	rule := func(action specs.LinuxSeccompAction, args ...specs.LinuxSeccompArg) specs.LinuxSyscall {
@@ -401,7 +402,7 @@ func TestContradictingRules(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		rules []specs.LinuxSyscall
-		want  [3]uint32 // of 0, 2, 6
+		want  [3]uint32 // for calls 0, 2, 6
 	}{
 		{"first", []specs.LinuxSyscall{rule(specs.ActTrap, above(1)), rule(specs.ActAllow, above(5))}, [3]uint32{retErrno | 1, retTrap, retTrap}},
 		{"second", []specs.LinuxSyscall{rule(specs.ActTrap, above(5)), rule(specs.ActAllow, above(1))}, [3]uint32{retErrno | 1, retAllow, retTrap}},
@@ -420,8 +421,8 @@ func TestContradictingRules(t *testing.T) {
 	}
 }
 
-// i386's socketcall(2), allowed in the last of several programs, is allowed
-// whatever the rules for single socket calls say; as libseccomp has it.
+// i386's socketcall(2) is allowed in the last of several programs. Then it is allowed whatever the
+// rules for single socket calls say, as with libseccomp.
 func TestMultiplexerItself(t *testing.T) {
 	needAMD64(t)
 	f := mustCompile(t, &specs.LinuxSeccomp{DefaultAction: specs.ActErrno, Architectures: []specs.Arch{specs.ArchX86},
@@ -437,7 +438,7 @@ func TestMultiplexerItself(t *testing.T) {
 	}
 }
 
-// 2,000 rules of one call: more than fit, said soon.
+// One call has 2,000 rules. These are too many, and davit reports it quickly.
 func TestManyRules(t *testing.T) {
 	c := &specs.LinuxSeccomp{DefaultAction: specs.ActErrno}
 	for i := range 2000 {

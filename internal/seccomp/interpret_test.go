@@ -6,14 +6,14 @@ import (
 	"testing"
 )
 
-// event is what the kernel gives a filter, struct seccomp_data.
+// event is the kernel's input to a filter, struct seccomp_data.
 type event struct {
 	number, arch uint32
 	args         [6]uint64
 }
 
-// interpret runs a filter as the kernel does; it shares no code with the package.
-// Programs of this package are checked for what kernels refuse on the way.
+// interpret runs a filter as the kernel does. It shares no code with the package. On the way it
+// checks that the program has nothing that kernels refuse.
 func interpret(t testing.TB, prog []byte, e event) uint32 {
 	t.Helper()
 	var data [64]byte

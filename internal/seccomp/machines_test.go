@@ -11,12 +11,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// described is what linux/audit.h and the kernels' sources say of the machines that davit is built
-// for.
+// described has what linux/audit.h and the kernel's sources say about the machines that davit is
+// built for.
 var described = map[string]struct {
 	machine
-	name        string // the config's, of native
-	multiplexed bool   // sockets are also reached by socketcall(2)
+	name        string // the config's name for the native architecture
+	multiplexed bool   // sockets can also be reached through socketcall(2)
 }{
 	"amd64":   {machine{0xc000003e, []uint32{0x40000003, 0x4000003e}, false}, "SCMP_ARCH_X86_64", false},
 	"arm64":   {machine{0xc00000b7, []uint32{0x40000028}, false}, "SCMP_ARCH_AARCH64", false},
@@ -38,8 +38,8 @@ func TestThisMachine(t *testing.T) {
 	}
 }
 
-// compileOn is compile for another machine, whose programs this one can read if it has the same
-// order of bytes.
+// compileOn is compile for another machine. This machine can read its programs if both have the
+// same byte order.
 func compileOn(t *testing.T, m machine, c *specs.LinuxSeccomp) (*config, *answer, []byte) {
 	t.Helper()
 	cfg, err := parse(c, m)
@@ -70,8 +70,8 @@ func compileOn(t *testing.T, m machine, c *specs.LinuxSeccomp) (*config, *answer
 
 func bigEndian(goarch string) bool { return goarch == "s390x" }
 
-// TestMachines compiles one profile for each machine: what is named, what is not, what no kernel
-// knew when the profile was written, and what comes by way of socketcall(2).
+// TestMachines compiles one profile for each machine. It tests calls that are named, calls that are
+// not, calls that no kernel had when the profile was written, and calls through socketcall(2).
 func TestMachines(t *testing.T) {
 	for goarch, d := range described {
 		t.Run(goarch, func(t *testing.T) {
@@ -79,7 +79,7 @@ func TestMachines(t *testing.T) {
 				t.Skip("a machine of the other order of bytes: tests/machines/run tests it under qemu-user")
 			}
 			table := syscallTable(t, goarch)
-			// Besides, other tables than this machine's may lack the newest calls.
+			// In addition, the tables of other machines may lack the newest calls.
 			names := []string{"read", "openat", "getpid", "mseal", "socket", "connect", "statmount"}
 			c := &specs.LinuxSeccomp{DefaultAction: specs.ActErrno, Syscalls: []specs.LinuxSyscall{
 				{Names: names, Action: specs.ActAllow},
@@ -126,7 +126,7 @@ func TestMachines(t *testing.T) {
 	}
 }
 
-// TestMachinesOnlyMultiplexedCalls: a filter may have nothing but a call that is also reached by
+// TestMachinesOnlyMultiplexedCalls: a filter may contain only a call that can also be made through
 // socketcall(2).
 func TestMachinesOnlyMultiplexedCalls(t *testing.T) {
 	for goarch, d := range described {
@@ -153,8 +153,8 @@ func TestMachinesOnlyMultiplexedCalls(t *testing.T) {
 	}
 }
 
-// TestMachinesLackCalls: a filter may begin with a call that the machine lacks. It weighs more than the other rule, which has a
-// condition.
+// TestMachinesLackCalls: a filter may begin with a call that the machine lacks. It weighs more than
+// the other rule, which has a condition.
 func TestMachinesLackCalls(t *testing.T) {
 	for goarch, d := range described {
 		t.Run(goarch, func(t *testing.T) {
@@ -180,8 +180,8 @@ func TestMachinesLackCalls(t *testing.T) {
 	}
 }
 
-// TestMachinesKnowTheirCalls: all calls that golang.org/x/sys has of a machine can be named in a
-// profile.
+// TestMachinesKnowTheirCalls: a profile can name every call that golang.org/x/sys has for a
+// machine.
 func TestMachinesKnowTheirCalls(t *testing.T) {
 	for goarch, d := range described {
 		t.Run(goarch, func(t *testing.T) {

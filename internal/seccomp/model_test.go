@@ -17,8 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// syscallTable returns the system calls of a GOARCH by name, read from the
-// source of golang.org/x/sys/unix, which has them from the kernel's headers.
+// syscallTable returns the system calls of a GOARCH by name. It reads the source of
+// golang.org/x/sys/unix, which has them from the kernel's headers.
 func syscallTable(t testing.TB, goarch string) map[string]uint32 {
 	t.Helper()
 	out, err := sysDir()
@@ -42,7 +42,7 @@ func syscallTable(t testing.TB, goarch string) map[string]uint32 {
 			t.Fatal(err)
 		}
 		switch name {
-		case "ARCH_SPECIFIC_SYSCALL", "SYSCALL_MASK": // no calls
+		case "ARCH_SPECIFIC_SYSCALL", "SYSCALL_MASK": // these are no calls
 		default:
 			table[strings.ToLower(name)] = uint32(n)
 		}
@@ -50,8 +50,8 @@ func syscallTable(t testing.TB, goarch string) map[string]uint32 {
 	return table
 }
 
-// x32Table is syscallTable for x32, from the C library's kernel headers, with the
-// calls that are younger than those.
+// x32Table returns the same for x32, from the C library's kernel headers, and adds the calls that
+// are newer than those headers.
 func x32Table(t testing.TB) map[string]uint32 {
 	t.Helper()
 	header, err := os.ReadFile("/usr/include/x86_64-linux-gnu/asm/unistd_x32.h")
@@ -60,7 +60,7 @@ func x32Table(t testing.TB) map[string]uint32 {
 	}
 	table := make(map[string]uint32)
 	for line := range strings.Lines(string(header)) {
-		f := strings.Fields(line) // #define __NR_read (__X32_SYSCALL_BIT + 0)
+		f := strings.Fields(line) // the line is #define __NR_read (__X32_SYSCALL_BIT + 0)
 		if len(f) == 5 && f[3] == "+" {
 			n, err := strconv.Atoi(strings.TrimSuffix(f[4], ")"))
 			if err != nil {
@@ -82,13 +82,13 @@ var sysDir = sync.OnceValues(func() (string, error) {
 	return strings.TrimSpace(string(out)), err
 })
 
-// model says what a config means, from the text of the spec and seccomp(2), for
-// rules that do not contradict each other.
+// model says what a config means, according to the text of the spec and seccomp(2). It is for rules
+// that do not contradict each other.
 type model struct {
 	c      *specs.LinuxSeccomp
 	number map[string]map[string]uint32 // by architecture, by name
 	rules  map[string]map[uint32][]specs.LinuxSyscall
-	above  map[string]uint32 // all numbers named, by architecture
+	above  map[string]uint32 // by architecture: all numbers that are named
 }
 
 func newModel(t testing.TB, c *specs.LinuxSeccomp) *model {
@@ -159,8 +159,8 @@ func (m *model) matches(a specs.LinuxSeccompArg, e event, narrow bool) bool {
 	panic(a.Op)
 }
 
-// matched applies runc's reading: conditions are joined by "and", unless an
-// argument has several, which makes it "or".
+// matched reads conditions as runc does: they are joined by "and", unless an argument has several
+// conditions. Then they are joined by "or".
 func (m *model) matched(args []specs.LinuxSeccompArg, e event, narrow bool) bool {
 	count := map[uint]int{}
 	some, every, most := false, true, 0
@@ -178,8 +178,7 @@ func (m *model) matched(args []specs.LinuxSeccompArg, e event, narrow bool) bool
 
 func (m *model) expect(e event) uint32 {
 	arch := map[uint32]string{0xc000003e: "SCMP_ARCH_X86_64", 0x40000003: "SCMP_ARCH_X86"}[e.arch]
-	// -1 is a call that a tracer wants skipped; libseccomp does not take it for
-	// one of x32.
+	// -1 is a call that a tracer wants to skip. libseccomp does not treat it as a call of x32.
 	if e.arch == 0xc000003e && e.number >= 1<<30 && (e.number != 1<<32-1 || m.has("SCMP_ARCH_X32")) {
 		arch = "SCMP_ARCH_X32"
 	}
@@ -206,8 +205,8 @@ func (m *model) expect(e event) uint32 {
 	return def
 }
 
-// plainNames are the calls of amd64 but those that i386 has behind socketcall(2)
-// and ipc(2) too.
+// plainNames returns the calls of amd64, without those that i386 can also make through
+// socketcall(2) and ipc(2).
 func plainNames(t testing.TB) []string {
 	other := strings.Fields(`socket bind connect listen accept accept4 getsockname getpeername socketpair
 		sendto sendmsg sendmmsg recvfrom recvmsg recvmmsg shutdown setsockopt getsockopt
@@ -227,7 +226,7 @@ var (
 		specs.ActErrno, specs.ActTrace, specs.ActAllow, specs.ActLog, specs.ActNotify}
 	allOperators = []specs.LinuxSeccompOperator{specs.OpNotEqual, specs.OpLessThan, specs.OpLessEqual,
 		specs.OpEqualTo, specs.OpGreaterEqual, specs.OpGreaterThan, specs.OpMaskedEqual}
-	// edges are 64-bit values where a comparison by 32-bit halves can go wrong.
+	// edges has 64-bit values for which a comparison by 32-bit halves can go wrong.
 	edges = []uint64{0, 1, 2, 0x7fffffff, 0x80000000, 0xfffffffe, 0xffffffff, 0x100000000, 0x100000001,
 		0x1ffffffff, 0x7fffffffffffffff, 0x8000000000000000, 0xfffffffeffffffff, 0xffffffff00000000, 0xffffffffffffffff}
 )
@@ -265,7 +264,7 @@ func randomConfig(r *rand.Rand, names []string, calls int) *specs.LinuxSeccomp {
 	return c
 }
 
-// events yields numbers around all that c names, on every architecture.
+// events yields numbers around all those that c names, on every architecture.
 func (m *model) events(r *rand.Rand, yield func(event)) {
 	numbers := []uint32{0, 1, 334, 511, 512, 547, 548, 1000, 1<<30 - 1, 1 << 30, 1<<31 - 1, 1 << 31, 1<<32 - 1}
 	for _, s := range m.c.Syscalls {

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Of tells what a filter answers to a call, with arguments that are not known.
+// Of returns a filter's possible answers to a call whose arguments are not known.
 func TestOutcomes(t *testing.T) {
 	rule := func(action specs.LinuxSeccompAction, args ...specs.LinuxSeccompArg) specs.LinuxSyscall {
 		return specs.LinuxSyscall{Names: []string{"execve"}, Action: action, Args: args}

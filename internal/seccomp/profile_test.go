@@ -8,8 +8,8 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// engineProfile is a profile of the kind that container engines give every
-// container: all calls but those that concern the host, and some by argument.
+// engineProfile returns a profile like those that container engines give every container: it allows
+// all calls except those that concern the host, and some only with certain arguments.
 func engineProfile(t testing.TB) *specs.LinuxSeccomp {
 	byRule := []string{"clone", "clone3", "personality", "socket"}
 	denied := strings.Fields(`acct add_key afs_syscall bdflush bpf break create_module delete_module fanotify_init finit_module
@@ -54,7 +54,7 @@ func TestEngineProfile(t *testing.T) {
 	c := engineProfile(t)
 	f := mustCompile(t, c)
 	t.Logf("%d names, %d instructions, ignored: %v", len(c.Syscalls[0].Names), len(f.Program)/insnSize, f.Ignored)
-	// libseccomp makes some 1,400 of it, and the kernel takes 0.3 ms to load them.
+	// libseccomp makes some 1,400 instructions of it, and the kernel needs 0.3 ms to load them.
 	if n := len(f.Program) / insnSize; n > 350 {
 		t.Errorf("%d instructions", n)
 	}

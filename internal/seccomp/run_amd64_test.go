@@ -17,10 +17,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The tests of this file load filters into a process (testdata/probe.c) and look
-// at what its system calls return.
+// The tests of this file load filters into a process (testdata/probe.c), and check what its system
+// calls return.
 
-// Layout of testdata/probe.c.
+// These constants and structs are the same as in testdata/probe.c.
 const (
 	modeMain = iota
 	modeThread
@@ -28,7 +28,7 @@ const (
 )
 
 type probeCall struct {
-	ABI     uint64 // 0: x86_64 (and x32), 1: i386
+	ABI     uint64 // 0: x86_64 and x32; 1: i386
 	Number  uint64
 	Args    [6]uint64
 	Result  int64
@@ -46,7 +46,7 @@ type probeShared struct {
 
 const probeDeadline = 20 * time.Second
 
-var probeDir string // set by probePath
+var probeDir string // probePath sets it
 
 var probePath = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "davit-probe")
@@ -115,7 +115,7 @@ func newProbe(t *testing.T, f *Filter, mode uint64, calls ...probeCall) *probe {
 	return p
 }
 
-// run returns how the process ended.
+// run runs the process and returns how it ended.
 func (p *probe) run(t *testing.T) syscall.WaitStatus {
 	t.Helper()
 	err := p.cmd.Run()
@@ -128,7 +128,7 @@ func (p *probe) run(t *testing.T) syscall.WaitStatus {
 	return p.cmd.ProcessState.Sys().(syscall.WaitStatus)
 }
 
-// on returns a config with one rule, for getppid(2), which takes any arguments.
+// on returns a config with one rule, for getppid(2), which accepts any arguments.
 func on(action specs.LinuxSeccompAction, ret *uint, args ...specs.LinuxSeccompArg) *specs.LinuxSeccomp {
 	return &specs.LinuxSeccomp{DefaultAction: specs.ActAllow, ListenerPath: "/run/listener",
 		Syscalls: []specs.LinuxSyscall{{Names: []string{"getppid"}, Action: action, ErrnoRet: ret, Args: args}}}
@@ -187,7 +187,7 @@ func TestRunActions(t *testing.T) {
 	}
 }
 
-// Threads: who dies of which action, and whom the filter is for.
+// Which threads an action kills, and to which threads the filter applies.
 func TestRunThreads(t *testing.T) {
 	for _, test := range []struct {
 		name                     string
@@ -212,7 +212,7 @@ func TestRunThreads(t *testing.T) {
 	}
 }
 
-// Every operator, against values around the halves that a filter compares.
+// Every operator is tested with values around the halves that a filter compares.
 func TestRunOperators(t *testing.T) {
 	values := []uint64{0, 1, 0x7fffffff, 0xffffffff, 0x100000000, 0x100000001, 0x8000000000000000, 0xffffffff00000000, 0xffffffffffffffff}
 	ret := uint(99)
@@ -269,7 +269,7 @@ func TestRunConditions(t *testing.T) {
 	}
 }
 
-// A 64-bit process makes calls of i386 by int 0x80 and of x32 by bit 30.
+// A 64-bit process can make calls of i386 with int 0x80, and calls of x32 with bit 30 set.
 func TestRunArchitectures(t *testing.T) {
 	ret := uint(99)
 	const i386Getppid, i386Getuid32, i386Socketcall, sysConnect, sysBind = 64, 199, 102, 3, 2
@@ -283,7 +283,7 @@ func TestRunArchitectures(t *testing.T) {
 	p := newProbe(t, mustCompile(t, c), modeMain, getppid, i386(i386Getppid), i386(i386Getuid32), i386(i386Socketcall, sysConnect),
 		i386(i386Socketcall, sysBind), i386(362), probeCall{Number: unix.SYS_GETPPID | 1<<30})
 	status := p.run(t)
-	if status.Signaled() && status.Signal() == unix.SIGSEGV { // int 0x80 without ia32_emulation
+	if status.Signaled() && status.Signal() == unix.SIGSEGV { // int 0x80 on a kernel without ia32_emulation
 		t.Skip("the kernel has no IA32_EMULATION")
 	}
 	if !status.Exited() {
@@ -297,7 +297,7 @@ func TestRunArchitectures(t *testing.T) {
 			t.Errorf("call %d: %d, want %d", i, got, want)
 		}
 	}
-	// Without them in the config these architectures are fatal.
+	// If the config does not list these architectures, their calls are fatal.
 	c.Architectures = nil
 	for _, call := range []probeCall{i386(20), {Number: unix.SYS_GETPID | 1<<30}} {
 		p := newProbe(t, mustCompile(t, c), modeMain, call)
@@ -323,7 +323,7 @@ func TestRunTrace(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	wait() // the exec
+	wait() // for the exec
 	if err := unix.PtraceSetOptions(pid, unix.PTRACE_O_TRACESECCOMP|unix.PTRACE_O_EXITKILL); err != nil {
 		t.Fatal(err)
 	}
@@ -403,14 +403,14 @@ func receiveFD(t *testing.T, socket int) int {
 	return fds[0]
 }
 
-// answerOne waits for one notification and gives the call a result.
+// answerOne waits for one notification and gives the call its result.
 func answerOne(t *testing.T, listener int, args [6]uint64, result int64) {
 	t.Helper()
 	poll := []unix.PollFd{{Fd: int32(listener), Events: unix.POLLIN}}
 	if n, err := unix.Poll(poll, int(probeDeadline.Milliseconds())); n != 1 {
 		t.Fatalf("no notification: %v", err)
 	}
-	// struct seccomp_notif and struct seccomp_notif_resp (linux/seccomp.h)
+	// These are struct seccomp_notif and struct seccomp_notif_resp (linux/seccomp.h).
 	var request struct {
 		ID          uint64
 		PID, Flags  uint32
@@ -437,7 +437,7 @@ func answerOne(t *testing.T, listener int, args [6]uint64, result int64) {
 	}
 }
 
-// Every flag that is said to be supported can be loaded.
+// Every flag that features lists as supported can be loaded.
 func TestRunFlags(t *testing.T) {
 	supported := SupportedFlags()
 	if len(supported) == 0 {
@@ -457,7 +457,7 @@ func TestRunFlags(t *testing.T) {
 	}
 }
 
-// The usual profile, and the longest program, as the kernel takes them.
+// The kernel loads the usual profile, and the longest program.
 func TestRunLong(t *testing.T) {
 	p := newProbe(t, mustCompile(t, engineProfile(t)), modeMain, getppid, probeCall{Number: unix.SYS_MOUNT})
 	p.run(t)

@@ -12,7 +12,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// wire.go and compiler/wire.h say the same.
+// wire.go and compiler/wire.h define the same layout.
 func TestWireLayout(t *testing.T) {
 	dir := t.TempDir()
 	want := ""
@@ -57,7 +57,7 @@ func TestWireLayout(t *testing.T) {
 	}
 }
 
-// sanitized builds the compiler with the C library and sanitizers.
+// sanitized builds the compiler with sanitizers, and returns its path.
 func sanitized(t testing.TB) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "compiler")
@@ -69,7 +69,7 @@ func sanitized(t testing.TB) string {
 	return path
 }
 
-// ask runs a compiler as tryCompiler does.
+// ask runs a compiler as tryCompiler does, and returns its answer.
 func ask(t testing.TB, path string, request []byte) []byte {
 	t.Helper()
 	answer, err := os.CreateTemp(t.TempDir(), "answer")
@@ -107,8 +107,7 @@ func requests(t testing.TB) map[string][]byte {
 	return out
 }
 
-// The embedded compiler, which has its own little C library, and one with the
-// real C library and sanitizers answer alike.
+// The embedded compiler, and one that is built with sanitizers, give the same answers.
 func TestCompilerSanitized(t *testing.T) {
 	path := sanitized(t)
 	for name, request := range requests(t) {
@@ -122,8 +121,8 @@ func TestCompilerSanitized(t *testing.T) {
 	}
 }
 
-// The compiler refuses a request with any length, offset or count changed so that
-// it no longer fits.
+// The compiler refuses a request if any length, offset or count in it is changed so that it no
+// longer fits.
 func TestCompilerBadRequests(t *testing.T) {
 	cfg, err := parse(small("read"), thisMachine())
 	if err != nil {
@@ -171,7 +170,7 @@ func TestCompilerBadRequests(t *testing.T) {
 func FuzzRequest(f *testing.F) {
 	path := sanitized(f)
 	for name, r := range requests(f) {
-		if name != "engine" { // slow with sanitizers
+		if name != "engine" { // it is slow with sanitizers
 			f.Add(r)
 		}
 	}
@@ -209,8 +208,8 @@ func FuzzAnswer(f *testing.F) {
 	})
 }
 
-// checkEquivalent compares the program made of an answer with what the answer's
-// programs say, one after the other.
+// checkEquivalent compares the program that was made of an answer with the programs of the answer,
+// run one after the other.
 func checkEquivalent(t *testing.T, cfg *config, ans *answer, program []byte) {
 	t.Helper()
 	tried := []uint32{0, 1, 1 << 30, 1<<32 - 1}
@@ -238,8 +237,8 @@ func checkEquivalent(t *testing.T, cfg *config, ans *answer, program []byte) {
 	}
 }
 
-// firstOf returns what the first program returns that does not look at arguments,
-// if it is not none, or else the first return that is not none.
+// firstOf returns the result of the first program that does not look at arguments, if that result
+// is not none. Otherwise it returns the first result that is not none.
 func firstOf(t *testing.T, none uint32, programs [][]insn, e event) uint32 {
 	first := none
 	for _, prog := range programs {

@@ -32,7 +32,7 @@ func TestLine(t *testing.T) {
 	}
 }
 
-// Line breaks are davit's own, wherever they come from in an error.
+// All line breaks in the output are davit's own, wherever an error has line breaks.
 func TestError(t *testing.T) {
 	bad := errors.New("open /a\nb")
 	for _, test := range []struct {
@@ -54,7 +54,7 @@ func TestError(t *testing.T) {
 	}
 }
 
-// lines is an error that has several lines, such as all that is wrong with a config.
+// lines is an error of several lines, such as all problems of a config.
 type lines []string
 
 func (l lines) Error() string   { return strings.Join(l, "\n") }

@@ -10,7 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// newEntry claims c1 in a new store, with a state; its directory has the lock.
+// newEntry claims c1 in a new store, and writes a state. The descriptor of the directory holds the
+// lock.
 func newEntry(t *testing.T, s State) (Store, int) {
 	t.Helper()
 	store := Store{Root: filepath.Join(t.TempDir(), "root")}
@@ -26,7 +27,8 @@ func newEntry(t *testing.T, s State) (Store, int) {
 	return store, dir
 }
 
-// TestLockOfContainerBeingMade: it is not waited for, since its hook may be who asks; to look at it takes no lock.
+// TestLockOfContainerBeingMade: davit does not wait for the lock of a container that is being made,
+// because the caller may be its own hook. To look at the container needs no lock.
 func TestLockOfContainerBeingMade(t *testing.T) {
 	store, _ := newEntry(t, State{})
 	if _, err := store.OpenLocked("c1"); !errors.Is(err, ErrNotRunning) {
@@ -48,7 +50,8 @@ func TestLockOfContainerBeingMade(t *testing.T) {
 	}
 }
 
-// TestLockIsWaitedFor where the container runs, and the state is read again then: the holder has changed it.
+// TestLockIsWaitedFor: davit waits for the lock of a running container, and then reads the state
+// again, because the holder has changed it.
 func TestLockIsWaitedFor(t *testing.T) {
 	pid := os.Getpid()
 	s := State{Pid: pid, StartTime: startTime(pid)}
@@ -82,7 +85,8 @@ func TestLockIsWaitedFor(t *testing.T) {
 	}
 }
 
-// TestLockOfRemoved: who waited for the lock of a container that was removed meanwhile finds none.
+// TestLockOfRemoved: davit waits for the lock of a container that is removed in the meantime. Then
+// it finds no container.
 func TestLockOfRemoved(t *testing.T) {
 	store, dir := newEntry(t, State{Pid: os.Getpid(), StartTime: startTime(os.Getpid())})
 	c, err := store.Open("c1")
@@ -102,7 +106,7 @@ func TestLockOfRemoved(t *testing.T) {
 	}
 }
 
-// TestForcedLock: the container's processes are killed, once, while another has the lock.
+// TestForcedLock: while another davit has the lock, the container's processes are killed once.
 func TestForcedLock(t *testing.T) {
 	store, dir := newEntry(t, State{Pid: os.Getpid(), StartTime: startTime(os.Getpid())})
 	killed := 0
@@ -110,7 +114,7 @@ func TestForcedLock(t *testing.T) {
 		if killed++; e.Pid != os.Getpid() {
 			t.Errorf("kill process %d", e.Pid)
 		}
-		time.AfterFunc(30*time.Millisecond, func() { flock(dir, unix.LOCK_UN) }) // the holder waited for them
+		time.AfterFunc(30*time.Millisecond, func() { flock(dir, unix.LOCK_UN) }) // the holder waited for these processes
 		return nil
 	})
 	if err != nil {
@@ -122,7 +126,8 @@ func TestForcedLock(t *testing.T) {
 	}
 }
 
-// TestBrokenStates: what cannot be davit's is refused as another's, or is broken and can be deleted; nothing is read that is no file.
+// TestBrokenStates: a state that cannot be davit's is refused as another runtime's, or is broken
+// and can be deleted. davit reads only regular files.
 func TestBrokenStates(t *testing.T) {
 	text := func(s string) func(string) error {
 		return func(path string) error { return os.WriteFile(path, []byte(s), 0o600) }
@@ -130,7 +135,7 @@ func TestBrokenStates(t *testing.T) {
 	for name, c := range map[string]struct {
 		file    string
 		make    func(path string) error
-		foreign bool // it is another's
+		foreign bool // it belongs to another runtime
 		fine    bool
 	}{
 		"of this format":      {"davit.json", text(`{"format":1,"id":"c1","new":{"a":[1]}}`), false, true},

@@ -13,7 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestStickyRoot: a user's default root survives those who clean $XDG_RUNTIME_DIR; another is left as it is.
+// TestStickyRoot: a user's default root is not removed by programs that clean $XDG_RUNTIME_DIR.
+// davit does not change another root.
 func TestStickyRoot(t *testing.T) {
 	runtime := t.TempDir()
 	for root, want := range map[string]os.FileMode{
@@ -31,8 +32,8 @@ func TestStickyRoot(t *testing.T) {
 	}
 }
 
-// TestAnotherBoot: after a reboot, another process may have the pid of a container's, and its pidfd the inode. Where the
-// state is still there, the start time tells them apart.
+// TestAnotherBoot: after a reboot, another process may have the pid of a container's process, and
+// its pidfd the same inode. If the state still exists, the start time tells the processes apart.
 func TestAnotherBoot(t *testing.T) {
 	pid := os.Getpid()
 	pidfd, err := unix.PidfdOpen(pid, 0)
@@ -58,7 +59,8 @@ func TestAnotherBoot(t *testing.T) {
 	}
 }
 
-// TestStateHasAllFields: what go generate has made of an earlier State would lose a field of a later one without a word.
+// TestStateHasAllFields: if a field was added to State without go generate, the generated code
+// would lose that field silently.
 func TestStateHasAllFields(t *testing.T) {
 	var want State
 	fill(t, reflect.ValueOf(&want).Elem())
@@ -79,7 +81,7 @@ func TestStateHasAllFields(t *testing.T) {
 	}
 }
 
-// fill gives each field a value that is not its zero.
+// fill gives each field a value other than its zero value.
 func fill(t *testing.T, v reflect.Value) {
 	switch v.Kind() {
 	case reflect.Struct:

@@ -6,7 +6,8 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// TestStates: each combination of signs is one state, and the cgroup and the executable are not looked at without need.
+// TestStates: each combination of signs is one state. davit looks at the cgroup and the executable
+// only if it must.
 func TestStates(t *testing.T) {
 	for all := range waits << 1 {
 		var asked sign
@@ -23,7 +24,7 @@ func TestStates(t *testing.T) {
 			want = specs.StateCreated
 		case has(alive):
 			want = specs.StateRunning
-		case has(recorded) || has(broken): // what is broken may have had a process: it can be deleted
+		case has(recorded) || has(broken): // a broken container may have had a process, so it can be deleted
 			want = specs.StateStopped
 		default:
 			want = specs.StateCreating

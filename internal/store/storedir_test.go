@@ -9,7 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What a container can have left in its state directory goes, however deep, however it is named; links are not followed.
+// EmptyDir removes everything that a container can have left in its state directory, however deep
+// it is and whatever its name is. It follows no links.
 func TestEmptyDir(t *testing.T) {
 	top := t.TempDir()
 	other := filepath.Join(t.TempDir(), "other")
@@ -25,7 +26,7 @@ func TestEmptyDir(t *testing.T) {
 		try(os.MkdirAll(top+name, 0o700))
 	}
 	try(os.WriteFile(top+"/.moved-4", nil, 0o600))
-	// Deeper than a path can be long, and than there are descriptors.
+	// This is deeper than a path can be long, and needs more descriptors than there are.
 	at, err := unix.Open(top+"/wide", unix.O_PATH|unix.O_DIRECTORY, 0)
 	try(err)
 	name := strings.Repeat("d", 255)

@@ -22,14 +22,14 @@ func isOpen(n int) bool {
 	return err == nil
 }
 
-// TestFD: a descriptor is closed once, and one that was handed over is not closed at all.
+// TestFD: a descriptor is closed once. If it was handed over, it is not closed at all.
 func TestFD(t *testing.T) {
 	n := open(t)
 	f := Own(n)
 	if f.Int() != n || f.Close() != nil || isOpen(n) || f.Int() != -1 {
 		t.Error("it is not closed")
 	}
-	again := open(t) // of the same number
+	again := open(t) // it gets the same number
 	if f.Close() != nil || again == n && !isOpen(again) {
 		t.Error("another descriptor is closed")
 	}
@@ -44,7 +44,7 @@ func TestFD(t *testing.T) {
 	}
 }
 
-// TestCheckLeaks: what is left open is told, with the function that made it.
+// TestCheckLeaks reports each descriptor that was left open, with the function that made it.
 func TestCheckLeaks(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {

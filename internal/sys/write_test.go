@@ -17,7 +17,8 @@ func contents(t *testing.T, path string) string {
 	return string(data)
 }
 
-// TestReplace: a link that has the name of the file aside is not followed, the old contents go, and nothing is left aside.
+// TestReplace: if a link has the temporary file's name, it is not followed. The old content is
+// gone, and no temporary file is left.
 func TestReplace(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{"/precious": "precious", "/f": "the old contents"} {
@@ -47,10 +48,11 @@ func TestReplace(t *testing.T) {
 	}
 }
 
-// TestReplaceFails: the file stays as it was, nothing is left aside, and the error is the kernel's.
+// TestReplaceFails: the file stays as it was, no temporary file is left, and the error is the
+// kernel's.
 func TestReplaceFails(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.Mkdir(dir+"/f", 0o700); err != nil { // no file can be renamed over it
+	if err := os.Mkdir(dir+"/f", 0o700); err != nil { // no file can be renamed over a directory
 		t.Fatal(err)
 	}
 	if err := Replace(unix.AT_FDCWD, dir+"/f.new", dir+"/f", []byte("new"), 0o600); !errors.Is(err, unix.EISDIR) {

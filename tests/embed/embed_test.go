@@ -1,5 +1,6 @@
-// Package embed has containers of its own, in its own process, by davit/libcontainer: what a program of another module can do with
-// what is public. The two C programs that davit embeds have to be there; `make` builds them.
+// Package embed makes containers in its own process, with davit/libcontainer. It shows what a
+// program of another module can do with the public package. The two C programs that davit embeds
+// must exist; `make` builds them.
 //
 //	go test -count=1 .     (in this directory, as root: a module of its own)
 package embed
@@ -72,7 +73,7 @@ func is(t *testing.T, err, want error) {
 	}
 }
 
-// logged is a logger of one runtime.
+// logged is the logger of one runtime.
 type logged struct {
 	mu    sync.Mutex
 	lines []string
@@ -95,13 +96,13 @@ func newRuntime(t *testing.T, root string) (*libcontainer.Runtime, *logged) {
 	return &libcontainer.Runtime{Root: root, Logger: libcontainer.Logger{Debug: l.add, Warn: func(text string) { t.Error(text) }}}, l
 }
 
-// whole is what of the process a library must leave as it is.
+// whole has those properties of the process that a library must not change.
 type whole struct {
 	descriptors []string
 	children    int
 	umask       int
 	subreaper   int32
-	inherited   int // the flags of a descriptor that is not close-on-exec
+	inherited   int // flags of a descriptor that is not close-on-exec
 }
 
 func look(t *testing.T, inherited *os.File) (w whole) {
@@ -110,7 +111,7 @@ func look(t *testing.T, inherited *os.File) (w whole) {
 	try(t, err)
 	for _, e := range entries {
 		target, err := os.Readlink("/proc/self/fd/" + e.Name())
-		if err == nil && !strings.Contains(target, "/fd") { // but the one that reads the directory
+		if err == nil && !strings.Contains(target, "/fd") { // skips the descriptor that reads the directory
 			w.descriptors = append(w.descriptors, e.Name()+" "+target)
 		}
 	}
@@ -129,7 +130,8 @@ func look(t *testing.T, inherited *os.File) (w whole) {
 	return w
 }
 
-// unharmed fails the test if what it does changes the process. The first call of each kind may start Go's poller.
+// unharmed fails the test if the test changes the process. The first call of each kind may start Go's
+// poller.
 func unharmed(t *testing.T) {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -189,7 +191,7 @@ func life(t *testing.T, rt *libcontainer.Runtime, id string) {
 	}
 }
 
-// sink takes a container's output.
+// sink collects a container's output.
 type sink struct {
 	t *testing.T
 	w *os.File
@@ -210,10 +212,11 @@ func (s *sink) text() string {
 	return string(data)
 }
 
-// TestTwoAtATime: two runtimes, each with its own directory and logger, and two containers at a time in each. Nothing is left.
+// TestTwoAtATime: two runtimes, each with its own directory and logger, run two containers at a
+// time each. Nothing is left.
 func TestTwoAtATime(t *testing.T) {
 	unharmed(t)
-	t.Setenv("NOTIFY_SOCKET", "/nothing") // the environment is no business of a library
+	t.Setenv("NOTIFY_SOCKET", "/nothing") // a library must ignore the environment
 	t.Setenv("LISTEN_FDNAMES", "a:b")
 	t.Run("runtimes", func(t *testing.T) {
 		for _, name := range []string{"one", "two"} {
@@ -245,7 +248,7 @@ func TestTwoAtATime(t *testing.T) {
 	})
 }
 
-// TestRun: a container that is run and waited for.
+// TestRun runs a container and waits for it.
 func TestRun(t *testing.T) {
 	unharmed(t)
 	rt, _ := newRuntime(t, t.TempDir())
@@ -261,7 +264,8 @@ func TestRun(t *testing.T) {
 	try(t, p.Delete())
 }
 
-// TestPaused: what may not be done in which state, and that a container that was made here is reaped by Delete.
+// TestPaused: which calls are refused in which state; and Delete reaps a container that this
+// process has made.
 func TestPaused(t *testing.T) {
 	unharmed(t)
 	rt, _ := newRuntime(t, t.TempDir())
@@ -282,7 +286,7 @@ func TestPaused(t *testing.T) {
 	try(t, c.Delete(true))
 }
 
-// TestFailures leave nothing: neither in the state directory, nor of the process.
+// TestFailures: failures leave nothing in the state directory, and nothing in the process.
 func TestFailures(t *testing.T) {
 	unharmed(t)
 	rt, _ := newRuntime(t, t.TempDir())
@@ -319,7 +323,7 @@ func TestFailures(t *testing.T) {
 	try(t, c.Delete(true))
 }
 
-// TestTerminal: the caller takes the terminal before the program begins.
+// TestTerminal: the caller gets the terminal before the program begins.
 func TestTerminal(t *testing.T) {
 	unharmed(t)
 	rt, _ := newRuntime(t, t.TempDir())

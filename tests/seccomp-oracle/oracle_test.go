@@ -1,5 +1,5 @@
-// Package oracle compares what davit's filters decide with what libseccomp's do,
-// asked through libseccomp-golang in the way of runc.
+// Package oracle compares what davit's filters decide with what libseccomp's filters decide. It
+// calls libseccomp through libseccomp-golang, as runc does.
 //
 //	CGO_ENABLED=1 go test ./...
 package oracle
@@ -26,12 +26,12 @@ const (
 	auditX86  = 0x40000003
 )
 
-// reference is libseccomp's filter for a config, and the highest number that the
-// config names of each architecture.
+// reference is libseccomp's filter for a config, and for each architecture the highest number that
+// the config names.
 type reference struct {
 	program []byte
 	highest map[lib.ScmpArch]uint32
-	above   bool // numbers above the highest return ENOSYS in davit and runc
+	above   bool // in davit and runc, numbers above the highest return ENOSYS
 }
 
 func action(a specs.LinuxSeccompAction, ret *uint) lib.ScmpAction {
@@ -206,7 +206,7 @@ func (r *reference) expect(t *testing.T, e event) uint32 {
 	return ret
 }
 
-// compare goes through all numbers of all architectures.
+// compare tries all numbers of all architectures.
 func compare(t *testing.T, name string, c *specs.LinuxSeccomp, r *rand.Rand) {
 	t.Helper()
 	ref := newReference(t, c)
@@ -231,7 +231,7 @@ func compare(t *testing.T, name string, c *specs.LinuxSeccomp, r *rand.Rand) {
 				}
 				try(e)
 			}
-			for call := range uint64(30) { // of socketcall(2) and ipc(2)
+			for call := range uint64(30) { // calls of socketcall(2) and ipc(2)
 				if number == 102 || number == 117 {
 					e.args[0] = call
 					try(e)
@@ -245,7 +245,7 @@ func compare(t *testing.T, name string, c *specs.LinuxSeccomp, r *rand.Rand) {
 var edges = []uint64{0, 1, 2, 3, 8, 40, 0x7fffffff, 0x80000000, 0xfffffffe, 0xffffffff, 0x100000000, 0x100000001,
 	0x1ffffffff, 0x7fffffffffffffff, 0x8000000000000000, 0xffffffff00000000, 0xffffffffffffffff}
 
-// names are all that libseccomp knows on the architectures of amd64.
+// names returns all calls that libseccomp knows on the architectures of amd64.
 func names() []string {
 	var out []string
 	for _, arch := range []lib.ScmpArch{lib.ArchAMD64, lib.ArchX86} {
@@ -261,7 +261,7 @@ func names() []string {
 
 var allArches = []specs.Arch{specs.ArchX86_64, specs.ArchX86, specs.ArchX32}
 
-// A profile like the engines' own.
+// A profile like those of engines.
 func TestProfile(t *testing.T) {
 	denied := []string{"acct", "add_key", "bpf", "delete_module", "init_module", "kexec_load", "keyctl", "mount", "open_by_handle_at",
 		"perf_event_open", "pivot_root", "ptrace", "reboot", "setns", "swapon", "umount2", "unshare", "userfaultfd"}
@@ -284,9 +284,9 @@ func TestProfile(t *testing.T) {
 	}
 }
 
-// Random configs of what libseccomp 2.5 gets right: several conditions only for
-// different arguments, one rule a name, and a rule on each architecture. Rules for
-// i386's multiplexers contradict those for the calls behind them.
+// These are random configs that libseccomp 2.5 compiles correctly: several conditions only on
+// different arguments, one rule for each name, and each rule on every architecture. Rules for i386's
+// multiplexers would contradict those for the calls behind them, so there are none.
 func TestRandom(t *testing.T) {
 	all := slices.DeleteFunc(names(), func(n string) bool { return n == "socketcall" || n == "ipc" })
 	actions := []specs.LinuxSeccompAction{specs.ActKill, specs.ActKillProcess, specs.ActTrap, specs.ActErrno, specs.ActTrace,
@@ -320,8 +320,8 @@ func TestRandom(t *testing.T) {
 	}
 }
 
-// What davit works around: when a libseccomp gets these right, so can config.go
-// and compiler.c be simpler.
+// davit works around these faults. When a libseccomp gets them right, config.go and compiler.c can
+// be simpler.
 func TestLibseccompFaults(t *testing.T) {
 	major, minor, micro := lib.GetLibraryVersion()
 	for name, test := range map[string]struct {

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// Two tests, one skipped with a reason that nobody allowed, as `go test -json` tells it.
+// Two tests as `go test -json` reports them. One is skipped with a reason that is not allowed.
 const session = `{"Action":"run","Package":"p","Test":"TestA"}
 {"Action":"output","Package":"p","Test":"TestA","Output":"    a_test.go:7: no unicorns on this host\n"}
 {"Action":"output","Package":"p","Test":"TestA","Output":"--- SKIP: TestA (0.00s)\n"}

@@ -19,7 +19,8 @@ func TestGeneratedFilesAreUpToDate(t *testing.T) {
 	}
 }
 
-// A stage refuses the plan of another build by the fingerprint, so every change of the wire must show in it.
+// A stage refuses the plan of another build, because the fingerprint differs. So every change of
+// the layout must change the fingerprint.
 func TestFingerprintChangesWithTheWire(t *testing.T) {
 	base := wire{steps: []step{{name: "A", args: []arg{{field: "X"}, {field: "Y"}}}, {name: "B"}}, phases: []string{"P"}, kinds: []string{"K"},
 		header: []field{{name: "h"}}, message: []field{{name: "m"}}, consts: []value{{"c", "1"}}, nums: 1, refs: 1, fds: 1}
