@@ -1,6 +1,6 @@
-// Skips runs `go test` and closes with what was skipped, by reason, and one line of
-// counts. A skipped test proves nothing: with CI=true a reason that allowed.txt does not
-// list fails the run, so that no test stops running without anyone noticing.
+// Skips runs `go test`. At the end it prints the skipped tests, by reason, and one line of counts.
+// A skipped test proves nothing. So with CI=true a reason that allowed.txt does not list fails the
+// run, and no test stops running unnoticed.
 //
 //	skips [-run REGEXP] [-v] MODULE-DIR...
 //	skips -stdin        read `go tool test2json` from stdin: the tests ran elsewhere
@@ -61,14 +61,14 @@ type event struct {
 type results struct {
 	verbose                 bool
 	passed, failed, skipped int
-	output                  map[string][]string // by package and test, until its end
+	output                  map[string][]string // by package and test, until the test has ended
 	reasons                 map[string][]string // the tests skipped for each reason
 	failures                []string
 }
 
-// goTest runs all tests of the module in dir, none of them from the cache: what they
-// prove depends on a binary and on a host that the cache does not know of. The modules
-// below tests/ may use cgo, which davit's own does not.
+// goTest runs all tests of the module in dir. It takes no results from Go's cache, which does not
+// know the binary and the host on which they depend. The modules below tests/ may use cgo; davit's
+// own module does not.
 func (r *results) goTest(dir, run string) error {
 	args := []string{"test", "-json", "-count=1", "-timeout=30m"}
 	if run != "" {
@@ -105,7 +105,7 @@ func (r *results) read(in io.Reader) error {
 			if json.Unmarshal(line, &e) == nil && e.Action != "" {
 				r.take(e)
 			} else {
-				os.Stdout.Write(line) // not a test's: of a build, or of the machine that ran them
+				os.Stdout.Write(line) // output of a build, or of the machine that ran the tests
 			}
 		}
 		if err == io.EOF {
@@ -118,7 +118,8 @@ func (r *results) read(in io.Reader) error {
 	}
 }
 
-// cutShort counts the tests that never ended as failures: the whole run ran out of time, or its machine stopped.
+// cutShort counts tests that never ended as failures: the time of the whole run was up, or its
+// machine stopped.
 func (r *results) cutShort() {
 	for _, key := range sortedKeys(r.output) {
 		if pkg, test, _ := strings.Cut(key, " "); test != "" {
@@ -159,13 +160,13 @@ func (r *results) take(e event) {
 	}
 }
 
-// isTerminal: somebody watches, and sees how far the tests are.
+// isTerminal reports whether somebody watches on a terminal. Then the progress is shown.
 var isTerminal = func() bool {
 	info, err := os.Stderr.Stat()
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }()
 
-// progress writes over the line that it wrote last.
+// progress overwrites the line that it wrote before.
 func (r *results) progress(what string) {
 	fmt.Fprintf(os.Stderr, "\r\x1b[K%d tests so far; %.50s", r.passed+r.failed+r.skipped, what)
 }
@@ -188,8 +189,8 @@ func (r *results) endTest(e event) {
 	}
 }
 
-// endPackage prints the package's own output only when it failed without a test that did:
-// a panic, an exit, a build that broke.
+// endPackage prints the package's own output only if the package failed without a failed test: a
+// panic, an exit, a build that failed.
 func (r *results) endPackage(e event) {
 	if e.Action == "fail" {
 		if !r.verbose {
@@ -205,7 +206,7 @@ func (r *results) endPackage(e event) {
 	}
 }
 
-// elapsed is empty for tests that ran elsewhere.
+// elapsed returns "" for tests that ran elsewhere.
 func elapsed(e event) string {
 	if e.Elapsed == 0 {
 		return ""
@@ -222,14 +223,14 @@ func (r *results) failedIn(pkg string) bool {
 	return false
 }
 
-// origin is what the testing package puts before a logged line: its file and line.
+// origin matches what the testing package puts before a logged line: its file and line.
 var origin = regexp.MustCompile(`^\s*[\w.-]+\.go:\d+: `)
 
-// scriptSkip is the line with which testscript logs a script's own skip.
+// scriptSkip matches the line with which testscript logs the skip of a script.
 var scriptSkip = regexp.MustCompile(`^\s*> .*\bskip '([^']+)'`)
 
-// reason is what a script's skip says, or the last line that a skipped test
-// logged; t.Skip logs its arguments.
+// reason returns the reason of a script's skip, or the last line that a skipped test has logged;
+// t.Skip logs its arguments.
 func reason(output []string) string {
 	for _, line := range output {
 		if m := scriptSkip.FindStringSubmatch(line); m != nil {
@@ -244,8 +245,8 @@ func reason(output []string) string {
 	return "no reason given"
 }
 
-// print ends the run and reports whether all is well. The last line has the form that
-// tools that count tests read.
+// print ends the run and reports whether it was successful. The last line has the form that tools
+// for counting tests read.
 func (r *results) print(ci bool) bool {
 	ok := r.failed == 0
 	for _, why := range sortedKeys(r.reasons) {
@@ -268,7 +269,7 @@ func (r *results) print(ci bool) bool {
 	return ok
 }
 
-// allowed says whether a line of allowed.txt begins the reason.
+// allowed reports whether the reason begins with a line of allowed.txt.
 func allowed(why string) bool {
 	for _, line := range strings.Split(allowedText, "\n") {
 		line = strings.TrimSpace(line)
