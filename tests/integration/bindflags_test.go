@@ -46,10 +46,10 @@ var bindTables = []bindTable{
 	},
 }
 
-// TestBindFlags binds sources with several flags each, by several options each, and compares the
-// flags of the resulting mounts with the tables of docs/spec.md. It compares davit's, and with
-// $DAVIT_TEST_PEERS also those of runc and crun, which tests/peers/root has installed (`make
-// test-peers`).
+// TestBindFlags binds sources that have each of several sets of flags, with each of several sets of
+// options, and compares the flags of the resulting mounts with the tables of docs/spec.md. It
+// compares davit's, and with $DAVIT_TEST_PEERS also those of runc and crun, which tests/peers/root
+// has installed (`make test-peers`).
 func TestBindFlags(t *testing.T) {
 	needRoot(t)
 	runtimes := []string{"davit"}

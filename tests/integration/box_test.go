@@ -12,7 +12,7 @@ import (
 // box is a bundle, and the davit that runs it, for tests in Go.
 type box struct {
 	t      *testing.T
-	work   string // a directory of the host, as seen by the container
+	work   string // a directory that counts as the host's for the container
 	root   string // davit's --root
 	bundle string // work/c1
 }

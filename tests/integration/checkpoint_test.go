@@ -534,7 +534,7 @@ exec %s "$@"
 			t.Logf("%s: it was done before\n%s", point, out)
 			s.davit("restore", "--detach", "--image-path", s.images, s.id)
 		}
-		if state := mustState(t, s); state.Status == "stopped" { // the code that CRIU had put into the process has killed it
+		if state := mustState(t, s); state.Status == "stopped" { // the process has ended together with the code that CRIU had put into it
 			s.davit("delete", s.id)
 			s.davit("run", "--detach", s.id)
 			n = 0

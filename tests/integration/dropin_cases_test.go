@@ -388,8 +388,8 @@ var dropInV1 = []dropInCase{
 // underSystemd makes the container a scope; $scope is its cgroup.
 const underSystemd = `FLAGS=--systemd-cgroup scope=/sys/fs/cgroup/system.slice/davit-$ID.scope; `
 
-// kept prints a file of the scope before and after a daemon-reload, in which systemd writes all
-// settings that it knows again.
+// kept returns a script that prints a file of the scope before and after a daemon-reload, in which
+// systemd writes all settings that it knows again.
 func kept(file string) string {
 	return underSystemd + `up; cat $scope/` + file + `; systemctl daemon-reload; cat $scope/` + file
 }

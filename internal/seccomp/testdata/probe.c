@@ -1,7 +1,6 @@
-/* Loads a filter and makes system calls under it, for run_amd64_test.go, which writes
- * struct shared to the memory file at descriptor 3 and reads it afterwards. No
- * other system call is made behind the filter, but those of the modes that say
- * so, and exit_group. */
+/* Loads a filter and makes system calls under it. run_amd64_test.go writes struct shared to the
+ * memory file at descriptor 3, and reads it afterwards. Under the filter, this program makes no
+ * other system calls, except exit_group and those of the modes that say so. */
 
 #define _GNU_SOURCE
 #include <errno.h>
