@@ -210,8 +210,8 @@ func makeView(view string) error {
 	return nil
 }
 
-// mountTemporary makes a directory in memory for all files of the tests. (Root filesystems have
-// hundreds of links.)
+// mountTemporary makes a directory for all files of the tests. It is in memory, because root
+// filesystems have hundreds of links.
 func mountTemporary() (string, error) {
 	dir, err := os.MkdirTemp("", "davit-integration-")
 	if err != nil {

@@ -178,9 +178,9 @@ func TestHostsDevicesStay(t *testing.T) {
 	}
 }
 
-// If stdio is the host's /dev/null, davit replaces it by another null device. It does so if the
-// container has removed its own, has something else in its place, never had one, or cannot open it.
-// If davit cannot replace it, exec and create fail.
+// If stdio is the host's /dev/null, davit replaces it by another null device. It does so even if the
+// container has removed its own, has something else in its place, never had one, or if the
+// container's cannot be opened. If davit cannot replace it, exec and create fail.
 func TestHostsNullIsNeverStdio(t *testing.T) {
 	// The script prints the numbers of the file's filesystem and inode, whether its mode can be
 	// changed (to the mode that it has on the host, so that this cannot harm the host), and that it

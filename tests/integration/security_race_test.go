@@ -392,8 +392,8 @@ func TestRacedCopyUpOpensFiles(t *testing.T) {
 	}
 }
 
-// A working directory that davit makes belongs to the container's user. No other directory that
-// takes its name gets that owner, whichever of the stage's system calls it precedes.
+// A working directory that davit makes belongs to the container's user. If another directory takes
+// its name, before whichever of the stage's system calls, that one does not get the owner.
 func TestRacedCwdByCall(t *testing.T) {
 	b := newBox(t, "root.readonly=false", `process.args=["true"]`, "process.cwd=/vol/new", "process.user.uid=1000", "process.user.gid=1000")
 	volume := filepath.Join(b.work, "volume")

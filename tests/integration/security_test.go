@@ -309,8 +309,8 @@ func TestNumericUser(t *testing.T) {
 	b.davit("delete", "--force", "c1")
 }
 
-// CVE-2022-29162, CVE-2022-24769, CVE-2022-27650: nobody asked for inheritable or ambient
-// capabilities.
+// CVE-2022-29162, CVE-2022-24769, CVE-2022-27650: a process gets no inheritable or ambient
+// capabilities that nobody asked for.
 func TestInheritableCapabilities(t *testing.T) {
 	b := newBox(t, `process.args=["sleep","1000"]`, "process.capabilities.inheritable-", "process.capabilities.ambient-")
 	b.davit("run", "-d", "c1")
