@@ -70,136 +70,136 @@ func compileOn(t *testing.T, m machine, c *specs.LinuxSeccomp) (*config, *answer
 
 func bigEndian(goarch string) bool { return goarch == "s390x" }
 
-// TestMachines compiles one profile for each machine. It tests calls that are named, calls that are
-// not, calls that no kernel had when the profile was written, and calls through socketcall(2).
-func TestMachines(t *testing.T) {
-	for goarch, d := range described {
+// eachMachine calls do for each machine whose programs this one can read.
+func eachMachine(t *testing.T, do func(t *testing.T, goarch string)) {
+	for goarch := range described {
 		t.Run(goarch, func(t *testing.T) {
 			if bigEndian(goarch) != (binary.NativeEndian.Uint16([]byte{0, 1}) == 1) {
 				t.Skip("a machine of the other order of bytes: tests/machines/run tests it under qemu-user")
 			}
-			table := syscallTable(t, goarch)
-			// In addition, the tables of other machines may lack the newest calls.
-			names := []string{"read", "openat", "getpid", "mseal", "socket", "connect", "statmount"}
-			c := &specs.LinuxSeccomp{DefaultAction: specs.ActErrno, Syscalls: []specs.LinuxSyscall{
-				{Names: names, Action: specs.ActAllow},
-				{Names: []string{"write"}, Action: specs.ActAllow, Args: []specs.LinuxSeccompArg{
-					{Index: 2, Op: specs.OpLessThan, Value: 1<<32 | 5}, {Index: 0, Op: specs.OpEqualTo, Value: 1}}},
-			}}
-			cfg, ans, program := compileOn(t, d.machine, c)
-			for i, name := range cfg.names {
-				if !ans.known[i] {
-					t.Errorf("%s is not known", name)
-				}
-			}
-			const eperm, enosys = retErrno | uint32(unix.EPERM), retErrno | uint32(unix.ENOSYS)
-			expect := func(what string, number uint32, args [6]uint64, want uint32) {
-				t.Helper()
-				e := event{number: number, arch: d.native, args: args}
-				if got := interpret(t, program, e); got != want {
-					t.Errorf("%s (%d, %v): %s, want %s", what, number, args, describe(got), describe(want))
-				}
-			}
-			for _, name := range names {
-				expect(name, table[name], [6]uint64{}, retAllow)
-			}
-			expect("mount", table["mount"], [6]uint64{}, eperm)
-			expect("mseal + 1", table["mseal"]+1, [6]uint64{}, enosys)
-			expect("a high number", 1<<20, [6]uint64{}, enosys)
-			expect("write of few bytes", table["write"], [6]uint64{1, 0, 1<<32 | 4}, retAllow)
-			expect("write of many bytes", table["write"], [6]uint64{1, 0, 1<<32 | 5}, eperm)
-			expect("write of more bytes", table["write"], [6]uint64{1, 0, 2 << 32}, eperm)
-			expect("write to another file", table["write"], [6]uint64{1<<32 | 1, 0, 4}, eperm)
-			if d.unknownIsZero {
-				expect("0, for a number that the kernel does not know", 0, [6]uint64{}, enosys)
-			}
-			if d.multiplexed {
-				expect("socketcall SYS_SOCKET", table["socketcall"], [6]uint64{1}, retAllow)
-				expect("socketcall SYS_CONNECT", table["socketcall"], [6]uint64{3}, retAllow)
-				expect("socketcall SYS_BIND", table["socketcall"], [6]uint64{2}, eperm)
-			}
-			e := event{number: table["read"], arch: 0xc00000b7 ^ 0xc000003e ^ d.native}
-			if got := interpret(t, program, e); got != retKillThread {
-				t.Errorf("another architecture: %s", describe(got))
-			}
+			do(t, goarch)
 		})
 	}
 }
 
-// TestMachinesOnlyMultiplexedCalls: a filter may contain only a call that can also be made through
-// socketcall(2).
-func TestMachinesOnlyMultiplexedCalls(t *testing.T) {
-	for goarch, d := range described {
-		if !d.multiplexed {
-			continue
+// expectByArgument compares what a program of a machine answers to a call, by the call's first
+// argument.
+func expectByArgument(t *testing.T, what string, program []byte, e event, wants map[uint64]uint32) {
+	t.Helper()
+	for arg, want := range wants {
+		e.args[0] = arg
+		if got := interpret(t, program, e); got != want {
+			t.Errorf("%s: call %d(%d): %s, want %s", what, e.number, arg, describe(got), describe(want))
 		}
-		t.Run(goarch, func(t *testing.T) {
-			if bigEndian(goarch) != (binary.NativeEndian.Uint16([]byte{0, 1}) == 1) {
-				t.Skip("a machine of the other order of bytes: tests/machines/run tests it under qemu-user")
-			}
-			table := syscallTable(t, goarch)
-			for _, name := range []string{"accept", "send"} {
-				_, _, program := compileOn(t, d.machine, &specs.LinuxSeccomp{DefaultAction: specs.ActAllow,
-					Syscalls: []specs.LinuxSyscall{{Names: []string{name}, Action: specs.ActErrno}}})
-				call := map[string]uint64{"accept": 5, "send": 9}[name]
-				for arg, want := range map[uint64]uint32{call: retErrno | uint32(unix.EPERM), call + 1: retAllow} {
-					e := event{number: table["socketcall"], arch: d.native, args: [6]uint64{arg}}
-					if got := interpret(t, program, e); got != want {
-						t.Errorf("%s: socketcall(%d): %s, want %s", name, arg, describe(got), describe(want))
-					}
-				}
-			}
-		})
 	}
+}
+
+// TestMachines compiles one profile for each machine. It tests calls that are named, calls that are
+// not, calls that no kernel had when the profile was written, and calls through socketcall(2).
+func TestMachines(t *testing.T) {
+	eachMachine(t, func(t *testing.T, goarch string) {
+		d := described[goarch]
+		table := syscallTable(t, goarch)
+		// In addition, the tables of other machines may lack the newest calls.
+		names := []string{"read", "openat", "getpid", "mseal", "socket", "connect", "statmount"}
+		c := &specs.LinuxSeccomp{DefaultAction: specs.ActErrno, Syscalls: []specs.LinuxSyscall{
+			{Names: names, Action: specs.ActAllow},
+			{Names: []string{"write"}, Action: specs.ActAllow, Args: []specs.LinuxSeccompArg{
+				{Index: 2, Op: specs.OpLessThan, Value: 1<<32 | 5}, {Index: 0, Op: specs.OpEqualTo, Value: 1}}},
+		}}
+		cfg, ans, program := compileOn(t, d.machine, c)
+		for i, name := range cfg.names {
+			if !ans.known[i] {
+				t.Errorf("%s is not known", name)
+			}
+		}
+		const eperm, enosys = retErrno | uint32(unix.EPERM), retErrno | uint32(unix.ENOSYS)
+		expect := func(what string, number uint32, args [6]uint64, want uint32) {
+			t.Helper()
+			e := event{number: number, arch: d.native, args: args}
+			if got := interpret(t, program, e); got != want {
+				t.Errorf("%s (%d, %v): %s, want %s", what, number, args, describe(got), describe(want))
+			}
+		}
+		for _, name := range names {
+			expect(name, table[name], [6]uint64{}, retAllow)
+		}
+		expect("mount", table["mount"], [6]uint64{}, eperm)
+		expect("mseal + 1", table["mseal"]+1, [6]uint64{}, enosys)
+		expect("a high number", 1<<20, [6]uint64{}, enosys)
+		expect("write of few bytes", table["write"], [6]uint64{1, 0, 1<<32 | 4}, retAllow)
+		expect("write of many bytes", table["write"], [6]uint64{1, 0, 1<<32 | 5}, eperm)
+		expect("write of more bytes", table["write"], [6]uint64{1, 0, 2 << 32}, eperm)
+		expect("write to another file", table["write"], [6]uint64{1<<32 | 1, 0, 4}, eperm)
+		if d.unknownIsZero {
+			expect("0, for a number that the kernel does not know", 0, [6]uint64{}, enosys)
+		}
+		if d.multiplexed {
+			expect("socketcall SYS_SOCKET", table["socketcall"], [6]uint64{1}, retAllow)
+			expect("socketcall SYS_CONNECT", table["socketcall"], [6]uint64{3}, retAllow)
+			expect("socketcall SYS_BIND", table["socketcall"], [6]uint64{2}, eperm)
+		}
+		e := event{number: table["read"], arch: 0xc00000b7 ^ 0xc000003e ^ d.native}
+		if got := interpret(t, program, e); got != retKillThread {
+			t.Errorf("another architecture: %s", describe(got))
+		}
+	})
+}
+
+// TestMachinesOnlyMultiplexedCalls: a filter may contain only a call that can also be made through
+// socketcall(2) or ipc(2). ppc64le makes semop only through ipc, s390x accept only through socketcall.
+func TestMachinesOnlyMultiplexedCalls(t *testing.T) {
+	eachMachine(t, func(t *testing.T, goarch string) {
+		d := described[goarch]
+		if !d.multiplexed {
+			return
+		}
+		for name, by := range map[string]struct {
+			call string
+			arg  uint64
+		}{"accept": {"socketcall", 5}, "send": {"socketcall", 9}, "semop": {"ipc", 1}} {
+			_, _, program := compileOn(t, d.machine, &specs.LinuxSeccomp{DefaultAction: specs.ActAllow,
+				Syscalls: []specs.LinuxSyscall{{Names: []string{name}, Action: specs.ActErrno}}})
+			expectByArgument(t, name, program, event{number: syscallTable(t, goarch)[by.call], arch: d.native},
+				map[uint64]uint32{by.arg: retErrno | uint32(unix.EPERM), by.arg + 1: retAllow})
+		}
+	})
 }
 
 // TestMachinesLackCalls: a filter may begin with a call that the machine lacks. It weighs more than
 // the other rule, which has a condition.
 func TestMachinesLackCalls(t *testing.T) {
-	for goarch, d := range described {
-		t.Run(goarch, func(t *testing.T) {
-			if bigEndian(goarch) != (binary.NativeEndian.Uint16([]byte{0, 1}) == 1) {
-				t.Skip("a machine of the other order of bytes: tests/machines/run tests it under qemu-user")
+	eachMachine(t, func(t *testing.T, goarch string) {
+		d, table := described[goarch], syscallTable(t, goarch)
+		for _, lacking := range []string{"vm86", "sync_file_range2", "riscv_flush_icache", "send", "semtimedop", "cacheflush", "spu_run"} {
+			if _, has := table[lacking]; has {
+				continue
 			}
-			table := syscallTable(t, goarch)
-			for _, lacking := range []string{"vm86", "sync_file_range2", "riscv_flush_icache", "send", "semtimedop", "cacheflush", "spu_run"} {
-				if _, has := table[lacking]; has {
-					continue
-				}
-				_, _, program := compileOn(t, d.machine, &specs.LinuxSeccomp{DefaultAction: specs.ActAllow,
-					Syscalls: []specs.LinuxSyscall{{Names: []string{lacking}, Action: specs.ActErrno},
-						{Names: []string{"read"}, Action: specs.ActErrno, Args: []specs.LinuxSeccompArg{{Index: 0, Op: specs.OpEqualTo, Value: 5}}}}})
-				for arg, want := range map[uint64]uint32{5: retErrno | uint32(unix.EPERM), 6: retAllow} {
-					e := event{number: table["read"], arch: d.native, args: [6]uint64{arg}}
-					if got := interpret(t, program, e); got != want {
-						t.Errorf("%s: read(%d): %s, want %s", lacking, arg, describe(got), describe(want))
-					}
-				}
-			}
-		})
-	}
+			_, _, program := compileOn(t, d.machine, &specs.LinuxSeccomp{DefaultAction: specs.ActAllow,
+				Syscalls: []specs.LinuxSyscall{{Names: []string{lacking}, Action: specs.ActErrno},
+					{Names: []string{"read"}, Action: specs.ActErrno, Args: []specs.LinuxSeccompArg{{Index: 0, Op: specs.OpEqualTo, Value: 5}}}}})
+			expectByArgument(t, lacking+" is lacking", program, event{number: table["read"], arch: d.native},
+				map[uint64]uint32{5: retErrno | uint32(unix.EPERM), 6: retAllow})
+		}
+	})
 }
 
 // TestMachinesKnowTheirCalls: a profile can name every call that golang.org/x/sys has for a
 // machine.
 func TestMachinesKnowTheirCalls(t *testing.T) {
-	for goarch, d := range described {
-		t.Run(goarch, func(t *testing.T) {
-			if bigEndian(goarch) != (binary.NativeEndian.Uint16([]byte{0, 1}) == 1) {
-				t.Skip("a machine of the other order of bytes: tests/machines/run tests it under qemu-user")
+	eachMachine(t, func(t *testing.T, goarch string) {
+		d := described[goarch]
+		one := uint(77)
+		c := &specs.LinuxSeccomp{DefaultAction: specs.ActAllow}
+		table := syscallTable(t, goarch)
+		for name := range table {
+			c.Syscalls = append(c.Syscalls, specs.LinuxSyscall{Names: []string{name}, Action: specs.ActErrno, ErrnoRet: &one})
+		}
+		_, _, program := compileOn(t, d.machine, c)
+		for name, number := range table {
+			if got := interpret(t, program, event{number: number, arch: d.native}); got != retErrno|77 {
+				t.Errorf("%s (%d): %s", name, number, describe(got))
 			}
-			one := uint(77)
-			c := &specs.LinuxSeccomp{DefaultAction: specs.ActAllow}
-			table := syscallTable(t, goarch)
-			for name := range table {
-				c.Syscalls = append(c.Syscalls, specs.LinuxSyscall{Names: []string{name}, Action: specs.ActErrno, ErrnoRet: &one})
-			}
-			_, _, program := compileOn(t, d.machine, c)
-			for name, number := range table {
-				if got := interpret(t, program, event{number: number, arch: d.native}); got != retErrno|77 {
-					t.Errorf("%s (%d): %s", name, number, describe(got))
-				}
-			}
-		})
-	}
+		}
+	})
 }
