@@ -43,7 +43,7 @@ func run(args []string) int {
 		Name: "davit", Usage: "an OCI container runtime",
 		UsageText:    "davit [global options] COMMAND [options] [arguments]",
 		Introduction: introduction, Footer: moreHelp,
-		Version: versionText(), Flags: globalFlags(), Verbs: append(verbs[:], docsVerbs...), Words: otherWords(), Before: log.open,
+		Version: versionText, Flags: globalFlags(), Verbs: append(verbs[:], docsVerbs...), Words: otherWords(), Before: log.open,
 	}
 	err := app.Run(args)
 	var status exitStatus

@@ -29,8 +29,8 @@ type App struct {
 	Words map[string]string
 	// Before runs after the global flags have been parsed.
 	Before func(*Context) error
-	// Version is the text that --version prints.
-	Version string
+	// Version returns the text that --version prints.
+	Version func() string
 	Writer  io.Writer // gets help and version; nil is standard output
 }
 
@@ -103,7 +103,7 @@ func (a *App) Run(line []string) error {
 	case err != nil:
 		return UsageError(err)
 	case wantsVersion(a.Flags):
-		fmt.Fprint(a.out(), a.Version)
+		fmt.Fprint(a.out(), a.Version())
 		return nil
 	}
 	if a.Before != nil {

@@ -207,21 +207,25 @@ func isPageSize(s string) bool {
 // unified must not name, each with what to use instead. They set no limit: they move, freeze or
 // kill processes, or change what the cgroup can contain. A pid written to cgroup.procs would even
 // be that of a process of the host.
-var ownFiles = map[string]string{
-	"cgroup.procs":           "`davit exec` adds a process to a container",
-	"cgroup.threads":         "`davit exec` adds a process to a container",
-	"cgroup.freeze":          "`davit pause` freezes a container",
-	"cgroup.kill":            "`davit kill --all` kills every process of a container",
-	"cgroup.type":            "remove the key: a container's cgroup is a domain",
-	"cgroup.subtree_control": "remove the key: the container enables controllers for its own sub-cgroups",
+var ownFiles = [...]struct{ name, instead string }{
+	{"cgroup.procs", "`davit exec` adds a process to a container"},
+	{"cgroup.threads", "`davit exec` adds a process to a container"},
+	{"cgroup.freeze", "`davit pause` freezes a container"},
+	{"cgroup.kill", "`davit kill --all` kills every process of a container"},
+	{"cgroup.type", "remove the key: a container's cgroup is a domain"},
+	{"cgroup.subtree_control", "remove the key: the container enables controllers for its own sub-cgroups"},
 }
 
 // unified checks the names of cgroup v2's files.
 func (c *checker) unified(key string) {
+	for i := range ownFiles {
+		if own := &ownFiles[i]; own.name == key {
+			c.problem("", "is not a limit: davit itself manages the container's cgroup with this file")
+			c.hint("%s", own.instead)
+			return
+		}
+	}
 	switch {
-	case ownFiles[key] != "":
-		c.problem("", "is not a limit: davit itself manages the container's cgroup with this file")
-		c.hint("%s", ownFiles[key])
 	case key == "":
 		c.problem("", "a file of the cgroup must be named")
 	case strings.ContainsAny(key, "/\x00"):

@@ -73,14 +73,19 @@ func release() string {
 	return "unknown distribution"
 }
 
-// daemons are the programs that show that an engine is installed.
-var daemons = map[string]string{"containerd": "containerd", "crio": "crio", "docker": "dockerd", "podman": "podman"}
+// daemon returns the program that shows that an engine is installed.
+func daemon(engine string) string {
+	if engine == "docker" {
+		return "dockerd"
+	}
+	return engine
+}
 
 // engineStatus sums up the findings of Check.
 func engineStatus(engine string) (Level, string) {
 	at := ""
 	for _, dir := range append(strings.Split(os.Getenv("PATH"), ":"), "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin") {
-		if path, err := exec.LookPath(dir + "/" + daemons[engine]); err == nil && dir != "" {
+		if path, err := exec.LookPath(dir + "/" + daemon(engine)); err == nil && dir != "" {
 			at = path
 			break
 		}

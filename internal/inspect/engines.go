@@ -53,7 +53,7 @@ func (x *examination) containerd() {
 	case len(found) == 0 && !x.broken:
 		snippet := &containerdSnippet
 		if version != "3" {
-			snippet = &containerd2Snippet
+			snippet = containerd2Snippet()
 		}
 		x.unset(file, snippet, "no runtime's BinaryName is davit")
 	case len(found) == 0:

@@ -52,9 +52,10 @@ func CheckHost() []HostFact {
 	list = append(list, HostFact{"AppArmor", f.AppArmor(), on(f.AppArmor()), "process.apparmorProfile"},
 		HostFact{"SELinux", f.SELinux(), on(f.SELinux()), "process.selinuxLabel, linux.mountLabel"},
 		HostFact{"resctrl", resctrl.Mounted(), on(resctrl.Mounted()), "linux.intelRdt"})
+	fields := featureFields()
 	for _, ft := range host.Features() {
 		err := f.Have(ft)
-		list = append(list, HostFact{ft.Name, err == nil, text(err, ft.Call), featureFields[ft]})
+		list = append(list, HostFact{ft.Name, err == nil, text(err, ft.Call), fields[ft]})
 	}
 	known, _ := os.ReadFile("/proc/filesystems")
 	for _, name := range []string{"overlay", "tmpfs", "devpts", "mqueue", "fuse"} {
@@ -101,12 +102,14 @@ func criuFacts(f *host.Facts) []HostFact {
 }
 
 // featureFields are the fields that need a feature of the kernel. Fields for which davit has
-// another way are not among them.
-var featureFields = map[*host.Feature]string{
-	host.SeccompNotify: "linux.seccomp.listenerPath", host.OpenTree: "any container", host.Pidfd: "any container", host.Openat2: "any container",
-	host.CloseRange: "any container", host.MountSetattr: "any container", host.TimeNamespace: "linux.timeOffsets, time namespaces", host.IDMappedMounts: "mounts[].uidMappings",
-	host.CPUBurst: "linux.resources.cpu.burst", host.CPUIdle: "linux.resources.cpu.idle", host.SeccompWaitKillable: "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV in linux.seccomp.flags",
-	host.WeightedInterleaving: "MPOL_WEIGHTED_INTERLEAVE in linux.memoryPolicy.mode",
+// another way are not among them. (A package's variable would be made at each start of davit.)
+func featureFields() map[*host.Feature]string {
+	return map[*host.Feature]string{
+		host.SeccompNotify: "linux.seccomp.listenerPath", host.OpenTree: "any container", host.Pidfd: "any container", host.Openat2: "any container",
+		host.CloseRange: "any container", host.MountSetattr: "any container", host.TimeNamespace: "linux.timeOffsets, time namespaces", host.IDMappedMounts: "mounts[].uidMappings",
+		host.CPUBurst: "linux.resources.cpu.burst", host.CPUIdle: "linux.resources.cpu.idle", host.SeccompWaitKillable: "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV in linux.seccomp.flags",
+		host.WeightedInterleaving: "MPOL_WEIGHTED_INTERLEAVE in linux.memoryPolicy.mode",
+	}
 }
 
 // controllerFacts reports for which cgroup controllers limits can be set.

@@ -38,8 +38,10 @@ var containerdSnippet = snippet{"containerd", "/etc/containerd/config.toml", `ve
 `}
 
 // containerd2Snippet is for configurations of containerd 1, which have version 2.
-var containerd2Snippet = snippet{containerdSnippet.name, containerdSnippet.file,
-	strings.NewReplacer("version = 3", "version = 2", "io.containerd.cri.v1.runtime", "io.containerd.grpc.v1.cri").Replace(containerdSnippet.body)}
+func containerd2Snippet() *snippet {
+	old := strings.NewReplacer("version = 3", "version = 2", "io.containerd.cri.v1.runtime", "io.containerd.grpc.v1.cri")
+	return &snippet{containerdSnippet.name, containerdSnippet.file, old.Replace(containerdSnippet.body)}
+}
 
 var dockerSnippet = snippet{"docker", "/etc/docker/daemon.json", `{
     "runtimes": {

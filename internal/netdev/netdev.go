@@ -4,6 +4,7 @@ package netdev
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -137,17 +138,17 @@ func (s *Namespace) Return(m *Moved) error {
 
 func fixedLink(index int32, flags, change uint32) []byte {
 	b := make([]byte, unix.SizeofIfInfomsg)
-	order.PutUint32(b[4:], uint32(index))
-	order.PutUint32(b[8:], flags)
-	order.PutUint32(b[12:], change)
+	binary.NativeEndian.PutUint32(b[4:], uint32(index))
+	binary.NativeEndian.PutUint32(b[8:], flags)
+	binary.NativeEndian.PutUint32(b[12:], change)
 	return b
 }
 
 func readLink(body []byte) (link, error) {
 	var l link
 	if len(body) >= unix.SizeofIfInfomsg {
-		l.index = int32(order.Uint32(body[4:]))
-		l.up = order.Uint32(body[8:])&unix.IFF_UP != 0
+		l.index = int32(binary.NativeEndian.Uint32(body[4:]))
+		l.up = binary.NativeEndian.Uint32(body[8:])&unix.IFF_UP != 0
 	}
 	err := attrs(body, unix.SizeofIfInfomsg, func(kind uint16, value []byte) {
 		if kind == unix.IFLA_IFNAME {
@@ -231,7 +232,7 @@ func settle(c *conn, name string, list []address, up bool) error {
 		return err
 	}
 	for _, a := range list {
-		order.PutUint32(a.fixed[4:], uint32(l.index))
+		binary.NativeEndian.PutUint32(a.fixed[4:], uint32(l.index))
 		m := newMessage(unix.RTM_NEWADDR, unix.NLM_F_ACK|unix.NLM_F_CREATE|unix.NLM_F_REPLACE, a.fixed[:])
 		for _, at := range a.attrs {
 			m = m.attr(at.kind, at.value)
@@ -257,7 +258,7 @@ func addresses(c *conn, index int32) ([]address, error) {
 	}
 	var list []address
 	for _, body := range answers {
-		if len(body) < unix.SizeofIfAddrmsg || int32(order.Uint32(body[4:])) != index || body[3] != unix.RT_SCOPE_UNIVERSE {
+		if len(body) < unix.SizeofIfAddrmsg || int32(binary.NativeEndian.Uint32(body[4:])) != index || body[3] != unix.RT_SCOPE_UNIVERSE {
 			continue
 		}
 		a, permanent, err := readAddress(body)
@@ -280,11 +281,11 @@ func readAddress(body []byte) (a address, permanent bool, err error) {
 		case unix.IFA_ADDRESS, unix.IFA_LOCAL, unix.IFA_BROADCAST, unix.IFA_ANYCAST, unix.IFA_RT_PRIORITY:
 			a.attrs = append(a.attrs, attribute{kind, bytes.Clone(value)})
 		case unix.IFA_FLAGS:
-			flags = order.Uint32(value)
+			flags = binary.NativeEndian.Uint32(value)
 		}
 	})
 	const keep = unix.IFA_F_NODAD | unix.IFA_F_HOMEADDRESS | unix.IFA_F_MANAGETEMPADDR | unix.IFA_F_NOPREFIXROUTE | unix.IFA_F_MCAUTOJOIN
 	a.fixed[2] = 0
-	a.attrs = append(a.attrs, attribute{unix.IFA_FLAGS, order.AppendUint32(nil, flags&keep)})
+	a.attrs = append(a.attrs, attribute{unix.IFA_FLAGS, binary.NativeEndian.AppendUint32(nil, flags&keep)})
 	return a, flags&unix.IFA_F_PERMANENT != 0, err
 }

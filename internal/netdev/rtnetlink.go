@@ -1,15 +1,12 @@
 package netdev
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
-
-var order = binary.NativeEndian
 
 // dumpTries is how often davit asks for a list again that changes while the kernel writes it.
 const dumpTries = 10

@@ -15,8 +15,6 @@ const (
 	offRef = offNum + 8*maxNums
 )
 
-var order = binary.NativeEndian
-
 // ErrTooLarge is returned for a plan that has more bytes than the stage accepts (MaxSize).
 var ErrTooLarge = errors.New("the configuration is too large: its plan has more than 64 MiB")
 
@@ -30,7 +28,7 @@ func (p *Plan) Encode() ([]byte, error) {
 	for i := range p.Steps {
 		e.record = headerSize + i*recordSize
 		e.nums, e.refs, e.fds = 0, 0, 0
-		order.PutUint32(e.buf[e.record:], uint32(p.Steps[i].Step.op()))
+		binary.NativeEndian.PutUint32(e.buf[e.record:], uint32(p.Steps[i].Step.op()))
 		p.Steps[i].Step.visit(&e)
 	}
 	e.buf = append(e.buf, 0) // every string ends before the end
@@ -51,19 +49,19 @@ type encoder struct {
 }
 
 func (e *encoder) num(_ string, v uint64, _ format) {
-	order.PutUint64(e.buf[e.record+offNum+8*e.nums:], v)
+	binary.NativeEndian.PutUint64(e.buf[e.record+offNum+8*e.nums:], v)
 	e.nums++
 }
 
 func (e *encoder) fd(_ string, v FD) {
-	order.PutUint32(e.buf[e.record+offFD+4*e.fds:], uint32(v))
+	binary.NativeEndian.PutUint32(e.buf[e.record+offFD+4*e.fds:], uint32(v))
 	e.fds++
 }
 
 func (e *encoder) ref(off, size int) {
 	at := e.record + offRef + 8*e.refs
-	order.PutUint32(e.buf[at:], uint32(off-e.data))
-	order.PutUint32(e.buf[at+4:], uint32(size))
+	binary.NativeEndian.PutUint32(e.buf[at:], uint32(off-e.data))
+	binary.NativeEndian.PutUint32(e.buf[at+4:], uint32(size))
 	e.refs++
 }
 
@@ -95,7 +93,7 @@ func (e *encoder) list(_ string, v []string) {
 	e.buf = append(e.buf, 0) // as after every string
 	for i, s := range v {
 		off := e.put(s) // first, as it may move the buffer
-		order.PutUint64(e.buf[at+8*i:], uint64(off-e.data))
+		binary.NativeEndian.PutUint64(e.buf[at+8*i:], uint64(off-e.data))
 	}
 	e.ref(at, 8*(len(v)+1))
 }

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"bytes"
+	"encoding/binary"
 	"strings"
 	"testing"
 )
@@ -121,7 +122,7 @@ func TestEncodeGrows(t *testing.T) {
 
 // read decodes a plan, and compares each argument with the plan from which it was made.
 func read(t *testing.T, p *Plan, b []byte) {
-	u32 := func(at int) int { return int(order.Uint32(b[at:])) }
+	u32 := func(at int) int { return int(binary.NativeEndian.Uint32(b[at:])) }
 	if u32(0) != Magic || u32(8) != len(b) || u32(12) != len(p.Steps) || u32(20) != len(p.Descriptors) || u32(24) != int(flag(p.Trace)) {
 		t.Fatalf("header % x", b[:headerSize])
 	}
@@ -151,14 +152,14 @@ type decoder struct {
 }
 
 func (d *decoder) num(name string, v uint64, _ format) {
-	if have := order.Uint64(d.buf[d.record+offNum+8*d.nums:]); have != v {
+	if have := binary.NativeEndian.Uint64(d.buf[d.record+offNum+8*d.nums:]); have != v {
 		d.Fatalf("%s: %d, not %d", name, have, v)
 	}
 	d.nums++
 }
 
 func (d *decoder) fd(name string, v FD) {
-	if have := order.Uint32(d.buf[d.record+offFD+4*d.fds:]); have != uint32(v) {
+	if have := binary.NativeEndian.Uint32(d.buf[d.record+offFD+4*d.fds:]); have != uint32(v) {
 		d.Fatalf("%s: descriptor %d, not %d", name, have, v)
 	}
 	d.fds++
@@ -168,8 +169,8 @@ func (d *decoder) fd(name string, v FD) {
 func (d *decoder) ref(name string) []byte {
 	at := d.record + offRef + 8*d.refs
 	d.refs++
-	from := d.data + int(order.Uint32(d.buf[at:]))
-	to := from + int(order.Uint32(d.buf[at+4:]))
+	from := d.data + int(binary.NativeEndian.Uint32(d.buf[at:]))
+	to := from + int(binary.NativeEndian.Uint32(d.buf[at+4:]))
 	if to >= len(d.buf) || d.buf[to] != 0 {
 		d.Fatalf("%s: %d to %d of %d bytes has no end", name, from, to, len(d.buf))
 	}
@@ -184,11 +185,11 @@ func (d *decoder) str(name, v string) {
 
 func (d *decoder) list(name string, v []string) {
 	offsets := d.ref(name)
-	if len(offsets) != 8*(len(v)+1) || order.Uint64(offsets[8*len(v):]) != 0 {
+	if len(offsets) != 8*(len(v)+1) || binary.NativeEndian.Uint64(offsets[8*len(v):]) != 0 {
 		d.Fatalf("%s: %d strings in % x", name, len(v), offsets)
 	}
 	for i, s := range v {
-		from := d.data + int(order.Uint64(offsets[8*i:]))
+		from := d.data + int(binary.NativeEndian.Uint64(offsets[8*i:]))
 		if from <= d.data || from+len(s) >= len(d.buf) || string(d.buf[from:from+len(s)]) != s || d.buf[from+len(s)] != 0 {
 			d.Fatalf("%s[%d]: not %q at %d", name, i, s, from)
 		}
