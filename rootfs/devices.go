@@ -1,11 +1,12 @@
 package rootfs
 
 import (
-	"davit/internal/plan"
 	"fmt"
 	"path"
 	"slices"
 	"strings"
+
+	"davit/internal/plan"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"

@@ -1,9 +1,10 @@
 package rootfs
 
 import (
-	"davit/internal/plan"
 	"fmt"
 	"strings"
+
+	"davit/internal/plan"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"

@@ -1,9 +1,10 @@
 package rootfs
 
 import (
-	"davit/internal/config"
 	"slices"
 	"testing"
+
+	"davit/internal/config"
 )
 
 // features lists to engines exactly those options that parse knows.

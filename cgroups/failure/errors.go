@@ -2,8 +2,9 @@
 package failure
 
 import (
-	"davit/internal/fault"
 	"fmt"
+
+	"davit/internal/fault"
 )
 
 // Resources is what the names of the fields begin with.

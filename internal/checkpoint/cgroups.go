@@ -1,10 +1,11 @@
 package checkpoint
 
 import (
-	"davit/internal/sys"
 	"slices"
 	"strconv"
 	"strings"
+
+	"davit/internal/sys"
 
 	"github.com/checkpoint-restore/go-criu/v8/rpc"
 	specs "github.com/opencontainers/runtime-spec/specs-go"

@@ -1,11 +1,12 @@
 package cli_test
 
 import (
-	"davit/internal/cli"
 	"fmt"
 	"io"
 	"strings"
 	"testing"
+
+	"davit/internal/cli"
 
 	urfave "github.com/urfave/cli/v2"
 )

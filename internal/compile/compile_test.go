@@ -1,9 +1,10 @@
 package compile
 
 import (
+	"testing"
+
 	"davit/internal/config"
 	"davit/internal/host"
-	"testing"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )

@@ -1,15 +1,16 @@
 package compile
 
 import (
+	"fmt"
+	"slices"
+	"strconv"
+
 	"davit/cgroups"
 	"davit/internal/config"
 	"davit/internal/fault"
 	"davit/internal/host"
 	"davit/internal/plan"
 	"davit/internal/process"
-	"fmt"
-	"slices"
-	"strconv"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"

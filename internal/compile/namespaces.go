@@ -1,13 +1,14 @@
 package compile
 
 import (
+	"fmt"
+	"slices"
+	"strings"
+
 	"davit/internal/config"
 	"davit/internal/jsonx"
 	"davit/internal/plan"
 	"davit/rootfs"
-	"fmt"
-	"slices"
-	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"

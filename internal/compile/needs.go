@@ -1,11 +1,12 @@
 package compile
 
 import (
-	"davit/internal/fault"
-	"davit/internal/host"
 	"fmt"
 	"slices"
 	"strings"
+
+	"davit/internal/fault"
+	"davit/internal/host"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )

@@ -1,6 +1,12 @@
 package compile
 
 import (
+	"fmt"
+	"math/bits"
+	"path"
+	"slices"
+	"strings"
+
 	"davit/internal/config"
 	"davit/internal/fault"
 	"davit/internal/host"
@@ -8,11 +14,6 @@ import (
 	"davit/internal/plan"
 	"davit/internal/process"
 	"davit/rootfs"
-	"fmt"
-	"math/bits"
-	"path"
-	"slices"
-	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )

@@ -1,14 +1,15 @@
 package compile
 
 import (
+	"fmt"
+	"path/filepath"
+	"slices"
+
 	"davit/internal/config"
 	"davit/internal/fault"
 	"davit/internal/plan"
 	"davit/internal/process"
 	"davit/internal/seccomp"
-	"fmt"
-	"path/filepath"
-	"slices"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"

@@ -2,7 +2,6 @@ package config
 
 import (
 	"bytes"
-	"davit/internal/jsonx"
 	"encoding/json"
 	"errors"
 	"io"
@@ -13,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"unicode/utf8"
+
+	"davit/internal/jsonx"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )

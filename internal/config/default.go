@@ -1,9 +1,10 @@
 package config
 
 import (
+	"io"
+
 	"davit/internal/config/specjson"
 	"davit/internal/jsonx"
-	"io"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )

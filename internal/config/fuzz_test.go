@@ -2,9 +2,10 @@ package config
 
 import (
 	"bytes"
-	"davit/internal/fault"
 	"slices"
 	"testing"
+
+	"davit/internal/fault"
 )
 
 // FuzzValidate passes every config that can be decoded through Check and Write. Nothing may panic,

@@ -1,8 +1,9 @@
 package config
 
 import (
-	"davit/internal/sys"
 	"path/filepath"
+
+	"davit/internal/sys"
 
 	"golang.org/x/sys/unix"
 )

@@ -1,12 +1,13 @@
 package config
 
 import (
-	"davit/internal/fault"
-	"davit/internal/jsonx"
 	"fmt"
 	"path"
 	"strconv"
 	"strings"
+
+	"davit/internal/fault"
+	"davit/internal/jsonx"
 )
 
 // checker collects problems. A check names fields relative to the object that it looks at. Its

@@ -1,8 +1,9 @@
 package config
 
 import (
-	"davit/internal/fault"
 	"strings"
+
+	"davit/internal/fault"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )

@@ -1,12 +1,13 @@
 package config
 
 import (
-	"davit/internal/jsonx"
 	"encoding/base64"
 	"fmt"
 	"path"
 	"slices"
 	"strings"
+
+	"davit/internal/jsonx"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 )

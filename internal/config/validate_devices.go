@@ -1,12 +1,13 @@
 package config
 
 import (
-	"davit/internal/fault"
-	"davit/internal/jsonx"
 	"os"
 	"path"
 	"slices"
 	"strings"
+
+	"davit/internal/fault"
+	"davit/internal/jsonx"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )

@@ -1,10 +1,11 @@
 package config
 
 import (
-	"davit/internal/cli"
 	"slices"
 	"strconv"
 	"strings"
+
+	"davit/internal/cli"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )

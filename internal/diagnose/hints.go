@@ -1,15 +1,16 @@
 package diagnose
 
 import (
-	"davit/internal/cli"
-	"davit/internal/config"
-	"davit/internal/fault"
-	"davit/internal/plan"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
 	"strings"
+
+	"davit/internal/cli"
+	"davit/internal/config"
+	"davit/internal/fault"
+	"davit/internal/plan"
 
 	"golang.org/x/sys/unix"
 )

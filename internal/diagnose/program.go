@@ -1,7 +1,6 @@
 package diagnose
 
 import (
-	"davit/internal/fault"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -10,6 +9,8 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+
+	"davit/internal/fault"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"

@@ -1,10 +1,11 @@
 package foreign
 
 import (
-	"davit/internal/sys"
 	"fmt"
 	"strconv"
 	"strings"
+
+	"davit/internal/sys"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"

@@ -3,11 +3,12 @@ package host
 
 import (
 	"bytes"
-	"davit/internal/sys"
 	"errors"
 	"fmt"
 	"strings"
 	"sync"
+
+	"davit/internal/sys"
 
 	"golang.org/x/sys/unix"
 )

@@ -1,11 +1,12 @@
 package inspect
 
 import (
-	"davit/internal/jsonx"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"davit/internal/jsonx"
 )
 
 // containerd reads config.toml and the files it imports.

@@ -1,12 +1,13 @@
 package plan
 
 import (
-	"davit/internal/jsonx"
-	"davit/internal/show"
 	"encoding/binary"
 	"fmt"
 	"strconv"
 	"strings"
+
+	"davit/internal/jsonx"
+	"davit/internal/show"
 )
 
 // Arguments returns the arguments of a step as text.

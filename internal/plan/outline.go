@@ -1,10 +1,11 @@
 package plan
 
 import (
-	"davit/internal/jsonx"
-	"davit/internal/show"
 	"fmt"
 	"strings"
+
+	"davit/internal/jsonx"
+	"davit/internal/show"
 )
 
 // Act is one thing that is done for a container by the parent and not by the stage, so that the plan has no step for it.

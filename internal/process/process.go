@@ -4,13 +4,14 @@
 package process
 
 import (
-	"davit/internal/config"
-	"davit/internal/fault"
-	"davit/internal/plan"
 	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
+
+	"davit/internal/config"
+	"davit/internal/fault"
+	"davit/internal/plan"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"

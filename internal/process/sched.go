@@ -1,12 +1,13 @@
 package process
 
 import (
-	"davit/internal/fault"
-	"davit/internal/plan"
 	"encoding/binary"
 	"fmt"
 	"strconv"
 	"strings"
+
+	"davit/internal/fault"
+	"davit/internal/plan"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 )

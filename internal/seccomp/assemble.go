@@ -1,8 +1,9 @@
 package seccomp
 
 import (
-	"davit/internal/fault"
 	"slices"
+
+	"davit/internal/fault"
 )
 
 // optimize turns the compiler's programs into a single short one.

@@ -1,8 +1,6 @@
 package seccomp
 
 import (
-	"davit/internal/fault"
-	"davit/internal/sys"
 	"encoding/binary"
 	"fmt"
 	"math/bits"
@@ -11,6 +9,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"davit/internal/fault"
+	"davit/internal/sys"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"

@@ -1,10 +1,11 @@
 package seccomp
 
 import (
-	"davit/internal/fault"
 	"fmt"
 	"slices"
 	"strings"
+
+	"davit/internal/fault"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"

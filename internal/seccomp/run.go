@@ -1,11 +1,12 @@
 package seccomp
 
 import (
-	"davit/internal/fault"
-	"davit/internal/memfd"
 	"fmt"
 	"strconv"
 	"syscall"
+
+	"davit/internal/fault"
+	"davit/internal/memfd"
 
 	"golang.org/x/sys/unix"
 )

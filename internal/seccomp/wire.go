@@ -1,9 +1,10 @@
 package seccomp
 
 import (
-	"davit/internal/fault"
 	"encoding/binary"
 	"fmt"
+
+	"davit/internal/fault"
 
 	"golang.org/x/sys/unix"
 )

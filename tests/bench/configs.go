@@ -1,10 +1,11 @@
 package main
 
 import (
-	"davit/internal/config"
 	"encoding/json"
 	"os"
 	"path/filepath"
+
+	"davit/internal/config"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )

@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"davit/internal/config"
 	"encoding/json"
 	"fmt"
 	"io/fs"
@@ -9,6 +8,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"davit/internal/config"
 )
 
 // makeBundle makes a bundle in dir. Its config is the default one, without a terminal and with a

@@ -1,10 +1,11 @@
 package integration
 
 import (
-	"davit/internal/plan"
 	"encoding/binary"
 	"runtime"
 	"testing"
+
+	"davit/internal/plan"
 
 	"golang.org/x/sys/unix"
 )

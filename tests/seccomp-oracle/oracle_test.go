@@ -5,7 +5,6 @@
 package oracle
 
 import (
-	"davit/internal/seccomp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -13,6 +12,8 @@ import (
 	"os"
 	"slices"
 	"testing"
+
+	"davit/internal/seccomp"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	lib "github.com/seccomp/libseccomp-golang"

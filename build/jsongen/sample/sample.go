@@ -2,8 +2,9 @@
 package sample
 
 import (
-	"davit/internal/jsonx"
 	"time"
+
+	"davit/internal/jsonx"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )

@@ -2,11 +2,12 @@ package sample
 
 import (
 	"bytes"
-	"davit/internal/jsonx"
 	"encoding/json"
 	"reflect"
 	"testing"
 	"time"
+
+	"davit/internal/jsonx"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )

@@ -3,9 +3,11 @@
 package specjson
 
 import (
-	"davit/internal/jsonx"
-	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"os"
+
+	"davit/internal/jsonx"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // DecodeSpec reads an object into v, which it empties first.

@@ -5,10 +5,11 @@
 package main
 
 import (
-	"davit/internal/plan"
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"davit/internal/plan"
 )
 
 var steps = []plan.Step{
