@@ -217,16 +217,22 @@ func TestNothingIsClosedTwice(t *testing.T) {
 	}
 }
 
-// TestNoThreads refuses davit every thread, as a limit on processes does. davit says so in one
-// line.
+// TestNoThreads refuses davit every thread, as a limit on processes does. `create` needs none. `run`
+// says so in one line, before it has made anything.
 func TestNoThreads(t *testing.T) {
 	b := newBox(t)
 	if version := b.davit("--version"); strings.Contains(version, "without davit's overlay") {
 		t.Skip("needs davit's overlay of Go's runtime")
 	}
-	r := b.inject(fault{always: "clone"}, "create", "c1")
+	r := b.inject(fault{always: "clone"}, "run", "c1")
 	if crashed(r.out, r.status) != "" || r.status != 1 || !strings.HasPrefix(r.out, "davit: make a thread: ") {
-		t.Errorf("exit status %d: %s", r.status, r.out)
+		t.Errorf("run: exit status %d: %s", r.status, r.out)
+	}
+	if left := b.davit("list", "-q"); left != "" {
+		t.Errorf("run left %s", left)
+	}
+	if r := b.inject(fault{always: "clone"}, "create", "c1"); r.status != 0 {
+		t.Errorf("create: exit status %d: %s", r.status, r.out)
 	}
 	b.davit("delete", "--force", "c1")
 }
