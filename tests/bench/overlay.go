@@ -14,7 +14,7 @@ import (
 const overlayRow = "parts of the overlay"
 
 // overlayParts has the parts of build/overlay.
-var overlayParts = []string{"nolimit", "oneproc", "sysmon", "sigmask", "bigstack", "noprofile", "lategc", "latemon", "sigread", "unread", "populate"}
+var overlayParts = []string{"nolimit", "oneproc", "sysmon", "sigmask", "bigstack", "noprofile", "lategc", "latemon", "sigread", "unread"}
 
 // overlayBuilds returns the names of the davits to compare, and the parts with which each is built.
 func overlayBuilds() (names []string, parts map[string]string) {
