@@ -3,11 +3,9 @@
 package specjson
 
 import (
-	"os"
-
 	"davit/internal/jsonx"
-
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"os"
 )
 
 // DecodeSpec reads an object into v, which it empties first.
