@@ -28,7 +28,8 @@ func TestSchedulerFlags(t *testing.T) {
 			_, _, errno := unix.RawSyscall(unix.SYS_SCHED_SETATTR, 0, uintptr(unsafe.Pointer(&b[0])), 0)
 			done <- errno
 		}()
-		if errno := <-done; errno != 0 && !errors.Is(errno, unix.EOPNOTSUPP) {
+		// EPERM: without privilege, a process of low priority (nice) cannot get the usual one back.
+		if errno := <-done; errno != 0 && !errors.Is(errno, unix.EOPNOTSUPP) && !errors.Is(errno, unix.EPERM) {
 			t.Errorf("%s: %v", flag, errno)
 		}
 	}
