@@ -252,10 +252,12 @@ func (r *restoration) start(q *rpc.CriuOpts, files []int) error {
 			return err
 		}
 		q.ImagesDirFd, q.WorkDirFd = new(int32(r.images.Dir)), new(int32(r.images.Work))
-		if err := r.staging.LendTmp(); err != nil {
+		if r.criu, err = criu.Start(o); err != nil {
 			return err
 		}
-		r.criu, err = criu.Start(o)
+		if err = r.staging.HideTmp(q.ConfigFile != nil); err != nil { // only now, because CRIU may be below /tmp
+			r.criu.Kill()
+		}
 		return err
 	})
 }

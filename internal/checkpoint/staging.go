@@ -87,13 +87,16 @@ func makeYard() error {
 	return nil
 }
 
-// LendTmp mounts a tmpfs on /tmp if the container's root user could not write there, because CRIU makes temporary files there as that user.
-func (r *Staging) LendTmp() error {
+// HideTmp mounts a tmpfs on /tmp, in the mount namespace of the calling thread. CRIU makes a directory there that everybody may write
+// to (/tmp/.criu.mntns.*), also as the container's root user, and leaves it if it is killed. In the tmpfs, nobody on the host reaches
+// it, and it ends with CRIU. With a configuration file, which may name files below the host's /tmp, HideTmp does so only if that user
+// could not write to /tmp.
+func (r *Staging) HideTmp(configured bool) error {
 	var st unix.Stat_t
-	if _, _, mapped := mappedRoot(r.Spec); !mapped || unix.Stat("/tmp", &st) == nil && st.Mode&0o003 == 0o003 {
+	if _, _, mapped := mappedRoot(r.Spec); configured && (!mapped || unix.Stat("/tmp", &st) == nil && st.Mode&0o003 == 0o003) {
 		return nil
 	}
-	if err := unix.Mount("davit", "/tmp", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=1777"); err != nil {
+	if err := unix.Mount("davit", "/tmp", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=1777,size=1m"); err != nil {
 		return fmt.Errorf("mount tmpfs on /tmp: %w", err)
 	}
 	return nil

@@ -517,12 +517,12 @@ func TestCheckpointFails(t *testing.T) {
 	// point.
 	killer := func(log, point string) {
 		mustWrite(t, filepath.Join(bad, "criu"), fmt.Sprintf(`#!/bin/sh
-(i=0; while [ $i -lt 2000 ]; do
-	if grep -q '%s' %s/%s 2>/dev/null; then kill -9 $$; exit; fi
+(cd %s; i=0; while [ $i -lt 2000 ]; do
+	if grep -q '%s' %s 2>/dev/null; then kill -9 $$; exit; fi
 	i=$((i+1)); sleep 0.01
 done) 3>&- &
 exec %s "$@"
-`, point, s.images, log, real))
+`, s.images, point, log, real))
 		t.Setenv("PATH", bad+":"+good)
 	}
 	s.davit("run", "--detach", s.id)
@@ -545,8 +545,17 @@ exec %s "$@"
 	must(t, os.RemoveAll(s.images))
 	s.checkpoint()
 	killer("restore.log", "Forking task")
+	yards := func() int { // those of CRIU in the host's /tmp
+		list, err := filepath.Glob("/tmp/.criu.mntns.*")
+		must(t, err)
+		return len(list)
+	}
+	before := yards()
 	if out, status := s.try("restore", "--detach", "--image-path", s.images, s.id); status == 0 {
 		t.Fatalf("restore: it was done before\n%s", out)
+	}
+	if yards() > before {
+		t.Error("the CRIU that was killed has left its directory in /tmp")
 	}
 	s.gone()
 	t.Setenv("PATH", good)
