@@ -36,13 +36,10 @@ const dumpLog = "dump.log"
 
 // Checkpoint saves the processes of a running or paused container with CRIU, which it looks for in PATH. Then it removes the
 // container, unless LeaveRunning or PreDump is set. If it fails, the container runs on. It fails with [ErrNotRunning] if the
-// container has no process, and with a [ForeignError] if another runtime made the container.
+// container has no process.
 func (c *Container) Checkpoint(o CheckpointOptions) error {
 	if c.Broken != nil {
 		return c.Broken
-	}
-	if c.Taken != nil { // its mounts are those that another runtime made, in an order and with devices that the config does not tell
-		return fmt.Errorf("checkpoint: %w", &store.ForeignError{Maker: c.Taken.Maker()})
 	}
 	status := c.Status()
 	switch status {
@@ -63,6 +60,9 @@ func (c *Container) Checkpoint(o CheckpointOptions) error {
 		if err := before(); err != nil {
 			return err
 		}
+	}
+	if c.Taken != nil {
+		c.Stdio = checkpoint.ReplacePaths(c.Stdio)
 	}
 	images, err := checkpoint.OpenImages(o.ImagePath, o.WorkPath, true)
 	if err != nil {

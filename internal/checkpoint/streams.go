@@ -2,6 +2,9 @@ package checkpoint
 
 import (
 	"fmt"
+	"os"
+	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -26,11 +29,16 @@ func StreamKey(fd int) string {
 		return ""
 	}
 	text := string(buf[:n])
-	if text == "/dev/null" || strings.HasPrefix(text, "pipe:[") || strings.HasPrefix(text, "socket:[") {
+	if text == os.DevNull || strings.HasPrefix(text, "pipe:[") || strings.HasPrefix(text, "socket:[") {
 		return text
 	}
+	return fileKey(fd, "")
+}
+
+// fileKey returns the key of the file or terminal at path, or of the descriptor fd if path is "". For others it returns "".
+func fileKey(fd int, path string) string {
 	var st unix.Statx_t
-	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_TYPE|unix.STATX_INO|unix.STATX_MNT_ID, &st); err != nil {
+	if err := unix.Statx(fd, path, unix.AT_EMPTY_PATH, unix.STATX_TYPE|unix.STATX_INO|unix.STATX_MNT_ID, &st); err != nil {
 		return ""
 	}
 	switch st.Mode & unix.S_IFMT {
@@ -41,6 +49,19 @@ func StreamKey(fd int) string {
 		return fmt.Sprintf("tty[%x:%x]", unix.Mkdev(st.Rdev_major, st.Rdev_minor), unix.Mkdev(st.Dev_major, st.Dev_minor))
 	}
 	return ""
+}
+
+// ReplacePaths puts keys in the place of paths, which runc and crun store for files and terminals. If the path is another file by now,
+// the key fits none of the container's files.
+func ReplacePaths(keys []string) []string {
+	replaced := slices.Clone(keys)
+	for i, key := range keys {
+		if !path.IsAbs(key) || key == os.DevNull {
+			continue
+		}
+		replaced[i] = fileKey(unix.AT_FDCWD, key)
+	}
+	return replaced
 }
 
 // isExternalStdio reports whether CRIU must be told of the stream with this key when it dumps.

@@ -29,6 +29,7 @@ type crunStatus struct {
 	scope                   string
 	rootfs, bundle, created string
 	systemd                 bool
+	streams                 []string // in the form of store.State.Stdio, but files by their path
 	unknownKey              string
 }
 
@@ -61,7 +62,7 @@ func (c *container) readCrun() error {
 	c.spec = spec
 	s := c.state
 	s.OCIVersion, s.Created, s.Bundle, s.Pid, s.StartTime = spec.Version, st.created, st.bundle, st.pid, st.start
-	s.Annotations = spec.Annotations
+	s.Annotations, s.Stdio = spec.Annotations, st.streams
 	if !filepath.IsAbs(s.Bundle) {
 		return fmt.Errorf("%s: bundle: %q is not an absolute path", crunFile, s.Bundle)
 	}
@@ -117,7 +118,9 @@ func (st *crunStatus) property(d *jsonx.Decoder) {
 		st.bundle = d.String()
 	case "created":
 		st.created = d.String()
-	case "owner", "detached", "external_descriptors", "intelrdt":
+	case "external_descriptors":
+		st.streams = readStreams(d.String())
+	case "owner", "detached", "intelrdt":
 		d.Skip()
 	default:
 		if st.unknownKey == "" {
@@ -125,6 +128,16 @@ func (st *crunStatus) property(d *jsonx.Decoder) {
 		}
 		d.Skip()
 	}
+}
+
+// readStreams reads the standard streams, which crun writes as a string that contains an array. Without an array it returns nil.
+func readStreams(text string) []string {
+	d := jsonx.NewDecoder(crunFile, []byte(text))
+	streams := d.Strings()
+	if d.End() != nil {
+		return nil
+	}
+	return streams
 }
 
 // state returns the container's cgroups in the form of package cgroups. crun stores a single path,

@@ -27,6 +27,7 @@ type runcState struct {
 	created    string
 	cgroups    map[string]string // in the form of cgroups.State.Dirs
 	rdt, rdtM  string
+	streams    []string // in the form of store.State.Stdio, but files by their path
 	config     runcConfig
 	hasConfig  bool
 	unknownKey string // the first property that no known version has
@@ -105,7 +106,7 @@ func (c *container) readRunc() error {
 	if !filepath.IsAbs(s.Rootfs) {
 		return fmt.Errorf("%s: config.rootfs: %q is not an absolute path", runcFile, s.Rootfs)
 	}
-	s.NoKeyring = k.noNewKeyring
+	s.NoKeyring, s.Stdio = k.noNewKeyring, r.streams
 	s.OwnPid = hasOwn(k.namespaces, specs.PIDNamespace)
 	c.poststop = k.hooks.Poststop                                                                      // runc runs poststart hooks in create
 	for field, dir := range map[string]string{"intel_rdt_path": r.rdt, "intel_rdt_mon_path": r.rdtM} { // delete removes these directories
@@ -210,7 +211,9 @@ func (r *runcState) property(d *jsonx.Decoder) {
 				}
 			}
 		}
-	case "rootless", "namespace_paths", "external_descriptors":
+	case "external_descriptors":
+		r.streams = d.Strings()
+	case "rootless", "namespace_paths":
 		d.Skip()
 	default:
 		if r.unknownKey == "" {
@@ -404,14 +407,22 @@ func readCapabilities(d *jsonx.Decoder) *specs.LinuxCapabilities {
 	return c
 }
 
-// readHooks reads the hooks that delete runs. The hooks of create have already run.
+// readHooks reads the hooks that delete runs, and those that a restore runs again.
 func (k *runcConfig) readHooks(d *jsonx.Decoder) {
 	object(d, func() {
-		if d.Key() != "poststop" {
+		var hooks *[]specs.Hook
+		switch d.Key() {
+		case "poststop":
+			hooks = &k.hooks.Poststop
+		case "prestart":
+			hooks = &k.hooks.Prestart //nolint:staticcheck // deprecated, but engines use it
+		case "createRuntime":
+			hooks = &k.hooks.CreateRuntime
+		default:
 			d.Skip()
 			return
 		}
-		elements(d, func() { k.hooks.Poststop = append(k.hooks.Poststop, runcHook(d)) })
+		elements(d, func() { *hooks = append(*hooks, runcHook(d)) })
 	})
 }
 

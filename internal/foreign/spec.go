@@ -64,7 +64,7 @@ func (c *container) confine(s *specs.Spec) {
 	}
 	s.Root = &specs.Root{Path: k.rootfs, Readonly: s.Root != nil && s.Root.Readonly}
 	s.Annotations = c.state.Annotations
-	s.Hooks = &specs.Hooks{Poststop: c.poststop}
+	s.Hooks = &k.hooks
 	s.Linux.Namespaces = k.namespaces
 	s.Linux.UIDMappings, s.Linux.GIDMappings = k.uids, k.gids
 	s.Linux.Seccomp = k.seccomp
