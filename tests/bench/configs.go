@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 
 	"davit/internal/config"
+	"davit/tests/profile"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -107,7 +108,7 @@ func podConfig(v view) *specs.Spec {
 				{Type: specs.UTSNamespace, Path: sandboxDir + "/uts"},
 				{Type: specs.NetworkNamespace, Path: sandboxDir + "/net"},
 			},
-			Seccomp: defaultSeccomp(),
+			Seccomp: profile.Default(),
 			MaskedPaths: []string{
 				"/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
 				"/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/sys/firmware",

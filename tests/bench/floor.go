@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"davit/tests/profile"
+
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
@@ -42,15 +44,15 @@ func compile(out, source string, flags ...string) error {
 }
 
 // compileFilter returns the instructions of a filter that allows the same calls as the profile.
-func compileFilter(dir, tmp string, profile *specs.LinuxSeccomp) (string, error) {
-	if profile == nil {
+func compileFilter(dir, tmp string, filter *specs.LinuxSeccomp) (string, error) {
+	if filter == nil {
 		return "", nil
 	}
 	tool := filepath.Join(tmp, "bpf")
 	if err := compile(tool, dir+"/bpf.c", "-lseccomp"); err != nil {
 		return "", err
 	}
-	out, err := exec.Command(tool, strings.Fields(allowedCalls)...).Output()
+	out, err := exec.Command(tool, strings.Fields(profile.AllowedCalls)...).Output()
 	if err != nil {
 		return "", fmt.Errorf("floor's seccomp filter: %w", err)
 	}

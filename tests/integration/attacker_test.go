@@ -146,19 +146,21 @@ func (b *box) stopAttack() (breaches string, met int) {
 	return string(data), met
 }
 
-// plantAttacker makes the test binary the bundle's program.
-func (b *box) plantAttacker() {
+func (b *box) plantAttacker() { b.plant("attacker") }
+
+// plant makes the test binary the bundle's program, in a role of TestMain.
+func (b *box) plant(role string) {
 	b.t.Helper()
 	data, err := os.ReadFile("/proc/self/exe")
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	mustWrite(b.t, b.path("attacker"), string(data))
-	libraries, _ := exec.Command("ldd", b.path("attacker")).Output() // this fails for a static binary
+	mustWrite(b.t, b.path(role), string(data))
+	libraries, _ := exec.Command("ldd", b.path(role)).Output() // this fails for a static binary
 	for _, word := range strings.Fields(string(libraries)) {
 		if data, err := os.ReadFile(word); err == nil && filepath.IsAbs(word) {
 			mustWrite(b.t, b.path(word), string(data))
 		}
 	}
-	b.edit("root.readonly=false", `process.args=["/attacker"]`, "process.env+="+roleVariable+"=attacker")
+	b.edit("root.readonly=false", `process.args=["/`+role+`"]`, "process.env+="+roleVariable+"="+role)
 }

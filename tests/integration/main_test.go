@@ -50,6 +50,9 @@ func TestMain(m *testing.M) {
 		os.Exit(runTests(m))
 	case "attacker":
 		os.Exit(attack())
+	case "calls":
+		makeCalls()
+		os.Exit(0)
 	}
 	// A terminal or a build may have left descriptors open in this process. davit would take them
 	// for those of --preserve-fds.

@@ -1,14 +1,17 @@
-package main
+// Package profile has the seccomp profile that engines give a container. Tests and benchmarks use
+// it.
+package profile
 
 import (
+	"runtime"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// allowedCalls has the calls that containerd's and Docker's default profiles allow without
+// AllowedCalls has the calls that containerd's and Docker's default profiles allow without
 // condition, on amd64, for a container with the default capabilities.
-const allowedCalls = `
+const AllowedCalls = `
 accept accept4 access adjtimex alarm bind brk cachestat capget capset chdir chmod chown chown32 clock_adjtime
 clock_adjtime64 clock_getres clock_getres_time64 clock_gettime clock_gettime64 clock_nanosleep
 clock_nanosleep_time64 close close_range connect copy_file_range creat dup dup2 dup3 epoll_create epoll_create1
@@ -44,15 +47,27 @@ timer_settime64 timerfd_create timerfd_gettime timerfd_gettime64 timerfd_settime
 truncate truncate64 ugetrlimit umask uname unlink unlinkat utime utimensat utimensat_time64 utimes vfork vmsplice
 wait4 waitid waitpid write writev arch_prctl modify_ldt chroot ptrace process_vm_readv process_vm_writev kcmp`
 
-// defaultSeccomp returns a profile with the size and shape of the engines' default profile.
-func defaultSeccomp() *specs.LinuxSeccomp {
+// architectures are the ones that engines name on a machine: its own, and those whose programs it
+// runs, too. The key is GOARCH.
+var architectures = map[string][]specs.Arch{
+	"amd64":   {specs.ArchX86_64, specs.ArchX86, specs.ArchX32},
+	"arm64":   {specs.ArchAARCH64, specs.ArchARM},
+	"riscv64": {specs.ArchRISCV64},
+	"ppc64le": {specs.ArchPPC64LE},
+	"s390x":   {specs.ArchS390X, specs.ArchS390},
+	"loong64": {specs.ArchLOONGARCH64},
+}
+
+// Default returns a profile with the size and shape of the engines' default profile, for this
+// machine.
+func Default() *specs.LinuxSeccomp {
 	errno := uint(1)  // EPERM
 	nosys := uint(38) // ENOSYS, so that a libc falls back from clone3 to clone
 	namespaces := uint64(0x7e020000)
 	allow := func(names ...string) specs.LinuxSyscall {
 		return specs.LinuxSyscall{Names: names, Action: specs.ActAllow}
 	}
-	rules := []specs.LinuxSyscall{allow(strings.Fields(allowedCalls)...)}
+	rules := []specs.LinuxSyscall{allow(strings.Fields(AllowedCalls)...)}
 	for _, persona := range []uint64{0x0, 0x8, 0x20000, 0x20008, 0xffffffff} {
 		rule := allow("personality")
 		rule.Args = []specs.LinuxSeccompArg{{Index: 0, Value: persona, Op: specs.OpEqualTo}}
@@ -66,7 +81,7 @@ func defaultSeccomp() *specs.LinuxSeccomp {
 	return &specs.LinuxSeccomp{
 		DefaultAction:   specs.ActErrno,
 		DefaultErrnoRet: &errno,
-		Architectures:   []specs.Arch{specs.ArchX86_64, specs.ArchX86, specs.ArchX32},
+		Architectures:   architectures[runtime.GOARCH],
 		Syscalls:        append(rules, socket, clone, clone3),
 	}
 }
