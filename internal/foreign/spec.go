@@ -34,12 +34,8 @@ func (c *container) Spec() (*specs.Spec, error) {
 // bundleSpec reads config.json from the bundle, after it has checked that only root and the caller
 // can have written it.
 func (c *container) bundleSpec() (*specs.Spec, error) {
-	bundle := c.state.Bundle
-	if err := store.CheckOwners(bundle); err != nil {
-		return nil, fmt.Errorf("the bundle of a container that %s made: %w", c.maker, err)
-	}
-	path := filepath.Join(bundle, config.ConfigFile)
-	if err := store.CheckOwners(path); err != nil {
+	path, err := store.TrustedPath(filepath.Join(c.state.Bundle, config.ConfigFile))
+	if err != nil {
 		return nil, fmt.Errorf("the bundle of a container that %s made: %w", c.maker, err)
 	}
 	data, err := sys.ReadSmall(unix.AT_FDCWD, path, config.MaxConfig, 0)

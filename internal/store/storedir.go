@@ -57,11 +57,25 @@ func (s Store) CheckRoot() error {
 	return err
 }
 
-// resolveRoot returns the state directory's path without symbolic links. Each directory that the path leads
-// through is checked before the next name is looked up in it: what nobody else may change cannot change
-// between this check and the use of the path. / itself is not checked: who owns that owns davit, too.
+// resolveRoot returns the state directory's path without symbolic links.
 func (s Store) resolveRoot() (string, error) {
-	path := filepath.Clean(s.Root)
+	path, err := resolve(s.Root, func(at string, st *unix.Stat_t) error {
+		if err := checkOwner(at, st); err != nil {
+			return s.untrustedParent(err)
+		}
+		return nil
+	})
+	if errors.Is(err, unix.ELOOP) {
+		return "", fmt.Errorf("state directory %s: %w", s.Root, err)
+	}
+	return path, err
+}
+
+// resolve returns an absolute path without symbolic links. It calls check with each link, and each directory that the path leads
+// through, before it looks up the next name: what nobody else may change cannot change between this check and the use of the path. It
+// does not check what the path leads to, nor /: who owns that owns davit, too.
+func resolve(path string, check func(at string, st *unix.Stat_t) error) (string, error) {
+	path = filepath.Clean(path)
 	for links, done := 0, 1; ; {
 		end := strings.IndexByte(path[done:], '/')
 		if end < 0 {
@@ -72,49 +86,34 @@ func (s Store) resolveRoot() (string, error) {
 		if err := unix.Lstat(at, &st); err != nil {
 			return "", fmt.Errorf("stat %s: %w", at, err)
 		}
-		if st.Mode&unix.S_IFMT == unix.S_IFLNK {
-			if links++; links > maxLinks {
-				return "", fmt.Errorf("state directory %s: %w", s.Root, unix.ELOOP)
-			}
-			if !trustedOwner(st.Uid, true) {
-				return "", s.untrustedParent(at, fmt.Sprintf("is a symbolic link of user %d's", st.Uid))
-			}
-			target, err := os.Readlink(at)
-			if err != nil {
-				return "", err
-			}
-			if !filepath.IsAbs(target) {
-				target = filepath.Join(filepath.Dir(at), target)
-			}
-			path, done = filepath.Clean(target+path[done+end:]), 1
-			continue
+		link := st.Mode&unix.S_IFMT == unix.S_IFLNK
+		if !link && done+end == len(path) {
+			return path, nil
 		}
-		if done+end == len(path) {
-			return path, nil // which openRoot checks
-		}
-		if err := s.trustParent(at, &st); err != nil {
+		if err := check(at, &st); err != nil {
 			return "", err
 		}
-		done += end + 1
+		if !link {
+			done += end + 1
+			continue
+		}
+		if links++; links > maxLinks {
+			return "", unix.ELOOP
+		}
+		target, err := os.Readlink(at)
+		if err != nil {
+			return "", err
+		}
+		if !filepath.IsAbs(target) {
+			target = filepath.Join(filepath.Dir(at), target)
+		}
+		path, done = filepath.Clean(target+path[done+end:]), 1
 	}
 }
 
-// trustParent checks a directory above the state directory. Others may write to it if it is sticky, as /tmp is:
-// they can rename and remove only what is theirs.
-func (s Store) trustParent(path string, st *unix.Stat_t) error {
-	if !trustedOwner(st.Uid, true) {
-		return s.untrustedParent(path, fmt.Sprintf("belongs to user %d", st.Uid))
-	}
-	private := st.Gid == 0 || st.Gid == uint32(os.Getegid()) && st.Gid == uint32(os.Geteuid())
-	if st.Mode&unix.S_ISVTX == 0 && (st.Mode&0o002 != 0 || st.Mode&0o020 != 0 && !private) {
-		return s.untrustedParent(path, fmt.Sprintf("can be written by others (mode %#o)", st.Mode&0o7777))
-	}
-	return nil
-}
-
-func (s Store) untrustedParent(path, what string) error {
-	return fault.WithHint(fmt.Errorf("state directory %s: %s %s, who could put other states in its place: davit would run their hooks as user %d",
-		s.Root, path, what, os.Geteuid()), "give option Root a directory whose parents are yours or root's alone")
+func (s Store) untrustedParent(why error) error {
+	return fault.WithHint(fmt.Errorf("state directory %s: %w, who could put other states in its place: davit would run their hooks as user %d",
+		s.Root, why, os.Geteuid()), "give option Root a directory whose parents are yours or root's alone")
 }
 
 // trustDir checks a directory that holds states. what is its name for errors.
@@ -221,35 +220,42 @@ func namesIn(dir int) ([]string, error) {
 	return f.Readdirnames(-1)
 }
 
-// CheckOwners fails if a user other than root and the caller could change what path leads to: by a directory on the way, by a link,
-// or by the file itself.
-func CheckOwners(path string) error {
-	real, err := filepath.EvalSymlinks(path)
+// TrustedPath returns path without symbolic links. It fails if a user other than root and the caller could change what path leads to:
+// by a directory or a link on the way, or by the file itself.
+func TrustedPath(path string) (string, error) {
+	real, err := resolve(path, checkOwner)
 	if err != nil {
-		return err
+		return "", err
 	}
-	if err := checkOwners(filepath.Clean(path)); err != nil || real == filepath.Clean(path) {
-		return err
+	var st unix.Stat_t
+	if err := unix.Lstat(real, &st); err != nil {
+		return "", fmt.Errorf("stat %s: %w", real, err)
 	}
-	return checkOwners(real)
+	if !trustedOwner(st.Uid, false) {
+		return "", fmt.Errorf("%s belongs to user %d", real, st.Uid)
+	}
+	return real, checkMode(real, &st, false)
 }
 
-func checkOwners(path string) error {
-	for at := path; at != "/"; at = filepath.Dir(at) {
-		var st unix.Stat_t
-		if err := unix.Lstat(at, &st); err != nil {
-			return fmt.Errorf("stat %s: %w", at, err)
-		}
-		kind := st.Mode & unix.S_IFMT
-		private := st.Gid == 0 || st.Gid == uint32(os.Getegid()) && st.Gid == uint32(os.Geteuid())
-		sticky := kind == unix.S_IFDIR && at != path && st.Mode&unix.S_ISVTX != 0
-		switch {
-		case !trustedOwner(st.Uid, at != path):
-			return fmt.Errorf("%s belongs to user %d", at, st.Uid)
-		case kind == unix.S_IFLNK || sticky:
-		case st.Mode&0o002 != 0 || st.Mode&0o020 != 0 && !private:
-			return fmt.Errorf("%s can be written by others (mode %#o)", at, st.Mode&0o7777)
-		}
+// checkOwner fails for a directory or link on the way of a path that another user than root and the caller could change.
+func checkOwner(at string, st *unix.Stat_t) error {
+	switch {
+	case trustedOwner(st.Uid, true):
+		return checkMode(at, st, true)
+	case st.Mode&unix.S_IFMT == unix.S_IFLNK:
+		return fmt.Errorf("%s is a symbolic link of user %d's", at, st.Uid)
+	}
+	return fmt.Errorf("%s belongs to user %d", at, st.Uid)
+}
+
+// checkMode fails if others may write. In a sticky directory on the way they can rename and remove only what is theirs.
+func checkMode(at string, st *unix.Stat_t, parent bool) error {
+	private := st.Gid == 0 || st.Gid == uint32(os.Getegid()) && st.Gid == uint32(os.Geteuid())
+	switch {
+	case st.Mode&unix.S_IFMT == unix.S_IFLNK || parent && st.Mode&unix.S_ISVTX != 0:
+		return nil
+	case st.Mode&0o002 != 0 || st.Mode&0o020 != 0 && !private:
+		return fmt.Errorf("%s can be written by others (mode %#o)", at, st.Mode&0o7777)
 	}
 	return nil
 }

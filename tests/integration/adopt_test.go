@@ -240,6 +240,87 @@ func TestAdoptForce(t *testing.T) {
 	b.davit("delete", "--force", "c1")
 }
 
+// exec takes runc's program from a bundle only if nobody else could have changed it: neither the file or a directory, nor a link on the
+// way there.
+func TestAdoptForeignBundle(t *testing.T) {
+	const stranger = 54321
+	for _, c := range []struct {
+		name, want string
+		bundle     func(theirs, bundle string) (string, error) // returns the bundle that the state names
+	}{
+		{"their link", "/link is a symbolic link of user 54321's", func(theirs, bundle string) (string, error) {
+			link := filepath.Join(theirs, "link")
+			return link, errorsOf(os.Symlink(bundle, link), os.Lchown(link, stranger, 0))
+		}},
+		{"a link below their directory", "theirs belongs to user 54321", func(theirs, bundle string) (string, error) {
+			link := filepath.Join(theirs, "link")
+			return link, errorsOf(os.Symlink(bundle, link), os.Chown(theirs, stranger, 0))
+		}},
+		{"a link by way of theirs", "theirs/second is a symbolic link of user 54321's", func(theirs, bundle string) (string, error) {
+			first, second := filepath.Join(filepath.Dir(theirs), "first"), filepath.Join(theirs, "second")
+			return first, errorsOf(os.Symlink(bundle, second), os.Symlink("theirs/second", first), os.Lchown(second, stranger, 0))
+		}},
+		{"a link to a link below their directory", "theirs belongs to user 54321", func(theirs, bundle string) (string, error) {
+			first, second := filepath.Join(filepath.Dir(theirs), "first"), filepath.Join(theirs, "second")
+			return first, errorsOf(os.Symlink(bundle, second), os.Symlink(second, first), os.Chown(theirs, stranger, 0))
+		}},
+		{"links of the caller", "", func(theirs, bundle string) (string, error) {
+			first, second := filepath.Join(filepath.Dir(theirs), "first"), filepath.Join(theirs, "second")
+			return first, errorsOf(os.Symlink(bundle, second), os.Symlink("theirs/second", first))
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			needRoot(t)
+			b := adoptable(t)
+			b.davit("run", "-d", "-b", b.bundle, "c1")
+			theirs := filepath.Join(b.work, "theirs")
+			must(t, os.Mkdir(theirs, 0o755))
+			bundle, err := c.bundle(theirs, b.bundle)
+			must(t, err)
+			b.disguise("runc", func(s map[string]any) {
+				s["config"].(map[string]any)["labels"] = []string{"bundle=" + bundle}
+			})
+			out, status := b.try("exec", "c1", "true")
+			if c.want == "" && status != 0 || c.want != "" && (status == 0 || !strings.Contains(out, c.want)) {
+				t.Errorf("exec: status %d, no %q in: %s", status, c.want, out)
+			}
+			b.davit("delete", "--force", "c1")
+		})
+	}
+}
+
+// A state that names a cgroup in which davit itself is called is refused: kill and delete would end davit's caller.
+func TestAdoptOwnCgroup(t *testing.T) {
+	for _, maker := range []string{"runc", "crun"} {
+		t.Run(maker, func(t *testing.T) {
+			b := adoptable(t)
+			b.davit("run", "-d", "-b", b.bundle, "c1")
+			pid := b.pid()
+			defer b.endDisguised(pid)
+			b.disguise(maker, nil)
+			groups := cgroupsLeft()
+			if len(groups) == 0 {
+				t.Fatal("the container has no cgroup")
+			}
+			enter := ""
+			for _, dir := range groups {
+				enter += "echo $$ >" + dir + "/cgroup.procs; "
+			}
+			for _, verb := range []string{"state c1", "kill --all c1 KILL", "delete --force c1", "exec c1 true"} {
+				cmd := b.command(strings.Fields(verb)...)
+				inside := exec.Command("sh", append([]string{"-ec", enter + `exec "$@"`, "sh", cmd.Path}, cmd.Args[1:]...)...)
+				inside.Env, inside.Dir = cmd.Env, cmd.Dir
+				if out, err := b.runFiles(inside); exitCode(err) < 1 || !strings.Contains(out, "davit itself is in it") {
+					t.Errorf("davit %s: %v: %s", verb, err, out)
+				}
+			}
+			if exitWithin(pid, 1) {
+				t.Error("the container's process has ended")
+			}
+		})
+	}
+}
+
 // If the files of a foreign container contain something wrong, every verb refuses it with the
 // reason, and touches nothing.
 func TestAdoptRefuses(t *testing.T) {
