@@ -56,6 +56,9 @@ func (c *Container) Checkpoint(o CheckpointOptions) error {
 	if err := checkpoint.CheckRestorable(s, host.Host()); err != nil {
 		return err
 	}
+	if err := c.checkUntraced(); err != nil {
+		return err
+	}
 	if before := c.rt.BeforeExec; before != nil {
 		if err := before(); err != nil {
 			return err
@@ -75,6 +78,15 @@ func (c *Container) Checkpoint(o CheckpointOptions) error {
 	}
 	store.WaitExit(c.Pidfd.Int(), store.KillTimeout)
 	return c.Delete(true)
+}
+
+// checkUntraced returns an error if the container's process has a tracer already: CRIU could not trace it.
+func (c *Container) checkUntraced() error {
+	tracer, name := store.Tracer(c.Pid)
+	if tracer == 0 {
+		return nil
+	}
+	return withHint(fmt.Errorf("process %d (%s) traces the container's process, so that CRIU cannot", tracer, name), "end it, or let it detach")
 }
 
 // dump has CRIU do it.
@@ -98,19 +110,22 @@ func (c *Container) dump(o *CheckpointOptions, s *specs.Spec, i *checkpoint.Imag
 	if r.External, err = c.externals(s); err != nil {
 		return err
 	}
-	var p *criu.Process
-	err = sys.OwnMounts(func() error {
+	return sys.OwnMounts(func() error {
 		if err := i.Reopen(); err != nil {
 			return err
 		}
 		r.ImagesDirFd, r.WorkDirFd = new(int32(i.Dir)), new(int32(i.Work))
-		p, err = criu.Start(criu.Options{Cgroup: -1, Group: true})
-		return err
+		p, err := criu.Start(criu.Options{Cgroup: -1, Group: true, Bound: o.PageServer != ""})
+		if err != nil {
+			return err
+		}
+		defer p.Close()
+		return c.dumpWith(p, r, o, i, paused)
 	})
-	if err != nil {
-		return err
-	}
-	defer p.Close()
+}
+
+// dumpWith has a CRIU do it that was started.
+func (c *Container) dumpWith(p *criu.Process, r *rpc.CriuOpts, o *CheckpointOptions, i *checkpoint.Images, paused bool) error {
 	if err := o.checkFeatures(p); err != nil {
 		return err
 	}
@@ -130,7 +145,7 @@ func (c *Container) dump(o *CheckpointOptions, s *specs.Spec, i *checkpoint.Imag
 		kind = rpc.CriuReqType_PRE_DUMP
 	}
 	c.rt.log().Debugf("criu %s: %s of process %d to %s", p.Version, kind, c.Pid, i.Path)
-	_, err = p.Do(kind, r, func(e criu.Event) error {
+	_, err := p.Do(kind, r, func(e criu.Event) error {
 		if e.Name == "status-ready" && o.StatusFD >= 0 {
 			_, err := unix.Write(o.StatusFD, []byte{0})
 			return err

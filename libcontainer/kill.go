@@ -108,7 +108,11 @@ func (c *Container) killAll() error {
 		}
 	}
 	if c.Pidfd.Int() >= 0 && !store.WaitExit(c.Pidfd.Int(), store.KillTimeout) {
-		return fmt.Errorf("process %d is still there %s after SIGKILL: it may be stuck in the kernel", c.Pid, store.KillTimeout)
+		why := "it may be stuck in the kernel"
+		if tracer, name := store.Tracer(c.Pid); tracer != 0 {
+			why = fmt.Sprintf("process %d (%s) traces it", tracer, name)
+		}
+		return fmt.Errorf("process %d is still there %s after SIGKILL: %s", c.Pid, store.KillTimeout, why)
 	}
 	return nil
 }

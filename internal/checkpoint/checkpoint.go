@@ -78,6 +78,8 @@ func Failed(err error, i *Images, log string) error {
 	text := err.Error()
 	if len(lines) > 0 && own != nil { // CRIU's own message is the first of these lines
 		text = "criu: " + strings.Join(lines, "; ")
+	} else if len(lines) > 0 {
+		text += ": " + strings.Join(lines, "; ")
 	}
 	err = &criuError{text + " (" + filepath.Join(i.WorkPath, log) + ")", err}
 	return fault.WithHint(err, criu.Hint(append(lines, text)))

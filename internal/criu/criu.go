@@ -55,6 +55,11 @@ type Options struct {
 	// CRIU that is killed leaves helpers that wait for ever. Do not set it for a restore, whose
 	// processes may be in the caller's group.
 	Group bool
+	// Bound makes the kernel kill CRIU when the calling thread ends, and so when davit is killed.
+	// A CRIU that sends memory to others might otherwise wait for them for ever, with processes
+	// that it has stopped. Without Bound it notices at its next event that davit has ended, and
+	// tidies up.
+	Bound bool
 }
 
 // FirstFile is the number of the first of [Options.Files] in CRIU. The numbers below are standard
@@ -116,6 +121,9 @@ func start(path string, o Options) (*Process, error) {
 		files = append(files, uintptr(fd))
 	}
 	attr := &syscall.SysProcAttr{PidFD: &p.pidfd, UseCgroupFD: o.Cgroup >= 0, CgroupFD: max(o.Cgroup, 0), Setpgid: o.Group}
+	if o.Bound {
+		attr.Pdeathsig = syscall.SIGKILL
+	}
 	p.Pid, err = syscall.ForkExec(path, []string{"criu", "swrk", strconv.Itoa(FirstFile - 1)},
 		&syscall.ProcAttr{Files: files, Env: os.Environ(), Sys: attr})
 	if err != nil {

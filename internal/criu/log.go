@@ -2,6 +2,7 @@ package criu
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -33,21 +34,26 @@ func LogErrors(dir int, name string) []string {
 	return errorLines(string(data[:n]))
 }
 
-// errorLines returns the lines "(00.012345) Error (criu/file.c:12): text" of a log.
+// errorLines returns the lines "(00.012345) Error (criu/file.c:12): text" of a log, each text once. CRIU does not call it an error that
+// it cannot reach the page server.
 func errorLines(log string) []string {
 	var found []string
 	for line := range strings.SplitSeq(log, "\n") {
+		if len(found) == maxErrors {
+			break
+		}
 		_, text, is := strings.Cut(line, "Error (")
-		if !is || len(found) == maxErrors {
+		if !is {
+			if _, text, is = strings.Cut(line, ") Can't connect to server "); !is {
+				continue
+			}
+			text = "Can't connect to server " + text
+		} else if isHarmless(text) {
 			continue
-		}
-		if isHarmless(text) {
-			continue
-		}
-		if _, message, ok := strings.Cut(text, "): "); ok {
+		} else if _, message, ok := strings.Cut(text, "): "); ok {
 			text = message
 		}
-		if text = strings.TrimSpace(text); text != "" {
+		if text = strings.TrimSpace(text); text != "" && !slices.Contains(found, text) {
 			found = append(found, text)
 		}
 	}
@@ -89,6 +95,8 @@ var hints = [...]struct{ text, hint string }{
 	{"No mapping for", "the checkpoint has a mount that this config.json does not have"},
 	{"cpu_cap", "the checkpoint was made on another kind of processor"},
 	{"FPU", "the checkpoint may have been made on another kind of processor"},
+	{"Can't connect to server", "option PageServer: no page server listens there; `criu page-server` is one, and must be started first"},
+	{"Failed to resolve hostname", "option PageServer: give its address"},
 	{"execvp(\"tar\"", "CRIU saves the content of a tmpfs with tar: install it"},
 	{"exec(tar", "CRIU saves the content of a tmpfs with tar: install it"},
 }

@@ -94,6 +94,25 @@ func startTime(pid int) uint64 {
 	return t
 }
 
+// Tracer returns the process that traces another one (ptrace(2)), with its command line. The pid is 0 if none does, or one in a pid
+// namespace outside.
+func Tracer(pid int) (tracer int, line string) {
+	data, err := readAt(unix.AT_FDCWD, "/proc/"+strconv.Itoa(pid)+"/status")
+	if err != nil {
+		return 0, ""
+	}
+	_, rest, _ := strings.Cut(string(data), "\nTracerPid:\t")
+	number, _, _ := strings.Cut(rest, "\n")
+	if tracer, err = strconv.Atoi(number); err != nil || tracer == 0 {
+		return 0, ""
+	}
+	data, err = readAt(unix.AT_FDCWD, "/proc/"+strconv.Itoa(tracer)+"/cmdline")
+	if err != nil {
+		return 0, ""
+	}
+	return tracer, strings.Join(strings.FieldsFunc(string(data), func(r rune) bool { return r <= ' ' }), " ")
+}
+
 // StatFields returns the fields of /proc/PID/stat from the third on, the process's state. proc_pid_stat(5).
 func StatFields(pid int) ([]string, error) {
 	data, err := readAt(unix.AT_FDCWD, "/proc/"+strconv.Itoa(pid)+"/stat")

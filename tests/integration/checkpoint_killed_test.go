@@ -148,6 +148,35 @@ func (s *saved) settled(what string, keep bool) {
 	}
 }
 
+// If davit is killed while somebody could fetch lazy pages, its CRIU ends, too, and the container goes on. CRIU would wait for ever, and
+// trace the container's processes.
+func TestCheckpointLazyKilled(t *testing.T) {
+	needFeature(t, "uffd-noncoop", "this kernel cannot fetch memory later")
+	s := newSaved(t)
+	s.davit("run", "--detach", s.id)
+	n := s.count(3)
+	ready, writer, err := os.Pipe()
+	must(t, err)
+	defer ready.Close()
+	cmd := s.command("checkpoint", "--lazy-pages", "--page-server", "127.0.0.1:27278", "--status-fd", "3", "--image-path", s.images, s.id)
+	cmd.ExtraFiles, cmd.Stdout, cmd.Stderr = []*os.File{writer}, nil, nil
+	must(t, cmd.Start())
+	writer.Close()
+	got, err := ready.Read(make([]byte, 1))
+	cmd.Process.Kill()
+	cmd.Wait()
+	if got != 1 {
+		t.Fatalf("checkpoint was not ready: %v\n%s", err, s.log("dump.log"))
+	}
+	s.count(n)
+	s.davit("delete", "--force", s.id)
+	for _, pid := range strangers() {
+		if !exitWithin(pid, 5*time.Second) {
+			t.Errorf("process %d (%s) is left", pid, commOf(pid))
+		}
+	}
+}
+
 // crius returns the CRIU processes that this test, or a process that it started, has left.
 func crius() []int {
 	var list []int
