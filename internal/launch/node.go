@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -30,7 +31,11 @@ func openNodes(p *plan.Plan, fds Descriptors) error {
 		for i := range p.Descriptors {
 			if d := &p.Descriptors[i]; d.Kind == plan.Node {
 				if fds[i], err = makeNode(dir, strconv.Itoa(i), d); err != nil {
-					return fault.WithHint(fault.In(d.Field, err), "the cgroup that davit itself is in may forbid to make that device")
+					hint := ""
+					if errors.Is(err, unix.EPERM) {
+						hint = "the cgroup that davit itself is in may forbid to make that device"
+					}
+					return fault.WithHint(fault.In(d.Field, err), hint)
 				}
 			}
 		}

@@ -160,7 +160,8 @@ func (c *dropInCase) try(t *testing.T, root, rt, path, id string) string {
 	}
 	must(t, editConfig(bundle, edits))
 	cmd := exec.Command("../peers/in", root, "sh", "-c", "cd "+dir+"\n"+dropInPrelude+c.script)
-	cmd.Env = append(os.Environ(), "RT="+path, "NAME="+rt, "ID="+id, "SUBTREE="+subtree, "FLAGS=",
+	// In the peers' root systemctl believes that it is in a chroot, and reloads nothing.
+	cmd.Env = append(os.Environ(), "SYSTEMD_IGNORE_CHROOT=1", "RT="+path, "NAME="+rt, "ID="+id, "SUBTREE="+subtree, "FLAGS=",
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
 	cmd.WaitDelay = time.Second
 	var said strings.Builder
