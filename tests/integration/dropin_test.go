@@ -105,6 +105,9 @@ func TestDropIn(t *testing.T) {
 		table += row
 	}
 	if *updateDropIn {
+		page, err := os.ReadFile(dropInPage) // another view may have written its table meanwhile
+		must(t, err)
+		parts = strings.Split(string(page), mark)
 		parts[1] = table
 		must(t, os.WriteFile(dropInPage, []byte(strings.Join(parts, mark)), 0o644))
 	}
