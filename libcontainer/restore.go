@@ -348,6 +348,9 @@ func (r *restoration) restored(pid int) error {
 		return fmt.Errorf("pidfd_open %d: %w", pid, err)
 	}
 	r.stage = &nsenter.Stage{Pid: pid, PidFD: sys.Own(fd), Control: nsenter.NewConn(-1)}
+	if err := checkpoint.CheckNamespaces(r.Spec, pid); err != nil {
+		return err
+	}
 	// CRIU gives a container whose clock was another one a time namespace.
 	var st, own unix.Stat_t
 	if unix.Stat(fmt.Sprintf("/proc/%d/ns/time", pid), &st) == nil && unix.Stat("/proc/self/ns/time", &own) == nil && st.Ino != own.Ino {

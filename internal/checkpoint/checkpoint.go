@@ -78,7 +78,7 @@ func Failed(err error, i *Images, log string) error {
 	text := err.Error()
 	if len(lines) > 0 && own != nil { // CRIU's own message is the first of these lines
 		text = "criu: " + strings.Join(lines, "; ")
-	} else if len(lines) > 0 {
+	} else if errors.Is(err, criu.ErrEnded) && len(lines) > 0 {
 		text += ": " + strings.Join(lines, "; ")
 	}
 	err = &criuError{text + " (" + filepath.Join(i.WorkPath, log) + ")", err}

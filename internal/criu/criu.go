@@ -28,6 +28,9 @@ const (
 // ErrMissing is the error if the host has no CRIU.
 var ErrMissing = errors.New("criu: not found in PATH")
 
+// ErrEnded is part of the error if CRIU ends before it has answered.
+var ErrEnded = errors.New("criu ended early")
+
 // Version is a version of CRIU, such as 4.2.1.
 type Version struct{ Major, Minor, Sub int }
 
@@ -331,7 +334,7 @@ func (p *Process) died() error {
 	if text := p.stderr(); text != "" {
 		how += ": " + text
 	}
-	return fmt.Errorf("criu ended early: %s", how)
+	return fmt.Errorf("%w: %s", ErrEnded, how)
 }
 
 func (p *Process) stderr() string {

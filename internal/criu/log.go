@@ -95,6 +95,7 @@ var hints = [...]struct{ text, hint string }{
 	{"No mapping for", "the checkpoint has a mount that this config.json does not have"},
 	{"cpu_cap", "the checkpoint was made on another kind of processor"},
 	{"FPU", "the checkpoint may have been made on another kind of processor"},
+	{"Abort restore of existing cgroups", "davit makes the container's cgroup, which option CgroupsMode strict does not allow: give full"},
 	{"Can't connect to server", "option PageServer: no page server listens there; `criu page-server` is one, and must be started first"},
 	{"Failed to resolve hostname", "option PageServer: give its address"},
 	{"execvp(\"tar\"", "CRIU saves the content of a tmpfs with tar: install it"},

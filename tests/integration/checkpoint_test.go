@@ -564,6 +564,38 @@ exec %s "$@"
 	s.davit("delete", "--force", s.id)
 }
 
+// A restore into other namespaces than those of the config is refused before a process runs: the images may be another container's. So
+// is a checkpoint with a mount that the config does not have.
+func TestCheckpointOtherConfig(t *testing.T) {
+	s := newSaved(t)
+	s.davit("run", "--detach", s.id)
+	n := s.count(3)
+	s.checkpoint()
+	config, err := os.ReadFile(filepath.Join(s.bundle, "config.json"))
+	must(t, err)
+	for edit, want := range map[string]string{
+		`linux.namespaces=[{"type":"pid"},{"type":"ipc"},{"type":"uts"},{"type":"mount"},{"type":"cgroup"}]`: "linux.namespaces: there is no network namespace, but the checkpoint has one",
+		`linux.namespaces+={"type":"user"}`: "linux.namespaces[6]: the checkpoint has no user namespace of its own",
+		`linux.maskedPaths=[]`:              "the checkpoint has a mount that this config.json does not have",
+	} {
+		if !exhaustive() && !strings.Contains(edit, "user") {
+			continue
+		}
+		s.edit(edit, `linux.uidMappings=[{"containerID":0,"hostID":100000,"size":65536}]`, `linux.gidMappings=[{"containerID":0,"hostID":100000,"size":65536}]`)
+		if !strings.Contains(edit, "user") {
+			s.edit("linux.uidMappings-", "linux.gidMappings-")
+		}
+		if out, status := s.try("restore", "--detach", "--image-path", s.images, s.id); status != 1 || !strings.Contains(out, want) {
+			t.Errorf("%s: exit status %d\n%swithout %q", edit, status, out, want)
+		}
+		s.gone()
+		mustWrite(t, filepath.Join(s.bundle, "config.json"), string(config))
+	}
+	s.restore()
+	s.count(n)
+	s.davit("delete", "--force", s.id)
+}
+
 // If something cannot be saved or restored, davit refuses it, says what to change, and does
 // nothing.
 func TestCheckpointRefusals(t *testing.T) {

@@ -1,0 +1,110 @@
+package checkpoint
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"davit/internal/config"
+	"davit/internal/fault"
+	"davit/internal/sys"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// verified are the kinds of namespaces that CheckNamespaces compares. CRIU may add a time namespace.
+var verified = [...]specs.LinuxNamespaceType{specs.UserNamespace, specs.PIDNamespace, specs.NetworkNamespace, specs.IPCNamespace,
+	specs.UTSNamespace, specs.MountNamespace, specs.CgroupNamespace}
+
+// CheckNamespaces returns an error if a restored process that has not run yet is in other namespaces than the config says: CRIU makes
+// those that the images have, and the images may be another container's. In a container without a user namespace, for example, the
+// process would be root of the host.
+func CheckNamespaces(s *specs.Spec, pid int) error {
+	for _, kind := range verified {
+		file := config.NamespaceFile(kind)
+		var is, own unix.Stat_t
+		if unix.Stat("/proc/self/ns/"+file, &own) != nil { // a kernel without this kind
+			continue
+		}
+		if err := unix.Stat("/proc/"+strconv.Itoa(pid)+"/ns/"+file, &is); err != nil {
+			return fmt.Errorf("stat /proc/%d/ns/%s: %w", pid, file, err)
+		}
+		i := slices.IndexFunc(s.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == kind })
+		var err error
+		switch {
+		case i < 0 && is.Ino != own.Ino:
+			err = fmt.Errorf("linux.namespaces: there is no %s namespace, but the checkpoint has one", kind)
+		case i >= 0 && is.Ino == own.Ino && s.Linux.Namespaces[i].Path == "":
+			err = fmt.Errorf("linux.namespaces[%d]: the checkpoint has no %s namespace of its own", i, kind)
+		case i >= 0 && s.Linux.Namespaces[i].Path != "":
+			var joined unix.Stat_t
+			if path := s.Linux.Namespaces[i].Path; unix.Stat(path, &joined) != nil || joined.Ino != is.Ino {
+				err = fmt.Errorf("linux.namespaces[%d].path: the checkpoint has a %s namespace of its own, and cannot join %s", i, kind, path)
+			}
+		}
+		if err != nil {
+			return fault.WithHint(err, otherContainer)
+		}
+	}
+	if _, _, mapped := mappedRoot(s); !mapped {
+		return nil
+	}
+	for _, m := range [...]struct {
+		file, field string
+		want        []specs.LinuxIDMapping
+	}{{"uid_map", "linux.uidMappings", s.Linux.UIDMappings}, {"gid_map", "linux.gidMappings", s.Linux.GIDMappings}} {
+		text, err := sys.ReadWhole("/proc/" + strconv.Itoa(pid) + "/" + m.file)
+		if err != nil {
+			return err
+		}
+		have, err := parseMap(string(text))
+		if err != nil {
+			return fmt.Errorf("/proc/%d/%s: %w", pid, m.file, err)
+		}
+		if !slices.Equal(joinMap(have), joinMap(m.want)) {
+			return fault.WithHint(fmt.Errorf("%s: the checkpoint has other mappings: %s", m.field,
+				strings.Join(strings.FieldsFunc(string(text), func(r rune) bool { return r <= ' ' }), " ")), otherContainer)
+		}
+	}
+	return nil
+}
+
+const otherContainer = "is it the checkpoint of another container? Or its config.json has changed since"
+
+// parseMap reads a file of user_namespaces(7), "User and group ID mappings".
+func parseMap(text string) (list []specs.LinuxIDMapping, err error) {
+	for line := range strings.Lines(text) {
+		var n [3]uint32
+		fields := strings.Fields(line)
+		if len(fields) != len(n) {
+			return nil, errors.New("a line has not three numbers")
+		}
+		for i, f := range fields {
+			v, err := strconv.ParseUint(f, 10, 32)
+			if err != nil {
+				return nil, err
+			}
+			n[i] = uint32(v)
+		}
+		list = append(list, specs.LinuxIDMapping{ContainerID: n[0], HostID: n[1], Size: n[2]})
+	}
+	return list, nil
+}
+
+// joinMap returns the mappings in the order of the container's ids, and adjacent ones as one.
+func joinMap(list []specs.LinuxIDMapping) []specs.LinuxIDMapping {
+	list = slices.Clone(list)
+	slices.SortFunc(list, func(a, b specs.LinuxIDMapping) int { return int(int64(a.ContainerID) - int64(b.ContainerID)) })
+	var joined []specs.LinuxIDMapping
+	for _, m := range list {
+		if n := len(joined); n > 0 && joined[n-1].ContainerID+joined[n-1].Size == m.ContainerID && joined[n-1].HostID+joined[n-1].Size == m.HostID {
+			joined[n-1].Size += m.Size
+			continue
+		}
+		joined = append(joined, m)
+	}
+	return joined
+}
