@@ -243,16 +243,17 @@ test-faults test-soak: test-%:
 	CYCLES=$(CYCLES) DAVIT=$(CURDIR)/bin/davit tests/reliability $*
 
 # Tests checkpoint and restore with Debian sid's CRIU, beyond what `make test` does: davit and CRIU
-# are killed at many moments, and twenty run at once. A virtual machine adds a kernel that tracks
-# changed memory.
+# are killed at many moments, and twenty run at once. Two virtual machines add a kernel that tracks
+# changed memory, AppArmor, and systemd.
 test-criu:
 	@tests/deps build test peers vm
 	@$(MAKE) --no-print-directory all
 	$(call say,TEST,checkpoint and restore)
 	$(Q)PATH=$$(tests/peers/native "$$(tests/peers/root criu)" criu):$$PATH DAVIT=$(CURDIR)/bin/davit DAVIT_FAULTS=all \
 		$(GO) test -count=1 -timeout 60m ./tests/integration -run '^TestCheckpoint'
-	$(Q)CRIU=$$(tests/peers/native "$$(tests/peers/root criu)" criu) TESTS='^TestCheckpoint(PreDump|LazyPages|TCP|Terminal|Joined|Paused)?$$' \
+	$(Q)CRIU=$$(tests/peers/native "$$(tests/peers/root criu)" criu) TESTS='^TestCheckpoint(PreDump|LazyPages|TCP|Terminal|Joined|Paused|AppArmor)?$$' \
 		tests/vm/suite --kernel trixie --timeout 1800 -- ./tests/integration
+	$(Q)TESTS='^TestCheckpointSystemd$$' tests/vm/suite --kernel trixie --systemd --root "$$(tests/peers/root criu systemd)" --timeout 900 -- ./tests/integration
 
 # Compares davit with runc and crun on the same bundles (UPDATE=1 writes the tables of docs/spec.md
 # and docs/drop-in.md). Then it uses davit on the containers that they make (UPDATE=1 writes
