@@ -45,7 +45,7 @@ func (c *Container) Checkpoint(o CheckpointOptions) error {
 	switch status {
 	case specs.StateRunning, store.Paused:
 	case specs.StateCreated:
-		return errors.New("cannot checkpoint a container that was not started: its process is not the container's yet")
+		return withHint(errors.New("cannot checkpoint a container that was not started: its process is not the container's yet"), "`davit start` starts it")
 	default:
 		return wrongState("checkpoint", status)
 	}

@@ -183,7 +183,7 @@ func (o *CreateOptions) checkTerminal(terminal bool) error {
 	case terminal && o.Terminal != nil && o.ConsoleSocket != "":
 		return errors.New("option ConsoleSocket: only with option Detach: without it, the terminal is davit's own")
 	case terminal && !given:
-		return fault.At("process.terminal", "true, but there is nobody to take the terminal: give option ConsoleSocket, use run without option Detach, or set it to false")
+		return fault.At("process.terminal", "true, but there is nobody to take the terminal: give option ConsoleSocket, use run or restore without option Detach, or set it to false")
 	case !terminal && o.ConsoleSocket != "":
 		return errors.New("option ConsoleSocket: the config has process.terminal false")
 	}

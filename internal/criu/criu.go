@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"syscall"
 
+	"davit/internal/fault"
 	"davit/internal/sys"
 
 	"github.com/checkpoint-restore/go-criu/v8/rpc"
@@ -85,7 +86,7 @@ type Process struct {
 func Start(o Options) (*Process, error) {
 	path, err := exec.LookPath("criu")
 	if err != nil {
-		return nil, ErrMissing
+		return nil, fault.WithHint(ErrMissing, "checkpoint and restore need CRIU, "+strconv.Itoa(oldestMajor)+"."+strconv.Itoa(oldestMinor)+" or later: `davit check` says what it can do here")
 	}
 	if path, err = filepath.Abs(path); err != nil {
 		return nil, err

@@ -35,7 +35,7 @@ func TestCheckpointSystemd(t *testing.T) {
 			inScope := func(unit string) {
 				t.Helper()
 				want := "/criu.slice/" + unit
-				cgroup, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", s.pid()))
+				cgroup, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", mustState(t, s).Pid))
 				must(t, err)
 				if strings.TrimSpace(string(cgroup)) != "0::"+want {
 					t.Errorf("in cgroup %s, not in %s", cgroup, want)
@@ -102,7 +102,7 @@ func TestCheckpointAppArmor(t *testing.T) {
 	label := func(want string) {
 		t.Helper()
 		for _, file := range []string{"current", "apparmor/current"} {
-			if got, err := os.ReadFile(fmt.Sprintf("/proc/%d/attr/%s", s.pid(), file)); err != nil || strings.TrimSpace(string(got)) != want {
+			if got, err := os.ReadFile(fmt.Sprintf("/proc/%d/attr/%s", mustState(t, s).Pid, file)); err != nil || strings.TrimSpace(string(got)) != want {
 				t.Errorf("%s is %q, not %q: %v", file, got, want, err)
 			}
 		}

@@ -23,6 +23,7 @@ type misuse struct {
 	modes  []string   // NAME MODE, in the bundle
 	first  [][]string // davit commands that run before, and succeed
 	nofile string     // the limit on open files, "" for the usual one
+	path   string     // the directory, in the working directory, that is PATH; "" for the usual one
 	args   []string   // davit's arguments
 	status int
 	says   string // the expected standard error
@@ -115,7 +116,7 @@ func (m *misuse) prepare(work string) error {
 		name, text, _ := strings.Cut(f, " ")
 		if text == "-" {
 			os.RemoveAll(filepath.Join(work, name))
-		} else if err := os.WriteFile(filepath.Join(work, name), []byte(strings.ReplaceAll(text, `\r`, "\r")+"\n"), 0o755); err != nil {
+		} else if err := os.WriteFile(filepath.Join(work, name), []byte(strings.NewReplacer(`\r`, "\r", `\\n`, "\n").Replace(text)+"\n"), 0o755); err != nil {
 			return err
 		}
 	}
@@ -158,6 +159,9 @@ func (m *misuse) command(work string, runtime []string) *exec.Cmd {
 	if m.nofile != "" {
 		line = []string{"prlimit", "--nofile=" + m.nofile + ":" + m.nofile}
 	}
+	if m.path != "" {
+		line = append(line, "/usr/bin/env", "PATH="+filepath.Join(work, m.path))
+	}
 	line = append(append(line, runtime...), m.args...)
 	cmd := exec.Command(line[0], line[1:]...)
 	cmd.Dir = work
@@ -187,6 +191,8 @@ func parseMisuses(text string) (head string, list []misuse) {
 			m.modes = append(m.modes, rest)
 		case word == "nofile":
 			m.nofile = rest
+		case word == "path":
+			m.path = rest
 		case word == "first":
 			m.first = append(m.first, strings.Fields(strings.TrimPrefix(rest, "davit")))
 		case word == "$":
@@ -221,6 +227,9 @@ func formatMisuses(list []misuse) string {
 		}
 		if m.nofile != "" {
 			b.WriteString("nofile " + m.nofile + "\n")
+		}
+		if m.path != "" {
+			b.WriteString("path " + m.path + "\n")
 		}
 		for _, args := range m.first {
 			b.WriteString("first davit " + strings.Join(args, " ") + "\n")
