@@ -115,5 +115,5 @@ func restore(c *cli.Context, o libcontainer.RestoreOptions) (status int, err err
 		}
 		return 0, err
 	}
-	return attached(c, &o.CreateOptions, func(rt *libcontainer.Runtime) (*libcontainer.Process, error) { return rt.Restore(o) })
+	return attached(c, &o.CreateOptions, false, func(rt *libcontainer.Runtime) (*libcontainer.Process, error) { return rt.Restore(o) })
 }

@@ -38,7 +38,7 @@ example (in a bundle):
 					p.Close()
 				}
 			} else {
-				status, err = attached(c, &o.CreateOptions, func(rt *libcontainer.Runtime) (*libcontainer.Process, error) { return rt.Run(o) })
+				status, err = attached(c, &o.CreateOptions, c.Bool("keep"), func(rt *libcontainer.Runtime) (*libcontainer.Process, error) { return rt.Run(o) })
 			}
 			err = errors.Join(err, closeTrace(c, o.Trace))
 			if err == nil && status != 0 {
@@ -50,8 +50,8 @@ example (in a bundle):
 }
 
 // attached runs a container in the foreground: it waits for the end of the process that begin
-// returns, and removes the container.
-func attached(c *cli.Context, o *libcontainer.CreateOptions, begin func(*libcontainer.Runtime) (*libcontainer.Process, error)) (status int, err error) {
+// returns, and removes the container unless keep is set.
+func attached(c *cli.Context, o *libcontainer.CreateOptions, keep bool, begin func(*libcontainer.Runtime) (*libcontainer.Process, error)) (status int, err error) {
 	if !c.Bool("no-subreaper") {
 		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 			return -1, fmt.Errorf("prctl PR_SET_CHILD_SUBREAPER: %w", err)
@@ -73,7 +73,7 @@ func attached(c *cli.Context, o *libcontainer.CreateOptions, begin func(*libcont
 	end()
 	stop()
 	p.Close() // may wait: the process may have ended right after it said that it is ready
-	if c.Bool("keep") {
+	if keep {
 		return status, nil
 	}
 	defer o.Trace.Span("delete")()
