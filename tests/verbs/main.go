@@ -93,7 +93,7 @@ func (r runtime) output(args ...string) (string, error) {
 
 // flagLine matches a flag in a --help of any of the three, with its short name before it (argp) or
 // after it.
-var flagLine = regexp.MustCompile(`(?m)^\s+(?:-(\w), +)?--([a-z0-9][a-z0-9-]*)(?:[ =\[][^ ,]+)?(?:, -(\w))?`)
+var flagLine = regexp.MustCompile(`(?m)^\s+(?:-(\w), +)?(?:-\w, +)*--([a-z0-9][a-z0-9-]*)(?:[ =\[][^ ,]+)?(?:, -(\w))?`)
 
 // flags returns the flags of a verb, or the global flags if verb is "": name to short name. It
 // returns nil if the runtime does not have the verb.
@@ -164,10 +164,15 @@ func flagTable(page *strings.Builder, runtimes []runtime, verb string) (problems
 		why, ok := reason(verb, name)
 		_, ours := have[0][name]
 		_, theirs := have[1][name]
-		if !ok && ours != theirs && have[0] != nil && have[1] != nil {
+		_, cruns := have[2][name]
+		switch {
+		case ok || have[0] == nil || (ours == theirs || have[1] == nil) && (ours == cruns || have[2] == nil):
+		case ours && theirs:
+			why = "runc's"
+		default:
 			problems++
 			why = "NO REASON"
-			fmt.Fprintf(os.Stderr, "verbs: %s --%s: davit %t, runc %t\n", title, name, ours, theirs)
+			fmt.Fprintf(os.Stderr, "verbs: %s --%s: davit %t, runc %t, crun %t\n", title, name, ours, theirs, cruns)
 		}
 		fmt.Fprintf(page, " %s |\n", why)
 	}

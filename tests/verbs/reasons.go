@@ -54,7 +54,7 @@ var reasons = map[string]string{
 	"delete --regex":             "the same",
 	"events --format":            "davit: a table with live figures for people; JSON is the default",
 	"update --kernel-memory":     "crun's, and hidden in runc and davit: the kernel ignores or refuses this limit since 5.4",
-	"update --kernel-memory-tcp": "the same",
+	"update --kernel-memory-tcp": "crun's, and hidden in runc and davit: a limit of cgroup v1, which davit refuses on v2",
 }
 
 func reason(verb, name string) (string, bool) {
