@@ -18,7 +18,11 @@
 #               run the quick part of the tests with a davit that is built without the overlay
 # make deb      make a Debian package in bin
 # make test-package
-#               test that package: lintian, manual pages, completion in bash, zsh and fish on a terminal
+#               test that package: lintian, manual pages, completion in bash, zsh and fish on a
+#               terminal. INSTALL=1 also installs the .deb and the .rpm with apt, rpm, dnf5 and zypper,
+#               runs a container there, and removes them again
+# make test-upgrade
+#               replace davit by another version, and back, while its containers run (OLD=COMMIT)
 # make test-walk
 #               do what a newcomer does: run each command of README.md and docs/engines.md on a fresh
 #               Debian 12 (QUICK=1: without make test)
@@ -220,7 +224,7 @@ endif
 
 # Runs the tests for which this host lacks something: each kernel with all cgroup v2 controllers,
 # then systemd as pid 1. UPDATE=1 writes docs/kernels.md. ARCH=arm64 runs tests on that machine,
-# emulated.
+# emulated (SMOKE=1: fewer; PAGES=16k: only with pages of that size).
 KERNELS ?= bookworm trixie sid
 test-vm:
 ifneq ($(ARCH),)
@@ -374,6 +378,18 @@ test-package:
 	@$(MAKE) --no-print-directory all
 	$(call say,TEST,package)
 	$(Q)tests/package/run $$(build/packaging/deb bin 2>/dev/null)
+ifdef INSTALL
+	@tests/deps cross release peers
+	$(Q)build/release bin/packages $(HOSTARCH) >/dev/null
+	$(Q)tests/package/install bin/packages/*.deb bin/packages/*.rpm
+endif
+
+.PHONY: test-upgrade
+test-upgrade:
+	@tests/deps build test
+	@$(MAKE) --no-print-directory all
+	$(call say,TEST,upgrade and downgrade)
+	$(Q)tests/upgrade/run $(OLD)
 
 test-walk:
 	@tests/deps peers

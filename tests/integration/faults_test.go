@@ -310,3 +310,17 @@ func wrongHooks(file string) string {
 	}
 	return ""
 }
+
+// A process in the container, or in its pid namespace, that has the stage's user ID can lower the
+// stage's limit of descriptors. Then the stage cannot open the container's /dev/null, and stdio
+// still is not the host's.
+func TestHostsNullIsNeverStdioUnopened(t *testing.T) {
+	b := newBox(t, "root.readonly=false", `process.args=["sleep","1000"]`)
+	b.davit("run", "-d", "c1")
+	defer b.davit("delete", "--force", "c1")
+	r := b.inject(fault{always: "openat2", on: "dev/null"}, "exec", "c1", "sh", "-c", showStdin)
+	if len(r.calls) == 0 {
+		t.Fatal("nothing failed")
+	}
+	othersNull(t)(b, r.out, r.status)
+}
