@@ -6,6 +6,7 @@ import (
 	"net"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"davit/internal/checkpoint"
@@ -143,6 +144,8 @@ func (c *Container) dumpWith(p *criu.Process, r *rpc.CriuOpts, o *CheckpointOpti
 	kind := rpc.CriuReqType_DUMP
 	if o.PreDump {
 		kind = rpc.CriuReqType_PRE_DUMP
+	} else if unsaved := c.unsaved(); len(unsaved) > 0 {
+		c.rt.log().Warnf("checkpoint %s: CRIU saves only what descends from the container's first process, and not %s (by exec?)", c.ID, strings.Join(unsaved, ", "))
 	}
 	c.rt.log().Debugf("criu %s: %s of process %d to %s", p.Version, kind, c.Pid, i.Path)
 	_, err := p.Do(kind, r, func(e criu.Event) error {
@@ -158,6 +161,33 @@ func (c *Container) dumpWith(p *criu.Process, r *rpc.CriuOpts, o *CheckpointOpti
 		return checkpoint.Failed(err, i, dumpLog)
 	}
 	return nil
+}
+
+// unsaved returns the processes in the container's cgroup, with pid and name, that do not descend from the first one.
+func (c *Container) unsaved() (list []string) {
+	m := c.Cgroups()
+	defer m.Close()
+	pids, err := m.Pids()
+	if err != nil {
+		return nil
+	}
+	parents := map[int]int{}
+	for _, pid := range pids {
+		if fields, err := store.StatFields(pid); err == nil && len(fields) > 1 {
+			parents[pid], _ = strconv.Atoi(fields[1])
+		}
+	}
+	for _, pid := range pids {
+		top := pid
+		for depth := 0; top != c.Pid && depth <= len(parents); depth++ {
+			top = parents[top]
+		}
+		if top != c.Pid && parents[pid] != 0 {
+			name, _ := sys.ReadWhole("/proc/" + strconv.Itoa(pid) + "/comm")
+			list = append(list, strconv.Itoa(pid)+" ("+strings.TrimSpace(string(name))+")")
+		}
+	}
+	return list
 }
 
 // thawAfter makes sure that a container goes on which CRIU has frozen and could not thaw, as it was killed.

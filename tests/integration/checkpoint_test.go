@@ -277,13 +277,16 @@ func TestCheckpointLeavesOtherCgroups(t *testing.T) {
 	s.davit("delete", "--force", s.id)
 }
 
-// With --leave-running the container continues, and can be saved again.
+// With --leave-running the container continues, and can be saved again. What exec has started is not saved.
 func TestCheckpointLeaveRunning(t *testing.T) {
 	s := newSaved(t)
-	s.davit("run", "--detach", s.id)
+	must(t, s.command("run", "--detach", s.id).Run()) // with /dev/null, because what checkpoint says goes to the file of the others
+	s.davit("exec", "--detach", s.id, "sleep", "1000")
 	for range 2 {
 		n := s.count(3)
-		s.checkpoint("--leave-running")
+		if out, status := s.try("checkpoint", "--image-path", s.images, "--leave-running", s.id); status != 0 || !strings.Contains(out, "(sleep)") {
+			t.Errorf("checkpoint: exit status %d, and it does not say that it has not saved the process of exec\n%s", status, out)
+		}
 		s.count(n)
 	}
 	s.davit("delete", "--force", s.id)
