@@ -244,6 +244,8 @@ int setrlimit(__rlimit_resource_t resource, const struct rlimit *limit) {
 func (a *adopted) made() (string, error) {
 	a.group = subtree + "/c1"
 	a.edit("ociVersion=1.0.2") // older versions of crun refuse newer ones
+	// A restored sleep may be over at once: CRIU interrupts system calls, and newer versions of busybox then end.
+	a.edit(`process.args=["sh","-c","while :; do sleep 1000; done"]`)
 	a.edit(a.kind.edits...)
 	if a.kind.prepare != nil && a.pid == 0 {
 		a.kind.prepare(a)
