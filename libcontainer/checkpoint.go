@@ -293,9 +293,9 @@ func (c *Container) freezer() string {
 
 // externals lists what CRIU is not to save: it comes from outside, and is given again by restore.
 func (c *Container) externals(s *specs.Spec) ([]string, error) {
-	again := c.plan()
-	if len(again.Steps) == 0 && c.Steps != 0 {
-		return nil, errors.New("the container's config, compiled again, is not what the container was made by: the host has changed too much since")
+	again, err := c.compileAgain()
+	if err != nil {
+		return nil, fmt.Errorf("the container's config, compiled again: %w", err)
 	}
 	return checkpoint.Externals(again, s, c.Pid, c.Rootfs, c.Stdio)
 }

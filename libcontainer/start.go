@@ -120,12 +120,22 @@ func (c *Container) explainStart(err error) error {
 	return explainExec(err, files, cwd)
 }
 
-// plan returns the plan from which the container was made. The plan is not stored, so that it is compiled again from the config. If that
-// fails, or has another number of steps because the host has changed, plan returns a plan without steps.
+// plan returns the plan from which the container was made, or one without steps if that cannot be told any more.
 func (c *Container) plan() *plan.Plan {
-	s, err := c.Spec()
+	again, err := c.compileAgain()
 	if err != nil {
 		return &plan.Plan{}
+	}
+	return again
+}
+
+// compileAgain returns the plan from which the container was made. The plan is not stored, so that it is compiled again from the
+// config. That fails if it has another number of steps because the host has changed. For a container that another runtime has made,
+// it is the plan from which davit would make it.
+func (c *Container) compileAgain() (*plan.Plan, error) {
+	s, err := c.Spec()
+	if err != nil {
+		return nil, err
 	}
 	o := CreateOptions{ID: c.ID, Bundle: c.Bundle, NoNewKeyring: c.NoKeyring, SystemdCgroup: c.Cgroup.Driver == cgroups.Systemd,
 		NoCgroup: c.Cgroup.Mode == "", notify: c.Notify}
@@ -134,13 +144,16 @@ func (c *Container) plan() *plan.Plan {
 	}
 	again, err := c.rt.prepare(s, &o, host.Host())
 	if err != nil {
-		return &plan.Plan{}
+		return nil, err
 	}
 	again.Cgroups.Close()
-	if again.FillFilter(c.rt.seccompCache(), c.rt.log()) != nil || len(again.Plan.Steps) != c.Steps {
-		return &plan.Plan{}
+	if err := again.FillFilter(c.rt.seccompCache(), c.rt.log()); err != nil {
+		return nil, err
 	}
-	return again.Plan
+	if len(again.Plan.Steps) != c.Steps && c.Taken == nil {
+		return nil, errors.New("it is not what the container was made by: the host has changed too much since")
+	}
+	return again.Plan, nil
 }
 
 // stateNow returns the State that hooks get.
