@@ -31,6 +31,9 @@ type externalMount struct {
 // nullKey is the key of all masked files: each is a mount of the host's /dev/null.
 const nullKey = "/dev/null"
 
+// emptyKey is the key of all masked directories for which crun mounts an empty directory of the host. Restore gives them another one.
+const emptyKey = "empty directory"
+
 // hostSource is a source that the stage copies from the host.
 type hostSource struct {
 	source plan.Descriptor // how the parent could open it
@@ -137,8 +140,13 @@ func externalMounts(p *plan.Plan, pid int, rootfs string) ([]string, error) {
 		}
 	}
 	for _, m := range externalMountsOf(p) {
-		if place, is := mountPlace(root, &m, mounts); is {
-			add(&m, place)
+		place := mountPlace(root, &m, mounts)
+		switch {
+		case place == nil:
+		case m.key != nullKey || !place.dir:
+			add(&m, place.Point)
+		case place.Root != "/": // an empty tmpfs masks most directories, and CRIU saves that
+			keys[place.Point] = emptyKey
 		}
 	}
 	below(mounts, "/", rootfs, "/", keys)
@@ -150,32 +158,34 @@ func externalMounts(p *plan.Plan, pid int, rootfs string) ([]string, error) {
 	return list, nil
 }
 
-// mountPlace returns the mount point to which a path of the container leads, if it leads to a
-// mount.
-func mountPlace(root int, m *externalMount, mounts []sys.Mount) (string, bool) {
+// foundMount is a mount of the running container.
+type foundMount struct {
+	sys.Mount
+	dir bool // it is a directory
+}
+
+// mountPlace returns the mount to which a path of the container leads, or nil if it leads to none.
+func mountPlace(root int, m *externalMount, mounts []sys.Mount) *foundMount {
 	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
 	if m.link {
 		how.Flags |= unix.O_NOFOLLOW
 	}
 	fd, err := unix.Openat2(root, m.target, &how)
 	if err != nil {
-		return "", false
+		return nil
 	}
 	defer unix.Close(fd)
 	var st unix.Statx_t
 	err = unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_NO_AUTOMOUNT, unix.STATX_TYPE|unix.STATX_MNT_ID, &st)
-	if m.key == nullKey && st.Mode&unix.S_IFMT == unix.S_IFDIR { // an empty tmpfs masks a directory; CRIU saves that
-		return "", false
-	}
 	if err != nil || st.Attributes&unix.STATX_ATTR_MOUNT_ROOT == 0 {
-		return "", false
+		return nil
 	}
 	for _, m := range mounts {
 		if m.ID == st.Mnt_id && m.Point != "/" {
-			return m.Point, true
+			return &foundMount{m, st.Mode&unix.S_IFMT == unix.S_IFDIR}
 		}
 	}
-	return "", false
+	return nil
 }
 
 // below adds the mounts that came along with a tree of the host: mounts below place for which the

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -64,11 +65,31 @@ func (r *Staging) Stage(q *rpc.CriuOpts) error {
 		}
 		q.External = append(q.External, "mnt["+m.key+"]:"+m.place())
 	}
+	if err := r.makeEmpty(q); err != nil {
+		return err
+	}
 	// In these CRIU looks for the mounts of which the container's mounts are slaves.
 	if err := unix.Mount("", yard, "", unix.MS_REC|unix.MS_SHARED, ""); err != nil {
 		return fmt.Errorf("mount %s as shared: %w", yard, err)
 	}
 	return trees.submounts(q)
+}
+
+// makeEmpty makes the empty directory for emptyKey. It is read-only, because all mounts with that key share it. CRIU gives only the first of
+// them its attributes.
+func (r *Staging) makeEmpty(q *rpc.CriuOpts) error {
+	if !slices.ContainsFunc(r.Plan.Steps, func(e plan.Entry) bool { _, is := e.Step.(plan.Mask); return is }) {
+		return nil
+	}
+	const at = yard + "/empty"
+	if err := unix.Mkdir(at, 0o755); err != nil {
+		return fmt.Errorf("mkdir %s: %w", at, err)
+	}
+	if err := unix.Mount("davit", at, "tmpfs", unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=755,size=4k"); err != nil {
+		return fmt.Errorf("mount tmpfs on %s: %w", at, err)
+	}
+	q.External = append(q.External, "mnt["+emptyKey+"]:"+at)
+	return nil
 }
 
 // makeYard mounts a small tmpfs on the yard.

@@ -13,6 +13,7 @@ func FDPath(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
 type Mount struct {
 	ID      uint64
 	Device  string // of the filesystem, MAJOR:MINOR
+	Root    string // what of the filesystem is mounted: "/" for all of it
 	Point   string // where the mount is, from the root directory of the process
 	Options string // of this mount alone, separated by commas
 	Type    string // of the filesystem
@@ -45,7 +46,7 @@ func parseMounts(text string) ([]Mount, error) {
 		if err != nil {
 			return nil, fmt.Errorf("the mount id %q is not a number", f[0])
 		}
-		list = append(list, Mount{ID: id, Device: f[2], Point: unescapeMount(f[4]), Options: f[5], Type: g[0]})
+		list = append(list, Mount{ID: id, Device: f[2], Root: unescapeMount(f[3]), Point: unescapeMount(f[4]), Options: f[5], Type: g[0]})
 	}
 	return list, nil
 }

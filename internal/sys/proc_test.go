@@ -11,9 +11,9 @@ func TestParseMounts(t *testing.T) {
 35 21 0:31 / /a\011\012\043 rw - fuse.x none rw
 `
 	want := []Mount{
-		{ID: 21, Device: "254:0", Point: "/", Options: "rw,relatime", Type: "ext4"},
-		{ID: 34, Device: "0:30", Point: `/a b\c`, Options: "ro,nosuid", Type: "tmpfs"},
-		{ID: 35, Device: "0:31", Point: "/a\t\n#", Options: "rw", Type: "fuse.x"},
+		{ID: 21, Device: "254:0", Root: "/", Point: "/", Options: "rw,relatime", Type: "ext4"},
+		{ID: 34, Device: "0:30", Root: "/sub", Point: `/a b\c`, Options: "ro,nosuid", Type: "tmpfs"},
+		{ID: 35, Device: "0:31", Root: "/", Point: "/a\t\n#", Options: "rw", Type: "fuse.x"},
 	}
 	if got, err := parseMounts(text); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("parseMounts: %+v, %v, want %+v", got, err, want)
