@@ -17,6 +17,8 @@ func withFlags(text string) string {
 		"option PreserveFDs", "--preserve-fds", "option Process", "--process", "option Root", "--root",
 		"option EmptyNS", "--empty-ns",
 		"option ExtUnixSk", "--ext-unix-sk",
+		"option LSMMountContext", "--lsm-mount-context",
+		"option LSMProfile", "--lsm-profile",
 		"option FileLocks", "--file-locks",
 		"option ImagePath", "--image-path",
 		"option LazyPages", "--lazy-pages",

@@ -90,6 +90,9 @@ func (rt *Runtime) restore(o *RestoreOptions, b *bundle) (*creation, error) {
 		return nil, err
 	}
 	if err = checkpoint.CheckRestorable(c.Spec, c.facts); err == nil {
+		err = checkpoint.CheckProfile(c.Spec, o.LSMProfile, c.facts)
+	}
+	if err == nil {
 		err = images.Give(c.Spec)
 	}
 	if err != nil {
@@ -202,6 +205,9 @@ func (r *restoration) request() (*rpc.CriuOpts, inherited, error) {
 		q.LsmProfile = &r.o.LSMProfile
 	}
 	if r.o.LSMMountContext != "" {
+		if !r.facts.SELinux() {
+			r.rt.log().Warnf("option LSMMountContext: %s is ignored: SELinux is not enabled on this host", r.o.LSMMountContext)
+		}
 		q.LsmMountContext = &r.o.LSMMountContext
 	}
 	if checkpoint.HasRuntimeHooks(r.Spec) {

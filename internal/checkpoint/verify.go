@@ -9,6 +9,8 @@ import (
 
 	"davit/internal/config"
 	"davit/internal/fault"
+	"davit/internal/host"
+	"davit/internal/launch"
 	"davit/internal/sys"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -107,4 +109,28 @@ func joinMap(list []specs.LinuxIDMapping) []specs.LinuxIDMapping {
 		joined = append(joined, m)
 	}
 	return joined
+}
+
+// CheckProfile returns an error if the host lacks what lsm, "TYPE:NAME" or "", names, or else the config's AppArmor profile. CRIU notices
+// that only when the processes are there, and then waits for them for ever (4.2.1).
+func CheckProfile(s *specs.Spec, lsm string, facts *host.Facts) error {
+	kind, name, ok := strings.Cut(lsm, ":")
+	field := "option LSMProfile"
+	switch {
+	case lsm == "":
+		field, kind, name = "process.apparmorProfile", "apparmor", s.Process.ApparmorProfile
+	case !ok || name == "" || kind != "apparmor" && kind != "selinux":
+		return fmt.Errorf("option LSMProfile: %q: not apparmor:NAME or selinux:LABEL", lsm)
+	case kind == "apparmor" && !facts.AppArmor() || kind == "selinux" && !facts.SELinux():
+		return fmt.Errorf("option LSMProfile: %q: this host's kernel does not have that enabled", lsm)
+	}
+	if kind != "apparmor" || name == "" || !facts.AppArmor() {
+		return nil
+	}
+	// The kernel looks the profile up. It would be for an exec of this thread, which makes none.
+	err := sys.OnThread(func() error { return launch.WriteProc("/proc/thread-self/attr/apparmor/exec", "exec "+name) })
+	if errors.Is(err, unix.ENOENT) {
+		return fault.WithHint(fmt.Errorf("%s: %q: the kernel has no such AppArmor profile", field, name), "load it with apparmor_parser")
+	}
+	return nil
 }

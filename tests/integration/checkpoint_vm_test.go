@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -118,11 +119,16 @@ func TestCheckpointAppArmor(t *testing.T) {
 	label("davit-criu (enforce)")
 	s.sameLooks(before)
 	s.checkpoint()
-	if out, status := s.try("restore", "--detach", "--image-path", s.images, "--lsm-profile", "apparmor:davit-none", s.id); status != 1 {
-		t.Errorf("restore with a profile that does not exist: exit status %d\n%s", status, out)
-	} else {
-		t.Log(out)
+	for _, args := range [][]string{{"--lsm-profile", "apparmor:davit-none"}, {}} {
+		if len(args) == 0 {
+			s.edit("process.apparmorProfile=davit-none")
+		}
+		all := slices.Concat([]string{"restore", "--detach", "--image-path", s.images}, args, []string{s.id})
+		if out, status := s.try(all...); status != 1 || !strings.Contains(out, `"davit-none": the kernel has no such AppArmor profile`) {
+			t.Errorf("restore with a profile that does not exist: exit status %d\n%s", status, out)
+		}
 	}
+	s.edit("process.apparmorProfile=davit-criu")
 	s.gone()
 	s.restore("--lsm-profile", "apparmor:davit-criu-2")
 	s.count(n)
