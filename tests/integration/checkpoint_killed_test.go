@@ -151,6 +151,9 @@ func (s *saved) settled(what string, keep bool) {
 // If davit is killed while somebody could fetch lazy pages, its CRIU ends, too, and the container goes on. CRIU would wait for ever, and
 // trace the container's processes.
 func TestCheckpointLazyKilled(t *testing.T) {
+	if !exhaustive() {
+		t.Skip("make test-criu kills a checkpoint with lazy pages")
+	}
 	needFeature(t, "uffd-noncoop", "this kernel cannot fetch memory later")
 	s := newSaved(t)
 	s.davit("run", "--detach", s.id)
