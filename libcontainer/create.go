@@ -542,7 +542,11 @@ func (c *creation) remove() error {
 		errs = append(errs, c.Cgroups.Destroy())
 	}
 	if c.hooked { // runtime.md "Lifecycle" 3 to 9: the failure of a hook leads to 12 and 13
-		state := hookState(c.Spec, c.CreateOptions, specs.StateStopped, strconv.Itoa(c.stage.Pid))
+		pid := 0
+		if c.stage != nil { // a restore may fail before there is a process
+			pid = c.stage.Pid
+		}
+		state := hookState(c.Spec, c.CreateOptions, specs.StateStopped, strconv.Itoa(pid))
 		errs = append(errs, c.rt.runPoststop(&c.State, "create", c.poststop(), state, c.dir.Int()))
 	}
 	err := errors.Join(errs...)

@@ -70,12 +70,20 @@ func TestUndo(t *testing.T) {
 // TestUndoRunsPoststopHooks: if a hook has run, the poststop hooks follow, with the state of a
 // stopped container. If no hook has run, they do not run (runtime.md "Lifecycle").
 func TestUndoRunsPoststopHooks(t *testing.T) {
-	for _, hooked := range []bool{false, true} {
+	stage := &nsenter.Stage{Pid: os.Getpid(), Control: nsenter.NewConn(-1)}
+	for _, test := range []struct {
+		hooked bool
+		stage  *nsenter.Stage
+	}{
+		{false, stage}, {true, stage},
+		{true, nil}, // a restore that fails before there is a process
+	} {
+		hooked := test.hooked
 		var warnings []string
 		c := begun(t, &warnings)
 		out := filepath.Join(c.Bundle, "state")
 		c.Spec.Hooks = &specs.Hooks{Poststop: []specs.Hook{{Path: "/bin/sh", Args: []string{"sh", "-c", "cat >" + out}}}}
-		c.hooked, c.stage = hooked, &nsenter.Stage{Pid: os.Getpid(), Control: nsenter.NewConn(-1)}
+		c.hooked, c.stage = hooked, test.stage
 		c.undo()
 		data, _ := os.ReadFile(out)
 		if ran := strings.Contains(string(data), `"status":"stopped"`); ran != hooked {

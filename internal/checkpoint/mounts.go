@@ -31,6 +31,10 @@ type externalMount struct {
 // nullKey is the key of all masked files: each is a mount of the host's /dev/null.
 const nullKey = "/dev/null"
 
+// plainNullKey is the key of masked files without the attributes that davit gives them: runc and crun set fewer. In a user namespace
+// CRIU could not clear an attribute again.
+const plainNullKey = "/dev/null without attributes"
+
 // emptyKey is the key of all masked directories for which crun mounts an empty directory of the host. Restore gives them another one.
 const emptyKey = "empty directory"
 
@@ -143,6 +147,8 @@ func externalMounts(p *plan.Plan, pid int, rootfs string) ([]string, error) {
 		place := mountPlace(root, &m, mounts)
 		switch {
 		case place == nil:
+		case m.key == nullKey && !place.dir && !place.has("ro", "nosuid", "noexec"):
+			keys[place.Point] = plainNullKey
 		case m.key != nullKey || !place.dir:
 			add(&m, place.Point)
 		case place.Root != "/": // an empty tmpfs masks most directories, and CRIU saves that
@@ -162,6 +168,12 @@ func externalMounts(p *plan.Plan, pid int, rootfs string) ([]string, error) {
 type foundMount struct {
 	sys.Mount
 	dir bool // it is a directory
+}
+
+// has reports whether the mount has all these options.
+func (m *foundMount) has(options ...string) bool {
+	list := strings.Split(m.Options, ",")
+	return !slices.ContainsFunc(options, func(o string) bool { return !slices.Contains(list, o) })
 }
 
 // mountPlace returns the mount to which a path of the container leads, or nil if it leads to none.

@@ -3,6 +3,7 @@ package checkpoint
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -65,7 +66,7 @@ func (r *Staging) Stage(q *rpc.CriuOpts) error {
 		}
 		q.External = append(q.External, "mnt["+m.key+"]:"+m.place())
 	}
-	if err := r.makeEmpty(q); err != nil {
+	if err := r.makeMasks(q); err != nil {
 		return err
 	}
 	// In these CRIU looks for the mounts of which the container's mounts are slaves.
@@ -75,20 +76,28 @@ func (r *Staging) Stage(q *rpc.CriuOpts) error {
 	return trees.submounts(q)
 }
 
-// makeEmpty makes the empty directory for emptyKey. It is read-only, because all mounts with that key share it. CRIU gives only the first of
-// them its attributes.
-func (r *Staging) makeEmpty(q *rpc.CriuOpts) error {
+// makeMasks makes what masks files and directories of a container that runc or crun has made. The empty directory is read-only, because
+// all mounts with that key share it, and CRIU gives only the first of them its attributes.
+func (r *Staging) makeMasks(q *rpc.CriuOpts) error {
 	if !slices.ContainsFunc(r.Plan.Steps, func(e plan.Entry) bool { _, is := e.Step.(plan.Mask); return is }) {
 		return nil
 	}
-	const at = yard + "/empty"
-	if err := unix.Mkdir(at, 0o755); err != nil {
-		return fmt.Errorf("mkdir %s: %w", at, err)
+	const empty, null = yard + "/empty", yard + "/null"
+	if err := unix.Mkdir(empty, 0o755); err != nil {
+		return fmt.Errorf("mkdir %s: %w", empty, err)
 	}
-	if err := unix.Mount("davit", at, "tmpfs", unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=755,size=4k"); err != nil {
-		return fmt.Errorf("mount tmpfs on %s: %w", at, err)
+	if err := unix.Mount("davit", empty, "tmpfs", unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=755,size=4k"); err != nil {
+		return fmt.Errorf("mount tmpfs on %s: %w", empty, err)
 	}
-	q.External = append(q.External, "mnt["+emptyKey+"]:"+at)
+	tree, err := launch.OpenDescriptor(&plan.Descriptor{Kind: plan.Tree, Path: os.DevNull}, nil)
+	if err != nil {
+		return fmt.Errorf("open_tree %s: %w", os.DevNull, err)
+	}
+	defer unix.Close(tree)
+	if err := attach(tree, null); err != nil {
+		return err
+	}
+	q.External = append(q.External, "mnt["+emptyKey+"]:"+empty, "mnt["+plainNullKey+"]:"+null)
 	return nil
 }
 

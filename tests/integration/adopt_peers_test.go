@@ -301,7 +301,8 @@ func (a *adopted) volumes() {
 func (a *adopted) join() {
 	pod := &box{t: a.t, work: a.work, root: a.root + "-pod", bundle: filepath.Join(a.work, "pod")}
 	must(a.t, makeBundle(pod.bundle))
-	pod.edit(`process.args=["sleep","1000"]`, fmt.Sprintf("linux.cgroupsPath=%q", subtree+"/pod"))
+	// Like an init, a shell reaps the processes whose parents have ended. So their pids are free for a restore.
+	pod.edit(`process.args=["sh","-c","while :; do sleep 1000; done"]`, fmt.Sprintf("linux.cgroupsPath=%q", subtree+"/pod"))
 	pod.davit("run", "-d", "-b", pod.bundle, "c1")
 	a.other = func() {
 		pod.davit("delete", "--force", "c1")
