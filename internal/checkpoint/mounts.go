@@ -31,9 +31,9 @@ type externalMount struct {
 // nullKey is the key of all masked files: each is a mount of the host's /dev/null.
 const nullKey = "/dev/null"
 
-// plainNullKey is the key of masked files without the attributes that davit gives them: runc and crun set fewer. In a user namespace
-// CRIU could not clear an attribute again.
-const plainNullKey = "/dev/null without attributes"
+// plainSuffix is added to the key of a file's mount that lacks attributes which davit gives it: runc and crun give masked files and
+// devices fewer. In a user namespace CRIU could not clear an attribute again.
+const plainSuffix = " without attributes"
 
 // emptyKey is the key of all masked directories for which crun mounts an empty directory of the host. Restore gives them another one.
 const emptyKey = "empty directory"
@@ -147,8 +147,8 @@ func externalMounts(p *plan.Plan, pid int, rootfs string) ([]string, error) {
 		place := mountPlace(root, &m, mounts)
 		switch {
 		case place == nil:
-		case m.key == nullKey && !place.dir && !place.has("ro", "nosuid", "noexec"):
-			keys[place.Point] = plainNullKey
+		case m.hasPlain() && !place.dir && !place.has(m.set):
+			keys[place.Point] = m.key + plainSuffix
 		case m.key != nullKey || !place.dir:
 			add(&m, place.Point)
 		case place.Root != "/": // an empty tmpfs masks most directories, and CRIU saves that
@@ -170,10 +170,21 @@ type foundMount struct {
 	dir bool // it is a directory
 }
 
-// has reports whether the mount has all these options.
-func (m *foundMount) has(options ...string) bool {
+// hasPlain reports whether restore can also give the mount without attributes (plainSuffix).
+func (m *externalMount) hasPlain() bool { return m.set != 0 && m.source.Kind != plan.TreeRecursive }
+
+// has reports whether the mount has those of the attributes (MOUNT_ATTR_*) that CRIU sets.
+func (m *foundMount) has(attributes uint64) bool {
 	list := strings.Split(m.Options, ",")
-	return !slices.ContainsFunc(options, func(o string) bool { return !slices.Contains(list, o) })
+	for _, a := range [...]struct {
+		bit  uint64
+		name string
+	}{{unix.MOUNT_ATTR_RDONLY, "ro"}, {unix.MOUNT_ATTR_NOSUID, "nosuid"}, {unix.MOUNT_ATTR_NODEV, "nodev"}, {unix.MOUNT_ATTR_NOEXEC, "noexec"}} {
+		if attributes&a.bit != 0 && !slices.Contains(list, a.name) {
+			return false
+		}
+	}
+	return true
 }
 
 // mountPlace returns the mount to which a path of the container leads, or nil if it leads to none.

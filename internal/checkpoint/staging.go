@@ -3,7 +3,6 @@ package checkpoint
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -66,7 +65,7 @@ func (r *Staging) Stage(q *rpc.CriuOpts) error {
 		}
 		q.External = append(q.External, "mnt["+m.key+"]:"+m.place())
 	}
-	if err := r.makeMasks(q); err != nil {
+	if err := r.makeEmpty(q); err != nil {
 		return err
 	}
 	// In these CRIU looks for the mounts of which the container's mounts are slaves.
@@ -76,28 +75,20 @@ func (r *Staging) Stage(q *rpc.CriuOpts) error {
 	return trees.submounts(q)
 }
 
-// makeMasks makes what masks files and directories of a container that runc or crun has made. The empty directory is read-only, because
-// all mounts with that key share it, and CRIU gives only the first of them its attributes.
-func (r *Staging) makeMasks(q *rpc.CriuOpts) error {
+// makeEmpty makes the empty directory for emptyKey. It is read-only, because all mounts with that key share it, and CRIU gives only the
+// first of them its attributes.
+func (r *Staging) makeEmpty(q *rpc.CriuOpts) error {
 	if !slices.ContainsFunc(r.Plan.Steps, func(e plan.Entry) bool { _, is := e.Step.(plan.Mask); return is }) {
 		return nil
 	}
-	const empty, null = yard + "/empty", yard + "/null"
-	if err := unix.Mkdir(empty, 0o755); err != nil {
-		return fmt.Errorf("mkdir %s: %w", empty, err)
+	const at = yard + "/empty"
+	if err := unix.Mkdir(at, 0o755); err != nil {
+		return fmt.Errorf("mkdir %s: %w", at, err)
 	}
-	if err := unix.Mount("davit", empty, "tmpfs", unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=755,size=4k"); err != nil {
-		return fmt.Errorf("mount tmpfs on %s: %w", empty, err)
+	if err := unix.Mount("davit", at, "tmpfs", unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=755,size=4k"); err != nil {
+		return fmt.Errorf("mount tmpfs on %s: %w", at, err)
 	}
-	tree, err := launch.OpenDescriptor(&plan.Descriptor{Kind: plan.Tree, Path: os.DevNull}, nil)
-	if err != nil {
-		return fmt.Errorf("open_tree %s: %w", os.DevNull, err)
-	}
-	defer unix.Close(tree)
-	if err := attach(tree, null); err != nil {
-		return err
-	}
-	q.External = append(q.External, "mnt["+emptyKey+"]:"+empty, "mnt["+plainNullKey+"]:"+null)
+	q.External = append(q.External, "mnt["+emptyKey+"]:"+at)
 	return nil
 }
 
@@ -219,6 +210,14 @@ func (r *Staging) openTrees() (*stagedTrees, error) {
 		if err != nil {
 			return t, err
 		}
+		t.mounts = append(t.mounts, stagedMount{externalMount: m, fd: fd, number: len(t.mounts)})
+		if !m.hasPlain() {
+			continue
+		}
+		if fd, err = r.openSource(&m, maps); err != nil {
+			return t, err
+		}
+		m.key, m.set, m.clear = m.key+plainSuffix, 0, 0
 		t.mounts = append(t.mounts, stagedMount{externalMount: m, fd: fd, number: len(t.mounts)})
 	}
 	return t, nil
