@@ -407,7 +407,11 @@ func receiveFD(t *testing.T, socket int) int {
 func answerOne(t *testing.T, listener int, args [6]uint64, result int64) {
 	t.Helper()
 	poll := []unix.PollFd{{Fd: int32(listener), Events: unix.POLLIN}}
-	if n, err := unix.Poll(poll, int(probeDeadline.Milliseconds())); n != 1 {
+	n, err := unix.Poll(poll, int(probeDeadline.Milliseconds()))
+	for err == unix.EINTR { // Go's runtime interrupts its threads
+		n, err = unix.Poll(poll, int(probeDeadline.Milliseconds()))
+	}
+	if n != 1 {
 		t.Fatalf("no notification: %v", err)
 	}
 	// These are struct seccomp_notif and struct seccomp_notif_resp (linux/seccomp.h).
