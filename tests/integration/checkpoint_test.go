@@ -337,9 +337,23 @@ func TestCheckpointTerminal(t *testing.T) {
 			text.Write(buf[:n])
 		}
 	}
+	// The shell catches SIGWINCH only while it waits for a line.
+	waits := func() {
+		t.Helper()
+		for end := time.Now().Add(60 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+			status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.pid()))
+			_, rest, _ := strings.Cut(string(status), "SigCgt:\t")
+			line, _, _ := strings.Cut(rest, "\n")
+			if caught, err := strconv.ParseUint(line, 16, 64); err == nil && caught&(1<<(unix.SIGWINCH-1)) != 0 {
+				return
+			}
+		}
+		t.Fatal("the shell does not wait for a line")
+	}
 	s.davit("run", "--detach", "--console-socket", socket, s.id)
 	f := master()
 	ask(f, "memory=kept; echo so$memory", "sokept")
+	waits()
 	before := s.looks()
 	s.checkpoint()
 	f.Close()
@@ -350,6 +364,7 @@ func TestCheckpointTerminal(t *testing.T) {
 	s.restore("--console-socket", socket)
 	f = master()
 	ask(f, "echo it was $memory", "it was kept")
+	waits()
 	s.sameLooks(before)
 	s.davit("delete", "--force", s.id)
 	f.Close()
