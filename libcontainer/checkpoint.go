@@ -83,11 +83,11 @@ func (c *Container) Checkpoint(o CheckpointOptions) error {
 
 // checkUntraced returns an error if the container's process has a tracer already: CRIU could not trace it.
 func (c *Container) checkUntraced() error {
-	tracer, name := store.Tracer(c.Pid)
-	if tracer == 0 {
+	tracer := store.Tracer(c.Pid)
+	if tracer == "" {
 		return nil
 	}
-	return withHint(fmt.Errorf("process %d (%s) traces the container's process, so that CRIU cannot", tracer, name), "end it, or let it detach")
+	return withHint(errors.New(tracer+" traces the container's process, so that CRIU cannot"), "end it, or let it detach")
 }
 
 // dump has CRIU do it.

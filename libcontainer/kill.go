@@ -109,8 +109,8 @@ func (c *Container) killAll() error {
 	}
 	if c.Pidfd.Int() >= 0 && !store.WaitExit(c.Pidfd.Int(), store.KillTimeout) {
 		why := "it may be stuck in the kernel"
-		if tracer, name := store.Tracer(c.Pid); tracer != 0 {
-			why = fmt.Sprintf("process %d (%s) traces it", tracer, name)
+		if tracer := store.Tracer(c.Pid); tracer != "" {
+			why = tracer + " traces it"
 		}
 		return fmt.Errorf("process %d is still there %s after SIGKILL: %s", c.Pid, store.KillTimeout, why)
 	}

@@ -173,6 +173,16 @@ type foundMount struct {
 // hasPlain reports whether restore can also give the mount without attributes (plainSuffix).
 func (m *externalMount) hasPlain() bool { return m.set != 0 && m.source.Kind != plan.TreeRecursive }
 
+// variants returns the mount in each form that an image may ask for.
+func (m *externalMount) variants() []externalMount {
+	if !m.hasPlain() {
+		return []externalMount{*m}
+	}
+	plain := *m
+	plain.key, plain.set, plain.clear = m.key+plainSuffix, 0, 0
+	return []externalMount{*m, plain}
+}
+
 // has reports whether the mount has those of the attributes (MOUNT_ATTR_*) that CRIU sets.
 func (m *foundMount) has(attributes uint64) bool {
 	list := strings.Split(m.Options, ",")

@@ -206,19 +206,13 @@ func (r *Staging) openTrees() (*stagedTrees, error) {
 			continue
 		}
 		seen[m.key] = true
-		fd, err := r.openSource(&m, maps)
-		if err != nil {
-			return t, err
+		for _, v := range m.variants() {
+			fd, err := r.openSource(&v, maps)
+			if err != nil {
+				return t, err
+			}
+			t.mounts = append(t.mounts, stagedMount{externalMount: v, fd: fd, number: len(t.mounts)})
 		}
-		t.mounts = append(t.mounts, stagedMount{externalMount: m, fd: fd, number: len(t.mounts)})
-		if !m.hasPlain() {
-			continue
-		}
-		if fd, err = r.openSource(&m, maps); err != nil {
-			return t, err
-		}
-		m.key, m.set, m.clear = m.key+plainSuffix, 0, 0
-		t.mounts = append(t.mounts, stagedMount{externalMount: m, fd: fd, number: len(t.mounts)})
 	}
 	return t, nil
 }

@@ -17,15 +17,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// verified are the kinds of namespaces that CheckNamespaces compares. CRIU may add a time namespace.
-var verified = [...]specs.LinuxNamespaceType{specs.UserNamespace, specs.PIDNamespace, specs.NetworkNamespace, specs.IPCNamespace,
-	specs.UTSNamespace, specs.MountNamespace, specs.CgroupNamespace}
-
 // CheckNamespaces returns an error if a restored process that has not run yet is in other namespaces than the config says: CRIU makes
 // those that the images have, and the images may be another container's. In a container without a user namespace, for example, the
 // process would be root of the host.
 func CheckNamespaces(s *specs.Spec, pid int) error {
-	for _, kind := range verified {
+	for _, n := range config.Namespaces {
+		kind := n.Type
+		if kind == specs.TimeNamespace { // CRIU may add one
+			continue
+		}
 		file := config.NamespaceFile(kind)
 		var is, own unix.Stat_t
 		if unix.Stat("/proc/self/ns/"+file, &own) != nil { // a kernel without this kind
@@ -51,6 +51,11 @@ func CheckNamespaces(s *specs.Spec, pid int) error {
 			return fault.WithHint(err, otherContainer)
 		}
 	}
+	return checkMaps(s, pid)
+}
+
+// checkMaps compares the id mappings of a process with those of the config, if the config has any.
+func checkMaps(s *specs.Spec, pid int) error {
 	if _, _, mapped := mappedRoot(s); !mapped {
 		return nil
 	}
@@ -62,7 +67,7 @@ func CheckNamespaces(s *specs.Spec, pid int) error {
 		if err != nil {
 			return err
 		}
-		have, err := parseMap(string(text))
+		have, err := config.ParseMapFile(string(text))
 		if err != nil {
 			return fmt.Errorf("/proc/%d/%s: %w", pid, m.file, err)
 		}
@@ -75,26 +80,6 @@ func CheckNamespaces(s *specs.Spec, pid int) error {
 }
 
 const otherContainer = "is it the checkpoint of another container? Or its config.json has changed since"
-
-// parseMap reads a file of user_namespaces(7), "User and group ID mappings".
-func parseMap(text string) (list []specs.LinuxIDMapping, err error) {
-	for line := range strings.Lines(text) {
-		var n [3]uint32
-		fields := strings.Fields(line)
-		if len(fields) != len(n) {
-			return nil, errors.New("a line has not three numbers")
-		}
-		for i, f := range fields {
-			v, err := strconv.ParseUint(f, 10, 32)
-			if err != nil {
-				return nil, err
-			}
-			n[i] = uint32(v)
-		}
-		list = append(list, specs.LinuxIDMapping{ContainerID: n[0], HostID: n[1], Size: n[2]})
-	}
-	return list, nil
-}
 
 // joinMap returns the mappings in the order of the container's ids, and adjacent ones as one.
 func joinMap(list []specs.LinuxIDMapping) []specs.LinuxIDMapping {

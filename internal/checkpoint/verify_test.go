@@ -4,12 +4,14 @@ import (
 	"slices"
 	"testing"
 
+	"davit/internal/config"
+
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // Mappings are the same if they map each id to the same one, in whichever order and parts.
 func TestJoinMap(t *testing.T) {
-	have, err := parseMap("         0     100000       1000\n      1000     101000      64536\n     70000          5          1\n")
+	have, err := config.ParseMapFile("         0     100000       1000\n      1000     101000      64536\n     70000          5          1\n")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,7 +26,7 @@ func TestJoinMap(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{"0 0\n", "0 0 x\n", "0 0 4294967296\n", "-1 0 1\n", "0 0 1 1\n"} {
-		if list, err := parseMap(bad); err == nil {
+		if list, err := config.ParseMapFile(bad); err == nil {
 			t.Errorf("%q is read as %v", bad, list)
 		}
 	}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -98,4 +99,24 @@ func HostID(maps []specs.LinuxIDMapping, id uint32) int {
 		}
 	}
 	return 0
+}
+
+// ParseMapFile reads /proc/PID/uid_map or gid_map (user_namespaces(7), "User and group ID mappings").
+func ParseMapFile(text string) (list []specs.LinuxIDMapping, err error) {
+	for line := range strings.Lines(text) {
+		var n [3]uint32
+		fields := strings.Fields(line)
+		if len(fields) != len(n) {
+			return nil, errors.New("a line has not three numbers")
+		}
+		for i, f := range fields {
+			v, err := strconv.ParseUint(f, 10, 32)
+			if err != nil {
+				return nil, err
+			}
+			n[i] = uint32(v)
+		}
+		list = append(list, specs.LinuxIDMapping{ContainerID: n[0], HostID: n[1], Size: n[2]})
+	}
+	return list, nil
 }

@@ -2,9 +2,10 @@ package foreign
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
-	"strings"
 
+	"davit/internal/config"
 	"davit/internal/sys"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -21,11 +22,10 @@ func (c *container) compare(s *specs.Spec) error {
 		return nil
 	}
 	dir := "/proc/" + strconv.Itoa(pid)
-	data, err := sys.ReadWhole(dir + "/status")
+	status, err := sys.Status(strconv.Itoa(pid))
 	if err != nil {
 		return err
 	}
-	status := statusFields(string(data))
 	if s.Linux.Seccomp != nil && status["Seccomp"] == "0" && filters(s.Linux.Seccomp) {
 		return fmt.Errorf("linux.seccomp: the config has a profile, but %s/status says Seccomp: 0", dir)
 	}
@@ -47,16 +47,6 @@ func filters(p *specs.LinuxSeccomp) bool {
 	return p.DefaultAction != specs.ActAllow || len(p.Syscalls) > 0
 }
 
-// statusFields returns the lines of /proc/PID/status (proc_pid_status(5)) by their names.
-func statusFields(text string) map[string]string {
-	out := map[string]string{}
-	for line := range strings.Lines(text) {
-		name, value, _ := strings.Cut(line, ":")
-		out[name] = strings.TrimSpace(value)
-	}
-	return out
-}
-
 // compareMap compares mappings of the config with those of the process (user_namespaces(7), "User
 // and group ID mappings"). If the container joined a user namespace, its config has none: the maker
 // of that namespace mapped it.
@@ -68,15 +58,12 @@ func compareMap(field string, want []specs.LinuxIDMapping, file string) error {
 	if err != nil {
 		return err
 	}
-	have := map[specs.LinuxIDMapping]bool{}
-	for line := range strings.Lines(string(data)) {
-		var m specs.LinuxIDMapping
-		if _, err := fmt.Sscan(line, &m.ContainerID, &m.HostID, &m.Size); err == nil {
-			have[m] = true
-		}
+	have, err := config.ParseMapFile(string(data))
+	if err != nil {
+		return fmt.Errorf("%s: %w", file, err)
 	}
 	for _, m := range want {
-		if !have[m] && m.Size > 0 {
+		if !slices.Contains(have, m) && m.Size > 0 {
 			return fmt.Errorf("%s: the config maps %d ids from %d to the host's %d, but %s does not: %q", field, m.Size, m.ContainerID, m.HostID, file, data)
 		}
 	}

@@ -94,23 +94,23 @@ func startTime(pid int) uint64 {
 	return t
 }
 
-// Tracer returns the process that traces another one (ptrace(2)), with its command line. The pid is 0 if none does, or one in a pid
-// namespace outside.
-func Tracer(pid int) (tracer int, line string) {
-	data, err := readAt(unix.AT_FDCWD, "/proc/"+strconv.Itoa(pid)+"/status")
+// Tracer describes the process that traces another one (ptrace(2)), as "process 12 (its command line)". It returns "" if none does, or
+// one in a pid namespace outside.
+func Tracer(pid int) string {
+	status, err := sys.Status(strconv.Itoa(pid))
 	if err != nil {
-		return 0, ""
+		return ""
 	}
-	_, rest, _ := strings.Cut(string(data), "\nTracerPid:\t")
-	number, _, _ := strings.Cut(rest, "\n")
-	if tracer, err = strconv.Atoi(number); err != nil || tracer == 0 {
-		return 0, ""
+	tracer := status["TracerPid"]
+	if n, err := strconv.Atoi(tracer); err != nil || n == 0 {
+		return ""
 	}
-	data, err = readAt(unix.AT_FDCWD, "/proc/"+strconv.Itoa(tracer)+"/cmdline")
+	data, err := sys.ReadWhole("/proc/" + tracer + "/cmdline")
 	if err != nil {
-		return 0, ""
+		return ""
 	}
-	return tracer, strings.Join(strings.FieldsFunc(string(data), func(r rune) bool { return r <= ' ' }), " ")
+	line := strings.Join(strings.FieldsFunc(string(data), func(r rune) bool { return r <= ' ' }), " ")
+	return "process " + tracer + " (" + line + ")"
 }
 
 // StatFields returns the fields of /proc/PID/stat from the third on, the process's state. proc_pid_stat(5).

@@ -60,7 +60,7 @@ func (s Store) CheckRoot() error {
 // resolveRoot returns the state directory's path without symbolic links.
 func (s Store) resolveRoot() (string, error) {
 	path, err := resolve(s.Root, func(at string, st *unix.Stat_t) error {
-		if err := checkOwner(at, st); err != nil {
+		if err := checkOwner(at, st, true); err != nil {
 			return s.untrustedParent(err)
 		}
 		return nil
@@ -223,7 +223,7 @@ func namesIn(dir int) ([]string, error) {
 // TrustedPath returns path without symbolic links. It fails if a user other than root and the caller could change what path leads to:
 // by a directory or a link on the way, or by the file itself.
 func TrustedPath(path string) (string, error) {
-	real, err := resolve(path, checkOwner)
+	real, err := resolve(path, func(at string, st *unix.Stat_t) error { return checkOwner(at, st, true) })
 	if err != nil {
 		return "", err
 	}
@@ -231,28 +231,20 @@ func TrustedPath(path string) (string, error) {
 	if err := unix.Lstat(real, &st); err != nil {
 		return "", fmt.Errorf("stat %s: %w", real, err)
 	}
-	if !trustedOwner(st.Uid, false) {
-		return "", fmt.Errorf("%s belongs to user %d", real, st.Uid)
-	}
-	return real, checkMode(real, &st, false)
+	return real, checkOwner(real, &st, false)
 }
 
-// checkOwner fails for a directory or link on the way of a path that another user than root and the caller could change.
-func checkOwner(at string, st *unix.Stat_t) error {
-	switch {
-	case trustedOwner(st.Uid, true):
-		return checkMode(at, st, true)
-	case st.Mode&unix.S_IFMT == unix.S_IFLNK:
-		return fmt.Errorf("%s is a symbolic link of user %d's", at, st.Uid)
-	}
-	return fmt.Errorf("%s belongs to user %d", at, st.Uid)
-}
-
-// checkMode fails if others may write. In a sticky directory on the way they can rename and remove only what is theirs.
-func checkMode(at string, st *unix.Stat_t, parent bool) error {
+// checkOwner fails for a file, directory or link that another user than root and the caller could change. parent: it is on the way of a
+// path. There others may write to a sticky directory: they can rename and remove only what is theirs.
+func checkOwner(at string, st *unix.Stat_t, parent bool) error {
+	link := st.Mode&unix.S_IFMT == unix.S_IFLNK
 	private := st.Gid == 0 || st.Gid == uint32(os.Getegid()) && st.Gid == uint32(os.Geteuid())
 	switch {
-	case st.Mode&unix.S_IFMT == unix.S_IFLNK || parent && st.Mode&unix.S_ISVTX != 0:
+	case !trustedOwner(st.Uid, parent) && link:
+		return fmt.Errorf("%s is a symbolic link of user %d's", at, st.Uid)
+	case !trustedOwner(st.Uid, parent):
+		return fmt.Errorf("%s belongs to user %d", at, st.Uid)
+	case link || parent && st.Mode&unix.S_ISVTX != 0:
 		return nil
 	case st.Mode&0o002 != 0 || st.Mode&0o020 != 0 && !private:
 		return fmt.Errorf("%s can be written by others (mode %#o)", at, st.Mode&0o7777)

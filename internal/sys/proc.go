@@ -34,6 +34,21 @@ func Mounts(pid string) ([]Mount, error) {
 	return list, nil
 }
 
+// Status returns the lines of /proc/PID/status (proc_pid_status(5)) by their names. pid is a number or "self".
+func Status(pid string) (map[string]string, error) {
+	data, err := ReadWhole("/proc/" + pid + "/status")
+	if err != nil {
+		return nil, err
+	}
+	lines := map[string]string{}
+	for line := range strings.Lines(string(data)) {
+		if name, value, ok := strings.Cut(line, ":"); ok {
+			lines[name] = strings.TrimSpace(value)
+		}
+	}
+	return lines, nil
+}
+
 func parseMounts(text string) ([]Mount, error) {
 	var list []Mount
 	for line := range strings.Lines(text) {

@@ -44,6 +44,10 @@ var adoptKinds = []adoptKind{
 	}},
 }
 
+// sleeper is a program that outlives a restore: CRIU interrupts system calls, and the sleep of newer versions of busybox then ends. Like
+// an init, the shell reaps the processes whose parents have ended, so that their pids are free for a restore.
+const sleeper = `process.args=["sh","-c","while :; do sleep 1000; done"]`
+
 // adopted is a container of another runtime, and the properties that davit must find.
 type adopted struct {
 	*box
@@ -244,8 +248,7 @@ int setrlimit(__rlimit_resource_t resource, const struct rlimit *limit) {
 func (a *adopted) made() (string, error) {
 	a.group = subtree + "/c1"
 	a.edit("ociVersion=1.0.2") // older versions of crun refuse newer ones
-	// A restored sleep may be over at once: CRIU interrupts system calls, and newer versions of busybox then end.
-	a.edit(`process.args=["sh","-c","while :; do sleep 1000; done"]`)
+	a.edit(sleeper)
 	a.edit(a.kind.edits...)
 	if a.kind.prepare != nil && a.pid == 0 {
 		a.kind.prepare(a)
@@ -301,8 +304,7 @@ func (a *adopted) volumes() {
 func (a *adopted) join() {
 	pod := &box{t: a.t, work: a.work, root: a.root + "-pod", bundle: filepath.Join(a.work, "pod")}
 	must(a.t, makeBundle(pod.bundle))
-	// Like an init, a shell reaps the processes whose parents have ended. So their pids are free for a restore.
-	pod.edit(`process.args=["sh","-c","while :; do sleep 1000; done"]`, fmt.Sprintf("linux.cgroupsPath=%q", subtree+"/pod"))
+	pod.edit(sleeper, fmt.Sprintf("linux.cgroupsPath=%q", subtree+"/pod"))
 	pod.davit("run", "-d", "-b", pod.bundle, "c1")
 	a.other = func() {
 		pod.davit("delete", "--force", "c1")
@@ -513,9 +515,7 @@ func (a *adopted) force() error {
 // checkpoint makes a third container in the same way and checkpoints it. A restore makes a container of davit's own from that.
 func (a *adopted) checkpoint() error {
 	needCriu(a.t)
-	for dir := a.work; dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) { // so that user namespaces can get there
-		must(a.t, os.Chmod(dir, 0o755))
-	}
+	a.openPath()
 	if out, err := a.made(); err != nil {
 		return fmt.Errorf("%s: %w: %s", a.maker, err, out)
 	}

@@ -52,10 +52,15 @@ func newSaved(t *testing.T, edits ...string) *saved {
 	t.Helper()
 	needCriu(t)
 	b := newBox(t, append([]string{counter}, edits...)...)
-	for dir := b.work; dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) { // so that user namespaces can get there
-		must(t, os.Chmod(dir, 0o755))
-	}
+	b.openPath()
 	return &saved{b, "c1", filepath.Join(b.work, "images")}
+}
+
+// openPath lets everybody search the directories above the bundle and the images, so that CRIU gets there in a user namespace.
+func (b *box) openPath() {
+	for dir := b.work; dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
+		must(b.t, os.Chmod(dir, 0o755))
+	}
 }
 
 // count waits until the container has counted beyond n, and returns the count.

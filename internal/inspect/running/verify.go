@@ -73,19 +73,9 @@ func (v *verification) expect(field, want, have string) {
 	}
 }
 
-// readStatus reads /proc/PID/status, proc_pid_status(5).
-func (v *verification) readStatus() error {
-	data, err := sys.ReadWhole(v.proc + "status")
-	if err != nil {
-		return err
-	}
-	v.status = map[string]string{}
-	for line := range strings.SplitSeq(string(data), "\n") {
-		if name, value, ok := strings.Cut(line, ":"); ok {
-			v.status[name] = strings.TrimSpace(value)
-		}
-	}
-	return nil
+func (v *verification) readStatus() (err error) {
+	v.status, err = sys.Status(strconv.Itoa(v.c.Pid))
+	return err
 }
 
 func (v *verification) namespaces() error {
